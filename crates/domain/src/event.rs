@@ -1,0 +1,144 @@
+//! What the fleet tells the world about a job: state events that are never lost, and progress that may be.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{JobId, TenantId};
+use crate::tier::{UnknownWord, words};
+
+words!(
+    /// A change of state. Each is written in the transaction of the transition it tells of.
+    JobEventKind {
+        /// Accepted and committed.
+        Queued = "queued",
+        /// Tier and steps are decided.
+        Planned = "planned",
+        /// Released to a pool.
+        Scheduled = "scheduled",
+        /// A worker holds it.
+        Running = "running",
+        /// Back in the backlog without an attempt spent: its worker is stopping.
+        HandedBack = "handed_back",
+        /// Back in the backlog after a failure or a lost worker.
+        Retrying = "retrying",
+        /// The user wants it stopped; a worker still has to notice.
+        CancelRequested = "cancel_requested",
+        /// The video is there.
+        Completed = "completed",
+        /// It ended without a video.
+        Failed = "failed",
+        /// It was stopped.
+        Cancelled = "cancelled",
+        /// Hidden by its owner; can be restored until retention.
+        Deleted = "deleted",
+        /// Brought back.
+        Restored = "restored",
+    }
+);
+
+impl JobEventKind {
+    /// Whether nothing more will happen to the job by itself.
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
+
+words!(
+    /// What a running job is doing.
+    Stage {
+        /// Fetching a checkpoint or loading an encoder.
+        Prepare = "prepare",
+        /// Prompt to embeddings.
+        Encode = "encode",
+        /// Denoising steps.
+        Denoise = "denoise",
+        /// Latents to frames.
+        Decode = "decode",
+        /// MP4, poster, upload.
+        Deliver = "deliver",
+    }
+);
+
+/// A place in the fleet's history, written `TXID-SEQ`. Readers see events in this order and never one behind a place
+/// that they have passed. The events of one job are also in the order of `seq` alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
+pub struct EventCursor {
+    /// The database transaction that wrote it.
+    pub txid: i64,
+    /// Number of the event.
+    pub seq: i64,
+}
+
+impl fmt::Display for EventCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.txid, self.seq)
+    }
+}
+
+/// A cursor that is not `TXID-SEQ`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not an event id; send back the id of an event, for example 1042-77")]
+pub struct InvalidCursor(pub String);
+
+impl FromStr for EventCursor {
+    type Err = InvalidCursor;
+    fn from_str(text: &str) -> Result<Self, InvalidCursor> {
+        let invalid = || InvalidCursor(text.chars().take(64).collect());
+        let (txid, seq) = text.split_once('-').ok_or_else(invalid)?;
+        let number = |part: &str| part.parse::<i64>().ok().filter(|value| *value >= 0).ok_or_else(invalid);
+        Ok(Self { txid: number(txid)?, seq: number(seq)? })
+    }
+}
+
+impl Serialize for EventCursor {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for EventCursor {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A committed change of state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobEvent {
+    /// The job.
+    pub job_id: JobId,
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Where it stands in the fleet's history. The SSE `id`.
+    pub cursor: EventCursor,
+    /// What happened.
+    pub kind: JobEventKind,
+    /// Small facts that go with it (`attempt`, `steps`, `reason`), never the prompt.
+    pub detail: serde_json::Value,
+    /// When, by the database's clock.
+    pub at: DateTime<Utc>,
+}
+
+/// How far a running job is. Told often, kept nowhere but as the row's last value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The job.
+    pub job_id: JobId,
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// What it is doing.
+    pub stage: Stage,
+    /// Denoising steps done.
+    pub step: u32,
+    /// Denoising steps in all.
+    pub steps: u32,
+    /// Of `step`, how many were answered by the step cache.
+    pub skipped: u32,
+    /// Seconds the run should still take, by this run's own pace; `None` until it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_s: Option<f64>,
+}

@@ -1,0 +1,348 @@
+//! A model folder's `fleet.toml`: what the model is, which sizes it renders, and what the API's lengths mean for it.
+//!
+//! One API serves models of very different scale. `540p` and 129 frames are the user's words; the manifest says what
+//! they are for this model, so that a small embedded model answers the same request in seconds at its own scale.
+
+use serde::{Deserialize, Serialize};
+
+use crate::request::FieldError;
+
+/// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelManifest {
+    /// Id in requests, queue names and metrics: `[a-z0-9][a-z0-9._-]*`, at most 48 characters.
+    pub id: String,
+    /// Name for people.
+    pub name: String,
+    /// What it can draw and what not; the page shows it.
+    #[serde(default)]
+    pub description: String,
+    /// Prompts that show it well; the page offers them.
+    #[serde(default)]
+    pub examples: Vec<String>,
+    /// Content hashes that say which weights these are.
+    pub fingerprint: Fingerprints,
+    /// Reference defaults of the sampling.
+    pub sampling: Sampling,
+    /// Named sizes, in the order the page offers them; the first is the default of an unnamed size.
+    pub sizes: Vec<NamedSize>,
+    /// Limits of sizes given as `WxH`.
+    pub custom_size: CustomSize,
+    /// What a length means.
+    pub length: Length,
+    /// Device memory.
+    pub memory: Memory,
+    /// What the cost model believes before the fleet has measured its own workers.
+    pub cost_prior: CostPrior,
+}
+
+/// Fingerprints as `worker fingerprint --model DIR` prints them: blake3, hex.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fingerprints {
+    /// Transformer and VAE.
+    pub weights: String,
+    /// Both text encoders, their tokenizers and the prompt template: what embeddings depend on.
+    pub encoders: String,
+}
+
+/// Reference defaults of the sampling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// Flow-match shift.
+    pub flow_shift: f64,
+    /// Most steps a request may name.
+    pub steps_max: u32,
+}
+
+/// A size that users name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedSize {
+    /// `540p`.
+    pub name: String,
+    /// Its aspects; the first is the default.
+    pub aspects: Vec<AspectSize>,
+}
+
+/// One aspect of a named size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AspectSize {
+    /// `16:9`.
+    pub aspect: String,
+    /// Rendered width, pixels.
+    pub width: u32,
+    /// Rendered height, pixels.
+    pub height: u32,
+}
+
+/// Limits of sizes given as `WxH`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomSize {
+    /// Each side must be a multiple of this, pixels.
+    pub multiple_of: u32,
+    /// Shortest side, pixels.
+    pub side_min: u32,
+    /// Most pixels a frame may have.
+    pub pixels_max: u32,
+}
+
+/// What `video_length` means: a number of frames at [`Length::FPS`], rendered as fewer by a small model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Length {
+    /// Longest `video_length`.
+    pub max: u32,
+    /// Frames this model renders for the longest; equal to `max` for a full-scale model.
+    pub rendered_at_max: u32,
+    /// Fewest frames it renders for anything longer than one frame.
+    pub rendered_min: u32,
+}
+
+/// Device memory that a job needs: `base + per_token * video tokens`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// Resident weights and what every job needs, bytes.
+    pub base_bytes: u64,
+    /// Activations for each video token, bytes.
+    pub per_token_bytes: u64,
+}
+
+/// Prior of the linear cost model: `seconds = around + steps * step`, at a size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostPrior {
+    /// Video tokens that the seconds below are for.
+    pub tokens: u64,
+    /// One denoising step, seconds.
+    pub step_s: f64,
+    /// Everything around the steps when the prompt must be encoded, seconds.
+    pub around_s: f64,
+    /// The same with cached embeddings, seconds.
+    pub around_cached_s: f64,
+    /// Share of a step that grows with the square of the tokens (attention), 0 to 1, at `tokens`.
+    pub attention_share: f64,
+    /// Steps of the fixed baseline that savings are counted against.
+    pub baseline_steps: u32,
+}
+
+/// What is rendered for a request: pixels, frames and the rate they are played at.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RenderShape {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Frames, 4k+1.
+    pub frames: u32,
+    /// Frames a second of playback.
+    pub fps: f64,
+}
+
+impl RenderShape {
+    /// Video tokens in the transformer: a quarter of the frames, a sixteenth of each side.
+    #[must_use]
+    pub fn tokens(&self) -> u64 {
+        u64::from((self.frames - 1) / 4 + 1) * u64::from(self.height / 16) * u64::from(self.width / 16)
+    }
+
+    /// Seconds of playback.
+    #[must_use]
+    pub fn duration_s(&self) -> f64 {
+        f64::from(self.frames) / self.fps
+    }
+}
+
+/// A manifest that cannot be used; says which key and why.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Not TOML, or keys missing, unknown or of the wrong type.
+    #[error("fleet.toml: {0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value that makes no sense.
+    #[error("fleet.toml: {key}: {reason}")]
+    Value {
+        /// The key, dotted.
+        key: String,
+        /// What is wrong and what would be right.
+        reason: String,
+    },
+}
+
+impl Length {
+    /// Frames a second that `video_length` counts in, as in the reference.
+    pub const FPS: f64 = 24.0;
+
+    /// Frames to render for an API length (4k+1 both) and the rate that keeps the duration.
+    fn rendered(&self, video_length: u32) -> (u32, f64) {
+        if self.rendered_at_max == self.max || video_length == 1 {
+            return (video_length, Self::FPS);
+        }
+        let exact = f64::from(video_length) * f64::from(self.rendered_at_max) / f64::from(self.max);
+        let groups = ((exact - 1.0) / 4.0).round().max(0.0);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by rendered_at_max")]
+        let frames = (groups as u32 * 4 + 1).clamp(self.rendered_min, self.rendered_at_max);
+        (frames, f64::from(frames) * Self::FPS / f64::from(video_length))
+    }
+}
+
+impl Memory {
+    /// Bytes that a job of this many video tokens needs.
+    #[must_use]
+    pub fn need_bytes(&self, tokens: u64) -> u64 {
+        self.base_bytes.saturating_add(self.per_token_bytes.saturating_mul(tokens))
+    }
+}
+
+impl CostPrior {
+    /// How much longer a step takes at `tokens` than at the prior's size.
+    #[must_use]
+    pub fn step_scale(&self, tokens: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+        let ratio = tokens as f64 / self.tokens as f64;
+        ratio * (1.0 - self.attention_share) + ratio * ratio * self.attention_share
+    }
+}
+
+impl ModelManifest {
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// [`ManifestError`] naming the key.
+    pub fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let wrong = |key: &str, reason: String| Err(ManifestError::Value { key: key.to_owned(), reason });
+        let id_ok = self.id.len() <= 48
+            && self.id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && self.id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c));
+        if !id_ok {
+            return wrong("id", format!("'{}' must match [a-z0-9][a-z0-9._-]* with at most 48 characters", self.id));
+        }
+        if self.sizes.is_empty() {
+            return wrong("sizes", "name at least one size".to_owned());
+        }
+        let multiple = self.custom_size.multiple_of;
+        if multiple == 0 || !multiple.is_multiple_of(16) {
+            return wrong("custom_size.multiple_of", format!("{multiple} must be a multiple of 16 above 0"));
+        }
+        for size in &self.sizes {
+            let key = format!("sizes.{}", size.name);
+            if size.aspects.is_empty() {
+                return wrong(&key, "name at least one aspect".to_owned());
+            }
+            for side in size.aspects.iter().flat_map(|a| [a.width, a.height]) {
+                if side == 0 || !side.is_multiple_of(16) {
+                    return wrong(&key, format!("{side} must be a multiple of 16 above 0"));
+                }
+            }
+        }
+        let length = &self.length;
+        for (key, frames) in
+            [("max", length.max), ("rendered_at_max", length.rendered_at_max), ("rendered_min", length.rendered_min)]
+        {
+            if frames % 4 != 1 {
+                return wrong(&format!("length.{key}"), format!("{frames} must be 4k+1"));
+            }
+        }
+        if length.rendered_min > length.rendered_at_max || length.rendered_at_max > length.max {
+            return wrong("length", "must hold rendered_min <= rendered_at_max <= max".to_owned());
+        }
+        if self.sampling.steps_max == 0 {
+            return wrong("sampling.steps_max", "must be above 0".to_owned());
+        }
+        self.check_prior()
+    }
+
+    fn check_prior(&self) -> Result<(), ManifestError> {
+        let prior = &self.cost_prior;
+        let numbers =
+            [("step_s", prior.step_s), ("around_s", prior.around_s), ("around_cached_s", prior.around_cached_s)];
+        for (key, value) in numbers {
+            if !value.is_finite() || value < 0.0 {
+                return Err(ManifestError::Value {
+                    key: format!("cost_prior.{key}"),
+                    reason: "must be 0 or more".into(),
+                });
+            }
+        }
+        if prior.tokens == 0 || !(0.0..=1.0).contains(&prior.attention_share) {
+            let reason = "tokens must be above 0 and attention_share between 0 and 1".to_owned();
+            return Err(ManifestError::Value { key: "cost_prior".into(), reason });
+        }
+        Ok(())
+    }
+
+    /// What is rendered for a request's size, aspect and length.
+    ///
+    /// # Errors
+    /// A [`FieldError`] for each of `video_size` or `aspect_ratio`, and `video_length`, with what would be possible.
+    pub fn shape(
+        &self,
+        video_size: &str,
+        aspect: Option<&str>,
+        video_length: u32,
+    ) -> Result<RenderShape, Vec<FieldError>> {
+        let length_ok = video_length % 4 == 1 && video_length <= self.length.max;
+        let length = length_ok.then(|| self.length.rendered(video_length)).ok_or_else(|| {
+            let reason = format!("must be 4k+1 frames (1, 5, 9, ... {}), not {video_length}", self.length.max);
+            FieldError::new("video_length", reason)
+        });
+        match (self.pixels(video_size, aspect), length) {
+            (Ok((width, height)), Ok((frames, fps))) => Ok(RenderShape { width, height, frames, fps }),
+            (pixels, length) => Err(pixels.err().into_iter().chain(length.err()).collect()),
+        }
+    }
+
+    fn pixels(&self, video_size: &str, aspect: Option<&str>) -> Result<(u32, u32), FieldError> {
+        if let Some(named) = self.sizes.iter().find(|size| size.name == video_size) {
+            let Some(aspect) = aspect else {
+                return Ok((named.aspects[0].width, named.aspects[0].height));
+            };
+            let found = named.aspects.iter().find(|a| a.aspect == aspect);
+            return found.map(|a| (a.width, a.height)).ok_or_else(|| {
+                let known: Vec<_> = named.aspects.iter().map(|a| a.aspect.as_str()).collect();
+                FieldError::new(
+                    "aspect_ratio",
+                    format!("'{aspect}' is not one of {} at {video_size}", known.join(", ")),
+                )
+            });
+        }
+        let Some((width, height)) = parse_pixels(video_size) else {
+            let known: Vec<_> = self.sizes.iter().map(|size| size.name.as_str()).collect();
+            let reason = format!("'{video_size}' is neither one of {} nor WIDTHxHEIGHT", known.join(", "));
+            return Err(FieldError::new("video_size", reason));
+        };
+        if aspect.is_some() {
+            return Err(FieldError::new("aspect_ratio", "goes with a named size; WIDTHxHEIGHT already says it"));
+        }
+        let limit = &self.custom_size;
+        let bad_side =
+            [width, height].into_iter().find(|side| !side.is_multiple_of(limit.multiple_of) || *side < limit.side_min);
+        if let Some(side) = bad_side {
+            let reason = format!("{side} must be a multiple of {} and at least {}", limit.multiple_of, limit.side_min);
+            return Err(FieldError::new("video_size", reason));
+        }
+        if u64::from(width) * u64::from(height) > u64::from(limit.pixels_max) {
+            let reason = format!("{width}x{height} has more than the {} pixels this model renders", limit.pixels_max);
+            return Err(FieldError::new("video_size", reason));
+        }
+        Ok((width, height))
+    }
+}
+
+/// Reads `960x544`.
+fn parse_pixels(text: &str) -> Option<(u32, u32)> {
+    let (width, height) = text.split_once(['x', 'X'])?;
+    Some((width.parse().ok()?, height.parse().ok()?))
+}

@@ -1,0 +1,110 @@
+//! What a run leaves behind: its record, or the failure that ended it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tier::UnknownWord;
+use crate::tier::words;
+use std::fmt;
+use std::str::FromStr;
+
+words!(
+    /// Where a job's embeddings came from.
+    CacheMatch {
+        /// Encoded for this job.
+        Miss = "miss",
+        /// The same text had been encoded before.
+        Identical = "identical",
+        /// Those of a similar prompt, because the request or the settings allowed it.
+        Similar = "similar",
+        /// The cache was off.
+        Off = "off",
+    }
+);
+
+impl CacheMatch {
+    /// Whether the encoder's work was saved.
+    #[must_use]
+    pub fn is_hit(self) -> bool {
+        matches!(self, Self::Identical | Self::Similar)
+    }
+}
+
+/// Seconds of each stage of a run; of the last attempt, except `denoise_s`, which adds up over a resumed run.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StageSeconds {
+    /// Prompt to embeddings, look-up included.
+    pub encode_s: f64,
+    /// All denoising steps.
+    pub denoise_s: f64,
+    /// Latents to frames.
+    pub decode_s: f64,
+    /// Frames to MP4 and poster, and their upload.
+    pub deliver_s: f64,
+}
+
+impl StageSeconds {
+    /// The whole run, seconds.
+    #[must_use]
+    pub fn total_s(&self) -> f64 {
+        self.encode_s + self.denoise_s + self.decode_s + self.deliver_s
+    }
+}
+
+/// Everything worth knowing about a finished run; kept with the job for ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RunRecord {
+    /// Where the embeddings came from.
+    pub cache_match: CacheMatch,
+    /// Similarity of the prompt whose embeddings were used, 0 to 1; only with `similar`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_score: Option<f64>,
+    /// Steps that went through the transformer.
+    pub steps_computed: u32,
+    /// Steps answered by the step cache.
+    pub steps_skipped: u32,
+    /// Seconds by stage.
+    pub stages: StageSeconds,
+    /// Device the last attempt ran on.
+    pub device: String,
+    /// Worker and libtorch version.
+    pub build: String,
+    /// Step from which the last attempt resumed; `None` when it began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_from: Option<u32>,
+    /// Why an existing checkpoint was not used, in words; `None` when there was none or it was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarted_because: Option<String>,
+    /// Relative change of the predicted velocity from one computed step to the next, one value a step from the second.
+    #[serde(default)]
+    pub convergence: Vec<f32>,
+    /// GPU seconds of this job over all attempts.
+    pub gpu_seconds: f64,
+    /// Their price, US dollars.
+    pub cost_usd: f64,
+    /// Seconds saved against the fixed-step baseline without caches, by the fleet's cost model; may be negative.
+    pub saved_s: f64,
+    /// Their price, US dollars.
+    pub saved_usd: f64,
+}
+
+/// What becomes of a job after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureAction {
+    /// Try again after a backoff, if attempts are left.
+    Retry,
+    /// The same would happen again: fail now.
+    Fail,
+}
+
+/// Why a run ended without a video.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Failure {
+    /// A stable word for programs, for example `out_of_memory`.
+    pub code: String,
+    /// What happened and what to do, for people.
+    pub reason: String,
+}

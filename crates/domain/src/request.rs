@@ -1,0 +1,213 @@
+//! What a user asks for, with the defaults and limits that the API documents.
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{ModelManifest, RenderShape};
+use crate::tier::{QualityTier, StepCacheMode};
+
+/// A request as it came in. Every field but `prompt` has a default; unknown fields are refused.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VideoRequest {
+    /// What the video shows. Any language; HunyuanVideo is trained on English and Chinese.
+    pub prompt: String,
+    /// A size that the model names (`540p`, `720p`) or `WIDTHxHEIGHT`.
+    #[serde(default = "defaults::video_size")]
+    pub video_size: String,
+    /// One of the named size's aspects, for example `16:9`; its first when absent.
+    #[serde(default)]
+    pub aspect_ratio: Option<String>,
+    /// Frames at 24 a second, 4k+1.
+    #[serde(default = "defaults::video_length")]
+    pub video_length: u32,
+    /// Denoising steps; 0 lets the fleet choose.
+    #[serde(default)]
+    pub infer_steps: u32,
+    /// Quality tier; `auto` chooses by the prompt.
+    #[serde(default = "defaults::quality_tier")]
+    pub quality_tier: QualityTier,
+    /// Same seed, same video. Drawn and reported when null.
+    #[serde(default)]
+    pub seed: Option<i64>,
+    /// Embedded guidance: how closely to follow the prompt. Costs nothing.
+    #[serde(default = "defaults::cfg_scale")]
+    pub cfg_scale: f64,
+    /// Integrates from noise to video as the released weights were trained; false only for experiments.
+    #[serde(default = "defaults::flow_reverse")]
+    pub flow_reverse: bool,
+    /// What the video should not show; needs `true_cfg_scale` above 1.
+    #[serde(default)]
+    pub negative_prompt: Option<String>,
+    /// Real classifier-free guidance; above 1 it doubles the cost of each step.
+    #[serde(default = "defaults::true_cfg_scale")]
+    pub true_cfg_scale: f64,
+    /// Step caching; the tier's when null.
+    #[serde(default)]
+    pub step_cache: Option<StepCacheMode>,
+    /// Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null.
+    #[serde(default)]
+    pub similar_prompts: Option<bool>,
+    /// The model's id; the fleet's default when null.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Seconds from submission by which the video should be there. Orders the queue, promises nothing.
+    #[serde(default)]
+    pub deadline_s: Option<u32>,
+}
+
+mod defaults {
+    //! The documented defaults, named so that serde can call them.
+    use crate::tier::QualityTier;
+
+    pub(super) fn video_size() -> String {
+        "540p".to_owned()
+    }
+    pub(super) fn video_length() -> u32 {
+        129
+    }
+    pub(super) fn quality_tier() -> QualityTier {
+        QualityTier::Auto
+    }
+    pub(super) fn cfg_scale() -> f64 {
+        6.0
+    }
+    pub(super) fn flow_reverse() -> bool {
+        true
+    }
+    pub(super) fn true_cfg_scale() -> f64 {
+        1.0
+    }
+}
+
+/// One thing wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FieldError {
+    /// The field's name in the request.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub reason: String,
+}
+
+impl FieldError {
+    /// A field and what is wrong with it.
+    #[must_use]
+    pub fn new(field: &str, reason: impl Into<String>) -> Self {
+        Self { field: field.to_owned(), reason: reason.into() }
+    }
+}
+
+/// Limits that the settings put on requests, beside the model's own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RequestLimits {
+    /// Longest prompt and negative prompt, Unicode characters.
+    pub prompt_chars_max: usize,
+    /// Largest embedded guidance.
+    pub cfg_scale_max: f64,
+    /// Largest true guidance.
+    pub true_cfg_scale_max: f64,
+    /// Furthest deadline, seconds.
+    pub deadline_s_max: u32,
+}
+
+impl VideoRequest {
+    /// A request with everything but the prompt at its default.
+    #[must_use]
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            video_size: defaults::video_size(),
+            aspect_ratio: None,
+            video_length: defaults::video_length(),
+            infer_steps: 0,
+            quality_tier: defaults::quality_tier(),
+            seed: None,
+            cfg_scale: defaults::cfg_scale(),
+            flow_reverse: defaults::flow_reverse(),
+            negative_prompt: None,
+            true_cfg_scale: defaults::true_cfg_scale(),
+            step_cache: None,
+            similar_prompts: None,
+            model: None,
+            deadline_s: None,
+        }
+    }
+
+    /// Checks the request against the limits and the model, and says what would be rendered.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not just the first thing.
+    pub fn validate(&self, limits: &RequestLimits, model: &ModelManifest) -> Result<RenderShape, Vec<FieldError>> {
+        let mut wrong = self.text_errors(limits);
+        wrong.extend(self.number_errors(limits, model));
+        match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
+            Ok(shape) if wrong.is_empty() => Ok(shape),
+            Ok(_) => Err(wrong),
+            Err(errors) => {
+                wrong.extend(errors);
+                Err(wrong)
+            }
+        }
+    }
+
+    fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {
+        let mut wrong = Vec::new();
+        if self.prompt.trim().is_empty() {
+            wrong.push(FieldError::new("prompt", "say what the video should show"));
+        }
+        for (field, text) in [("prompt", Some(&self.prompt)), ("negative_prompt", self.negative_prompt.as_ref())] {
+            let Some(text) = text else { continue };
+            let chars = text.chars().count();
+            if chars > limits.prompt_chars_max {
+                let reason = format!("has {chars} characters; at most {} are allowed", limits.prompt_chars_max);
+                wrong.push(FieldError::new(field, reason));
+            }
+            // Postgres cannot store it, and no prompt means it.
+            if text.contains('\0') {
+                wrong.push(FieldError::new(field, "must not contain the NUL character"));
+            }
+        }
+        wrong
+    }
+
+    fn number_errors(&self, limits: &RequestLimits, model: &ModelManifest) -> Vec<FieldError> {
+        let mut wrong = Vec::new();
+        let steps_max = model.sampling.steps_max;
+        if self.infer_steps > steps_max {
+            let reason = format!("must be 0 (adaptive) to {steps_max}, not {}", self.infer_steps);
+            wrong.push(FieldError::new("infer_steps", reason));
+        }
+        if self.seed.is_some_and(|seed| seed < 0) {
+            wrong.push(FieldError::new("seed", "must be 0 to 9223372036854775807, or null for a random one"));
+        }
+        let scales = [
+            ("cfg_scale", self.cfg_scale, 0.0, limits.cfg_scale_max),
+            ("true_cfg_scale", self.true_cfg_scale, 1.0, limits.true_cfg_scale_max),
+        ];
+        for (field, value, min, max) in scales {
+            if !(min..=max).contains(&value) {
+                wrong.push(FieldError::new(field, format!("must be {min} to {max}, not {value}")));
+            }
+        }
+        if self.true_cfg_scale > 1.0 && self.negative_prompt.is_none() {
+            wrong.push(FieldError::new("negative_prompt", "is needed with a true_cfg_scale above 1; it may be empty"));
+        }
+        if self.deadline_s.is_some_and(|seconds| seconds == 0 || seconds > limits.deadline_s_max) {
+            wrong.push(FieldError::new(
+                "deadline_s",
+                format!("must be 1 to {} seconds, or null", limits.deadline_s_max),
+            ));
+        }
+        wrong
+    }
+
+    /// Hash of everything that makes two requests the same; stored beside an idempotency key so that the key cannot be
+    /// reused for another payload.
+    #[must_use]
+    pub fn payload_hash(&self) -> [u8; 32] {
+        // Field order is the struct's, so the JSON is canonical for one version of this type.
+        let json = serde_json::to_vec(self).expect("a request always serialises; this is a bug");
+        *blake3::hash(&json).as_bytes()
+    }
+}

@@ -1,0 +1,33 @@
+//! What a worker says of itself when it registers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::WorkerId;
+use crate::pool::PoolId;
+
+/// A worker as the fleet knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerInfo {
+    /// This life of the process.
+    pub id: WorkerId,
+    /// A name for people: host and process by default.
+    pub name: String,
+    /// Its ready queue.
+    pub pool: PoolId,
+    /// The model it holds.
+    pub model_id: String,
+    /// Fingerprint of that model's weights; must equal the one registered for the model.
+    pub model_fingerprint: String,
+    /// `cpu`, or the GPU's name.
+    pub device: String,
+    /// What determinism is promised within: `cpu-avx512`, `cuda-sm90`.
+    pub device_class: String,
+    /// Version of the worker and of libtorch.
+    pub build: String,
+    /// Threads that the model computes with; part of the determinism tuple.
+    pub threads: u32,
+    /// Usable device memory, bytes.
+    pub memory_bytes: u64,
+    /// Jobs it renders at once; 1 today, a field so that batching needs no migration.
+    pub slots: u32,
+}

@@ -1,0 +1,131 @@
+//! Goal: the request's JSON is the documented one, and everything wrong with it is said at once, field by field.
+
+use domain::model::ManifestError;
+use domain::{ModelManifest, QualityTier, RequestLimits, VideoRequest};
+use proptest::prelude::*;
+
+const LIMITS: RequestLimits =
+    RequestLimits { prompt_chars_max: 2000, cfg_scale_max: 20.0, true_cfg_scale_max: 20.0, deadline_s_max: 86_400 };
+
+const FULL_SCALE: &str = r#"
+id = "hunyuan-video"
+name = "HunyuanVideo"
+fingerprint = { weights = "w", encoders = "e" }
+sampling = { flow_shift = 7.0, steps_max = 100 }
+sizes = [
+  { name = "540p", aspects = [{ aspect = "16:9", width = 960, height = 544 }, { aspect = "9:16", width = 544, height = 960 }] },
+  { name = "720p", aspects = [{ aspect = "16:9", width = 1280, height = 720 }] },
+]
+custom_size = { multiple_of = 16, side_min = 256, pixels_max = 921600 }
+length = { max = 129, rendered_at_max = 129, rendered_min = 1 }
+memory = { base_bytes = 30000000000, per_token_bytes = 250000 }
+cost_prior = { tokens = 67320, step_s = 12.0, around_s = 54.0, around_cached_s = 12.0, attention_share = 0.79, baseline_steps = 33 }
+"#;
+
+fn full_scale() -> ModelManifest {
+    ModelManifest::parse(FULL_SCALE).expect("a valid manifest")
+}
+
+fn small_scale() -> ModelManifest {
+    let small = FULL_SCALE.replace("rendered_at_max = 129, rendered_min = 1", "rendered_at_max = 17, rendered_min = 5");
+    ModelManifest::parse(&small).expect("a valid manifest")
+}
+
+#[test]
+fn only_the_prompt_is_needed_and_the_defaults_are_the_documented_ones() {
+    let request: VideoRequest = serde_json::from_str(r#"{"prompt": "A cat walks"}"#).expect("valid");
+    assert_eq!(request, VideoRequest::new("A cat walks"));
+    assert_eq!((request.video_size.as_str(), request.video_length, request.infer_steps), ("540p", 129, 0));
+    assert_eq!((request.quality_tier, request.seed, request.flow_reverse), (QualityTier::Auto, None, true));
+    assert!((request.cfg_scale - 6.0).abs() < f64::EPSILON);
+    let shape = request.validate(&LIMITS, &full_scale()).expect("valid");
+    assert_eq!((shape.width, shape.height, shape.frames, shape.tokens()), (960, 544, 129, 67_320));
+}
+
+#[test]
+fn an_unknown_field_is_refused_by_name() {
+    let error = serde_json::from_str::<VideoRequest>(r#"{"prompt": "x", "stepz": 3}"#).expect_err("unknown field");
+    assert!(error.to_string().contains("stepz"), "{error}");
+}
+
+#[test]
+fn everything_wrong_is_said_at_once() {
+    let mut request = VideoRequest::new("  ");
+    request.video_length = 128;
+    request.infer_steps = 1000;
+    request.seed = Some(-1);
+    request.cfg_scale = f64::NAN;
+    request.true_cfg_scale = 3.0;
+    request.aspect_ratio = Some("4:3".to_owned());
+    request.deadline_s = Some(0);
+    let errors = request.validate(&LIMITS, &full_scale()).expect_err("nearly all is wrong");
+    let fields: Vec<_> = errors.iter().map(|e| e.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["prompt", "infer_steps", "seed", "cfg_scale", "negative_prompt", "deadline_s", "aspect_ratio", "video_length"]
+    );
+}
+
+#[test]
+fn sizes_are_names_of_the_model_or_pixels_within_its_limits() {
+    let model = full_scale();
+    let pixels = |size: &str, aspect: Option<&str>| model.shape(size, aspect, 129).map(|s| (s.width, s.height));
+    assert_eq!(pixels("540p", Some("9:16")), Ok((544, 960)));
+    assert_eq!(pixels("720x720", None), Ok((720, 720)));
+    assert_eq!(pixels("4k", None).expect_err("unknown")[0].field, "video_size");
+    assert_eq!(pixels("721x720", None).expect_err("not a multiple of 16")[0].field, "video_size");
+    assert_eq!(pixels("4096x4096", None).expect_err("too many pixels")[0].field, "video_size");
+    assert_eq!(pixels("720x720", Some("1:1")).expect_err("says it twice")[0].field, "aspect_ratio");
+}
+
+#[test]
+fn a_small_model_keeps_the_duration_with_fewer_frames() {
+    let shape = small_scale().shape("540p", None, 129).expect("valid");
+    assert_eq!(shape.frames, 17);
+    assert!((shape.duration_s() - 129.0 / 24.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_manifest_that_makes_no_sense_names_the_key() {
+    let cases = [
+        (FULL_SCALE.replace("\"hunyuan-video\"", "\"Hunyuan Video\""), "id"),
+        (FULL_SCALE.replace("width = 960", "width = 961"), "sizes.540p"),
+        (FULL_SCALE.replace("rendered_min = 1 ", "rendered_min = 2 "), "length.rendered_min"),
+        (FULL_SCALE.replace("step_s = 12.0", "step_s = -1.0"), "cost_prior.step_s"),
+    ];
+    for (text, expected) in cases {
+        match ModelManifest::parse(&text) {
+            Err(ManifestError::Value { key, .. }) => assert_eq!(key, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+    assert!(ModelManifest::parse(&format!("{FULL_SCALE}\nsurprise = 1")).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_request_panics_and_every_refusal_names_a_field(
+        prompt in ".{0,80}", size in ".{0,12}", length in any::<u32>(), steps in any::<u32>(), seed in any::<Option<i64>>(),
+        scale in any::<f64>(),
+    ) {
+        let mut request = VideoRequest::new(prompt);
+        (request.video_size, request.video_length, request.infer_steps) = (size, length, steps);
+        (request.seed, request.cfg_scale) = (seed, scale);
+        if let Err(errors) = request.validate(&LIMITS, &full_scale()) {
+            prop_assert!(!errors.is_empty() && errors.iter().all(|e| !e.field.is_empty() && !e.reason.is_empty()));
+        }
+    }
+
+    #[test]
+    fn rendered_frames_are_always_4k_plus_1_within_the_model(k in 0..=32u32) {
+        let shape = small_scale().shape("540p", None, 4 * k + 1).expect("valid");
+        prop_assert_eq!(shape.frames % 4, 1);
+        prop_assert!(shape.frames <= 17);
+    }
+
+    #[test]
+    fn a_payload_hash_tells_requests_apart(a in ".{1,20}", b in ".{1,20}") {
+        prop_assume!(a != b);
+        prop_assert_ne!(VideoRequest::new(a).payload_hash(), VideoRequest::new(b).payload_hash());
+    }
+}
