@@ -1,0 +1,195 @@
+//! What a checkpoint says about itself: `model_index.json` and each component's own configuration file.
+//!
+//! The rule: everything comes from these files. A key that is absent has the value that the reference gives it (both
+//! libraries leave defaults out when they save); a value that this crate cannot honour is refused by name, never ignored.
+
+mod text;
+mod video;
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tch::Kind;
+
+pub use self::text::{ClipActivation, ClipConfig, LlamaConfig};
+pub use self::video::{SchedulerConfig, TransformerConfig, VaeConfig};
+use crate::error::{Error, Result};
+
+/// What the reference does where a request says nothing.
+pub mod defaults {
+    /// Height of a video in pixels.
+    pub const HEIGHT: i64 = 720;
+    /// Width of a video in pixels.
+    pub const WIDTH: i64 = 1280;
+    /// Frames of a video.
+    pub const FRAMES: i64 = 129;
+    /// Frames a second at which a video is meant to be shown.
+    pub const FPS: u32 = 24;
+    /// Denoising steps.
+    pub const STEPS: usize = 50;
+    /// Embedded guidance.
+    pub const GUIDANCE: f64 = 6.0;
+    /// Classifier-free guidance; 1 is off.
+    pub const TRUE_CFG_SCALE: f64 = 1.0;
+    /// Shift of the schedule for a checkpoint that brings no scheduler configuration.
+    pub const FLOW_SHIFT: f64 = 7.0;
+    /// Tokens of a prompt that the language model's part of the embeddings may have.
+    pub const MAX_PROMPT_TOKENS: usize = 256;
+}
+
+/// Number format of weights and activations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dtype {
+    /// 32-bit floats: the format in which results are compared with the reference.
+    F32,
+    /// 16-bit floats with 8 bits of exponent: the released transformer's format.
+    Bf16,
+    /// 16-bit floats with 5 bits of exponent.
+    F16,
+}
+
+impl Dtype {
+    /// The element type in libtorch.
+    #[must_use]
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::F32 => Kind::Float,
+            Self::Bf16 => Kind::BFloat16,
+            Self::F16 => Kind::Half,
+        }
+    }
+}
+
+impl std::fmt::Display for Dtype {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
+impl std::str::FromStr for Dtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "f16" => Ok(Self::F16),
+            other => Err(format!("`{other}` is no dtype; use f32, bf16 or f16")),
+        }
+    }
+}
+
+/// Every configuration of a model folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// The folder, which holds one folder for each component.
+    pub dir: PathBuf,
+    /// The denoising transformer.
+    pub transformer: TransformerConfig,
+    /// The video decoder.
+    pub vae: VaeConfig,
+    /// The language model that embeds prompts.
+    pub text_encoder: LlamaConfig,
+    /// The CLIP text model that pools prompts.
+    pub text_encoder_2: ClipConfig,
+    /// The flow-match schedule.
+    pub scheduler: SchedulerConfig,
+}
+
+/// The part of `model_index.json` that decides whether this crate can run the folder.
+#[derive(Deserialize)]
+struct ModelIndex {
+    #[serde(rename = "_class_name")]
+    class_name: String,
+}
+
+impl ModelConfig {
+    /// Reads and checks all configuration files of a diffusers folder.
+    ///
+    /// # Errors
+    /// When a file is absent or unreadable, or says something that this crate cannot do.
+    pub fn read(model_dir: &Path) -> Result<Self> {
+        let index_path = model_dir.join("model_index.json");
+        let index: ModelIndex = read_json(&index_path)?;
+        if index.class_name != "HunyuanVideoPipeline" {
+            let reason =
+                format!("is a `{}`; only the text-to-video `HunyuanVideoPipeline` can be rendered", index.class_name);
+            return Err(Error::Config { path: index_path, reason });
+        }
+        let config = Self {
+            dir: model_dir.to_owned(),
+            transformer: read_checked(&model_dir.join("transformer/config.json"), TransformerConfig::check)?,
+            vae: read_checked(&model_dir.join("vae/config.json"), VaeConfig::check)?,
+            text_encoder: read_checked(&model_dir.join("text_encoder/config.json"), LlamaConfig::check)?,
+            text_encoder_2: read_checked(&model_dir.join("text_encoder_2/config.json"), ClipConfig::check)?,
+            scheduler: SchedulerConfig::read(&model_dir.join("scheduler/scheduler_config.json"))?,
+        };
+        config.check_joints()?;
+        Ok(config)
+    }
+
+    /// A component's folder.
+    #[must_use]
+    pub fn component_dir(&self, component: &str) -> PathBuf {
+        self.dir.join(component)
+    }
+
+    /// The widths at which components meet must agree.
+    fn check_joints(&self) -> Result<()> {
+        let transformer = &self.transformer;
+        let joints = [
+            (
+                "text_embed_dim",
+                transformer.text_embed_dim,
+                "the language model's hidden_size",
+                self.text_encoder.hidden_size,
+            ),
+            (
+                "pooled_projection_dim",
+                transformer.pooled_projection_dim,
+                "CLIP's hidden_size",
+                self.text_encoder_2.hidden_size,
+            ),
+            ("in_channels", transformer.in_channels, "the VAE's latent_channels", self.vae.latent_channels),
+            ("out_channels", transformer.out_channels(), "the VAE's latent_channels", self.vae.latent_channels),
+        ];
+        for (field, here, meaning, there) in joints {
+            if here != there {
+                return Err(Error::Config {
+                    path: self.dir.join("transformer/config.json"),
+                    reason: format!(
+                        "`{field}` is {here}, but {meaning} is {there}: the folder mixes components of two models"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    serde_json::from_str(&text).map_err(|error| Error::Config { path: path.to_owned(), reason: error.to_string() })
+}
+
+/// Reads a JSON file and lets its own rules judge it. Rules answer with the reason of a refusal.
+fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result::Result<(), String>) -> Result<T> {
+    let config = read_json(path)?;
+    check(&config).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
+    Ok(config)
+}
+
+/// Refuses sizes that no network can have.
+fn positive(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    match fields.iter().find(|(_, value)| *value <= 0) {
+        Some((name, value)) => Err(format!("`{name}` is {value}; it must be at least 1")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,416 @@
+//! The model as one value: load it once, then encode, denoise and decode with it.
+//!
+//! The rule: one thread owns an engine. Every method takes what it needs and gives back values; nothing of one request is left
+//! behind for the next, so an error or a cancel in the middle leaves the engine as it was.
+
+use std::path::PathBuf;
+
+use tch::{Device, Tensor};
+
+use crate::{
+    checkpoint::{Checkpoint, Identity},
+    config::{Dtype, ModelConfig},
+    control::Control,
+    decode::{self, Frames},
+    denoise::Denoiser,
+    device::{self, DeviceChoice},
+    embeddings::Embeddings,
+    encode::TextEncoders,
+    error::{Error, InOp, Result},
+    flow_match::Schedule,
+    noise, probe,
+    request::{DenoiseRequest, Geometry},
+    run::{Denoised, Latents, OnStep, Run},
+    transformer::Transformer,
+    vae::{Decoder, Progress, tiling::TileSizes},
+    weights::{self, Loader, Weights},
+};
+
+/// Which code computed a video: this crate's version and the libtorch it is bound to.
+const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.11");
+
+/// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
+const AUTO_TILING_BYTES: u64 = 8 << 30;
+
+/// Whether frames are decoded in tiles of height and width. Tiled frames differ slightly from untiled ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Tiling {
+    /// Tiles wherever a video is larger than one.
+    On,
+    /// Whole frames; pieces of frames in time are cut in any case.
+    Off,
+    /// Tiles when whole frames would take more memory than [`EngineOptions::auto_tiling_bytes`]. Depends on the size alone, not on
+    /// what is free, so that a video does not depend on the moment.
+    #[default]
+    Auto,
+}
+
+/// Whether the text encoders stay in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Residency {
+    /// Loaded with the engine.
+    #[default]
+    Resident,
+    /// Loaded for each call of [`Engine::encode`] and dropped after it.
+    OnDemand,
+}
+
+/// How to load a model.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// A folder in the diffusers layout.
+    pub model_dir: PathBuf,
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// Number format; none for fp32 on the CPU and bf16 on a GPU.
+    pub dtype: Option<Dtype>,
+    /// See [`Tiling`].
+    pub tiling: Tiling,
+    /// See [`Residency`].
+    pub text_encoders: Residency,
+    /// Threads of libtorch on the CPU; none for its own choice.
+    pub threads: Option<usize>,
+    /// Sizes of tiles and pieces.
+    pub tiles: TileSizes,
+    /// See [`Tiling::Auto`].
+    pub auto_tiling_bytes: u64,
+}
+
+impl EngineOptions {
+    /// The defaults for a model folder.
+    pub fn new(model_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            model_dir: model_dir.into(),
+            device: DeviceChoice::default(),
+            dtype: None,
+            tiling: Tiling::default(),
+            text_encoders: Residency::default(),
+            threads: None,
+            tiles: TileSizes::default(),
+            auto_tiling_bytes: AUTO_TILING_BYTES,
+        }
+    }
+}
+
+/// What was loaded, and the parts of [`Identity`] that no request changes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EngineInfo {
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// See [`device::class`].
+    pub device_class: String,
+    /// Number format of all networks.
+    pub dtype: Dtype,
+    /// Threads of libtorch.
+    pub threads: usize,
+    /// Version of the code.
+    pub build: String,
+    /// Of the transformer, the VAE and their configurations, hex.
+    pub model_fingerprint: String,
+    /// Of the text encoders and tokenizers, hex; part of the key of cached embeddings.
+    pub encoder_fingerprint: String,
+    /// Parameters of the transformer.
+    pub parameters: i64,
+    /// Bytes of weights that stay in memory.
+    pub resident_bytes: u64,
+    /// How pixels become latents.
+    pub geometry: Geometry,
+    /// The checkpoint's own shift of the schedule.
+    pub flow_shift: f64,
+    /// Speed of attention at start-up in TFLOP/s, on a GPU.
+    pub attention_tflops: Option<f64>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Engine {
+    options: EngineOptions,
+    config: ModelConfig,
+    info: EngineInfo,
+    device: Device,
+    transformer: Transformer,
+    decoder: Decoder,
+    encoders: Option<TextEncoders>,
+}
+
+impl Engine {
+    /// Loads a model folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, a checkpoint that does not fit its configuration (every difference at once), a device
+    /// that is not there, or memory.
+    pub fn load(options: &EngineOptions) -> Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        let device = options.device.resolve()?;
+        if let Some(threads) = options.threads {
+            let threads = i32::try_from(threads).ok().filter(|&threads| threads > 0);
+            tch::set_num_threads(threads.ok_or_else(|| Error::input("threads", "give at least 1"))?);
+        }
+        let dtype = options.dtype.unwrap_or(if device == Device::Cpu { Dtype::F32 } else { Dtype::Bf16 });
+        let config = ModelConfig::read(&options.model_dir)?;
+        let mut parts = Parts { device, dtype, resident_bytes: 0, files: Vec::new() };
+        let transformer_config = config.transformer.clone();
+        let (transformer, parameters) = parts.load(&options.model_dir.join("transformer"), move |loader| {
+            Transformer::load(loader, &transformer_config)
+        })?;
+        let vae_config = config.vae.clone();
+        let (decoder, _) =
+            parts.load(&options.model_dir.join("vae"), move |loader| Decoder::load(loader, &vae_config))?;
+        let encoders = match options.text_encoders {
+            Residency::Resident => Some(TextEncoders::load(&config, device, dtype.kind())?),
+            Residency::OnDemand => None,
+        };
+        let info = EngineInfo {
+            device: device::name(device),
+            device_class: device::class(device),
+            dtype,
+            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            build: BUILD.to_owned(),
+            model_fingerprint: weights::fingerprint(parts.files.iter().map(PathBuf::as_path))?,
+            encoder_fingerprint: TextEncoders::fingerprint(&config)?,
+            parameters,
+            resident_bytes: parts.resident_bytes + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
+            geometry: Geometry::of(&config),
+            flow_shift: config.scheduler.shift,
+            attention_tflops: probe::attention_tflops(device, dtype.kind(), &config.transformer)?,
+        };
+        Ok(Self { options: options.clone(), config, info, device, transformer, decoder, encoders })
+    }
+
+    /// What was loaded.
+    #[must_use]
+    pub fn info(&self) -> &EngineInfo {
+        &self.info
+    }
+
+    /// The model folder's configuration.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// Embeds prompts, each trimmed to its true length.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between layers; those of loading when the encoders are not resident; libtorch.
+    pub fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
+        let _no_grad = tch::no_grad_guard();
+        if let Some(encoders) = &self.encoders {
+            return encoders.encode(prompts, control).in_op("encode");
+        }
+        let encoders = TextEncoders::load(&self.config, self.device, self.info.dtype.kind())?;
+        encoders.encode(prompts, control).in_op("encode")
+    }
+
+    /// Denoises one video, from its start or from a saved state of the same run.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a request that the model cannot do, [`Error::Resume`] for a state of another run (nothing is done then),
+    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch.
+    pub fn denoise(
+        &self,
+        request: &DenoiseRequest,
+        resume: Option<&Checkpoint>,
+        control: &Control,
+        on_step: OnStep,
+    ) -> Result<Denoised> {
+        let _no_grad = tch::no_grad_guard();
+        let mut run = self.start(request)?;
+        if let Some(saved) = resume {
+            run.resume(saved)?;
+        }
+        self.reserve_denoise(&[request])?;
+        let mut done = self.denoiser().run(vec![run], control, on_step)?;
+        done.pop().ok_or_else(|| Error::input("requests", "there is none"))
+    }
+
+    /// Denoises several videos of one size together; the results are those of single runs, in the order of the requests.
+    ///
+    /// # Errors
+    /// As [`Engine::denoise`]; one request's error ends all.
+    pub fn denoise_batch(
+        &self,
+        requests: &[DenoiseRequest],
+        control: &Control,
+        on_step: OnStep,
+    ) -> Result<Vec<Denoised>> {
+        let _no_grad = tch::no_grad_guard();
+        let size = |request: &DenoiseRequest| (request.width, request.height, request.frames);
+        if requests.windows(2).any(|pair| size(&pair[0]) != size(&pair[1])) {
+            return Err(Error::input("requests", "videos that are denoised together must have one size"));
+        }
+        let all: Vec<&DenoiseRequest> = requests.iter().collect();
+        for request in requests {
+            request.check(&self.info.geometry)?;
+        }
+        self.reserve_denoise(&all)?;
+        let runs = requests.iter().map(|request| self.start(request)).collect::<Result<_>>()?;
+        self.denoiser().run(runs, control, on_step)
+    }
+
+    /// Turns latents into frames. `progress` hears of each tile.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
+    pub fn decode(&self, latents: &Latents, control: &Control, progress: Progress) -> Result<Frames> {
+        let mut frames = self.decode_batch(&[latents], control, progress)?;
+        frames.pop().ok_or_else(|| Error::input("latents", "there are none"))
+    }
+
+    /// Turns latents of several videos of one size into frames together.
+    ///
+    /// # Errors
+    /// As [`Engine::decode`].
+    pub fn decode_batch(&self, videos: &[&Latents], control: &Control, progress: Progress) -> Result<Vec<Frames>> {
+        let _no_grad = tch::no_grad_guard();
+        let Some(first) = videos.first() else { return Ok(Vec::new()) };
+        let spatial = self.reserve_decode(videos.len(), first)?;
+        let batch = decode::Batch { videos, tiles: &self.options.tiles, spatial };
+        decode::decode(&self.decoder, (self.info.dtype.kind(), self.device), &batch, control, progress)
+    }
+
+    /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
+    ///
+    /// # Errors
+    /// [`Error::Input`], memory.
+    pub fn initial_latents(&self, request: &DenoiseRequest) -> Result<Tensor> {
+        let shape = self.info.geometry.latent_shape(request.width, request.height, request.frames)?;
+        match &request.initial_latents {
+            Some(latents) => Ok(latents.f_to_device(Device::Cpu)?),
+            None => noise::normal(request.seed, &shape),
+        }
+    }
+
+    /// The noise levels of a request.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub fn schedule(&self, request: &DenoiseRequest) -> Result<Schedule> {
+        let shift = request.flow_shift.unwrap_or(self.info.flow_shift);
+        Schedule::new(request.steps, shift, request.flow_reverse, self.config.scheduler.num_train_timesteps)
+    }
+
+    /// What determines a request's video on this engine; compare it with a saved state's before resuming.
+    ///
+    /// # Errors
+    /// [`Error::Input`], libtorch.
+    pub fn identity(&self, request: &DenoiseRequest) -> Result<Identity> {
+        request.check(&self.info.geometry)?;
+        let noise = match &request.initial_latents {
+            Some(latents) => format!("latents {}", content_hash(latents)?),
+            None => format!("seed {}", request.seed),
+        };
+        let negative = request.active_negative();
+        Ok(Identity {
+            noise,
+            embeddings: request.embeddings.fingerprint.clone(),
+            negative: negative.map(|(embeddings, scale)| (embeddings.fingerprint.clone(), scale.to_bits())),
+            model: self.info.model_fingerprint.clone(),
+            build: self.info.build.clone(),
+            device_class: self.info.device_class.clone(),
+            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            dtype: self.info.dtype.to_string(),
+            size: [request.width, request.height, request.frames],
+            steps: request.steps,
+            guidance: request.guidance.to_bits(),
+            flow_shift: request.flow_shift.unwrap_or(self.info.flow_shift).to_bits(),
+            flow_reverse: request.flow_reverse,
+            step_cache: serde_json::to_string(&request.step_cache)
+                .map_err(|error| Error::input("step_cache", error.to_string()))?,
+        })
+    }
+
+    /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how finely a cancel acts.
+    #[must_use]
+    pub fn checks(&self) -> (u64, u64) {
+        (self.transformer.checks_per_forward(), self.decoder.checks_per_tile())
+    }
+
+    fn denoiser(&self) -> Denoiser<'_> {
+        Denoiser { transformer: &self.transformer, device: self.device, kind: self.info.dtype.kind() }
+    }
+
+    fn start<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
+        request.check(&self.info.geometry)?;
+        self.reserve_denoise(&[request])?;
+        let noise = self.initial_latents(request)?;
+        Run::new(request, self.identity(request)?, self.schedule(request)?, &noise, self.device)
+    }
+
+    fn reserve_denoise(&self, requests: &[&DenoiseRequest]) -> Result<()> {
+        let Some(first) = requests.first() else { return Ok(()) };
+        let shape = self.info.geometry.latent_shape(first.width, first.height, first.frames)?;
+        let text = requests.iter().filter_map(|request| request.embeddings.prompt_embeds.size().get(1).copied()).max();
+        let tokens = self.info.geometry.tokens(shape).saturating_add(text.unwrap_or(0));
+        let batch = i64::try_from(requests.len()).unwrap_or(i64::MAX);
+        let needed = self.transformer.activation_bytes(batch, tokens, self.info.dtype.kind());
+        device::reserve(self.device, "denoise", needed)
+    }
+
+    /// Whether to tile, once the memory for it is known to be there.
+    fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
+        let tiles = &self.options.tiles;
+        let piece = first.frames.min(tiles.frames + 1);
+        let kind = self.info.dtype.kind();
+        let whole = self.decoder.activation_bytes(piece, first.height, first.width, kind);
+        let spatial = match self.options.tiling {
+            Tiling::On => true,
+            Tiling::Off => false,
+            Tiling::Auto => whole > self.options.auto_tiling_bytes,
+        };
+        let tile =
+            self.decoder.activation_bytes(piece, first.height.min(tiles.height), first.width.min(tiles.width), kind);
+        let videos = u64::try_from(videos).unwrap_or(u64::MAX);
+        device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
+        Ok(spatial)
+    }
+}
+
+/// What loading components adds up to.
+struct Parts {
+    device: Device,
+    dtype: Dtype,
+    resident_bytes: u64,
+    files: Vec<PathBuf>,
+}
+
+impl Parts {
+    /// Loads one component's network; answers it with its number of parameters.
+    fn load<N>(&mut self, dir: &std::path::Path, build: impl Fn(&Loader) -> Result<N>) -> Result<(N, i64)> {
+        let files = Weights::open(dir)?;
+        let parameters = weights::key_table(&build)?.parameters();
+        let network = weights::load(&files, self.device, self.dtype.kind(), build)?;
+        let bytes = u64::try_from(parameters).unwrap_or(0) * self.dtype.kind().elt_size_in_bytes() as u64;
+        self.resident_bytes += bytes;
+        self.files.extend(files.paths().map(PathBuf::from));
+        self.files.push(dir.join("config.json"));
+        Ok((network, parameters))
+    }
+}
+
+/// blake3 of a tensor's values as fp32, hex.
+fn content_hash(tensor: &Tensor) -> Result<String> {
+    let host = tensor.f_to_kind(tch::Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+    let mut bytes = vec![0; host.numel() * size_of::<f32>()];
+    host.f_copy_data_u8(&mut bytes, host.numel())?;
+    Ok(blake3::hash(&bytes).to_hex().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_can_be_moved_to_the_thread_that_owns_it() {
+        fn movable<T: Send>() {}
+        movable::<Engine>();
+        movable::<Checkpoint>();
+        movable::<DenoiseRequest>();
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error_with_its_path() {
+        let error = Engine::load(&EngineOptions::new("/nowhere/at/all")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/at/all"), "{error}");
+    }
+}
