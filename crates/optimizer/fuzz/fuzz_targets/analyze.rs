@@ -1,0 +1,24 @@
+//! Throws bytes at the prompt analysis: it must not panic, must show only the prompt's own words, and a further clause
+//! must never lower a score.
+//!
+//! `cargo +nightly fuzz run analyze` in `crates/optimizer`, with `cargo install cargo-fuzz`.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let text = String::from_utf8_lossy(data);
+    let found = optimizer::analyze(&text);
+    assert_eq!(found.factors.len(), 7);
+    for word in found.factors.iter().flat_map(|factor| &factor.words) {
+        assert!(text.contains(word.as_str()));
+    }
+    if let Some((first, rest)) = text.split_once('\n') {
+        let before = optimizer::analyze(first);
+        let after = optimizer::analyze(&format!("{first}, {rest}"));
+        for (low, high) in before.factors.iter().zip(&after.factors) {
+            assert!(high.score >= low.score, "{}", low.factor);
+        }
+    }
+});

@@ -1,0 +1,90 @@
+//! What the cost model learns from: the measured seconds of finished runs.
+
+use domain::{Plan, RunRecord, VideoRequest, model::RenderShape};
+use serde::{Deserialize, Serialize};
+
+use super::Work;
+use crate::plan::passes;
+
+/// A finished run, reduced to what its time depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CostRecord {
+    /// The model's id.
+    pub model_id: String,
+    /// Workers that compute at the same pace, for example `cuda-sm90` or `cpu-avx512`.
+    pub worker_class: String,
+    /// Video tokens.
+    pub tokens: u64,
+    /// Transformer passes for each step.
+    pub passes: u32,
+    /// Step-cache threshold; 0 for off.
+    pub threshold: f64,
+    /// Steps that went through the transformer.
+    pub computed: u32,
+    /// Steps answered by the step cache.
+    pub skipped: u32,
+    /// Whether the embeddings came from a cache.
+    pub hit: bool,
+    /// Prompt to embeddings, seconds.
+    pub encode_s: f64,
+    /// All steps, seconds.
+    pub denoise_s: f64,
+    /// Decoding and delivery, seconds.
+    pub tail_s: f64,
+}
+
+/// Where a run's facts lie in a finished job.
+#[derive(Debug, Clone, Copy)]
+pub struct RunFacts<'a> {
+    /// The model's id.
+    pub model_id: &'a str,
+    /// The worker's class.
+    pub worker_class: &'a str,
+    /// What was asked for.
+    pub request: &'a VideoRequest,
+    /// What was rendered.
+    pub shape: &'a RenderShape,
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What happened.
+    pub record: &'a RunRecord,
+}
+
+impl CostRecord {
+    /// The record of a run; `None` for a run that says nothing about a whole one: a resumed or restarted run spreads its
+    /// seconds over several workers.
+    #[must_use]
+    pub fn of(run: &RunFacts<'_>) -> Option<Self> {
+        let record = run.record;
+        let whole = record.resumed_from.is_none() && record.restarted_because.is_none();
+        let stages = &record.stages;
+        let seconds = [stages.encode_s, stages.denoise_s, stages.decode_s, stages.deliver_s];
+        let sane = seconds.iter().all(|s| s.is_finite() && *s >= 0.0) && stages.denoise_s > 0.0;
+        (whole && sane && record.steps_computed > 0).then(|| Self {
+            model_id: run.model_id.to_owned(),
+            worker_class: run.worker_class.to_owned(),
+            tokens: run.shape.tokens(),
+            passes: passes(run.request),
+            threshold: run.plan.step_cache.threshold,
+            computed: record.steps_computed,
+            skipped: record.steps_skipped,
+            hit: record.cache_match.is_hit(),
+            encode_s: stages.encode_s,
+            denoise_s: stages.denoise_s,
+            tail_s: stages.decode_s + stages.deliver_s,
+        })
+    }
+
+    /// The whole run, seconds.
+    #[must_use]
+    pub fn total_s(&self) -> f64 {
+        self.encode_s + self.denoise_s + self.tail_s
+    }
+
+    /// The work as it was known before the run.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let steps = self.computed + self.skipped;
+        Work { tokens: self.tokens, steps, passes: self.passes, threshold: self.threshold }
+    }
+}

@@ -1,0 +1,370 @@
+//! Plans, estimates, learning and savings, on the numbers that the product promises.
+
+use domain::{
+    CacheMatch, Complexity, ModelManifest, QualityTier, RunRecord, StageSeconds, StepCacheMode, StepsReason, Tier,
+    VideoRequest, model::RenderShape,
+};
+use optimizer::{
+    ConvergenceRecord, CostBook, CostModel, CostRecord, CostSource, FitRules, LearnRules, Learned, Profiles, RunFacts,
+    Switches, cost, plan, saving,
+};
+use proptest::prelude::*;
+
+/// The released model at full scale with the documented prior: 12 s a step at 540p and 129 frames, 54 s around, 12 s cached.
+fn manifest() -> ModelManifest {
+    let text = r#"
+        id = "hunyuan-video"
+        name = "HunyuanVideo"
+        fingerprint = { weights = "w", encoders = "e" }
+        sampling = { flow_shift = 7.0, steps_max = 60 }
+        sizes = [
+          { name = "540p", aspects = [{ aspect = "16:9", width = 960, height = 544 }] },
+          { name = "720p", aspects = [{ aspect = "16:9", width = 1280, height = 720 }] },
+        ]
+        custom_size = { multiple_of = 16, side_min = 256, pixels_max = 1000000 }
+        length = { max = 129, rendered_at_max = 129, rendered_min = 5 }
+        memory = { base_bytes = 30000000000, per_token_bytes = 200000 }
+        cost_prior = { tokens = 67320, step_s = 12.0, around_s = 54.0, around_cached_s = 12.0, attention_share = 0.5, baseline_steps = 33 }
+    "#;
+    ModelManifest::parse(text).expect("a valid manifest")
+}
+
+fn shape(manifest: &ModelManifest, request: &VideoRequest) -> RenderShape {
+    manifest.shape(&request.video_size, None, request.video_length).expect("a valid shape")
+}
+
+fn planned(request: &VideoRequest, switches: Switches, learned: &Learned) -> domain::Plan {
+    let manifest = manifest();
+    let cost = CostModel::from_prior(&manifest.cost_prior);
+    plan(request, &shape(&manifest, request), &manifest, &Profiles::default(), switches, &cost, learned)
+}
+
+fn simple(request: &VideoRequest) -> domain::Plan {
+    planned(request, Switches::default(), &Learned::default())
+}
+
+fn with_tier(prompt: &str, tier: QualityTier, infer_steps: u32) -> VideoRequest {
+    VideoRequest { quality_tier: tier, infer_steps, ..VideoRequest::new(prompt) }
+}
+
+const BUSY: &str = "Two dragons fight above a burning medieval city while soldiers run and crowds of people flee, explosions, fire and smoke swirling, dramatic backlight, \
+    the camera spirals around them in slow motion, cinematic, highly detailed, 8k";
+
+#[test]
+fn the_promised_estimates_come_out_of_the_prior() {
+    let plan = simple(&VideoRequest::new("A cat walks"));
+    assert_eq!((plan.complexity, plan.steps, plan.steps_reason), (Complexity::Simple, 18, StepsReason::Adaptive));
+    assert!((plan.estimate_s / 60.0 - 4.5).abs() < 1e-9);
+    let cached = simple(&with_tier("A cat walks", QualityTier::Standard, 0));
+    assert_eq!(cached.steps, 25);
+    assert!((cached.estimate_cached_s / 60.0 - 5.2).abs() < 1e-9);
+    let premium = simple(&with_tier("A cat walks", QualityTier::Premium, 0));
+    assert_eq!(premium.steps, 45);
+    assert!((premium.estimate_s / 60.0 - 9.9).abs() < 1e-9);
+}
+
+#[test]
+fn tiers_keep_their_ranges_and_explicit_steps_win() {
+    for prompt in ["A cat walks", BUSY] {
+        assert_eq!(simple(&with_tier(prompt, QualityTier::Preview, 0)).steps, 15);
+        assert!((25..=35).contains(&simple(&with_tier(prompt, QualityTier::Standard, 0)).steps));
+        assert!((45..=50).contains(&simple(&with_tier(prompt, QualityTier::Premium, 0)).steps));
+        let explicit = simple(&with_tier(prompt, QualityTier::Preview, 42));
+        assert_eq!((explicit.steps, explicit.steps_reason, explicit.tier), (42, StepsReason::Explicit, Tier::Preview));
+    }
+    assert_eq!(simple(&with_tier(BUSY, QualityTier::Standard, 0)).steps, 35);
+    assert_eq!(simple(&VideoRequest::new(BUSY)).tier, Tier::Premium);
+    assert_eq!(simple(&with_tier("A cat walks", QualityTier::Auto, 50)).tier, Tier::Premium);
+    assert_eq!(simple(&with_tier(BUSY, QualityTier::Auto, 12)).tier, Tier::Preview);
+}
+
+#[test]
+fn without_adaptive_steps_every_prompt_gets_the_fixed_number() {
+    let fixed = |tier, prompt| {
+        planned(
+            &with_tier(prompt, tier, 0),
+            Switches { adaptive_steps: false, ..Switches::default() },
+            &Learned::default(),
+        )
+    };
+    for prompt in ["A cat walks", BUSY] {
+        assert_eq!(fixed(QualityTier::Auto, prompt).steps, 33);
+        assert_eq!(fixed(QualityTier::Standard, prompt).steps, 30);
+        assert_eq!(fixed(QualityTier::Premium, prompt).steps, 50);
+        assert_eq!(fixed(QualityTier::Auto, prompt).steps_reason, StepsReason::Fixed);
+    }
+}
+
+#[test]
+fn the_step_cache_follows_tier_request_and_switch() {
+    let mode = |request: &VideoRequest| simple(request).step_cache;
+    assert_eq!(mode(&with_tier("a dog", QualityTier::Premium, 0)).threshold, 0.0);
+    assert_eq!(mode(&with_tier("a dog", QualityTier::Standard, 0)).threshold, 0.025);
+    let asked = VideoRequest { step_cache: Some(StepCacheMode::Fast), ..with_tier("a dog", QualityTier::Premium, 0) };
+    assert_eq!((mode(&asked).mode, mode(&asked).threshold), (StepCacheMode::Fast, 0.05));
+    let off = planned(&asked, Switches { step_cache: false, ..Switches::default() }, &Learned::default());
+    assert_eq!((off.step_cache.mode, off.step_cache.threshold), (StepCacheMode::Off, 0.0));
+}
+
+#[test]
+fn a_tier_may_lower_named_sizes_but_never_pixels() {
+    let manifest = manifest();
+    let mut profiles = Profiles::default();
+    profiles.preview.size_max = Some("540p".to_owned());
+    let request = VideoRequest { video_size: "720p".to_owned(), ..VideoRequest::new("a dog") };
+    let asked = shape(&manifest, &request);
+    assert_eq!(profiles.shape(Tier::Preview, &request, asked, &manifest).height, 544);
+    assert_eq!(profiles.shape(Tier::Standard, &request, asked, &manifest), asked);
+    let pixels = VideoRequest { video_size: "1280x720".to_owned(), ..request };
+    assert_eq!(profiles.shape(Tier::Preview, &pixels, asked, &manifest), asked);
+}
+
+#[test]
+fn nonsense_profiles_are_refused_by_key() {
+    let mut profiles = Profiles::default();
+    assert_eq!(profiles.check(), Ok(()));
+    profiles.standard.steps_min = 40;
+    assert_eq!(profiles.check().expect_err("min above max").key, "standard.steps_min");
+}
+
+/// A worker as it really is: other seconds than the prior believes, noise, skips that depend on the steps, outliers.
+struct Machine {
+    state: u64,
+}
+
+impl Machine {
+    fn uniform(&mut self) -> f64 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.state >> 33).expect("31 bits")) / f64::from(1u32 << 31)
+    }
+
+    fn noise(&mut self) -> f64 {
+        1.0 + 0.06 * (self.uniform() - 0.5)
+    }
+
+    fn run(&mut self) -> CostRecord {
+        let tokens = if self.uniform() < 0.7 { 67_320 } else { 118_800 };
+        let ratio = tokens as f64 / 67_320.0;
+        let steps = 18 + (self.uniform() * 28.0) as u32;
+        let threshold = if self.uniform() < 0.6 { 0.025 } else { 0.0 };
+        let skipped = if threshold > 0.0 { (0.5 * f64::from(steps - 6) * self.noise()).round() as u32 } else { 0 };
+        let hit = self.uniform() < 0.4;
+        let passes = if self.uniform() < 0.1 { 2 } else { 1 };
+        let computed = steps - skipped;
+        let step_s = 2.0 * ratio + 1.5 * ratio * ratio;
+        let denoise_s = f64::from(passes) * (f64::from(computed) * step_s + f64::from(skipped) * 0.1 * ratio) + 1.0;
+        let slow = if self.uniform() < 0.04 { 5.0 } else { 1.0 };
+        CostRecord {
+            model_id: "hunyuan-video".to_owned(),
+            worker_class: "cuda-sm90".to_owned(),
+            tokens,
+            passes,
+            threshold,
+            computed,
+            skipped,
+            hit,
+            encode_s: if hit { 0.02 } else { 3.0 * self.noise() },
+            denoise_s: denoise_s * self.noise() * slow,
+            tail_s: (6.0 * ratio + 1.0) * self.noise(),
+        }
+    }
+}
+
+#[test]
+fn thirty_runs_make_estimates_good_and_the_prior_is_left_behind() {
+    let manifest = manifest();
+    let mut machine = Machine { state: 7 };
+    let (seen, coming): (Vec<_>, Vec<_>) =
+        ((0..30).map(|_| machine.run()).collect(), (0..300).map(|_| machine.run()).collect());
+    let prior = CostModel::from_prior(&manifest.cost_prior);
+    let fitted = cost::fit_model(&manifest.cost_prior, &seen, FitRules::default());
+    let error = |model: &CostModel| cost::median_relative_error(model, &coming).expect("records");
+    assert_eq!(fitted.source, CostSource::Fitted);
+    assert!(error(&prior) > 1.0, "the prior is far off here by construction: {}", error(&prior));
+    assert!(error(&fitted) < 0.05, "{}", error(&fitted));
+    let few = cost::fit_model(&manifest.cost_prior, &seen[..4], FitRules::default());
+    assert_eq!(few.source, CostSource::Scaled);
+    assert!(error(&few) < 0.5, "{}", error(&few));
+    assert_eq!(cost::fit_model(&manifest.cost_prior, &[], FitRules::default()), prior);
+}
+
+#[test]
+fn the_book_keeps_classes_apart_and_falls_back_to_the_best_known() {
+    let manifest = manifest();
+    let mut machine = Machine { state: 3 };
+    let mut records: Vec<_> = (0..40).map(|_| machine.run()).collect();
+    records.extend((0..12).map(|_| CostRecord { worker_class: "slow".to_owned(), denoise_s: 9000.0, ..machine.run() }));
+    let book = CostBook::fit([("hunyuan-video", &manifest.cost_prior)], &records, FitRules::default());
+    let step = |class| book.of("hunyuan-video", class).expect("a model").step_s(67_320);
+    assert!(step(Some("slow")) > 10.0 * step(Some("cuda-sm90")));
+    assert_eq!(step(None), step(Some("cuda-sm90")));
+    assert_eq!(step(Some("never seen")), step(None));
+    assert!(book.of("other", None).is_none());
+    assert_eq!(book.iter().count(), 2);
+}
+
+fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec<f32>) -> RunRecord {
+    RunRecord {
+        cache_match,
+        cache_score: None,
+        steps_computed: computed,
+        steps_skipped: skipped,
+        stages: StageSeconds { encode_s: 42.0, denoise_s: 12.0 * f64::from(computed), decode_s: 10.0, deliver_s: 2.0 },
+        device: "test".to_owned(),
+        build: "test".to_owned(),
+        resumed_from: None,
+        restarted_because: None,
+        convergence,
+        gpu_seconds: 0.0,
+        cost_usd: 0.0,
+        saved_s: 0.0,
+        saved_usd: 0.0,
+    }
+}
+
+#[test]
+fn a_saving_is_the_baseline_less_the_run() {
+    let manifest = manifest();
+    let cost = CostModel::from_prior(&manifest.cost_prior);
+    let request = VideoRequest::new("A cat walks");
+    let plan = simple(&request);
+    let found = saving(
+        &request,
+        &shape(&manifest, &request),
+        &manifest,
+        &plan,
+        &record(18, 0, CacheMatch::Miss, Vec::new()),
+        &cost,
+        2.16,
+    );
+    assert!((found.baseline_s - 450.0).abs() < 1e-6, "33 steps and 54 s");
+    assert!((found.saved_s - 180.0).abs() < 1e-6);
+    assert!((found.saved_usd - 0.108).abs() < 1e-9);
+
+    let explicit = VideoRequest { infer_steps: 18, ..request };
+    let plan = simple(&explicit);
+    let nothing = saving(
+        &explicit,
+        &shape(&manifest, &explicit),
+        &manifest,
+        &plan,
+        &record(18, 0, CacheMatch::Miss, Vec::new()),
+        &cost,
+        2.16,
+    );
+    assert!(nothing.saved_s.abs() < 1e-6, "steps that the user named are the user's saving");
+    let skipped = saving(
+        &explicit,
+        &shape(&manifest, &explicit),
+        &manifest,
+        &plan,
+        &record(12, 6, CacheMatch::Miss, Vec::new()),
+        &cost,
+        2.16,
+    );
+    assert!(skipped.saved_s > 0.0);
+}
+
+#[test]
+fn resumed_runs_teach_nothing() {
+    let manifest = manifest();
+    let request = VideoRequest::new("A cat walks");
+    let (shape, plan) = (shape(&manifest, &request), simple(&request));
+    let mut run = record(18, 0, CacheMatch::Miss, vec![0.1; 17]);
+    let facts = |record: &RunRecord| {
+        CostRecord::of(&RunFacts {
+            model_id: "m",
+            worker_class: "c",
+            request: &request,
+            shape: &shape,
+            plan: &plan,
+            record,
+        })
+    };
+    assert!(facts(&run).is_some());
+    assert!(ConvergenceRecord::of(QualityTier::Auto, &manifest, &plan, &run, &Profiles::default()).is_some());
+    run.resumed_from = Some(5);
+    assert!(facts(&run).is_none());
+    assert!(ConvergenceRecord::of(QualityTier::Auto, &manifest, &plan, &run, &Profiles::default()).is_none());
+}
+
+fn lesson(complexity: Complexity, lexicon_steps: u32, needed_steps: f64) -> ConvergenceRecord {
+    ConvergenceRecord {
+        model_id: "hunyuan-video".to_owned(),
+        requested: QualityTier::Auto,
+        complexity,
+        lexicon_steps,
+        needed_steps,
+    }
+}
+
+#[test]
+fn steps_fall_in_small_moves_to_what_is_needed_and_rise_again() {
+    let rules = LearnRules::default();
+    let request = VideoRequest::new("A dog running on the beach at sunset");
+    let before = simple(&request).steps;
+    let mut learned = Learned::default();
+    let mut last = before;
+    for _ in 0..20 {
+        let easy = vec![lesson(Complexity::Moderate, before, f64::from(before) - 3.5); rules.runs_min];
+        learned = learned.learn(&easy, &rules);
+        let steps = planned(&request, Switches::default(), &learned).steps;
+        assert!(steps <= last && last - steps <= rules.move_max, "{last} to {steps}");
+        last = steps;
+    }
+    assert_eq!(last, before - 3);
+    assert_eq!(planned(&request, Switches::default(), &learned).steps_reason, StepsReason::Learned);
+    assert_eq!(planned(&request, Switches { learned_steps: false, ..Switches::default() }, &learned).steps, before);
+    for _ in 0..20 {
+        learned = learned.learn(&vec![lesson(Complexity::Moderate, before, 99.0); rules.runs_min], &rules);
+    }
+    assert_eq!(planned(&request, Switches::default(), &learned).steps, before);
+}
+
+#[test]
+fn learning_can_be_frozen_stored_and_reset() {
+    let rules = LearnRules::default();
+    let easy = vec![lesson(Complexity::Moderate, 27, 10.0); rules.runs_min];
+    let mut learned = Learned::default().learn(&easy, &rules);
+    learned.frozen = true;
+    assert_eq!(learned.learn(&easy, &rules), learned);
+    let stored = serde_json::to_string(&learned).expect("plain data");
+    assert_eq!(serde_json::from_str::<Learned>(&stored).expect("plain data"), learned);
+    learned.reset(Some("another model"));
+    assert_eq!(learned.groups.len(), 1);
+    learned.reset(Some("hunyuan-video"));
+    assert!(learned.groups.is_empty());
+}
+
+#[test]
+fn the_estimated_error_does_not_depend_on_the_number_of_steps() {
+    // The same path cut into 20 and into 40 steps: the changes halve, their sum stays.
+    let coarse = optimizer::estimated_error(&[0.08; 20], 20).expect("usable");
+    let fine = optimizer::estimated_error(&[0.04; 40], 40).expect("usable");
+    assert!((coarse * 20.0 - fine * 40.0).abs() < 1e-6);
+    assert_eq!(optimizer::estimated_error(&[f32::NAN, 0.1], 20), None);
+    assert_eq!(optimizer::estimated_error(&[0.1], 20), None);
+}
+
+proptest! {
+    #[test]
+    fn whatever_was_learnt_steps_stay_in_range_and_rise_with_the_score(
+        lessons in prop::collection::vec((0..4usize, 0.0..60.0f64), 0..400),
+        a in 0.0..20.0f64,
+        b in 0.0..20.0f64,
+    ) {
+        let rules = LearnRules { runs_min: 3, window: 12, move_max: 4, ..LearnRules::default() };
+        let records: Vec<_> = lessons.iter().map(|(class, needed)| lesson(Complexity::ALL[*class], [18, 27, 35, 42][*class], *needed)).collect();
+        let learned = Learned::default().learn(&records, &rules);
+        let profiles = Profiles::default();
+        let range = profiles.steps_range(QualityTier::Auto);
+        let steps = |score: f64| {
+            let lexicon = optimizer::scoring::steps_in(score, range.0, range.1);
+            let steps = learned.steps("hunyuan-video", QualityTier::Auto, optimizer::scoring::complexity(score), lexicon, range);
+            (steps, lexicon)
+        };
+        let (low, high) = (steps(a.min(b)), steps(a.max(b)));
+        prop_assert!(low.0 <= high.0, "{low:?} {high:?} {learned:?}");
+        prop_assert!(low.0 >= range.0 && low.0 <= low.1 && low.1 - low.0 <= rules.lower_max);
+    }
+}
