@@ -1,0 +1,157 @@
+//! The connection pool and its options.
+//!
+//! Rule: no call holds a connection while it waits for anything but Postgres.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::ConnectOptions;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::error::{Result, StoreError};
+
+/// The migrations, built into every process.
+pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+
+/// How to reach the database. Every value is a setting.
+#[derive(Clone, PartialEq)]
+pub struct StoreOptions {
+    /// `postgres://user:password@host:port/database?sslmode=...`. Never shown by `Debug`.
+    pub url: String,
+    /// Most connections of this process. More than Postgres can serve at once only queue up there.
+    pub connections_max: u32,
+    /// Connections kept open while idle, so that a burst does not begin with handshakes.
+    pub connections_min: u32,
+    /// Longest wait for a free connection, milliseconds; then the call fails as unavailable.
+    pub acquire_timeout_ms: u64,
+    /// Longest run of one statement, milliseconds, enforced by Postgres. 0 is no limit.
+    pub statement_timeout_ms: u64,
+    /// Longest wait for another transaction's row, milliseconds, enforced by Postgres. 0 is no limit.
+    pub lock_timeout_ms: u64,
+    /// An idle connection is closed after this, seconds.
+    pub idle_timeout_s: u64,
+    /// Shown in `pg_stat_activity`: `api`, `scheduler`, `worker`.
+    pub application_name: String,
+}
+
+impl StoreOptions {
+    /// Options with the defaults that `configuration/base.toml` documents.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            connections_max: 16,
+            connections_min: 1,
+            acquire_timeout_ms: 3_000,
+            statement_timeout_ms: 30_000,
+            lock_timeout_ms: 5_000,
+            idle_timeout_s: 300,
+            application_name: "fleet".to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("url", &"[redacted]")
+            .field("connections_max", &self.connections_max)
+            .field("application_name", &self.application_name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Handle to everything in Postgres. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+}
+
+impl Store {
+    /// Opens the pool and proves that the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Options`] for a URL that cannot be read, [`StoreError::Unavailable`] when nobody answers.
+    pub async fn connect(options: &StoreOptions) -> Result<Self> {
+        let store = Self::connect_lazy(options)?;
+        store.ping().await?;
+        Ok(store)
+    }
+
+    /// Opens the pool without asking the database, for a process that must start while Postgres is away.
+    ///
+    /// # Errors
+    /// [`StoreError::Options`] for a URL that cannot be read.
+    pub fn connect_lazy(options: &StoreOptions) -> Result<Self> {
+        if options.connections_max == 0 {
+            return Err(StoreError::Options("the pool needs at least one connection".to_owned()));
+        }
+        let connect = PgConnectOptions::from_str(&options.url)
+            // The parser's message may quote the URL, and with it the password.
+            .map_err(|_| StoreError::Options("the url is not postgres://user:password@host:port/database".to_owned()))?
+            .application_name(&options.application_name)
+            .options([
+                ("statement_timeout", options.statement_timeout_ms.to_string()),
+                ("lock_timeout", options.lock_timeout_ms.to_string()),
+                // A process that was stopped in the middle of a transaction must not hold its rows for ever.
+                ("idle_in_transaction_session_timeout", options.statement_timeout_ms.to_string()),
+                ("timezone", "UTC".to_owned()),
+            ])
+            .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+        let pool = PgPoolOptions::new()
+            .max_connections(options.connections_max)
+            .min_connections(options.connections_min.min(options.connections_max))
+            .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
+            .idle_timeout(Duration::from_secs(options.idle_timeout_s))
+            .connect_lazy_with(connect);
+        Ok(Self { pool })
+    }
+
+    /// Wraps a pool that exists.
+    #[must_use]
+    pub fn from_pool(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Brings the schema up to this release; waits for another process that does the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
+    pub async fn migrate(&self) -> Result<()> {
+        MIGRATOR.run(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Whether the database answers now, as one round trip.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<()> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Connections in use and open in all, for metrics.
+    #[must_use]
+    pub fn pool_usage(&self) -> PoolUsage {
+        let open = self.pool.size();
+        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        PoolUsage { open, used: open.saturating_sub(idle) }
+    }
+
+    /// Closes the pool after the calls that run now.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// How busy the pool is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolUsage {
+    /// Open connections.
+    pub open: u32,
+    /// Of those, running a statement.
+    pub used: u32,
+}

@@ -1,0 +1,319 @@
+//! From the backlog to the pools: how much room there is, who goes next, and what must be announced again.
+//!
+//! Order between tenants is start-time fair queueing over estimated seconds and weight (see `dispatch_shares` in the
+//! migration); within a tenant it is `order_at`. Both are read from an index, so a release costs as much as it releases
+//! and does not grow with the backlog.
+
+use domain::{JobId, PoolId};
+
+use crate::connect::Store;
+use crate::error::Result;
+use crate::leader::Epoch;
+use crate::retry::on_conflict;
+use crate::row::bigint;
+use crate::transition::transition;
+
+/// A pool and its load, counted from rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PoolLoad {
+    /// The pool.
+    pub pool: PoolId,
+    /// Workers that were heard of lately and take jobs.
+    pub workers: u32,
+    /// Their slots.
+    pub slots: u32,
+    /// Jobs that those workers run.
+    pub running: u32,
+    /// Released jobs that nobody has claimed yet.
+    pub scheduled: u32,
+}
+
+impl PoolLoad {
+    /// How many more may be released: free slots and a little more, so that a worker which becomes free finds its next
+    /// job waiting. A pool without workers has no room.
+    #[must_use]
+    pub fn room(&self, lookahead: u32) -> u32 {
+        if self.workers == 0 {
+            return 0;
+        }
+        (self.slots + lookahead).saturating_sub(self.running + self.scheduled)
+    }
+}
+
+/// A released job, as `job.ready` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The job.
+    pub job_id: JobId,
+    /// What a claim must name.
+    pub dispatch_no: i32,
+    /// Whose queue it goes to.
+    pub pool: PoolId,
+}
+
+impl Store {
+    /// Every pool with a worker heard of within `alive_s` or with released jobs.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn pools(&self, alive_s: f64) -> Result<Vec<PoolLoad>> {
+        let rows = sqlx::query!(
+            r#"-- pool_loads
+            WITH alive AS (
+                SELECT id, pool, slots FROM workers
+                WHERE state IN ('ready', 'busy') AND last_seen_at > clock_timestamp() - make_interval(secs => $1)
+            ), live AS (
+                SELECT pool, status, worker_id FROM jobs WHERE status IN ('scheduled', 'running')
+            ), named AS (
+                SELECT pool FROM alive UNION SELECT pool FROM live
+            )
+            SELECT named.pool AS "pool!",
+                (SELECT count(*) FROM alive WHERE alive.pool = named.pool)::int AS "workers!",
+                (SELECT COALESCE(sum(slots), 0) FROM alive WHERE alive.pool = named.pool)::int AS "slots!",
+                (SELECT count(*) FROM live JOIN alive ON alive.id = live.worker_id
+                    WHERE live.status = 'running' AND alive.pool = named.pool)::int AS "running!",
+                (SELECT count(*) FROM live WHERE live.status = 'scheduled' AND live.pool = named.pool)::int
+                    AS "scheduled!"
+            FROM named ORDER BY named.pool"#,
+            alive_s
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let number = |value: i32| u32::try_from(value).unwrap_or_default();
+        let load = |row: Row| PoolLoad {
+            pool: PoolId::from_stored(row.0),
+            workers: number(row.1),
+            slots: number(row.2),
+            running: number(row.3),
+            scheduled: number(row.4),
+        };
+        Ok(rows.into_iter().map(|row| load((row.pool, row.workers, row.slots, row.running, row.scheduled))).collect())
+    }
+
+    /// Releases up to `limit` planned jobs that fit the pool, fairest first, and answers them in that order. Only what
+    /// is answered may be announced, and only after the call has returned.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn release(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let released = on_conflict(|| self.release_once(pool, limit, epoch)).await?;
+        if released.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(released)
+    }
+
+    async fn release_once(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+        let rows = sqlx::query!(
+            r#"-- release_jobs
+            WITH RECURSIVE led AS MATERIALIZED (
+                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
+            ), waiting (tenant_id) AS (
+                -- Tenants with a backlog, one index probe each.
+                (SELECT tenant_id FROM jobs
+                WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
+                ORDER BY tenant_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT tenant_id FROM jobs
+                    WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
+                        AND tenant_id > waiting.tenant_id
+                    ORDER BY tenant_id LIMIT 1)
+                FROM waiting WHERE waiting.tenant_id IS NOT NULL
+            ), candidates AS (
+                -- The first few of each, with their cost in virtual time.
+                SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
+                    GREATEST(one.estimate_s, 1) / tenants.weight AS cost,
+                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
+                FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id
+                LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
+                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
+                CROSS JOIN LATERAL (
+                    SELECT id, order_at, memory_bytes, estimate_s FROM jobs
+                    WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
+                        AND status = 'queued' AND plan IS NOT NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                    ORDER BY order_at, memory_bytes, id LIMIT $4
+                ) AS one
+            ), timed AS (
+                SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
+                    AS start
+                FROM candidates
+            ), chosen AS MATERIALIZED (
+                SELECT * FROM timed ORDER BY start, order_at, id LIMIT $4
+            ), held AS MATERIALIZED (
+                SELECT id FROM jobs
+                WHERE id IN (SELECT id FROM chosen) AND status = 'queued' AND plan IS NOT NULL
+                    AND cancel_requested_at IS NULL AND EXISTS (SELECT FROM led)
+                FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                UPDATE jobs SET status = 'scheduled', pool = $1, dispatch_no = dispatch_no + 1, not_before = NULL,
+                    scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no
+            ), told AS (
+                INSERT INTO job_events (job_id, tenant_id, kind, detail)
+                SELECT id, tenant_id, 'scheduled', jsonb_build_object('pool', $1::text, 'dispatch_no', dispatch_no)
+                FROM moved
+            ), shared AS (
+                INSERT INTO dispatch_shares AS s (model_id, tenant_id, finish)
+                SELECT $2, chosen.tenant_id, max(chosen.start + chosen.cost) FROM moved JOIN chosen USING (id)
+                GROUP BY chosen.tenant_id ORDER BY chosen.tenant_id
+                ON CONFLICT (model_id, tenant_id) DO UPDATE SET finish = GREATEST(s.finish, EXCLUDED.finish)
+            ), clocked AS (
+                INSERT INTO dispatch_clocks AS c (model_id, now)
+                SELECT $2, max(chosen.start) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
+                ON CONFLICT (model_id) DO UPDATE SET now = GREATEST(c.now, EXCLUDED.now)
+            )
+            SELECT moved.id AS "id!", moved.dispatch_no AS "dispatch_no!"
+            FROM moved JOIN chosen USING (id) ORDER BY chosen.start, chosen.order_at, id"#,
+            pool.as_str(),
+            pool.model_id(),
+            bigint("memory_bytes", pool.memory_bytes())?,
+            i64::from(limit),
+            epoch.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let released = |id, dispatch_no| Released { job_id: JobId(id), dispatch_no, pool: pool.clone() };
+        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
+    }
+
+    /// Released jobs of a pool that nobody has claimed yet, oldest release first: how a worker finds work while RabbitMQ
+    /// is away.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn unclaimed(&self, pool: &PoolId, limit: u32) -> Result<Vec<Released>> {
+        let rows = sqlx::query!(
+            "-- unclaimed_jobs
+             SELECT id, dispatch_no FROM jobs WHERE status = 'scheduled' AND pool = $1 ORDER BY scheduled_at LIMIT $2",
+            pool.as_str(),
+            i64::from(limit)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let released = |id, dispatch_no| Released { job_id: JobId(id), dispatch_no, pool: pool.clone() };
+        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
+    }
+
+    /// Takes back one release that its receiver cannot use (an extra delivery). `false` when it is no longer scheduled
+    /// under this number.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn unrelease(&self, job_id: JobId, dispatch_no: i32) -> Result<bool> {
+        let moved = transition!(
+            r#"-- unrelease_job
+            WITH moved AS (
+                UPDATE jobs SET status = 'queued', pool = NULL, announced_at = NULL, announcements = 0
+                WHERE id = $1 AND status = 'scheduled' AND dispatch_no = $2
+                RETURNING id, tenant_id, model_id, tier, complexity, status, 'queued' AS kind,
+                    '{"unreleased": true}'::jsonb AS detail, NULL::text AS counter, false AS lost,
+                    NULL::text AS dropped
+            )"#,
+            job_id.0,
+            dispatch_no
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(moved.is_some())
+    }
+
+    /// Takes back releases to pools without a worker heard of within `alive_s`; answers the jobs.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn unrelease_dead_pools(&self, alive_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<JobId>> {
+        let moved = transition!(
+            r#"-- unrelease_dead_pools
+            WITH led AS MATERIALIZED (
+                SELECT epoch FROM leader WHERE epoch = $3 AND expires_at > clock_timestamp() FOR SHARE
+            ), alive AS (
+                SELECT DISTINCT pool FROM workers
+                WHERE state IN ('ready', 'busy') AND last_seen_at > clock_timestamp() - make_interval(secs => $1)
+            ), held AS MATERIALIZED (
+                SELECT id FROM jobs
+                WHERE status = 'scheduled' AND pool NOT IN (SELECT pool FROM alive) AND EXISTS (SELECT FROM led)
+                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                UPDATE jobs SET status = 'queued', pool = NULL, announced_at = NULL, announcements = 0
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, 'queued' AS kind,
+                    '{"unreleased": true}'::jsonb AS detail, NULL::text AS counter, false AS lost,
+                    NULL::text AS dropped
+            )"#,
+            alive_s,
+            i64::from(limit),
+            epoch.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        if moved.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(moved.into_iter().map(|row| JobId(row.id)).collect())
+    }
+
+    /// Released jobs whose message should be sent again: `first_s` after the last time, then twice as long, up to
+    /// `max_s`. They count as announced by this call.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn reannounce_due(&self, first_s: f64, max_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+        let rows = sqlx::query!(
+            r#"-- reannounce_due
+            WITH led AS MATERIALIZED (
+                SELECT epoch FROM leader WHERE epoch = $4 AND expires_at > clock_timestamp() FOR SHARE
+            ), held AS MATERIALIZED (
+                SELECT id FROM jobs
+                WHERE status = 'scheduled' AND EXISTS (SELECT FROM led)
+                    AND (announced_at IS NULL OR announced_at <= clock_timestamp() - make_interval(
+                        secs => LEAST($2, $1 * power(2, LEAST(GREATEST(announcements - 1, 0), 30)))))
+                ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+            )
+            UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1
+            FROM held WHERE jobs.id = held.id
+            RETURNING jobs.id, jobs.dispatch_no, jobs.pool AS "pool!""#,
+            first_s,
+            max_s,
+            i64::from(limit),
+            epoch.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        if rows.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        let released = |id, dispatch_no, pool| Released { job_id: JobId(id), dispatch_no, pool };
+        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no, PoolId::from_stored(row.pool))).collect())
+    }
+
+    /// Makes every released job due for announcing: a new leader cannot know what its predecessor had sent.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn forget_announcements(&self, epoch: Epoch) -> Result<u64> {
+        let forgotten = sqlx::query!(
+            "-- forget_announcements
+             WITH led AS MATERIALIZED (
+                 SELECT epoch FROM leader WHERE epoch = $1 AND expires_at > clock_timestamp() FOR SHARE
+             )
+             UPDATE jobs SET announced_at = NULL, announcements = 0
+             WHERE status = 'scheduled' AND EXISTS (SELECT FROM led)",
+            epoch.0
+        )
+        .execute(&self.pool)
+        .await?
+        .rows_affected();
+        if forgotten == 0 {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(forgotten)
+    }
+}
+
+/// One line of [`Store::pools`].
+type Row = (String, i32, i32, i32, i32);

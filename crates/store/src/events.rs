@@ -1,0 +1,117 @@
+//! The fleet's history, replayed from any point.
+//!
+//! Sequence numbers are drawn before transactions commit and become visible out of order. Readers therefore stop before
+//! the oldest transaction that is still open and go on in `(txid, seq)` order: nothing can appear behind what they have
+//! read. The price is that a long write transaction anywhere on the server delays what comes after it.
+//! Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held back.
+
+use chrono::{DateTime, Utc};
+use domain::{EventCursor, JobEvent, JobId, TenantId};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+
+/// Whose events a stream shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventScope {
+    /// Of one job.
+    Job(JobId),
+    /// Of one tenant's jobs.
+    Tenant(TenantId),
+    /// Of all jobs.
+    Fleet,
+}
+
+struct EventRow {
+    seq: i64,
+    txid: i64,
+    job_id: Uuid,
+    tenant_id: Uuid,
+    kind: String,
+    detail: Value,
+    at: DateTime<Utc>,
+}
+
+impl Store {
+    /// Events after `cursor`, oldest first. `EventCursor::default()` is the beginning.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn events_after(&self, scope: EventScope, cursor: EventCursor, limit: u32) -> Result<Vec<JobEvent>> {
+        let limit = i64::from(limit);
+        let rows = match scope {
+            EventScope::Job(job) => {
+                sqlx::query_as!(
+                    EventRow,
+                    "-- events_of_job
+                     SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
+                     WHERE job_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+                    job.0,
+                    cursor.seq,
+                    limit
+                )
+                .fetch_all(&self.pool)
+                .await?
+            }
+            EventScope::Tenant(tenant) => {
+                sqlx::query_as!(
+                    EventRow,
+                    "-- events_of_tenant
+                     SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
+                     WHERE tenant_id = $1 AND (txid, seq) > ($2, $3)
+                         AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                     ORDER BY txid, seq LIMIT $4",
+                    tenant.0,
+                    cursor.txid,
+                    cursor.seq,
+                    limit
+                )
+                .fetch_all(&self.pool)
+                .await?
+            }
+            EventScope::Fleet => {
+                sqlx::query_as!(
+                    EventRow,
+                    "-- events_of_fleet
+                     SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
+                     WHERE (txid, seq) > ($1, $2) AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                     ORDER BY txid, seq LIMIT $3",
+                    cursor.txid,
+                    cursor.seq,
+                    limit
+                )
+                .fetch_all(&self.pool)
+                .await?
+            }
+        };
+        rows.into_iter().map(into_event).collect()
+    }
+
+    /// Where a stream begins that wants to see only what happens from now on.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn events_from_now(&self) -> Result<EventCursor> {
+        let txid = sqlx::query_scalar!(
+            r#"-- events_from_now
+            SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "txid!""#
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        // Everything before that transaction has ended; nothing of it is behind this cursor.
+        Ok(EventCursor { txid, seq: 0 })
+    }
+}
+
+fn into_event(row: EventRow) -> Result<JobEvent> {
+    Ok(JobEvent {
+        job_id: JobId(row.job_id),
+        tenant_id: TenantId(row.tenant_id),
+        cursor: EventCursor { txid: row.txid, seq: row.seq },
+        kind: row.kind.parse().map_err(|error| StoreError::unreadable("job_events", "kind", row.seq, error))?,
+        detail: row.detail,
+        at: row.at,
+    })
+}

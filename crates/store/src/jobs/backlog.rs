@@ -1,0 +1,80 @@
+//! How much is waiting: for the submission limit, the metrics and the autoscaler.
+
+use crate::connect::Store;
+use crate::error::Result;
+use crate::jobs::{BacklogDepth, Scope};
+use crate::row::{bigint, word};
+
+impl Store {
+    /// Jobs that wait or run, counted up to `most`: the limit on the backlog asks no further, so a full backlog costs no
+    /// more than its limit.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn backlog_count(&self, scope: Scope, most: u64) -> Result<u64> {
+        let most = bigint("the backlog limit", most)?;
+        let jobs = match scope {
+            Scope::Tenant(tenant) => {
+                sqlx::query_scalar!(
+                    r#"-- count_backlog_of_tenant
+                    SELECT count(*) AS "jobs!" FROM (
+                        SELECT FROM jobs
+                        WHERE tenant_id = $1 AND status IN ('queued', 'scheduled', 'running') AND deleted_at IS NULL
+                        LIMIT $2
+                    ) AS waiting"#,
+                    tenant.0,
+                    most
+                )
+                .fetch_one(&self.pool)
+                .await?
+            }
+            Scope::Fleet => {
+                sqlx::query_scalar!(
+                    r#"-- count_backlog
+                    SELECT count(*) AS "jobs!" FROM (
+                        (SELECT FROM jobs WHERE status = 'queued' AND plan IS NULL LIMIT $1)
+                        UNION ALL
+                        (SELECT FROM jobs WHERE status = 'queued' AND plan IS NOT NULL LIMIT $1)
+                        UNION ALL
+                        (SELECT FROM jobs WHERE status IN ('scheduled', 'running') LIMIT $1)
+                        LIMIT $1
+                    ) AS waiting"#,
+                    most
+                )
+                .fetch_one(&self.pool)
+                .await?
+            }
+        };
+        Ok(u64::try_from(jobs).unwrap_or_default())
+    }
+
+    /// Depth and age of the queues, for metrics. Reads the whole backlog's index: call it every few seconds, not for
+    /// every request.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn backlog_depth(&self) -> Result<Vec<BacklogDepth>> {
+        let rows = sqlx::query!(
+            r#"-- backlog_depth
+            SELECT model_id AS "model_id!", tier, status AS "status!", count(*) AS "jobs!",
+                   extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldest_s!"
+            FROM jobs
+            WHERE status IN ('queued', 'scheduled', 'running')
+            GROUP BY model_id, tier, status
+            ORDER BY model_id, tier, status"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                Ok(BacklogDepth {
+                    tier: row.tier.as_deref().map(|text| word(&row.model_id, "tier", text)).transpose()?,
+                    status: word(&row.model_id, "status", &row.status)?,
+                    jobs: u64::try_from(row.jobs).unwrap_or_default(),
+                    oldest_s: row.oldest_s.max(0.0),
+                    model_id: row.model_id,
+                })
+            })
+            .collect()
+    }
+}

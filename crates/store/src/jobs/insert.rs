@@ -1,0 +1,301 @@
+//! Submissions: many rows in one statement, committed before anybody is answered.
+//!
+//! Rows are sorted by key before they meet the unique index, so that two batches wait for each other in one order.
+//! Conflicts are skipped (`DO NOTHING`) and looked up afterwards in a second statement, because the first one's snapshot
+//! cannot see what another transaction has just committed.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use domain::{Job, JobId, JobStatus};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+use crate::jobs::load::rows_by_id;
+use crate::jobs::{BatchOutcome, InsertOutcome, NewJob};
+use crate::retry::on_conflict;
+use crate::row::int;
+
+impl Store {
+    /// Inserts a micro-batch of unrelated submissions in one transaction; an answer for each, in order. When Postgres
+    /// refuses the batch because of one row, the rows are inserted one by one, so that only that one fails.
+    ///
+    /// Repeating it with the same jobs is harmless: what is there already comes back as replayed.
+    ///
+    /// # Errors
+    /// The outer one when nothing is known of any row: the database is away or too busy.
+    pub async fn insert_batch(&self, jobs: &[NewJob]) -> Result<Vec<Result<InsertOutcome>>> {
+        match on_conflict(|| self.insert_in_one(jobs)).await {
+            Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
+            Err(StoreError::Refused(_) | StoreError::Unstorable { .. }) if jobs.len() > 1 => {
+                tracing::warn!(rows = jobs.len(), "a batch was refused, inserting its rows one by one");
+                let mut outcomes = Vec::with_capacity(jobs.len());
+                for job in jobs {
+                    outcomes.push(self.insert(job).await);
+                }
+                Ok(outcomes)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Inserts one submission.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn insert(&self, job: &NewJob) -> Result<InsertOutcome> {
+        Ok(on_conflict(|| self.insert_in_one(std::slice::from_ref(job))).await?.swap_remove(0))
+    }
+
+    /// Inserts a user's batch whole or not at all.
+    ///
+    /// # Errors
+    /// The database's; then nothing was inserted, or, after a lost answer, everything: repeat it with the same jobs.
+    pub async fn insert_all_or_nothing(&self, jobs: &[NewJob]) -> Result<BatchOutcome> {
+        on_conflict(|| async {
+            let mut transaction = self.pool.begin().await?;
+            let outcomes = insert_and_look_up(&mut transaction, jobs).await?;
+            let is_reused = |outcome: &InsertOutcome| matches!(outcome, InsertOutcome::KeyReused);
+            let reused: Vec<usize> = (0..outcomes.len()).filter(|at| is_reused(&outcomes[*at])).collect();
+            if reused.is_empty() {
+                transaction.commit().await?;
+                return Ok(BatchOutcome::Committed(outcomes));
+            }
+            transaction.rollback().await?;
+            Ok(BatchOutcome::KeysReused(reused))
+        })
+        .await
+    }
+
+    /// One try of a micro-batch. The insert is a transaction by itself: one round trip to the commit.
+    async fn insert_in_one(&self, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {
+        let mut connection = self.pool.acquire().await?;
+        insert_and_look_up(&mut connection, jobs).await
+    }
+}
+
+async fn insert_and_look_up(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let created = insert_rows(connection, jobs).await?;
+    if created.len() == jobs.len() {
+        return Ok(jobs.iter().map(|job| InsertOutcome::Created(Box::new(as_job(job, created[&job.id.0])))).collect());
+    }
+    let earlier = find_earlier(connection, jobs, &created).await?;
+    let ids: Vec<Uuid> = earlier.values().copied().collect();
+    let rows = rows_by_id(connection, None, &ids).await?;
+    jobs.iter()
+        .map(|job| {
+            if let Some(at) = created.get(&job.id.0) {
+                return Ok(InsertOutcome::Created(Box::new(as_job(job, *at))));
+            }
+            match earlier.get(&job.id.0).and_then(|id| rows.get(id)) {
+                Some(row) if row.payload_hash == job.payload_hash => {
+                    Ok(InsertOutcome::Replayed(Box::new(row.clone().into_job()?)))
+                }
+                Some(_) => Ok(InsertOutcome::KeyReused),
+                // Purged between the two statements: the next try inserts it.
+                None => Err(StoreError::Conflict(sqlx::Error::RowNotFound)),
+            }
+        })
+        .collect()
+}
+
+/// The columns of a batch, each an array of one length, as UNNEST takes them.
+#[derive(Default)]
+struct Columns<'a> {
+    id: Vec<Uuid>,
+    tenant_id: Vec<Uuid>,
+    prompt: Vec<&'a str>,
+    video_size: Vec<&'a str>,
+    aspect_ratio: Vec<Option<&'a str>>,
+    video_length: Vec<i32>,
+    infer_steps: Vec<i32>,
+    quality_tier: Vec<&'a str>,
+    seed: Vec<i64>,
+    seed_drawn: Vec<bool>,
+    cfg_scale: Vec<f64>,
+    flow_reverse: Vec<bool>,
+    negative_prompt: Vec<Option<&'a str>>,
+    true_cfg_scale: Vec<f64>,
+    step_cache: Vec<Option<&'a str>>,
+    similar_prompts: Vec<Option<bool>>,
+    model_id: Vec<&'a str>,
+    deadline_s: Vec<Option<i32>>,
+    width: Vec<i32>,
+    height: Vec<i32>,
+    frames: Vec<i32>,
+    fps: Vec<f64>,
+    idempotency_key: Vec<Option<&'a str>>,
+    payload_hash: Vec<&'a [u8]>,
+    traceparent: Vec<Option<&'a str>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(jobs: &'a [NewJob]) -> Result<Self> {
+        let mut columns = Self::default();
+        for job in jobs {
+            columns.push(job)?;
+        }
+        Ok(columns)
+    }
+
+    fn push(&mut self, job: &'a NewJob) -> Result<()> {
+        let request = &job.request;
+        let missing = |what| StoreError::Unstorable { what, reason: "the caller left it open".to_owned() };
+        self.id.push(job.id.0);
+        self.tenant_id.push(job.tenant_id.0);
+        self.prompt.push(&request.prompt);
+        self.video_size.push(&request.video_size);
+        self.aspect_ratio.push(request.aspect_ratio.as_deref());
+        self.video_length.push(int("video_length", request.video_length)?);
+        self.infer_steps.push(int("infer_steps", request.infer_steps)?);
+        self.quality_tier.push(request.quality_tier.as_str());
+        self.seed.push(request.seed.ok_or_else(|| missing("seed"))?);
+        self.seed_drawn.push(job.seed_drawn);
+        self.cfg_scale.push(request.cfg_scale);
+        self.flow_reverse.push(request.flow_reverse);
+        self.negative_prompt.push(request.negative_prompt.as_deref());
+        self.true_cfg_scale.push(request.true_cfg_scale);
+        self.step_cache.push(request.step_cache.map(|mode| mode.as_str()));
+        self.similar_prompts.push(request.similar_prompts);
+        self.model_id.push(request.model.as_deref().ok_or_else(|| missing("model"))?);
+        self.deadline_s.push(request.deadline_s.map(|seconds| int("deadline_s", seconds)).transpose()?);
+        self.width.push(int("width", job.shape.width)?);
+        self.height.push(int("height", job.shape.height)?);
+        self.frames.push(int("frames", job.shape.frames)?);
+        self.fps.push(job.shape.fps);
+        self.idempotency_key.push(job.idempotency_key.as_deref());
+        self.payload_hash.push(&job.payload_hash);
+        self.traceparent.push(job.traceparent.as_deref());
+        Ok(())
+    }
+}
+
+/// Inserts what meets no conflict; answers which rows those are, and when they were created.
+async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<HashMap<Uuid, DateTime<Utc>>> {
+    let c = Columns::of(jobs)?;
+    let rows = sqlx::query!(
+        r#"-- insert_jobs
+        WITH placed AS (
+            INSERT INTO jobs (
+                id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed,
+                seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache, similar_prompts,
+                model_id, deadline_s, deadline_at, width, height, frames, fps, idempotency_key, payload_hash,
+                traceparent)
+            SELECT id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed,
+                seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache, similar_prompts,
+                model_id, deadline_s, clock_timestamp() + make_interval(secs => deadline_s), width, height, frames,
+                fps, idempotency_key, payload_hash, traceparent
+            FROM UNNEST(
+                $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[],
+                $9::bigint[], $10::bool[], $11::float8[], $12::bool[], $13::text[], $14::float8[], $15::text[],
+                $16::bool[], $17::text[], $18::int[], $19::int[], $20::int[], $21::int[], $22::float8[], $23::text[],
+                $24::bytea[], $25::text[])
+                AS given (id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier,
+                    seed, seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache,
+                    similar_prompts, model_id, deadline_s, width, height, frames, fps, idempotency_key, payload_hash,
+                    traceparent)
+            ORDER BY tenant_id, idempotency_key, id
+            ON CONFLICT DO NOTHING
+            RETURNING id, tenant_id, model_id, created_at
+        ), told AS (
+            INSERT INTO job_events (job_id, tenant_id, kind) SELECT id, tenant_id, 'queued' FROM placed
+        ), counted AS (
+            INSERT INTO stats_hourly AS s (tenant_id, bucket, model_id, tier, complexity, shard, submitted)
+            SELECT tenant_id, bucket, model_id, '', '', pg_backend_pid() % 8, count(*)
+            FROM placed, (VALUES (date_trunc('hour', clock_timestamp(), 'UTC')), ('-infinity')) AS b (bucket)
+            GROUP BY tenant_id, bucket, model_id
+            ORDER BY tenant_id, bucket, model_id
+            ON CONFLICT (tenant_id, bucket, model_id, tier, complexity, shard)
+                DO UPDATE SET submitted = s.submitted + EXCLUDED.submitted
+        )
+        SELECT id AS "id!", created_at AS "created_at!" FROM placed"#,
+        &c.id,
+        &c.tenant_id,
+        &c.prompt as _,
+        &c.video_size as _,
+        &c.aspect_ratio as _,
+        &c.video_length,
+        &c.infer_steps,
+        &c.quality_tier as _,
+        &c.seed,
+        &c.seed_drawn,
+        &c.cfg_scale,
+        &c.flow_reverse,
+        &c.negative_prompt as _,
+        &c.true_cfg_scale,
+        &c.step_cache as _,
+        &c.similar_prompts as _,
+        &c.model_id as _,
+        &c.deadline_s as _,
+        &c.width,
+        &c.height,
+        &c.frames,
+        &c.fps,
+        &c.idempotency_key as _,
+        &c.payload_hash as _,
+        &c.traceparent as _,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.created_at)).collect())
+}
+
+/// For each row that met a conflict, the job that was there before: by its own id (a repeated call) or by its key.
+async fn find_earlier(
+    connection: &mut PgConnection,
+    jobs: &[NewJob],
+    created: &HashMap<Uuid, DateTime<Utc>>,
+) -> Result<HashMap<Uuid, Uuid>> {
+    let skipped: Vec<&NewJob> = jobs.iter().filter(|job| !created.contains_key(&job.id.0)).collect();
+    let ids: Vec<Uuid> = skipped.iter().map(|job| job.id.0).collect();
+    let tenants: Vec<Uuid> = skipped.iter().map(|job| job.tenant_id.0).collect();
+    let keys: Vec<Option<&str>> = skipped.iter().map(|job| job.idempotency_key.as_deref()).collect();
+    let rows = sqlx::query!(
+        r#"-- find_earlier_jobs
+        SELECT given.id AS "given!", COALESCE(same.id, keyed.id) AS earlier
+        FROM UNNEST($1::uuid[], $2::uuid[], $3::text[]) AS given (id, tenant_id, key)
+        LEFT JOIN jobs AS same ON same.id = given.id
+        LEFT JOIN jobs AS keyed ON keyed.tenant_id = given.tenant_id AND keyed.idempotency_key = given.key"#,
+        &ids,
+        &tenants,
+        &keys as _
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().filter_map(|row| Some((row.given, row.earlier?))).collect())
+}
+
+/// What the table now says of a job that was just inserted.
+fn as_job(new: &NewJob, created_at: DateTime<Utc>) -> Job {
+    Job {
+        id: JobId(new.id.0),
+        tenant_id: new.tenant_id,
+        request: new.request.clone(),
+        seed_drawn: new.seed_drawn,
+        shape: new.shape,
+        status: JobStatus::Queued,
+        plan: None,
+        not_before: None,
+        queue_position: None,
+        worker_id: None,
+        attempts_total: 0,
+        stage: None,
+        step: 0,
+        steps_skipped: 0,
+        checkpoint: None,
+        cancel_requested: false,
+        rendered: None,
+        record: None,
+        failure: None,
+        traceparent: new.traceparent.clone(),
+        created_at,
+        started_at: None,
+        finished_at: None,
+        deleted_at: None,
+    }
+}

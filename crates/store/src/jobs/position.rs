@@ -1,0 +1,58 @@
+//! How many jobs go before a waiting one.
+
+use domain::JobId;
+
+use crate::connect::Store;
+use crate::error::Result;
+use crate::jobs::Scope;
+
+impl Store {
+    /// Jobs of the same model that will be released before this one, by today's backlog; `None` when it does not wait
+    /// or is not planned yet. Counted up to `most`, which bounds the cost.
+    ///
+    /// Among the own tenant's jobs the order is exact. Fair share lets every other tenant release as many meanwhile as
+    /// its weight allows, so of each of them no more than that are counted.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn queue_position(&self, scope: Scope, job_id: JobId, most: u32) -> Result<Option<i64>> {
+        let position = sqlx::query_scalar!(
+            r#"-- queue_position
+            WITH mine AS (
+                SELECT jobs.id, tenant_id, model_id, order_at, memory_bytes, status, weight
+                FROM jobs JOIN tenants ON tenants.id = tenant_id
+                WHERE jobs.id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
+                    AND (status = 'scheduled' OR status = 'queued' AND plan IS NOT NULL)
+            ), own AS (
+                SELECT count(*) AS ahead FROM mine CROSS JOIN LATERAL (
+                    SELECT FROM jobs
+                    WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = mine.tenant_id
+                        AND status = 'queued' AND plan IS NOT NULL
+                        AND (order_at, memory_bytes, id) < (mine.order_at, mine.memory_bytes, mine.id)
+                    LIMIT $3
+                ) AS before
+            ), others AS (
+                SELECT count(*) AS ahead
+                FROM mine CROSS JOIN own JOIN tenants ON tenants.id <> mine.tenant_id
+                CROSS JOIN LATERAL (
+                    SELECT FROM jobs
+                    WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = tenants.id
+                        AND status = 'queued' AND plan IS NOT NULL
+                    LIMIT LEAST($3, ceil((own.ahead + 1) * tenants.weight / mine.weight)::bigint)
+                ) AS before
+            ), released AS (
+                SELECT count(*) AS ahead FROM mine JOIN jobs
+                    ON jobs.status = 'scheduled' AND jobs.model_id = mine.model_id AND jobs.id <> mine.id
+                    AND (mine.status = 'queued' OR jobs.order_at < mine.order_at)
+            )
+            SELECT LEAST($3, own.ahead + others.ahead + released.ahead) AS "position!"
+            FROM mine, own, others, released"#,
+            job_id.0,
+            scope.tenant(),
+            i64::from(most)
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(position)
+    }
+}

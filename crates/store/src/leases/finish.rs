@@ -1,0 +1,251 @@
+//! The ways out of running that its worker takes.
+//!
+//! Rule: each of them ends cancelled when the user wants a stop. A completion that commits first wins; cancel then finds
+//! an ended job. `ended_token` remembers who ended it, so that a repeated call is told apart from a stale worker.
+
+use domain::{Failure, FailureAction, Rendered, RunRecord};
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+use crate::leases::{Ended, Lease, RetryPolicy};
+use crate::retry::on_conflict;
+use crate::row::{int, to_json, word};
+use crate::transition::{Moved, transition};
+
+impl Store {
+    /// The video is stored: the row takes its keys. With a cancel requested the job ends cancelled instead; the video's
+    /// objects are then the caller's to delete.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]; then the video's objects are the caller's to delete as well.
+    pub async fn complete(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Ended> {
+        let moved = on_conflict(|| self.complete_once(lease, rendered, record)).await?;
+        self.ended(lease, moved).await
+    }
+
+    async fn complete_once(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Option<Moved>> {
+        let moved = sqlx::query_as!(
+            Moved,
+            r#"-- complete_job
+            WITH held AS MATERIALIZED (
+                SELECT id, checkpoint_key, cancel_requested_at IS NULL AS done FROM jobs
+                WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
+            ), moved AS (
+                UPDATE jobs SET
+                    status = CASE WHEN done THEN 'completed' ELSE 'cancelled' END,
+                    video_key = CASE WHEN done THEN $3 END, poster_key = CASE WHEN done THEN $4 END,
+                    video_bytes = CASE WHEN done THEN $5::bigint END, record = CASE WHEN done THEN $6::jsonb END,
+                    step = CASE WHEN done THEN final_steps ELSE step END, steps_skipped = $9,
+                    gpu_seconds = $14,
+                    -- A cancelled job may be retried from its checkpoint, a completed one needs it no more.
+                    checkpoint_key = CASE WHEN done THEN NULL ELSE jobs.checkpoint_key END,
+                    checkpoint_step = CASE WHEN done THEN 0 ELSE checkpoint_step END,
+                    checkpoint_checksum = CASE WHEN done THEN NULL ELSE checkpoint_checksum END,
+                    checkpoint_resumes = CASE WHEN done THEN 0 ELSE checkpoint_resumes END,
+                    lease_token = NULL, lease_expires_at = NULL, ended_token = $2, stage = NULL,
+                    finished_at = clock_timestamp()
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, final_steps,
+                    estimate_s, created_at, started_at, frames, fps, done,
+                    CASE WHEN done THEN held.checkpoint_key END AS dropped
+            ), told AS (
+                INSERT INTO job_events (job_id, tenant_id, kind, detail)
+                SELECT id, tenant_id, status,
+                    CASE WHEN done THEN jsonb_build_object('steps', final_steps, 'run_s', $10::float8) ELSE '{}' END
+                FROM moved
+            ), counted AS (
+                INSERT INTO stats_hourly AS s (tenant_id, bucket, model_id, tier, complexity, shard, completed,
+                    cancelled, cache_identical, cache_similar, cache_misses, steps_planned, steps_computed,
+                    steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd, saved_s, saved_usd)
+                SELECT tenant_id, bucket, model_id, COALESCE(tier, ''), COALESCE(complexity, ''), pg_backend_pid() % 8,
+                    done::int, (NOT done)::int,
+                    (done AND $7::text = 'identical')::int, (done AND $7 = 'similar')::int, (done AND $7 = 'miss')::int,
+                    CASE WHEN done THEN final_steps ELSE 0 END, CASE WHEN done THEN $8::int ELSE 0 END,
+                    CASE WHEN done THEN $9::int ELSE 0 END,
+                    CASE WHEN done THEN extract(epoch FROM started_at - created_at) ELSE 0 END,
+                    CASE WHEN done THEN $10 ELSE 0 END, CASE WHEN done THEN estimate_s ELSE 0 END,
+                    CASE WHEN done THEN frames / fps ELSE 0 END,
+                    CASE WHEN done THEN $14::float8 ELSE 0 END, CASE WHEN done THEN $11::float8 ELSE 0 END,
+                    CASE WHEN done THEN $12::float8 ELSE 0 END, CASE WHEN done THEN $13::float8 ELSE 0 END
+                FROM moved, (VALUES (date_trunc('hour', clock_timestamp(), 'UTC')), ('-infinity')) AS b (bucket)
+                ORDER BY bucket
+                ON CONFLICT (tenant_id, bucket, model_id, tier, complexity, shard) DO UPDATE SET
+                    completed = s.completed + EXCLUDED.completed,
+                    cancelled = s.cancelled + EXCLUDED.cancelled,
+                    cache_identical = s.cache_identical + EXCLUDED.cache_identical,
+                    cache_similar = s.cache_similar + EXCLUDED.cache_similar,
+                    cache_misses = s.cache_misses + EXCLUDED.cache_misses,
+                    steps_planned = s.steps_planned + EXCLUDED.steps_planned,
+                    steps_computed = s.steps_computed + EXCLUDED.steps_computed,
+                    steps_skipped = s.steps_skipped + EXCLUDED.steps_skipped,
+                    wait_s = s.wait_s + EXCLUDED.wait_s,
+                    run_s = s.run_s + EXCLUDED.run_s,
+                    estimate_s = s.estimate_s + EXCLUDED.estimate_s,
+                    video_s = s.video_s + EXCLUDED.video_s,
+                    gpu_seconds = s.gpu_seconds + EXCLUDED.gpu_seconds,
+                    cost_usd = s.cost_usd + EXCLUDED.cost_usd,
+                    saved_s = s.saved_s + EXCLUDED.saved_s,
+                    saved_usd = s.saved_usd + EXCLUDED.saved_usd
+            )
+            SELECT id AS "id!", status AS "status!", dropped FROM moved"#,
+            lease.job_id.0,
+            lease.token.0,
+            rendered.video_key,
+            rendered.poster_key,
+            rendered.video_bytes,
+            to_json("record", record)?,
+            record.cache_match.as_str(),
+            int("steps_computed", record.steps_computed)?,
+            int("steps_skipped", record.steps_skipped)?,
+            record.stages.total_s(),
+            record.cost_usd,
+            record.saved_s,
+            record.saved_usd,
+            record.gpu_seconds
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(moved)
+    }
+
+    /// The run failed. `gpu_seconds` are this attempt's.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn fail(
+        &self,
+        lease: Lease,
+        failure: &Failure,
+        action: FailureAction,
+        policy: RetryPolicy,
+        gpu_seconds: f64,
+    ) -> Result<Ended> {
+        let may_retry = action == FailureAction::Retry;
+        let moved = on_conflict(|| async {
+            let moved = transition!(
+                r#"-- fail_job
+                WITH held AS MATERIALIZED (
+                    SELECT id, CASE
+                        WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                        WHEN $5 AND attempts < $6 AND attempts_total < $7 THEN 'queued'
+                        ELSE 'failed' END AS next
+                    FROM jobs WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
+                ), moved AS (
+                    UPDATE jobs SET status = next, lease_token = NULL, lease_expires_at = NULL, ended_token = $2,
+                        stage = NULL, gpu_seconds = gpu_seconds + $10,
+                        pool = CASE next WHEN 'queued' THEN NULL ELSE pool END,
+                        worker_id = CASE next WHEN 'queued' THEN NULL ELSE worker_id END,
+                        not_before = CASE next WHEN 'queued' THEN clock_timestamp() + make_interval(
+                            secs => LEAST($9, $8 * power(2, LEAST(GREATEST(attempts - 1, 0), 30)))) END,
+                        failure_code = CASE next WHEN 'failed' THEN $3 END,
+                        failure_reason = CASE next WHEN 'failed' THEN $4 END,
+                        finished_at = CASE next WHEN 'queued' THEN NULL ELSE clock_timestamp() END
+                    FROM held WHERE jobs.id = held.id
+                    RETURNING jobs.id, tenant_id, model_id, tier, complexity, status,
+                        CASE next WHEN 'queued' THEN 'retrying' ELSE next END AS kind,
+                        jsonb_build_object('attempt', attempts_total, 'code', $3::text, 'reason', $4::text) AS detail,
+                        CASE next WHEN 'queued' THEN 'requeued' ELSE next END AS counter, false AS lost,
+                        NULL::text AS dropped
+                )"#,
+                lease.job_id.0,
+                lease.token.0,
+                failure.code,
+                failure.reason,
+                may_retry,
+                policy.limits.attempts_max,
+                policy.limits.attempts_total_max,
+                policy.backoff_s,
+                policy.backoff_max_s,
+                gpu_seconds
+            )
+            .fetch_optional(&self.pool)
+            .await?;
+            Ok(moved)
+        })
+        .await?;
+        self.ended(lease, moved).await
+    }
+
+    /// The worker stops and gives the job back. Costs no attempt.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn hand_back(&self, lease: Lease, gpu_seconds: f64) -> Result<Ended> {
+        let moved = on_conflict(|| async {
+            let moved = transition!(
+                r#"-- hand_back_job
+                WITH held AS MATERIALIZED (
+                    SELECT id, CASE WHEN cancel_requested_at IS NULL THEN 'queued' ELSE 'cancelled' END AS next
+                    FROM jobs WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
+                ), moved AS (
+                    UPDATE jobs SET status = next, lease_token = NULL, lease_expires_at = NULL, ended_token = $2,
+                        stage = NULL, gpu_seconds = gpu_seconds + $3, attempts = attempts - 1,
+                        attempts_total = attempts_total - 1,
+                        pool = CASE next WHEN 'queued' THEN NULL ELSE pool END,
+                        worker_id = CASE next WHEN 'queued' THEN NULL ELSE worker_id END,
+                        finished_at = CASE next WHEN 'queued' THEN NULL ELSE clock_timestamp() END
+                    FROM held WHERE jobs.id = held.id
+                    RETURNING jobs.id, tenant_id, model_id, tier, complexity, status,
+                        CASE next WHEN 'queued' THEN 'handed_back' ELSE next END AS kind,
+                        jsonb_build_object('step', checkpoint_step) AS detail,
+                        CASE next WHEN 'queued' THEN 'handed_back' ELSE next END AS counter, false AS lost,
+                        NULL::text AS dropped
+                )"#,
+                lease.job_id.0,
+                lease.token.0,
+                gpu_seconds
+            )
+            .fetch_optional(&self.pool)
+            .await?;
+            Ok(moved)
+        })
+        .await?;
+        self.ended(lease, moved).await
+    }
+
+    /// The wanted stop has taken effect. Its checkpoint stays for a retry, until retention drops it.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`], also when nobody asked for a stop.
+    pub async fn stopped(&self, lease: Lease, gpu_seconds: f64) -> Result<Ended> {
+        let moved = on_conflict(|| async {
+            let moved = transition!(
+                r#"-- stop_job
+                WITH moved AS (
+                    UPDATE jobs SET status = 'cancelled', lease_token = NULL, lease_expires_at = NULL,
+                        ended_token = $2, stage = NULL, gpu_seconds = gpu_seconds + $3,
+                        finished_at = clock_timestamp()
+                    WHERE id = $1 AND lease_token = $2 AND status = 'running' AND cancel_requested_at IS NOT NULL
+                    RETURNING id, tenant_id, model_id, tier, complexity, status,
+                        'cancelled' AS kind, '{}'::jsonb AS detail, 'cancelled' AS counter, false AS lost,
+                        NULL::text AS dropped
+                )"#,
+                lease.job_id.0,
+                lease.token.0,
+                gpu_seconds
+            )
+            .fetch_optional(&self.pool)
+            .await?;
+            Ok(moved)
+        })
+        .await?;
+        self.ended(lease, moved).await
+    }
+
+    /// What a way out answers: the move, the same move of an earlier call, or a lost lease.
+    async fn ended(&self, lease: Lease, moved: Option<Moved>) -> Result<Ended> {
+        if let Some(moved) = moved {
+            return Ok(Ended { status: moved.status()?, drop: moved.dropped });
+        }
+        let status = sqlx::query_scalar!(
+            "-- ended_before
+             SELECT status FROM jobs WHERE id = $1 AND ended_token = $2",
+            lease.job_id.0,
+            lease.token.0
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(StoreError::LeaseLost { job_id: lease.job_id })?;
+        Ok(Ended { status: word(lease.job_id, "status", &status)?, drop: None })
+    }
+}

@@ -1,0 +1,52 @@
+//! Keeping a lease and saying how far the run is. Both are in-place updates of one row: no index, no event.
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+use crate::leases::{Lease, ProgressMark, Renewal};
+use crate::row::int;
+
+impl Store {
+    /// Extends the lease by `lease_s` from now. Works after its expiry too, as long as nobody took the job.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn renew(&self, lease: Lease, lease_s: f64) -> Result<Renewal> {
+        sqlx::query_as!(
+            Renewal,
+            r#"-- renew_lease
+            UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
+            WHERE id = $1 AND lease_token = $2 AND status = 'running'
+            RETURNING cancel_requested_at IS NOT NULL AS "cancel_requested!",
+                extract(epoch FROM lease_expires_at - clock_timestamp())::float8 AS "remaining_s!""#,
+            lease.job_id.0,
+            lease.token.0,
+            lease_s
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(StoreError::LeaseLost { job_id: lease.job_id })
+    }
+
+    /// Notes how far the run is; does not extend the lease.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn progress(&self, lease: Lease, mark: ProgressMark) -> Result<Renewal> {
+        sqlx::query_as!(
+            Renewal,
+            r#"-- note_progress
+            UPDATE jobs SET stage = $3, step = $4, steps_skipped = $5, progressed_at = clock_timestamp()
+            WHERE id = $1 AND lease_token = $2 AND status = 'running'
+            RETURNING cancel_requested_at IS NOT NULL AS "cancel_requested!",
+                extract(epoch FROM lease_expires_at - clock_timestamp())::float8 AS "remaining_s!""#,
+            lease.job_id.0,
+            lease.token.0,
+            mark.stage.as_str(),
+            int("step", mark.step)?,
+            int("steps_skipped", mark.steps_skipped)?
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(StoreError::LeaseLost { job_id: lease.job_id })
+    }
+}

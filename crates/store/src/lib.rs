@@ -1,0 +1,44 @@
+//! Everything Postgres: jobs, leases, events, keys, workers, statistics.
+//!
+//! Rule: the row is the truth. Every change of a job is one statement that repeats the guard of [`domain::Lifecycle`]
+//! (`WHERE status = ... AND lease_token = ...`) and writes the row, its event and its statistics together; no row
+//! changed means that it did not happen, and the caller learns why. Only this crate contains SQL.
+//!
+//! # Reading order
+//! [`Store`] is the handle; its methods are grouped by who calls them: [`jobs`] (API), [`planning`] and [`dispatch`]
+//! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
+//! [`tenants`], [`keys`], [`sessions`], [`stats`].
+//!
+//! # Lost answers
+//! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
+//! inserts recognise their idempotency key or job id, claims and everything after them recognise their token.
+//!
+//! # Adding a transition
+//! 1. Add it to `domain::Lifecycle`, with what it refuses.
+//! 2. Write the statement here: `held` (lock), `moved` (guarded UPDATE), `told` (event), `counted` (statistics).
+//! 3. Add it to the side-by-side test in `tests/lifecycle.rs`.
+//! 4. `scripts/sqlx-prepare`, and commit `.sqlx`.
+
+mod connect;
+pub mod dispatch;
+mod error;
+pub mod events;
+pub mod jobs;
+pub mod keys;
+pub mod leader;
+pub mod leases;
+pub mod models;
+pub mod planning;
+mod retry;
+mod row;
+pub mod sessions;
+pub mod stats;
+pub mod sweep;
+pub mod tenants;
+mod transition;
+pub mod workers;
+
+pub use connect::{MIGRATOR, PoolUsage, Store, StoreOptions};
+pub use error::{Result, StoreError};
+pub use leader::Epoch;
+pub use leases::Lease;

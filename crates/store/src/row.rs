@@ -1,0 +1,180 @@
+//! A row of `jobs` as a [`Job`], and the conversions that every query needs.
+
+use chrono::{DateTime, Utc};
+use domain::model::RenderShape;
+use domain::{CheckpointRef, Failure, Job, JobId, Plan, Rendered, RunRecord, TenantId, VideoRequest, WorkerId};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt::Display;
+use std::str::FromStr;
+use uuid::Uuid;
+
+use crate::error::{Result, StoreError};
+
+/// Everything of a row that a [`Job`] or a claim shows.
+#[derive(Debug, Clone)]
+pub(crate) struct JobRow {
+    pub(crate) id: Uuid,
+    pub(crate) tenant_id: Uuid,
+    pub(crate) prompt: String,
+    pub(crate) video_size: String,
+    pub(crate) aspect_ratio: Option<String>,
+    pub(crate) video_length: i32,
+    pub(crate) infer_steps: i32,
+    pub(crate) quality_tier: String,
+    pub(crate) seed: i64,
+    pub(crate) seed_drawn: bool,
+    pub(crate) cfg_scale: f64,
+    pub(crate) flow_reverse: bool,
+    pub(crate) negative_prompt: Option<String>,
+    pub(crate) true_cfg_scale: f64,
+    pub(crate) step_cache: Option<String>,
+    pub(crate) similar_prompts: Option<bool>,
+    pub(crate) model_id: String,
+    pub(crate) deadline_s: Option<i32>,
+    pub(crate) width: i32,
+    pub(crate) height: i32,
+    pub(crate) frames: i32,
+    pub(crate) fps: f64,
+    pub(crate) status: String,
+    pub(crate) not_before: Option<DateTime<Utc>>,
+    pub(crate) plan: Option<Value>,
+    pub(crate) worker_id: Option<Uuid>,
+    pub(crate) attempts_total: i32,
+    pub(crate) stage: Option<String>,
+    pub(crate) step: i32,
+    pub(crate) steps_skipped: i32,
+    pub(crate) checkpoint_key: Option<String>,
+    pub(crate) checkpoint_step: i32,
+    pub(crate) checkpoint_checksum: Option<String>,
+    pub(crate) checkpoint_resumes: i32,
+    pub(crate) cancel_requested: bool,
+    pub(crate) video_key: Option<String>,
+    pub(crate) poster_key: Option<String>,
+    pub(crate) video_bytes: Option<i64>,
+    pub(crate) record: Option<Value>,
+    pub(crate) failure_code: Option<String>,
+    pub(crate) failure_reason: Option<String>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) started_at: Option<DateTime<Utc>>,
+    pub(crate) finished_at: Option<DateTime<Utc>>,
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
+    // Not part of a Job: what a claim needs beside it, and what tells a replay from a reused key.
+    pub(crate) dispatch_no: i32,
+    pub(crate) lease_token: Option<Uuid>,
+    pub(crate) lease_remaining_s: Option<f64>,
+    pub(crate) attempts: i32,
+    pub(crate) gpu_seconds: f64,
+    pub(crate) payload_hash: Vec<u8>,
+}
+
+impl JobRow {
+    /// Reads the row.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] naming the column.
+    pub(crate) fn into_job(self) -> Result<Job> {
+        let id = self.id;
+        let request = VideoRequest {
+            prompt: self.prompt,
+            video_size: self.video_size,
+            aspect_ratio: self.aspect_ratio,
+            video_length: count(id, "video_length", self.video_length)?,
+            infer_steps: count(id, "infer_steps", self.infer_steps)?,
+            quality_tier: word(id, "quality_tier", &self.quality_tier)?,
+            seed: Some(self.seed),
+            cfg_scale: self.cfg_scale,
+            flow_reverse: self.flow_reverse,
+            negative_prompt: self.negative_prompt,
+            true_cfg_scale: self.true_cfg_scale,
+            step_cache: self.step_cache.map(|text| word(id, "step_cache", &text)).transpose()?,
+            similar_prompts: self.similar_prompts,
+            model: Some(self.model_id),
+            deadline_s: self.deadline_s.map(|value| count(id, "deadline_s", value)).transpose()?,
+        };
+        let shape = RenderShape {
+            width: count(id, "width", self.width)?,
+            height: count(id, "height", self.height)?,
+            frames: count(id, "frames", self.frames)?,
+            fps: self.fps,
+        };
+        let checkpoint = match (self.checkpoint_key, self.checkpoint_checksum) {
+            (Some(key), Some(checksum)) => Some(CheckpointRef {
+                key,
+                checksum,
+                step: count(id, "checkpoint_step", self.checkpoint_step)?,
+                resumes: count(id, "checkpoint_resumes", self.checkpoint_resumes)?,
+            }),
+            _ => None,
+        };
+        let rendered = match (self.video_key, self.poster_key, self.video_bytes) {
+            (Some(video_key), Some(poster_key), Some(video_bytes)) => {
+                Some(Rendered { video_key, poster_key, video_bytes })
+            }
+            _ => None,
+        };
+        let failure = self.failure_code.map(|code| Failure { code, reason: self.failure_reason.unwrap_or_default() });
+        Ok(Job {
+            id: JobId(id),
+            tenant_id: TenantId(self.tenant_id),
+            request,
+            seed_drawn: self.seed_drawn,
+            shape,
+            status: word(id, "status", &self.status)?,
+            plan: self.plan.map(|value| from_json::<Plan>(id, "plan", value)).transpose()?,
+            not_before: self.not_before,
+            queue_position: None,
+            worker_id: self.worker_id.map(WorkerId),
+            attempts_total: self.attempts_total,
+            stage: self.stage.map(|text| word(id, "stage", &text)).transpose()?,
+            step: count(id, "step", self.step)?,
+            steps_skipped: count(id, "steps_skipped", self.steps_skipped)?,
+            checkpoint,
+            cancel_requested: self.cancel_requested,
+            rendered,
+            record: self.record.map(|value| from_json::<RunRecord>(id, "record", value)).transpose()?,
+            failure,
+            traceparent: self.traceparent,
+            created_at: self.created_at,
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            deleted_at: self.deleted_at,
+        })
+    }
+}
+
+/// A word of a closed set.
+pub(crate) fn word<T>(row: impl ToString, column: &'static str, text: &str) -> Result<T>
+where
+    T: FromStr,
+    T::Err: Display,
+{
+    text.parse().map_err(|error: T::Err| StoreError::unreadable("jobs", column, row, error))
+}
+
+/// A number that is never negative.
+pub(crate) fn count(row: impl ToString, column: &'static str, value: i32) -> Result<u32> {
+    u32::try_from(value).map_err(|error| StoreError::unreadable("jobs", column, row, error))
+}
+
+/// A value kept as JSON.
+pub(crate) fn from_json<T: DeserializeOwned>(row: impl ToString, column: &'static str, value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| StoreError::unreadable("jobs", column, row, error))
+}
+
+/// A value to keep as JSON.
+pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<Value> {
+    serde_json::to_value(value).map_err(|error| StoreError::Unstorable { what, reason: error.to_string() })
+}
+
+/// A number for a Postgres `integer`.
+pub(crate) fn int(what: &'static str, value: u32) -> Result<i32> {
+    i32::try_from(value).map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above {}", i32::MAX) })
+}
+
+/// A number for a Postgres `bigint`.
+pub(crate) fn bigint(what: &'static str, value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above {}", i64::MAX) })
+}

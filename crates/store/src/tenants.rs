@@ -1,0 +1,63 @@
+//! Tenants: the owners of jobs.
+
+use chrono::{DateTime, Utc};
+use domain::TenantId;
+
+use crate::connect::Store;
+use crate::error::Result;
+
+/// An owner of jobs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tenant {
+    /// Its id.
+    pub id: TenantId,
+    /// Its name, unique.
+    pub name: String,
+    /// Its share beside other tenants.
+    pub weight: f64,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// The tenant of this name, made if it is not there.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ensure_tenant(&self, name: &str) -> Result<Tenant> {
+        let row = sqlx::query!(
+            "-- ensure_tenant
+             INSERT INTO tenants AS t (id, name) VALUES ($1, $2)
+             ON CONFLICT (name) DO UPDATE SET name = t.name
+             RETURNING id, name, weight, created_at",
+            TenantId::fresh().0,
+            name
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Tenant { id: TenantId(row.id), name: row.name, weight: row.weight, created_at: row.created_at })
+    }
+
+    /// Sets a tenant's share; `false` when there is none of this name. The weight must be above 0.
+    ///
+    /// # Errors
+    /// The database's, also for a weight that is not above 0.
+    pub async fn set_tenant_weight(&self, name: &str, weight: f64) -> Result<bool> {
+        let set = sqlx::query!("-- set_tenant_weight\nUPDATE tenants SET weight = $2 WHERE name = $1", name, weight)
+            .execute(&self.pool)
+            .await?;
+        Ok(set.rows_affected() == 1)
+    }
+
+    /// Every tenant, by name.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>> {
+        let rows = sqlx::query!("-- list_tenants\nSELECT id, name, weight, created_at FROM tenants ORDER BY name")
+            .fetch_all(&self.pool)
+            .await?;
+        let tenant = |id, name, weight, created_at| Tenant { id: TenantId(id), name, weight, created_at };
+        Ok(rows.into_iter().map(|row| tenant(row.id, row.name, row.weight, row.created_at)).collect())
+    }
+}

@@ -1,0 +1,219 @@
+//! Workers: who is there, what they hold, when they were last heard of.
+
+use chrono::{DateTime, Utc};
+use domain::worker::WorkerInfo;
+use domain::{JobId, PoolId, WorkerId};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+use crate::row::{bigint, int};
+
+/// What a worker can take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WorkerState {
+    /// Has a free slot.
+    Ready,
+    /// All slots are used.
+    Busy,
+    /// Takes nothing new.
+    Draining,
+    /// Said goodbye or fell silent.
+    Gone,
+}
+
+impl WorkerState {
+    /// The spelling in the database and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Busy => "busy",
+            Self::Draining => "draining",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl fmt::Display for WorkerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for WorkerState {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::Ready, Self::Busy, Self::Draining, Self::Gone];
+        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("'{text}' is no worker state"))
+    }
+}
+
+/// A worker as the fleet sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerStatus {
+    /// What it said of itself.
+    pub info: WorkerInfo,
+    /// What it can take.
+    pub state: WorkerState,
+    /// Seconds since it was last heard of, by the database's clock.
+    pub silent_s: f64,
+    /// When it registered.
+    pub registered_at: DateTime<Utc>,
+    /// Jobs that it holds a lease on.
+    pub job_ids: Vec<JobId>,
+}
+
+/// Answer to a registration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegisterOutcome {
+    /// It may consume.
+    Registered,
+    /// The fleet serves other weights under this model's id; the worker must not start.
+    OtherFingerprint {
+        /// The registered one.
+        expected: String,
+    },
+    /// The API or the scheduler has not registered the model yet; try again shortly.
+    UnknownModel,
+}
+
+impl Store {
+    /// Registers one life of a worker, if its weights are the model's. Repeating it is harmless.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn register_worker(&self, info: &WorkerInfo) -> Result<RegisterOutcome> {
+        let registered = sqlx::query!(
+            "-- register_worker
+             INSERT INTO workers (id, name, pool, model_id, model_fingerprint, device, device_class, build, threads,
+                 memory_bytes, slots, state)
+             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, 'ready'
+             FROM models WHERE models.id = $4 AND weights_fingerprint = $5
+             ON CONFLICT (id) DO UPDATE SET state = 'ready', last_seen_at = clock_timestamp()",
+            info.id.0,
+            info.name,
+            info.pool.as_str(),
+            info.model_id,
+            info.model_fingerprint,
+            info.device,
+            info.device_class,
+            info.build,
+            int("threads", info.threads)?,
+            bigint("memory_bytes", info.memory_bytes)?,
+            int("slots", info.slots)?
+        )
+        .execute(&self.pool)
+        .await?;
+        if registered.rows_affected() == 1 {
+            return Ok(RegisterOutcome::Registered);
+        }
+        let expected = sqlx::query_scalar!(
+            "-- fingerprint_of_model
+             SELECT weights_fingerprint FROM models WHERE id = $1",
+            info.model_id
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(expected.map_or(RegisterOutcome::UnknownModel, |expected| RegisterOutcome::OtherFingerprint { expected }))
+    }
+
+    /// Says that a worker lives, what it can take, and what it renders (for people). `false` when the fleet does not know
+    /// it or has given it up: register again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn heartbeat(&self, id: WorkerId, state: WorkerState, job_id: Option<JobId>) -> Result<bool> {
+        let beat = sqlx::query!(
+            "-- heartbeat
+             UPDATE workers SET state = $2, job_id = $3, last_seen_at = clock_timestamp()
+             WHERE id = $1 AND state <> 'gone'",
+            id.0,
+            state.as_str(),
+            job_id.map(|job| job.0)
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(beat.rows_affected() == 1)
+    }
+
+    /// Says that a worker leaves. Its leases, if any, run out by themselves.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn worker_gone(&self, id: WorkerId) -> Result<()> {
+        sqlx::query!("-- worker_gone\nUPDATE workers SET state = 'gone', job_id = NULL WHERE id = $1", id.0)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives up workers that were silent for `silent_s`, and forgets those that were for `forget_s`; answers how many
+    /// were given up.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn give_up_silent_workers(&self, silent_s: f64, forget_s: f64) -> Result<u64> {
+        let given_up = sqlx::query!(
+            "-- give_up_silent_workers
+             WITH forgotten AS (
+                 DELETE FROM workers
+                 WHERE state = 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $2)
+             )
+             UPDATE workers SET state = 'gone', job_id = NULL
+             WHERE state <> 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $1)",
+            silent_s,
+            forget_s
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(given_up.rows_affected())
+    }
+
+    /// Workers that are not gone.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
+        let rows = sqlx::query!(
+            r#"-- list_workers
+            SELECT id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
+                slots, state, registered_at,
+                extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
+                ARRAY(SELECT jobs.id FROM jobs
+                    WHERE jobs.status = 'running' AND jobs.pool = workers.pool AND jobs.worker_id = workers.id
+                    ORDER BY jobs.id) AS "job_ids!"
+            FROM workers WHERE state <> 'gone' ORDER BY name, id"#
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.into_iter()
+            .map(|row| {
+                let wrong = |column, reason: String| StoreError::unreadable("workers", column, row.id, reason);
+                let number =
+                    |column, value: i32| u32::try_from(value).map_err(|error| wrong(column, error.to_string()));
+                let info = WorkerInfo {
+                    id: WorkerId(row.id),
+                    name: row.name,
+                    pool: PoolId::from_stored(row.pool),
+                    model_id: row.model_id,
+                    model_fingerprint: row.model_fingerprint,
+                    device: row.device,
+                    device_class: row.device_class,
+                    build: row.build,
+                    threads: number("threads", row.threads)?,
+                    memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
+                    slots: number("slots", row.slots)?,
+                };
+                Ok(WorkerStatus {
+                    info,
+                    state: row.state.parse().map_err(|reason| wrong("state", reason))?,
+                    silent_s: row.silent_s.max(0.0),
+                    registered_at: row.registered_at,
+                    job_ids: row.job_ids.into_iter().map(JobId).collect(),
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,268 @@
+//! Releases: order, fairness, fit, leadership, announcements.
+
+use std::collections::HashMap;
+
+use domain::worker::WorkerInfo;
+use domain::{JobId, JobStatus, Plan, PoolId, TenantId, WorkerId};
+use futures::future::join_all;
+use store::StoreError;
+use store::jobs::Scope;
+use store::planning::PlannedJob;
+use store::workers::WorkerState;
+use uuid::Uuid;
+
+use crate::support::{Fixture, MODEL, new_job, plan, pool};
+
+impl Fixture {
+    async fn tenant(&self, name: &str, weight: f64) -> TenantId {
+        let tenant = self.store.ensure_tenant(name).await.expect("tenant");
+        assert!(self.store.set_tenant_weight(name, weight).await.expect("weight"));
+        tenant.id
+    }
+
+    /// `count` planned jobs of one tenant, in order of submission.
+    async fn backlog(&self, tenant: TenantId, count: usize, plan: &Plan) -> Vec<JobId> {
+        let jobs: Vec<_> = (0..count).map(|_| new_job(tenant, MODEL)).collect();
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        for outcome in self.store.insert_batch(&jobs).await.expect("insert") {
+            outcome.expect("row");
+        }
+        self.plan_all(&ids, plan.clone()).await;
+        ids
+    }
+
+    async fn release_ids(&self, limit: u32) -> Vec<JobId> {
+        let released = self.store.release(&pool(), limit, self.epoch).await.expect("release");
+        released.into_iter().map(|one| one.job_id).collect()
+    }
+
+    async fn worker(&self, memory_bytes: u64, slots: u32) -> WorkerInfo {
+        let id = WorkerId::fresh();
+        let info = WorkerInfo {
+            id,
+            name: id.to_string(),
+            pool: PoolId::of_worker(MODEL, memory_bytes),
+            model_id: MODEL.into(),
+            model_fingerprint: "w".into(),
+            device: "cpu".into(),
+            device_class: "cpu-avx2".into(),
+            build: "test".into(),
+            threads: 1,
+            memory_bytes,
+            slots,
+        };
+        sqlx::query(
+            "INSERT INTO models (id, manifest, weights_fingerprint, encoders_fingerprint)
+             VALUES ('default', '{}', 'w', 'e') ON CONFLICT DO NOTHING",
+        )
+        .execute(&self.pool)
+        .await
+        .expect("model");
+        self.store.register_worker(&info).await.expect("register");
+        info
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_with_a_long_backlog_does_not_hold_up_another() {
+    let f = Fixture::new().await;
+    let (busy, late) = (f.tenant("busy", 1.0).await, f.tenant("late", 1.0).await);
+    let first = f.backlog(busy, 40, &plan()).await;
+    assert_eq!(f.release_ids(10).await, first[..10]);
+    let second = f.backlog(late, 10, &plan()).await;
+    // From now on they take turns; the newcomer gets no credit for the time before.
+    let released = f.release_ids(12).await;
+    let of_late = released.iter().filter(|id| second.contains(id)).count();
+    assert!((6..=7).contains(&of_late), "{of_late} of 12");
+    let in_order: Vec<_> = released.iter().filter(|id| second.contains(id)).copied().collect();
+    assert_eq!(in_order, second[..of_late], "a tenant's own jobs keep their order");
+}
+
+#[tokio::test]
+async fn one_release_at_a_time_is_as_fair_as_many() {
+    let f = Fixture::new().await;
+    let (busy, late) = (f.tenant("busy", 1.0).await, f.tenant("late", 1.0).await);
+    f.backlog(busy, 20, &plan()).await;
+    let second = f.backlog(late, 20, &plan()).await;
+    let mut of_late = 0;
+    for _ in 0..10 {
+        let released = f.release_ids(1).await;
+        of_late += usize::from(second.contains(&released[0]));
+    }
+    assert_eq!(of_late, 5);
+}
+
+#[tokio::test]
+async fn weight_and_cost_decide_the_share() {
+    let f = Fixture::new().await;
+    let (heavy, light, costly) =
+        (f.tenant("heavy", 3.0).await, f.tenant("light", 1.0).await, f.tenant("costly", 1.0).await);
+    let mut owner: HashMap<JobId, &str> = HashMap::new();
+    owner.extend(f.backlog(heavy, 60, &plan()).await.into_iter().map(|id| (id, "heavy")));
+    owner.extend(f.backlog(light, 60, &plan()).await.into_iter().map(|id| (id, "light")));
+    let long = Plan { estimate_s: plan().estimate_s * 5.0, ..plan() };
+    owner.extend(f.backlog(costly, 60, &long).await.into_iter().map(|id| (id, "costly")));
+    let mut released: HashMap<&str, i32> = HashMap::new();
+    for _ in 0..42 {
+        *released.entry(owner[&f.release_ids(1).await[0]]).or_default() += 1;
+    }
+    // Shares of GPU seconds 3 : 1 : 1 are jobs 15 : 5 : 1, in 42 releases 30 : 10 : 2.
+    for (name, expected) in [("heavy", 30), ("light", 10), ("costly", 2)] {
+        assert!((released[name] - expected).abs() <= 1, "{name}: {released:?}");
+    }
+}
+
+#[tokio::test]
+async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
+    let f = Fixture::new().await;
+    let slow = f.queued().await.id;
+    let quick = f.queued().await.id;
+    let mut urgent = new_job(f.tenant, MODEL);
+    urgent.request.deadline_s = Some(1);
+    let urgent = f.insert(urgent).await.id;
+    let planned = |job_id, order_delay_s| PlannedJob { job_id, plan: plan(), order_delay_s };
+    let plans = [planned(slow, 600.0), planned(quick, 0.0), planned(urgent, 600.0)];
+    f.store.save_plans(&plans, f.epoch).await.expect("plan");
+    assert_eq!(f.store.queue_position(f.scope(), slow, 100).await.expect("position"), Some(2));
+    assert_eq!(f.store.queue_position(f.scope(), urgent, 100).await.expect("position"), Some(0));
+    assert_eq!(f.release_ids(3).await, [urgent, quick, slow]);
+}
+
+#[tokio::test]
+async fn a_job_goes_only_where_it_fits() {
+    let f = Fixture::new().await;
+    let big = f.queued().await.id;
+    f.plan_all(&[big], Plan { memory_bytes: 40 << 30, ..plan() }).await;
+    let small = f.planned().await;
+    assert_eq!(f.release_ids(10).await, [small]);
+    let roomy = PoolId::of_worker(MODEL, 80 << 30);
+    let other = PoolId::of_worker("other", 80 << 30);
+    assert!(f.store.release(&other, 10, f.epoch).await.expect("release").is_empty());
+    assert_eq!(f.store.release(&roomy, 10, f.epoch).await.expect("release")[0].job_id, big);
+}
+
+#[tokio::test]
+async fn only_the_leader_dispatches() {
+    let f = Fixture::new().await;
+    let job_id = f.planned().await;
+    let rival = Uuid::new_v4();
+    assert_eq!(f.store.try_lead(rival, 60.0).await.expect("try"), None);
+    f.store.resign(f.epoch).await.expect("resign");
+    let next = f.store.try_lead(rival, 60.0).await.expect("try").expect("lead");
+    assert_eq!(f.store.try_lead(rival, 60.0).await.expect("try"), Some(next), "a lost answer costs nothing");
+    assert!(next > f.epoch);
+    assert!(!f.store.keep_leading(f.epoch, 60.0).await.expect("keep"));
+    let not_leader = |outcome| matches!(outcome, Err(StoreError::NotLeader { .. }));
+    assert!(not_leader(f.store.release(&pool(), 1, f.epoch).await.map(|_| ())));
+    assert!(not_leader(f.store.reannounce_due(0.0, 0.0, 1, f.epoch).await.map(|_| ())));
+    assert!(not_leader(f.store.forget_announcements(f.epoch).await.map(|_| ())));
+    assert!(not_leader(f.store.unrelease_dead_pools(1.0, 1, f.epoch).await.map(|_| ())));
+    assert!(not_leader(f.store.expire_leases(0.0, crate::support::POLICY, 1, f.epoch).await.map(|_| ())));
+    let planned = PlannedJob { job_id: f.queued().await.id, plan: plan(), order_delay_s: 0.0 };
+    assert!(not_leader(f.store.save_plans(&[planned], f.epoch).await.map(|_| ())));
+    assert_eq!(f.get(job_id).await.status, JobStatus::Queued);
+    assert_eq!(f.store.release(&pool(), 1, next).await.expect("release").len(), 1);
+}
+
+#[tokio::test]
+async fn of_all_who_want_to_lead_one_does() {
+    let f = Fixture::new().await;
+    f.store.resign(f.epoch).await.expect("resign");
+    let tries = join_all((0..10).map(|_| f.store.try_lead(Uuid::new_v4(), 60.0))).await;
+    assert_eq!(tries.into_iter().filter(|one| matches!(one, Ok(Some(_)))).count(), 1);
+}
+
+/// Two releases, cancels and unreleases at once: no job is answered twice under one number, none is released cancelled.
+#[tokio::test]
+async fn releases_and_cancels_at_once_agree() {
+    let f = Fixture::new().await;
+    let ids = f.backlog(f.tenant, 60, &plan()).await;
+    let pool = pool();
+    let releases = join_all((0..6).map(|_| f.store.release(&pool, 10, f.epoch)));
+    let cancels = join_all(ids.iter().step_by(2).map(|id| f.store.cancel(Scope::Fleet, *id)));
+    let (released, cancelled) = tokio::join!(releases, cancels);
+    for outcome in cancelled {
+        outcome.expect("cancel");
+    }
+    let mut seen = Vec::new();
+    for one in released {
+        match one {
+            Ok(released) => seen.extend(released.into_iter().map(|one| (one.job_id, one.dispatch_no))),
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    let total = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), total, "released twice");
+    for (at, id) in ids.iter().enumerate() {
+        let status = f.get(*id).await.status;
+        if at % 2 == 0 {
+            assert_eq!(status, JobStatus::Cancelled);
+        } else {
+            assert_eq!(status == JobStatus::Scheduled, seen.iter().any(|(seen, _)| seen == id));
+        }
+    }
+}
+
+#[tokio::test]
+async fn pools_count_slots_and_jobs_of_the_living() {
+    let f = Fixture::new().await;
+    let one = f.worker(1 << 30, 1).await;
+    let two = f.worker(1 << 30, 2).await;
+    f.worker(80 << 30, 1).await;
+    f.backlog(f.tenant, 5, &plan()).await;
+    let released = f.store.release(&pool(), 3, f.epoch).await.expect("release");
+    let token = domain::LeaseToken::fresh();
+    f.store.claim(released[0].job_id, released[0].dispatch_no, token, two.id, 60.0).await.expect("claim");
+    let loads = f.store.pools(60.0).await.expect("pools");
+    let load = loads.iter().find(|load| load.pool == pool()).expect("the pool");
+    assert_eq!((load.workers, load.slots, load.running, load.scheduled), (2, 3, 1, 2));
+    assert_eq!((load.room(0), load.room(1)), (0, 1));
+    assert_eq!(loads.len(), 2);
+    // A worker that drains offers nothing; one that is gone neither. Their jobs occupy no living slot.
+    assert!(f.store.heartbeat(two.id, WorkerState::Draining, None).await.expect("beat"));
+    f.store.worker_gone(one.id).await.expect("gone");
+    assert!(!f.store.heartbeat(one.id, WorkerState::Ready, None).await.expect("beat"));
+    let loads = f.store.pools(60.0).await.expect("pools");
+    let load = loads.iter().find(|load| load.pool == pool()).expect("the pool");
+    assert_eq!((load.workers, load.room(3)), (0, 0));
+    // What waits for them goes back and can be released elsewhere.
+    let back = f.store.unrelease_dead_pools(60.0, 10, f.epoch).await.expect("unrelease");
+    assert_eq!(back.len(), 2);
+    let roomy = PoolId::of_worker(MODEL, 80 << 30);
+    assert_eq!(f.store.release(&roomy, 10, f.epoch).await.expect("release").len(), 4);
+}
+
+#[tokio::test]
+async fn announcements_back_off_and_a_new_leader_repeats_them() {
+    let f = Fixture::new().await;
+    let (job_id, dispatch_no) = f.scheduled().await;
+    assert!(f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due").is_empty());
+    assert_eq!(f.store.forget_announcements(f.epoch).await.expect("forget"), 1);
+    let due = f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due");
+    assert_eq!((due[0].job_id, due[0].dispatch_no, due.len()), (job_id, dispatch_no, 1));
+    assert!(f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due").is_empty());
+    // Half an hour later is too early, two hours later is not, whatever the number of announcements.
+    for (ago_s, announcements, count) in [(1_800, 1, 0), (3_601, 1, 1), (3_601, 2, 0), (7_201, 40, 1)] {
+        let earlier =
+            "UPDATE jobs SET announcements = $2, announced_at = clock_timestamp() - make_interval(secs => $1)";
+        sqlx::query(earlier).bind(f64::from(ago_s)).bind(announcements).execute(&f.pool).await.expect("time passes");
+        let due = f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due");
+        assert_eq!(due.len(), count, "{ago_s} s after announcement {announcements}");
+    }
+}
+
+#[tokio::test]
+async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
+    let f = Fixture::new().await;
+    let (one, two) = (f.queued().await.id, f.queued().await.id);
+    let waiting: Vec<JobId> = f.store.unplanned(10).await.expect("unplanned").iter().map(|job| job.id).collect();
+    assert_eq!(waiting, [one, two]);
+    f.store.cancel(Scope::Fleet, two).await.expect("cancel");
+    let planned = |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0 };
+    assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
+    assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());
+    assert_eq!(f.get(one).await.plan, Some(plan()));
+    assert!(f.store.unplanned(10).await.expect("unplanned").is_empty());
+}

@@ -1,0 +1,196 @@
+//! Goal: SQL allows exactly what `domain::Lifecycle` allows.
+//! Method: random moves, legal or not, by several owners, given to the model and to Postgres side by side; after each,
+//! the row must read as the model does. A move that the model refuses must leave the row as it was.
+
+use domain::{
+    CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Lifecycle, PoolId, TenantId, WorkerId,
+};
+use proptest::prelude::*;
+use store::jobs::Scope;
+use store::{Lease, StoreError};
+use uuid::Uuid;
+
+use crate::support::{Fixture, LIMITS, POLICY, new_job, plan, record, rendered};
+
+#[derive(Debug, Clone)]
+enum Move {
+    Release,
+    Unrelease,
+    Claim { stale: i32, owner: u128 },
+    Checkpoint { owner: u128, step: i32 },
+    DropCheckpoint { owner: u128 },
+    Complete { owner: u128 },
+    HandBack { owner: u128 },
+    Fail { owner: u128, retry: bool },
+    Stopped { owner: u128 },
+    Lose,
+    Cancel,
+    Retry,
+}
+
+fn any_move() -> impl Strategy<Value = Move> {
+    let owner = 1..3u128;
+    prop_oneof![
+        6 => Just(Move::Release),
+        1 => Just(Move::Unrelease),
+        // Mostly the current number.
+        6 => (0..5i32, owner.clone()).prop_map(|(stale, owner)| Move::Claim { stale: (stale - 3).max(0), owner }),
+        3 => (owner.clone(), 0..20i32).prop_map(|(owner, step)| Move::Checkpoint { owner, step }),
+        1 => owner.clone().prop_map(|owner| Move::DropCheckpoint { owner }),
+        1 => owner.clone().prop_map(|owner| Move::Complete { owner }),
+        2 => owner.clone().prop_map(|owner| Move::HandBack { owner }),
+        3 => (owner.clone(), any::<bool>()).prop_map(|(owner, retry)| Move::Fail { owner, retry }),
+        1 => owner.prop_map(|owner| Move::Stopped { owner }),
+        2 => Just(Move::Lose),
+        1 => Just(Move::Cancel),
+        2 => Just(Move::Retry),
+    ]
+}
+
+fn action(retry: bool) -> FailureAction {
+    if retry { FailureAction::Retry } else { FailureAction::Fail }
+}
+
+fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<Lifecycle> {
+    let dispatch_no = job.dispatch_no;
+    match *step {
+        Move::Release => job.release(),
+        Move::Unrelease => job.unrelease(),
+        Move::Claim { stale, owner } => job.claim(dispatch_no - stale, tokens.of(owner)),
+        Move::Checkpoint { owner, step } => job.checkpoint(tokens.of(owner), step),
+        Move::DropCheckpoint { owner } => job.drop_checkpoint(tokens.of(owner)),
+        Move::Complete { owner } => job.complete(tokens.of(owner)),
+        Move::HandBack { owner } => job.hand_back(tokens.of(owner)),
+        Move::Fail { owner, retry } => job.fail(tokens.of(owner), action(retry), LIMITS),
+        Move::Stopped { owner } => job.stopped(tokens.of(owner)),
+        Move::Lose => job.lose(LIMITS),
+        Move::Cancel => job.cancel(),
+        Move::Retry => job.retry(),
+    }
+    .ok()
+}
+
+/// Every owner's token; fixed in a case, so that an owner comes back with an old one.
+struct Tokens(Uuid);
+
+impl Tokens {
+    fn of(&self, owner: u128) -> LeaseToken {
+        LeaseToken(Uuid::from_u128(self.0.as_u128() ^ owner))
+    }
+}
+
+struct Case<'a> {
+    f: &'a Fixture,
+    job_id: JobId,
+    pool: PoolId,
+    tokens: Tokens,
+}
+
+impl Case<'_> {
+    fn lease(&self, owner: u128) -> Lease {
+        Lease { job_id: self.job_id, token: self.tokens.of(owner) }
+    }
+
+    /// Makes the move in SQL. Whether it was refused shows in the row, and stale leases must be told.
+    async fn make(&self, before: &Lifecycle, step: &Move) -> Result<(), StoreError> {
+        let store = &self.f.store;
+        match *step {
+            Move::Release => store.release(&self.pool, 5, self.f.epoch).await.map(|_| ()),
+            Move::Unrelease => store.unrelease(self.job_id, before.dispatch_no).await.map(|_| ()),
+            Move::Claim { stale, owner } => {
+                let (token, worker) = (self.tokens.of(owner), WorkerId::fresh());
+                // A lease of no time: the sweep may take it whenever it comes.
+                store.claim(self.job_id, before.dispatch_no - stale, token, worker, 0.0).await.map(|_| ())
+            }
+            Move::Checkpoint { owner, step } => {
+                let key = format!("{}/{}/checkpoint-{step}.safetensors", self.job_id, self.tokens.of(owner));
+                let step = u32::try_from(step).expect("0 or more");
+                let checkpoint = CheckpointRef { key, step, checksum: "c".into(), resumes: 0 };
+                store.save_checkpoint(self.lease(owner), &checkpoint).await.map(|_| ())
+            }
+            Move::DropCheckpoint { owner } => store.drop_checkpoint(self.lease(owner)).await.map(|_| ()),
+            Move::Complete { owner } => {
+                let lease = self.lease(owner);
+                store.complete(lease, &rendered(lease), &record()).await.map(|_| ())
+            }
+            Move::HandBack { owner } => store.hand_back(self.lease(owner), 1.0).await.map(|_| ()),
+            Move::Fail { owner, retry } => {
+                let failure = Failure { code: "test".into(), reason: "it was told to fail".into() };
+                store.fail(self.lease(owner), &failure, action(retry), POLICY, 1.0).await.map(|_| ())
+            }
+            Move::Stopped { owner } => store.stopped(self.lease(owner), 1.0).await.map(|_| ()),
+            Move::Lose => store.expire_leases(0.0, POLICY, 100, self.f.epoch).await.map(|_| ()),
+            Move::Cancel => store.cancel(Scope::Fleet, self.job_id).await.map(|_| ()),
+            Move::Retry => store.retry(Scope::Fleet, self.job_id).await.map(|_| ()),
+        }
+    }
+
+    async fn row(&self) -> Lifecycle {
+        type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool);
+        let row: Row = sqlx::query_as(
+            "SELECT status, dispatch_no, lease_token, attempts, attempts_total, checkpoint_step,
+                 cancel_requested_at IS NOT NULL
+             FROM jobs WHERE id = $1",
+        )
+        .bind(self.job_id.0)
+        .fetch_one(&self.f.pool)
+        .await
+        .expect("row");
+        Lifecycle {
+            status: row.0.parse().expect("a status"),
+            dispatch_no: row.1,
+            lease: row.2.map(LeaseToken),
+            attempts: row.3,
+            attempts_total: row.4,
+            checkpoint_step: row.5,
+            cancel_requested: row.6,
+        }
+    }
+}
+
+/// A completed job needs no checkpoint, which the model does not know.
+fn comparable(mut job: Lifecycle) -> Lifecycle {
+    if job.status == JobStatus::Completed {
+        job.checkpoint_step = 0;
+    }
+    job
+}
+
+async fn run_case(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseError> {
+    let model_id = format!("m{}", Uuid::new_v4().simple());
+    let job = f.insert(new_job(TenantId::DEFAULT, &model_id)).await;
+    f.plan_all(&[job.id], plan()).await;
+    let case = Case { f, job_id: job.id, pool: PoolId::of_worker(&model_id, 1 << 30), tokens: Tokens(Uuid::new_v4()) };
+    let mut model = Lifecycle::default();
+    for step in moves {
+        let made = case.make(&model, step).await;
+        let row = case.row().await;
+        if let Some(next) = model_of(model.clone(), &case.tokens, step) {
+            prop_assert!(made.is_ok(), "{:?} was refused: {:?} in {:?}", step, made, model);
+            model = next;
+        } else {
+            let stale = matches!(made, Ok(()) | Err(StoreError::LeaseLost { .. }));
+            prop_assert!(stale, "{:?} failed otherwise: {:?}", step, made);
+        }
+        prop_assert_eq!(comparable(row), comparable(model.clone()), "after {:?}", step);
+    }
+    Ok(())
+}
+
+#[test]
+fn postgres_moves_jobs_exactly_as_the_model_does() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+    let f = runtime.block_on(Fixture::new());
+    let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
+    proptest!(config, |(moves in proptest::collection::vec(any_move(), 1..50))| {
+        runtime.block_on(run_case(&f, &moves))?;
+    });
+    // Every event that was written names a state that exists; every ended lease is gone.
+    let odd: i64 = runtime
+        .block_on(
+            sqlx::query_scalar("SELECT count(*) FROM jobs WHERE (status = 'running') <> (lease_token IS NOT NULL)")
+                .fetch_one(&f.pool),
+        )
+        .expect("count");
+    assert_eq!(odd, 0);
+}

@@ -1,0 +1,17 @@
+//! The store on a real Postgres: every transition, every guard, and what two of them do at once.
+
+#![expect(clippy::large_futures, reason = "tests run one future at a time; its size costs nothing")]
+
+mod support;
+
+mod access;
+mod claims;
+mod dispatch;
+mod drift;
+mod events;
+mod insert;
+mod lifecycle;
+mod lists;
+mod plans;
+mod stats;
+mod sweep;

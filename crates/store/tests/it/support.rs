@@ -1,0 +1,169 @@
+//! A fresh migrated database a test, and jobs in every state.
+
+use domain::lifecycle::AttemptLimits;
+use domain::model::RenderShape;
+use domain::{
+    CacheMatch, Complexity, Job, JobId, LeaseToken, Plan, PoolId, Rendered, RunRecord, StageSeconds, StepCacheMode,
+    StepCachePlan, StepsReason, TenantId, Tier, VideoRequest, WorkerId,
+};
+use sqlx::PgPool;
+use store::jobs::{InsertOutcome, NewJob, Scope};
+use store::leases::{ClaimOutcome, ClaimedJob, RetryPolicy};
+use store::planning::PlannedJob;
+use store::{Epoch, Lease, Store, StoreOptions};
+use uuid::Uuid;
+
+/// Model and pool of everything here; 1 GiB holds what [`plan`] needs.
+pub(crate) const MODEL: &str = "default";
+pub(crate) const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 3, attempts_total_max: 6 };
+/// No wait between attempts, so that tests need none.
+pub(crate) const POLICY: RetryPolicy = RetryPolicy { limits: LIMITS, backoff_s: 0.0, backoff_max_s: 0.0 };
+
+/// A database of its own, with this process leading it.
+pub(crate) struct Fixture {
+    pub(crate) store: Store,
+    /// The same database, for looking at rows and for plain statements.
+    pub(crate) pool: PgPool,
+    pub(crate) epoch: Epoch,
+    pub(crate) tenant: TenantId,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        let url = testkit::postgres::database().await;
+        let mut options = StoreOptions::new(&url);
+        options.connections_max = 12;
+        let store = Store::connect(&options).await.expect("connect");
+        let pool = PgPool::connect(&url).await.expect("connect");
+        let epoch = store.try_lead(Uuid::new_v4(), 3_600.0).await.expect("lead").expect("nobody leads");
+        Self { store, pool, epoch, tenant: TenantId::DEFAULT }
+    }
+
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::Tenant(self.tenant)
+    }
+
+    /// A queued job without a plan.
+    pub(crate) async fn queued(&self) -> Job {
+        self.insert(new_job(self.tenant, MODEL)).await
+    }
+
+    pub(crate) async fn insert(&self, job: NewJob) -> Job {
+        match self.store.insert(&job).await.expect("insert") {
+            InsertOutcome::Created(job) => *job,
+            other => panic!("not created: {other:?}"),
+        }
+    }
+
+    /// A job that may be released.
+    pub(crate) async fn planned(&self) -> JobId {
+        let job = self.queued().await;
+        self.plan_all(&[job.id], plan()).await;
+        job.id
+    }
+
+    pub(crate) async fn plan_all(&self, jobs: &[JobId], plan: Plan) {
+        let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0 };
+        let plans: Vec<_> = jobs.iter().map(planned).collect();
+        let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");
+        assert_eq!(saved.len(), jobs.len());
+    }
+
+    /// A job that waits for a claim under the number that is returned; the only one of its pool.
+    pub(crate) async fn scheduled(&self) -> (JobId, i32) {
+        let job_id = self.planned().await;
+        let released = self.store.release(&pool(), 100, self.epoch).await.expect("release");
+        let this = released.iter().find(|released| released.job_id == job_id).expect("released");
+        (job_id, this.dispatch_no)
+    }
+
+    pub(crate) async fn claim(&self, job_id: JobId, dispatch_no: i32, lease_s: f64) -> ClaimedJob {
+        let (token, worker) = (LeaseToken::fresh(), WorkerId::fresh());
+        match self.store.claim(job_id, dispatch_no, token, worker, lease_s).await.expect("claim") {
+            ClaimOutcome::Claimed(claimed) => *claimed,
+            other => panic!("not claimed: {other:?}"),
+        }
+    }
+
+    /// A job held by the lease that is returned, good for an hour.
+    pub(crate) async fn running(&self) -> Lease {
+        let (job_id, dispatch_no) = self.scheduled().await;
+        self.claim(job_id, dispatch_no, 3_600.0).await.lease
+    }
+
+    pub(crate) async fn completed(&self) -> JobId {
+        let lease = self.running().await;
+        self.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
+        lease.job_id
+    }
+
+    pub(crate) async fn get(&self, job_id: JobId) -> Job {
+        self.store.get(Scope::Fleet, job_id).await.expect("get").expect("there")
+    }
+
+    pub(crate) async fn event_kinds(&self, job_id: JobId) -> Vec<String> {
+        let kinds = sqlx::query_scalar("SELECT kind FROM job_events WHERE job_id = $1 ORDER BY seq").bind(job_id.0);
+        kinds.fetch_all(&self.pool).await.expect("events")
+    }
+}
+
+pub(crate) fn shape() -> RenderShape {
+    RenderShape { width: 96, height: 64, frames: 17, fps: 8.0 }
+}
+
+pub(crate) fn new_job(tenant: TenantId, model: &str) -> NewJob {
+    NewJob::new(tenant, VideoRequest::new("a red ball rolls down a hill"), model, shape())
+}
+
+pub(crate) fn keyed(tenant: TenantId, key: &str, prompt: &str) -> NewJob {
+    let mut job = NewJob::new(tenant, VideoRequest::new(prompt), MODEL, shape());
+    job.idempotency_key = Some(key.to_owned());
+    job
+}
+
+pub(crate) fn plan() -> Plan {
+    Plan {
+        tier: Tier::Standard,
+        complexity: Complexity::Moderate,
+        score: 1.5,
+        factors: Vec::new(),
+        steps: 25,
+        steps_reason: StepsReason::Fixed,
+        step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
+        estimate_s: 10.0,
+        estimate_cached_s: 8.0,
+        memory_bytes: 1 << 20,
+    }
+}
+
+pub(crate) fn pool() -> PoolId {
+    PoolId::of_worker(MODEL, 1 << 30)
+}
+
+pub(crate) fn rendered(lease: Lease) -> Rendered {
+    let prefix = format!("{}/{}", lease.job_id, lease.token);
+    Rendered {
+        video_key: format!("{prefix}/video.mp4"),
+        poster_key: format!("{prefix}/poster.jpg"),
+        video_bytes: 9_000,
+    }
+}
+
+pub(crate) fn record() -> RunRecord {
+    RunRecord {
+        cache_match: CacheMatch::Identical,
+        cache_score: None,
+        steps_computed: 20,
+        steps_skipped: 5,
+        stages: StageSeconds { encode_s: 0.5, denoise_s: 8.0, decode_s: 1.0, deliver_s: 0.5 },
+        device: "cpu".into(),
+        build: "test".into(),
+        resumed_from: None,
+        restarted_because: None,
+        convergence: vec![0.5, 0.25],
+        gpu_seconds: 10.0,
+        cost_usd: 0.01,
+        saved_s: 4.0,
+        saved_usd: 0.004,
+    }
+}
