@@ -1,0 +1,91 @@
+//! Reading, listing and deleting.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
+
+use crate::{ArtifactError, Artifacts};
+
+/// Parts of an object as they arrive.
+pub type ByteStream = BoxStream<'static, Result<Bytes, ArtifactError>>;
+
+/// An object in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// Its key.
+    pub key: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it was written, by the store's clock.
+    pub written_at: DateTime<Utc>,
+}
+
+impl Artifacts {
+    /// Size of an object, bytes.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`], or the store's.
+    pub async fn size(&self, key: &str) -> Result<u64, ArtifactError> {
+        let head = self.in_time(self.store.head(&Path::from(key))).await??;
+        Ok(head.size)
+    }
+
+    /// A whole object in memory; for checkpoints.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`], or the store's.
+    pub async fn get(&self, key: &str) -> Result<Bytes, ArtifactError> {
+        let found = self.in_time(self.store.get(&Path::from(key))).await??;
+        Ok(found.bytes().await?)
+    }
+
+    /// A part of an object as a stream, so that a long video is never in memory as a whole.
+    ///
+    /// # Errors
+    /// [`ArtifactError::Missing`], or the store's.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<ByteStream, ArtifactError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let found = self.in_time(self.store.get_opts(&Path::from(key), options)).await??;
+        Ok(found.into_stream().map_err(ArtifactError::from).boxed())
+    }
+
+    /// Deletes an object; one that is not there is deleted already.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self, key: &str) -> Result<(), ArtifactError> {
+        match self.in_time(self.store.delete(&Path::from(key))).await? {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything in the store, as a stream: the orphan sweep must not hold a million keys.
+    pub fn list(&self) -> BoxStream<'static, Result<ObjectInfo, ArtifactError>> {
+        let listed = self.store.list(None).map(|meta| {
+            let meta = meta?;
+            Ok(ObjectInfo { key: meta.location.to_string(), size: meta.size, written_at: meta.last_modified })
+        });
+        listed.boxed()
+    }
+
+    /// Writes and deletes a small object: whether the store can be used at all.
+    ///
+    /// # Errors
+    /// What the store said.
+    pub async fn probe(&self) -> Result<(), ArtifactError> {
+        let key = format!("probe/{}", domain::LeaseToken::fresh());
+        self.put(&key, Bytes::from_static(b"probe")).await?;
+        self.delete(&key).await
+    }
+
+    pub(crate) async fn in_time<F: Future>(&self, call: F) -> Result<F::Output, ArtifactError> {
+        let late = |_| ArtifactError::Timeout { seconds: self.timeout.as_secs() };
+        tokio::time::timeout(self.timeout, call).await.map_err(late)
+    }
+}

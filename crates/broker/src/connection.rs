@@ -1,0 +1,206 @@
+//! The connection: one for each process, kept up by a task that never gives up.
+//!
+//! The client library can recover by itself, but gives up after some tries and leaves channels that RabbitMQ closed as
+//! they are. A supervisor that simply connects anew, and users that simply open a new channel, cover every case alike.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lapin::{Channel, Connection, ConnectionProperties};
+use settings::BrokerSettings;
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{debug, info, warn};
+
+use crate::error::BrokerError;
+use crate::messages::FleetEvent;
+use crate::publisher;
+use crate::topology;
+
+/// How often the supervisor looks whether the connection still stands, where nobody used it meanwhile.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Calls in a row without an answer after which a connection that looks alive is given up. A blocked one (an alarm) is
+/// opened anew for nothing then, which costs little.
+const SILENCE_MAX: u32 = 3;
+
+/// Handle to RabbitMQ. Cheap to clone; the connection closes with the last one.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("connected", &*self.inner.health.borrow()).finish_non_exhaustive()
+    }
+}
+
+pub(crate) struct Inner {
+    pub(crate) settings: BrokerSettings,
+    pub(crate) link: watch::Receiver<Option<Arc<Connection>>>,
+    pub(crate) health: watch::Receiver<bool>,
+    /// The channel with confirms; opened when needed, dropped when anything goes wrong with it.
+    pub(crate) confirmed: Mutex<Option<Channel>>,
+    pub(crate) told: mpsc::Sender<FleetEvent>,
+    pub(crate) dropped_tells: AtomicU64,
+    pub(crate) unreadable: AtomicU64,
+    /// Calls in a row that got no answer; the supervisor then takes the connection for dead.
+    pub(crate) silence: Arc<AtomicU32>,
+    _stop: DropGuard,
+}
+
+impl Broker {
+    /// Starts connecting in the background; `name` shows in RabbitMQ's own pages. Answers at once.
+    #[must_use]
+    pub fn connect(settings: &BrokerSettings, name: &str) -> Self {
+        let (link_sender, link) = watch::channel(None);
+        let (health_sender, health) = watch::channel(false);
+        let (told, waiting) = mpsc::channel(settings.progress_buffer.max(1));
+        let stop = CancellationToken::new();
+        let silence = Arc::new(AtomicU32::new(0));
+        let supervisor = Supervisor {
+            settings: settings.clone(),
+            name: name.to_owned(),
+            link: link_sender,
+            health: health_sender,
+            silence: Arc::clone(&silence),
+        };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(supervisor.run()));
+        let inner = Inner {
+            settings: settings.clone(),
+            link: link.clone(),
+            health,
+            confirmed: Mutex::new(None),
+            told,
+            dropped_tells: AtomicU64::new(0),
+            unreadable: AtomicU64::new(0),
+            silence,
+            _stop: stop.clone().drop_guard(),
+        };
+        tokio::spawn(stop.run_until_cancelled_owned(publisher::send_told(link, settings.clone(), waiting)));
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Whether RabbitMQ is connected; a watch, so that one can wait for a change.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<bool> {
+        self.inner.health.clone()
+    }
+
+    /// Whether RabbitMQ is connected right now.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        *self.inner.health.borrow()
+    }
+
+    /// Events that were not told because RabbitMQ was slower than they came.
+    #[must_use]
+    pub fn dropped_tells(&self) -> u64 {
+        self.inner.dropped_tells.load(Ordering::Relaxed)
+    }
+
+    /// Messages that this process could not read.
+    #[must_use]
+    pub fn unreadable(&self) -> u64 {
+        self.inner.unreadable.load(Ordering::Relaxed)
+    }
+
+    /// A fresh channel.
+    pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
+        let connection = self.inner.link.borrow().clone().ok_or(BrokerError::NotConnected)?;
+        self.rpc(connection.create_channel()).await
+    }
+
+    pub(crate) async fn rpc<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+        let answer = in_time(self.inner.settings.rpc_timeout_ms, call).await;
+        self.heard(&answer);
+        answer?.map_err(BrokerError::from)
+    }
+
+    /// Counts answers that did not come.
+    pub(crate) fn heard<T>(&self, answer: &Result<T, BrokerError>) {
+        if matches!(answer, Err(BrokerError::Timeout { .. })) {
+            self.inner.silence.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.inner.silence.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+pub(crate) async fn in_time<F: Future>(ms: u64, call: F) -> Result<F::Output, BrokerError> {
+    tokio::time::timeout(Duration::from_millis(ms), call).await.map_err(|_| BrokerError::Timeout { ms })
+}
+
+struct Supervisor {
+    settings: BrokerSettings,
+    name: String,
+    link: watch::Sender<Option<Arc<Connection>>>,
+    health: watch::Sender<bool>,
+    silence: Arc<AtomicU32>,
+}
+
+impl Supervisor {
+    async fn run(self) {
+        let mut wait = Duration::from_millis(self.settings.reconnect_min_ms);
+        loop {
+            match self.open().await {
+                Ok(connection) => {
+                    info!(url = %self.settings.url, "RabbitMQ connected");
+                    wait = Duration::from_millis(self.settings.reconnect_min_ms);
+                    let connection = Arc::new(connection);
+                    self.link.send_replace(Some(Arc::clone(&connection)));
+                    self.health.send_replace(true);
+                    self.silence.store(0, Ordering::Relaxed);
+                    while connection.status().connected() && self.silence.load(Ordering::Relaxed) < SILENCE_MAX {
+                        tokio::time::sleep(WATCH_INTERVAL).await;
+                    }
+                    self.health.send_replace(false);
+                    self.link.send_replace(None);
+                    warn!("RabbitMQ connection lost; connecting again");
+                }
+                Err(error) => {
+                    debug!(%error, "RabbitMQ cannot be reached");
+                    wait = (wait * 2).min(Duration::from_millis(self.settings.reconnect_max_ms));
+                }
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Connects and declares what is shared; a connection on which that fails is no use.
+    async fn open(&self) -> Result<Connection, BrokerError> {
+        let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
+        let address = with_heartbeat(self.settings.url.expose(), self.settings.heartbeat_s);
+        let connection = in_time(self.settings.connect_timeout_ms, Connection::connect(&address, properties)).await??;
+        let declared = async {
+            let channel = connection.create_channel().await?;
+            topology::declare_shared(&channel).await?;
+            channel.close(200, "declared".into()).await
+        };
+        in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await??;
+        Ok(connection)
+    }
+}
+
+/// The heartbeat is asked for in the URL, unless that says one already.
+fn with_heartbeat(url: &str, heartbeat_s: u16) -> String {
+    if url.contains("heartbeat=") {
+        return url.to_owned();
+    }
+    let joint = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{joint}heartbeat={heartbeat_s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_heartbeat;
+
+    #[test]
+    fn the_heartbeat_joins_the_url() {
+        assert_eq!(with_heartbeat("amqp://h", 10), "amqp://h?heartbeat=10");
+        assert_eq!(with_heartbeat("amqp://h/v?frame_max=9", 10), "amqp://h/v?frame_max=9&heartbeat=10");
+        assert_eq!(with_heartbeat("amqp://h/v?heartbeat=3", 10), "amqp://h/v?heartbeat=3");
+    }
+}

@@ -1,0 +1,64 @@
+//! The scheduler's doorbell. It says "look into the database", however many bells rang.
+
+use lapin::options::BasicAckOptions;
+
+use crate::connection::Broker;
+use crate::listen::Listening;
+use crate::messages::{Envelope, JobSubmitted};
+use crate::topology::SUBMITTED_QUEUE;
+
+/// Bells taken at once; more than one look into the database finds anyway.
+const PREFETCH: u16 = 200;
+
+/// Listens for the doorbell through every reconnection.
+pub struct Doorbells {
+    broker: Broker,
+    listening: Option<Listening>,
+}
+
+impl Broker {
+    /// The doorbell that submissions ring.
+    #[must_use]
+    pub fn doorbells(&self) -> Doorbells {
+        Doorbells { broker: self.clone(), listening: None }
+    }
+}
+
+impl Doorbells {
+    /// Resolves at the next ring. Unreadable bells go to the dead-letter queue and ring too.
+    pub async fn ring(&mut self) {
+        let max_bytes = self.broker.inner.settings.message_max_bytes;
+        loop {
+            let Some(listening) = &mut self.listening else {
+                self.listen().await;
+                continue;
+            };
+            let Some(delivery) = listening.next().await else {
+                self.listening = None;
+                continue;
+            };
+            if let Err(error) = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes) {
+                self.broker.bury(&delivery.data, &error).await;
+            }
+            if delivery.acker.ack(BasicAckOptions::default()).await.is_err() {
+                self.listening = None;
+            }
+            return;
+        }
+    }
+
+    async fn listen(&mut self) {
+        self.broker.until_connected().await;
+        let opened = async {
+            let channel = self.broker.channel().await?;
+            self.broker.consume(channel, SUBMITTED_QUEUE, PREFETCH, false).await
+        };
+        match opened.await {
+            Ok(listening) => self.listening = Some(listening),
+            Err(error) => {
+                tracing::debug!(%error, "cannot hear the doorbell yet");
+                tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
+            }
+        }
+    }
+}

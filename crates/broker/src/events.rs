@@ -1,0 +1,70 @@
+//! Hearing what is told to everyone. Lost when nobody listens, so listeners use it to be fast, never to be right.
+
+use crate::connection::Broker;
+use crate::listen::Listening;
+use crate::messages::{Envelope, FleetEvent};
+use crate::topology;
+
+/// A stream of events that survives every reconnection; what was told in between is not heard.
+pub struct EventStream {
+    broker: Broker,
+    patterns: &'static [&'static str],
+    listening: Option<Listening>,
+}
+
+impl Broker {
+    /// Everything that pages show: states, progress, workers.
+    #[must_use]
+    pub fn events(&self) -> EventStream {
+        EventStream { broker: self.clone(), patterns: &["job.#", "progress.#", "worker"], listening: None }
+    }
+
+    /// Only wishes to stop a job, for workers.
+    #[must_use]
+    pub fn cancels(&self) -> EventStream {
+        EventStream { broker: self.clone(), patterns: &["cancel"], listening: None }
+    }
+}
+
+impl EventStream {
+    /// The next event; waits for as long as it takes, through any number of reconnections.
+    pub async fn next(&mut self) -> FleetEvent {
+        let max_bytes = self.broker.inner.settings.message_max_bytes;
+        loop {
+            let Some(listening) = &mut self.listening else {
+                self.listen().await;
+                continue;
+            };
+            match listening.next().await {
+                // An event that cannot be read is of a newer release; it was only a hint.
+                Some(delivery) => match Envelope::<FleetEvent>::decode(&delivery.data, max_bytes) {
+                    Ok(envelope) => return envelope.body,
+                    Err(error) => tracing::debug!(%error, "event not understood"),
+                },
+                None => self.listening = None,
+            }
+        }
+    }
+
+    /// Whether the stream hears at the moment.
+    #[must_use]
+    pub fn is_listening(&self) -> bool {
+        self.listening.as_ref().is_some_and(|listening| listening.channel.status().connected())
+    }
+
+    async fn listen(&mut self) {
+        self.broker.until_connected().await;
+        let opened = async {
+            let channel = self.broker.channel().await?;
+            let queue = self.broker.rpc(topology::declare_events(&channel, self.patterns)).await?;
+            self.broker.consume(channel, &queue, 0, true).await
+        };
+        match opened.await {
+            Ok(listening) => self.listening = Some(listening),
+            Err(error) => {
+                tracing::debug!(%error, "cannot hear events yet");
+                tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
+            }
+        }
+    }
+}

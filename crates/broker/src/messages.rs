@@ -1,0 +1,226 @@
+//! Every message that crosses RabbitMQ, in one versioned envelope.
+//!
+//! A message is a hint, the row is the truth: nobody may lose work because a message is lost, late, doubled or unreadable.
+//! A reader refuses a version it does not know (the message goes to the dead-letter queue, counted) and ignores fields it
+//! does not know, so that fields can be added without a new version.
+
+use chrono::{DateTime, Utc};
+use domain::{JobEvent, JobId, PoolId, Progress, TenantId, WorkerId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Version of the envelope and of all bodies. Raise it only when an older reader would misread a message.
+pub const ENVELOPE_VERSION: u32 = 1;
+
+/// A doorbell for the scheduler: these jobs are committed and wait for a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobSubmitted {
+    /// The jobs. May be empty: "look into the database".
+    pub job_ids: Vec<JobId>,
+}
+
+/// A job was released to a pool; any worker of the pool may claim it with this number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobReady {
+    /// The job.
+    pub job_id: JobId,
+    /// Its release; a claim with an older number is refused by the row.
+    pub dispatch_no: i32,
+    /// The pool whose queue carries this.
+    pub pool: PoolId,
+}
+
+/// What is told to everyone who listens. Lost when nobody does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "data", rename_all = "snake_case")]
+pub enum FleetEvent {
+    /// A committed change of state.
+    Job(JobEvent),
+    /// How far a running job is.
+    Progress(Progress),
+    /// A stop was asked for; the worker that runs the job should notice now rather than at its next heartbeat.
+    CancelRequested {
+        /// The job.
+        job_id: JobId,
+        /// Its owner.
+        tenant_id: TenantId,
+    },
+    /// A worker registered, changed state or left: lists of workers are stale.
+    WorkerChanged {
+        /// The worker.
+        worker_id: WorkerId,
+    },
+}
+
+impl FleetEvent {
+    /// Routing key on the events exchange: `job.<tenant>`, `progress.<tenant>`, `cancel`, `worker`.
+    #[must_use]
+    pub fn routing_key(&self) -> String {
+        match self {
+            Self::Job(event) => format!("job.{}", event.tenant_id),
+            Self::Progress(progress) => format!("progress.{}", progress.tenant_id),
+            Self::CancelRequested { .. } => "cancel".to_owned(),
+            Self::WorkerChanged { .. } => "worker".to_owned(),
+        }
+    }
+}
+
+/// A body that has a name on the wire.
+pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The envelope's `type`.
+    const TYPE: &'static str;
+}
+
+impl Message for JobSubmitted {
+    const TYPE: &'static str = "job.submitted";
+}
+
+impl Message for JobReady {
+    const TYPE: &'static str = "job.ready";
+}
+
+impl Message for FleetEvent {
+    const TYPE: &'static str = "fleet.event";
+}
+
+/// What surrounds a body on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope<M> {
+    /// This message; the same when it is published again.
+    pub id: Uuid,
+    /// When it was made, by its maker's clock. For people only: nothing is decided by it.
+    pub at: DateTime<Utc>,
+    /// W3C traceparent of what caused it.
+    pub traceparent: Option<String>,
+    /// What it says.
+    pub body: M,
+}
+
+/// The envelope as it is written: the version and type decide whether the body may be read at all.
+#[derive(Serialize, Deserialize)]
+struct Wire<B> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: String,
+    id: Uuid,
+    at: DateTime<Utc>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    body: B,
+}
+
+/// The two fields that are read first.
+#[derive(Deserialize)]
+struct WireHead {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Why a message cannot be understood.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MessageError {
+    /// Not JSON, or not an envelope, or not the body that its type promises.
+    #[error("the message is malformed: {reason}")]
+    Malformed {
+        /// Where and why. Never the content.
+        reason: String,
+    },
+    /// Written by a newer release.
+    #[error("the message has version {found}; this release understands {ENVELOPE_VERSION}")]
+    UnknownVersion {
+        /// Its version.
+        found: u32,
+    },
+    /// Another type than this queue carries.
+    #[error("the message is a '{found}' where a '{expected}' was expected")]
+    UnexpectedType {
+        /// Its type.
+        found: String,
+        /// What the queue carries.
+        expected: &'static str,
+    },
+    /// Larger than the settings allow.
+    #[error("the message has {bytes} bytes; at most {max_bytes} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max_bytes: usize,
+    },
+}
+
+impl MessageError {
+    /// A word for the metrics' label.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed { .. } => "malformed",
+            Self::UnknownVersion { .. } => "unknown_version",
+            Self::UnexpectedType { .. } => "unexpected_type",
+            Self::TooLarge { .. } => "too_large",
+        }
+    }
+}
+
+impl<M: Message> Envelope<M> {
+    /// Wraps a body with a fresh id.
+    #[must_use]
+    pub fn new(body: M, at: DateTime<Utc>, traceparent: Option<String>) -> Self {
+        Self { id: Uuid::new_v4(), at, traceparent, body }
+    }
+
+    /// The bytes that are published.
+    ///
+    /// # Errors
+    /// [`MessageError::TooLarge`].
+    pub fn encode(&self, max_bytes: usize) -> Result<Vec<u8>, MessageError> {
+        let wire = Wire {
+            v: ENVELOPE_VERSION,
+            kind: M::TYPE.to_owned(),
+            id: self.id,
+            at: self.at,
+            traceparent: self.traceparent.clone(),
+            body: &self.body,
+        };
+        let bytes = serde_json::to_vec(&wire).map_err(|error| MessageError::Malformed { reason: error.to_string() })?;
+        check_size(bytes.len(), max_bytes)?;
+        Ok(bytes)
+    }
+
+    /// Reads what was published.
+    ///
+    /// # Errors
+    /// Says why it cannot be understood. Never panics, whatever the bytes.
+    pub fn decode(bytes: &[u8], max_bytes: usize) -> Result<Self, MessageError> {
+        check_size(bytes.len(), max_bytes)?;
+        // The head first: the body of another version may have any shape.
+        let head: WireHead = serde_json::from_slice(bytes).map_err(malformed)?;
+        if head.v != ENVELOPE_VERSION {
+            return Err(MessageError::UnknownVersion { found: head.v });
+        }
+        if head.kind != M::TYPE {
+            let found = head.kind.chars().take(64).collect();
+            return Err(MessageError::UnexpectedType { found, expected: M::TYPE });
+        }
+        let wire: Wire<M> = serde_json::from_slice(bytes).map_err(malformed)?;
+        Ok(Self { id: wire.id, at: wire.at, traceparent: wire.traceparent, body: wire.body })
+    }
+}
+
+fn check_size(bytes: usize, max_bytes: usize) -> Result<(), MessageError> {
+    if bytes > max_bytes { Err(MessageError::TooLarge { bytes, max_bytes }) } else { Ok(()) }
+}
+
+/// Line, column and kind of the mistake: serde's own text may quote the content.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+fn malformed(error: serde_json::Error) -> MessageError {
+    let kind = match error.classify() {
+        serde_json::error::Category::Syntax => "invalid JSON",
+        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Data => "a field is missing or has the wrong type",
+        serde_json::error::Category::Io => "it cannot be read",
+    };
+    MessageError::Malformed { reason: format!("{kind} at line {} column {}", error.line(), error.column()) }
+}

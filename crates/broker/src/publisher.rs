@@ -1,0 +1,150 @@
+//! Saying things: with a confirm where the answer matters, without where it does not.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use domain::{Clock, SystemClock};
+use lapin::Confirmation;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection};
+use settings::BrokerSettings;
+use tokio::sync::{mpsc, watch};
+use tracing::debug;
+
+use crate::connection::{Broker, in_time};
+use crate::error::BrokerError;
+use crate::messages::{Envelope, FleetEvent, JobReady, JobSubmitted, Message};
+use crate::topology::{self, EVENTS_EXCHANGE, SUBMITTED_QUEUE, WORK_EXCHANGE};
+
+/// Survives a restart of RabbitMQ.
+const PERSISTENT: u8 = 2;
+
+impl Broker {
+    /// Rings the scheduler's doorbell.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; the scheduler then finds the jobs by polling.
+    pub async fn publish_submitted(
+        &self,
+        message: JobSubmitted,
+        traceparent: Option<String>,
+    ) -> Result<(), BrokerError> {
+        self.publish(SUBMITTED_QUEUE, message, traceparent).await
+    }
+
+    /// Tells a pool's workers of a released job. The pool's queue is declared if it is not there yet.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; workers then find the job by polling.
+    pub async fn publish_ready(&self, message: JobReady, traceparent: Option<String>) -> Result<(), BrokerError> {
+        let routing_key = topology::ready_queue(&message.pool);
+        match self.publish(&routing_key, message.clone(), traceparent.clone()).await {
+            Err(BrokerError::Unroutable { .. }) => {
+                let channel = self.channel().await?;
+                self.rpc(topology::declare_ready(&channel, &message.pool)).await?;
+                self.publish(&routing_key, message, traceparent).await
+            }
+            other => other,
+        }
+    }
+
+    /// Tells everyone who listens, when RabbitMQ has time. Never waits: an event that finds no room is dropped and counted.
+    pub fn tell(&self, event: FleetEvent) {
+        if self.inner.told.try_send(event).is_err() {
+            self.inner.dropped_tells.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    async fn publish<M: Message>(
+        &self,
+        routing_key: &str,
+        message: M,
+        traceparent: Option<String>,
+    ) -> Result<(), BrokerError> {
+        let envelope = Envelope::new(message, SystemClock.now(), traceparent);
+        let bytes = envelope.encode(self.inner.settings.message_max_bytes)?;
+        let properties = properties(&envelope).with_delivery_mode(PERSISTENT);
+        let ms = self.inner.settings.publish_timeout_ms;
+        let sent = in_time(ms, self.publish_confirmed(routing_key, &bytes, properties)).await;
+        self.heard(&sent);
+        let outcome = sent.and_then(|sent| sent);
+        if !matches!(outcome, Ok(()) | Err(BrokerError::Unroutable { .. })) {
+            // Whatever was wrong with it, the next one gets a fresh channel.
+            self.inner.confirmed.lock().await.take();
+        }
+        outcome
+    }
+
+    async fn publish_confirmed(
+        &self,
+        routing_key: &str,
+        bytes: &[u8],
+        properties: BasicProperties,
+    ) -> Result<(), BrokerError> {
+        let channel = self.confirmed_channel().await?;
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let exchange = WORK_EXCHANGE.into();
+        let confirm = channel.basic_publish(exchange, routing_key.into(), options, bytes, properties).await?;
+        match confirm.await? {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_)) => Err(BrokerError::Unroutable { routing_key: routing_key.to_owned() }),
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(BrokerError::Refused),
+        }
+    }
+
+    async fn confirmed_channel(&self) -> Result<Channel, BrokerError> {
+        let mut kept = self.inner.confirmed.lock().await;
+        if let Some(channel) = kept.as_ref().filter(|channel| channel.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.channel().await?;
+        self.rpc(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        *kept = Some(channel.clone());
+        Ok(channel)
+    }
+}
+
+fn properties<M: Message>(envelope: &Envelope<M>) -> BasicProperties {
+    let mut properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_type(M::TYPE.into())
+        .with_message_id(envelope.id.to_string().into());
+    if let Some(traceparent) = &envelope.traceparent {
+        let mut headers = FieldTable::default();
+        headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.as_str().into()));
+        properties = properties.with_headers(headers);
+    }
+    properties
+}
+
+/// Sends what [`Broker::tell`] was given, one after the other, without confirms; waits while there is no connection, and
+/// what gathers beyond the buffer meanwhile is dropped at the door.
+pub(crate) async fn send_told(
+    mut link: watch::Receiver<Option<Arc<Connection>>>,
+    settings: BrokerSettings,
+    mut waiting: mpsc::Receiver<FleetEvent>,
+) {
+    let mut channel: Option<Channel> = None;
+    while let Some(event) = waiting.recv().await {
+        if channel.as_ref().is_none_or(|open| !open.status().connected()) {
+            let Ok(connection) = link.wait_for(Option::is_some).await.map(|connected| connected.clone()) else {
+                return;
+            };
+            let Some(connection) = connection else { continue };
+            channel = in_time(settings.rpc_timeout_ms, connection.create_channel()).await.ok().and_then(Result::ok);
+        }
+        let Some(open) = &channel else { continue };
+        let key = event.routing_key();
+        let envelope = Envelope::new(event, SystemClock.now(), None);
+        let Ok(bytes) = envelope.encode(settings.message_max_bytes) else { continue };
+        let options = BasicPublishOptions::default();
+        let publish = open.basic_publish(EVENTS_EXCHANGE.into(), key.into(), options, &bytes, properties(&envelope));
+        if let Err(error) =
+            in_time(settings.publish_timeout_ms, publish).await.and_then(|sent| sent.map_err(Into::into))
+        {
+            debug!(%error, "event not told");
+            channel = None;
+        }
+    }
+}

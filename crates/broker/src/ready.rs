@@ -1,0 +1,305 @@
+//! How a worker takes work: it consumes only while a slot is free.
+//!
+//! On a delivery the consumer is cancelled and the cancel awaited; what was delivered meanwhile is handed out as *extra*,
+//! for the caller to give back through the row. So a busy worker holds no delivery, and nothing is ever requeued.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use domain::PoolId;
+use futures::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{BasicAckOptions, BasicCancelOptions, BasicConsumeOptions, BasicQosOptions};
+use lapin::types::FieldTable;
+use lapin::{Channel, Consumer};
+use tokio::task::JoinHandle;
+use tracing::debug;
+
+use crate::connection::Broker;
+use crate::error::BrokerError;
+use crate::messages::{Envelope, JobReady};
+use crate::topology;
+
+/// One message at a time: the next free worker takes the next.
+const PREFETCH: u16 = 1;
+
+/// A delivery that was understood.
+pub struct Delivered {
+    /// What it says.
+    pub ready: JobReady,
+    /// W3C traceparent of the submission.
+    pub traceparent: Option<String>,
+    acker: lapin::Acker,
+    /// A channel closes with its last handle, and RabbitMQ would then give the message to somebody else.
+    _channel: Channel,
+}
+
+impl Delivered {
+    /// Acks it; `false` when that failed, which only means that the message comes again and its claim will be refused.
+    pub async fn ack(self) -> bool {
+        match self.acker.ack(BasicAckOptions::default()).await {
+            Ok(acked) => acked,
+            Err(error) => {
+                debug!(job.id = %self.ready.job_id, %error, "ack failed; the message may come again");
+                false
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Delivered").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+/// Takes work from one pool's queue through every reconnection.
+///
+/// What has come and was not handed out yet is kept here and not in the calls, so that a call may be dropped at any of its
+/// waits without a delivery being lost or held for ever.
+pub struct ReadyConsumer {
+    broker: Broker,
+    pool: PoolId,
+    prefetch: u16,
+    /// Kept between two jobs: opening one costs as much as a job's whole dispatch.
+    channel: Option<Channel>,
+    consumer: Option<Consumer>,
+    /// A consumer in the making: it goes on when the call that wanted it is dropped.
+    opening: Option<JoinHandle<Result<(Channel, Consumer), BrokerError>>>,
+    unread: Option<Delivery>,
+    first: Option<Delivered>,
+    extra: VecDeque<Delivered>,
+}
+
+impl Broker {
+    /// The work of a pool. Nothing is consumed until [`ReadyConsumer::next`] is polled.
+    #[must_use]
+    pub fn ready(&self, pool: PoolId) -> ReadyConsumer {
+        ReadyConsumer {
+            broker: self.clone(),
+            pool,
+            prefetch: PREFETCH,
+            channel: None,
+            consumer: None,
+            opening: None,
+            unread: None,
+            first: None,
+            extra: VecDeque::new(),
+        }
+    }
+}
+
+impl ReadyConsumer {
+    /// Consumes until one message is here, then stops consuming. Safe to drop: the next call goes on where this one was.
+    pub async fn next(&mut self) -> Delivered {
+        loop {
+            self.read_unread().await;
+            if self.first.is_some() {
+                self.stop_consuming().await;
+                if let Some(first) = self.first.take() {
+                    return first;
+                }
+            }
+            match &mut self.consumer {
+                None => self.listen().await,
+                Some(consumer) => match consumer.next().await {
+                    Some(Ok(delivery)) => self.unread = Some(delivery),
+                    Some(Err(error)) => {
+                        debug!(%error, pool = %self.pool, "consumer ended");
+                        self.forget();
+                    }
+                    None => self.forget(),
+                },
+            }
+        }
+    }
+
+    /// What was delivered beyond the one that [`ReadyConsumer::next`] answered: release their rows again and ack them.
+    pub fn take_extra(&mut self) -> Vec<Delivered> {
+        self.extra.drain(..).collect()
+    }
+
+    /// Whether the consumer stands, as far as this side knows.
+    #[must_use]
+    pub fn is_consuming(&self) -> bool {
+        self.consumer.is_some() && self.channel.as_ref().is_some_and(|channel| channel.status().connected())
+    }
+
+    /// Cancels the consumer and awaits RabbitMQ's word that nothing more will come; what came until then is extra. A worker
+    /// that stops calls this, and then [`ReadyConsumer::take_extra`].
+    pub async fn stop_consuming(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            // A busy worker must not come to hold a delivery.
+            opening.abort();
+        }
+        if let (Some(channel), Some(consumer)) = (&self.channel, &self.consumer) {
+            let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
+            if let Err(error) = self.broker.rpc(cancel).await {
+                // The channel is given up, and RabbitMQ gives its deliveries to somebody else.
+                debug!(%error, "consumer not cancelled");
+                self.forget();
+            }
+        }
+        while self.consumer.is_some() {
+            self.read_extra().await;
+            match consumer_now(self.consumer.as_mut()) {
+                Some(delivery) => self.unread = Some(delivery),
+                None => self.consumer = None,
+            }
+        }
+        self.read_extra().await;
+    }
+
+    async fn read_unread(&mut self) {
+        self.read_extra().await;
+        if self.first.is_none() {
+            self.first = self.extra.pop_front();
+        }
+    }
+
+    /// Moves what has come to where it can be handed out, or to the dead-letter queue.
+    async fn read_extra(&mut self) {
+        let (Some(delivery), Some(channel)) = (&self.unread, &self.channel) else {
+            self.unread = None;
+            return;
+        };
+        match Envelope::<JobReady>::decode(&delivery.data, self.broker.inner.settings.message_max_bytes) {
+            Ok(envelope) => self.extra.push_back(Delivered {
+                ready: envelope.body,
+                traceparent: envelope.traceparent,
+                acker: delivery.acker.clone(),
+                _channel: channel.clone(),
+            }),
+            Err(error) => {
+                self.broker.bury(&delivery.data, &error).await;
+                if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
+                    debug!(%error, "ack of an unreadable message failed");
+                }
+            }
+        }
+        self.unread = None;
+    }
+
+    /// The channel is no longer of use; whatever was delivered on it comes again.
+    fn forget(&mut self) {
+        self.channel = None;
+        self.consumer = None;
+        self.unread = None;
+    }
+
+    async fn listen(&mut self) {
+        self.broker.until_connected().await;
+        let opening = self.opening.get_or_insert_with(|| {
+            tokio::spawn(open(self.broker.clone(), self.pool.clone(), self.prefetch, self.channel.take()))
+        });
+        let opened = opening.await;
+        self.opening = None;
+        match opened {
+            Ok(Ok((channel, consumer))) => {
+                self.channel = Some(channel);
+                self.consumer = Some(consumer);
+            }
+            Ok(Err(error)) => {
+                debug!(%error, pool = %self.pool, "cannot consume yet");
+                self.forget();
+                tokio::time::sleep(Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
+            }
+            Err(error) => debug!(%error, "opening a consumer was cut short"),
+        }
+    }
+}
+
+/// Consumes a pool's queue, on the channel that is there or on a fresh one.
+async fn open(
+    broker: Broker,
+    pool: PoolId,
+    prefetch: u16,
+    kept: Option<Channel>,
+) -> Result<(Channel, Consumer), BrokerError> {
+    let channel = match kept.filter(|channel| channel.status().connected()) {
+        Some(channel) => channel,
+        None => {
+            let channel = broker.channel().await?;
+            broker.rpc(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+            channel
+        }
+    };
+    // Each time: somebody may have deleted the queue meanwhile.
+    broker.rpc(topology::declare_ready(&channel, &pool)).await?;
+    let queue = topology::ready_queue(&pool);
+    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+    let consumer = broker.rpc(channel.basic_consume(queue.as_str().into(), "".into(), options, none)).await?;
+    Ok((channel, consumer))
+}
+
+/// The next delivery that is here already; `None` when there is none, or the consumer is at its end.
+fn consumer_now(consumer: Option<&mut Consumer>) -> Option<Delivery> {
+    consumer?.next().now_or_never().flatten()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    //! What needs the inside of a consumer: a larger prefetch, and a channel that RabbitMQ closes.
+
+    use domain::JobId;
+    use testkit::rabbitmq::Vhost;
+    use testkit::{builders, eventually};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    async fn publish(broker: &Broker, dispatch_no: i32) {
+        let ready = JobReady { job_id: JobId::fresh(), dispatch_no, pool: builders::pool() };
+        let published = || async { broker.publish_ready(ready.clone(), None).await.ok() };
+        eventually("a message is taken", PATIENCE, published).await;
+    }
+
+    #[tokio::test]
+    async fn what_comes_beyond_the_first_is_handed_out_as_extra() {
+        let vhost = Vhost::create().await;
+        let broker = Broker::connect(&vhost.settings(), "test");
+        for dispatch_no in 1..=3 {
+            publish(&broker, dispatch_no).await;
+        }
+        let mut consumer = broker.ready(builders::pool());
+        consumer.prefetch = 10;
+        let first = consumer.next().await;
+        assert_eq!(first.ready.dispatch_no, 1);
+        assert!(!consumer.is_consuming(), "the consumer is cancelled before the job is handed out");
+        let mut extra = consumer.take_extra();
+        // How many were under way when the cancel arrived is RabbitMQ's affair; none of them may be lost.
+        while extra.len() < 2 {
+            extra.push(consumer.next().await);
+            extra.extend(consumer.take_extra());
+        }
+        let numbers: Vec<_> = extra.iter().map(|one| one.ready.dispatch_no).collect();
+        assert_eq!(numbers, [2, 3]);
+        for one in extra.into_iter().chain([first]) {
+            assert!(one.ack().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_rabbitmq_closed_is_opened_again() {
+        let vhost = Vhost::create().await;
+        let broker = Broker::connect(&vhost.settings(), "test");
+        publish(&broker, 1).await;
+        let mut consumer = broker.ready(builders::pool());
+        assert!(consumer.next().await.ack().await);
+        for dispatch_no in 2..=4 {
+            let channel = consumer.channel.clone().expect("kept for the next job");
+            // A tag that was never given: 406, PRECONDITION_FAILED, and the channel is closed.
+            drop(channel.basic_ack(9_999, BasicAckOptions::default()).await);
+            eventually("RabbitMQ closes the channel", PATIENCE, || async {
+                (!channel.status().connected()).then_some(())
+            })
+            .await;
+            publish(&broker, dispatch_no).await;
+            let delivered = consumer.next().await;
+            assert_eq!(delivered.ready.dispatch_no, dispatch_no);
+            assert!(delivered.ack().await);
+        }
+        assert!(broker.is_connected(), "the connection was never at fault");
+    }
+}

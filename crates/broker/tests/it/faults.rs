@@ -1,0 +1,156 @@
+//! RabbitMQ misbehaves: the connection is killed, queues vanish, publishers are blocked, messages cannot be read.
+
+use std::time::Duration;
+
+use broker::{Broker, BrokerError, JobSubmitted};
+use domain::JobId;
+use serde_json::json;
+use testkit::rabbitmq::Vhost;
+use testkit::{PrivateStack, builders, eventually};
+
+use crate::flow::{PATIENCE, connected, ready};
+
+async fn kill(vhost: &Vhost, broker: &Broker) {
+    let mut health = broker.health();
+    // The management API learns of a connection only some seconds after it was made.
+    eventually("the connection can be killed", PATIENCE, || async {
+        (vhost.kill_connections().await > 0).then_some(())
+    })
+    .await;
+    tokio::time::timeout(PATIENCE, health.wait_for(|up| !*up)).await.expect("it is noticed").expect("the broker lives");
+    tokio::time::timeout(PATIENCE, health.wait_for(|up| *up)).await.expect("it comes back").expect("the broker lives");
+}
+
+#[tokio::test]
+async fn a_killed_connection_comes_back_with_all_who_listen() {
+    let vhost = Vhost::create().await;
+    let broker = connected(&vhost).await;
+    broker.publish_ready(ready(1), None).await.expect("published");
+    let mut consumer = broker.ready(builders::pool());
+    let held = consumer.next().await;
+    kill(&vhost, &broker).await;
+    assert!(!held.ack().await, "the message went back with the connection");
+    let again = consumer.next().await;
+    assert_eq!(again.ready.dispatch_no, 1);
+    assert!(again.ack().await);
+
+    let mut doorbells = broker.doorbells();
+    broker
+        .publish_submitted(JobSubmitted { job_ids: Vec::new() }, None)
+        .await
+        .expect("published on the new connection");
+    tokio::time::timeout(PATIENCE, doorbells.ring()).await.expect("it rings");
+}
+
+#[tokio::test]
+async fn a_message_that_no_queue_takes_is_a_failure() {
+    let vhost = Vhost::create().await;
+    let broker = connected(&vhost).await;
+    vhost.delete("submitted").await;
+    let error = broker.publish_submitted(JobSubmitted { job_ids: Vec::new() }, None).await.expect_err("no queue");
+    assert!(matches!(&error, BrokerError::Unroutable { routing_key } if routing_key == "submitted"), "{error}");
+}
+
+#[tokio::test]
+async fn a_deleted_ready_queue_is_declared_again_by_both_sides() {
+    let vhost = Vhost::create().await;
+    let broker = connected(&vhost).await;
+    let mut consumer = broker.ready(builders::pool());
+    for dispatch_no in 1..=3 {
+        broker.publish_ready(ready(dispatch_no), None).await.expect("published");
+        let delivered = consumer.next().await;
+        assert_eq!(delivered.ready.dispatch_no, dispatch_no);
+        assert!(delivered.ack().await);
+        vhost.delete("ready.default.4g").await;
+    }
+}
+
+#[tokio::test]
+async fn a_queue_of_another_shape_is_an_error_that_ends_with_its_cause() {
+    let vhost = Vhost::create().await;
+    let broker = connected(&vhost).await;
+    vhost.declare("ready.default.4g", json!({"x-queue-type": "classic"})).await;
+    // Declaring it as ours is answered with 406 and a closed channel.
+    let error = broker.publish_ready(ready(1), None).await.expect_err("another shape");
+    assert!(matches!(error, BrokerError::Client(_)), "{error}");
+    let mut consumer = broker.ready(builders::pool());
+    let waiting = tokio::time::timeout(Duration::from_millis(300), consumer.next()).await;
+    assert!(waiting.is_err(), "there is nothing to take");
+    assert!(broker.is_connected(), "the connection was never at fault");
+    vhost.delete("ready.default.4g").await;
+    broker.publish_ready(ready(2), None).await.expect("published");
+    let delivered = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("it consumes");
+    assert_eq!(delivered.ready.dispatch_no, 2);
+    assert!(delivered.ack().await);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_goes_to_the_dead_letter_queue_and_is_counted() {
+    let vhost = Vhost::create().await;
+    let broker = connected(&vhost).await;
+    broker.publish_ready(ready(1), None).await.expect("published");
+    let mut consumer = broker.ready(builders::pool());
+    assert!(consumer.next().await.ack().await);
+    let of_tomorrow = json!({"v": 2, "type": "job.ready", "anything": true}).to_string();
+    let bad = ["not json", of_tomorrow.as_str(), "{\"v\":1,\"type\":\"job.gone\"}"];
+    for payload in bad {
+        assert!(vhost.publish_raw("fleet.work", "ready.default.4g", payload).await);
+    }
+    broker.publish_ready(ready(2), None).await.expect("published");
+    let good = tokio::time::timeout(PATIENCE, consumer.next()).await.expect("it gets past them");
+    assert_eq!(good.ready.dispatch_no, 2);
+    assert!(good.ack().await);
+    assert_eq!(broker.unreadable(), 3);
+    assert_eq!(broker.dead_letters().await.expect("counted"), 3);
+    let dead = vhost.take("dead-letter", 10).await;
+    let payloads: Vec<_> = dead.iter().map(|(payload, _)| payload.as_str()).collect();
+    assert_eq!(payloads, bad);
+    assert!(dead[1].1["x-fleet-reason"].as_str().expect("a reason").contains("version 2"), "{dead:?}");
+
+    assert!(vhost.publish_raw("fleet.work", "submitted", "not json").await);
+    tokio::time::timeout(PATIENCE, broker.doorbells().ring()).await.expect("it rings all the same");
+    assert_eq!(broker.unreadable(), 4);
+}
+
+#[tokio::test]
+async fn an_oversized_message_is_neither_sent_nor_read() {
+    let vhost = Vhost::create().await;
+    let mut settings = vhost.settings();
+    settings.message_max_bytes = 400;
+    let broker = Broker::connect(&settings, "test");
+    let small = || async { broker.publish_ready(ready(1), None).await.ok() };
+    eventually("connected", PATIENCE, small).await;
+    let many = JobSubmitted { job_ids: (0..100).map(|_| JobId::fresh()).collect() };
+    let error = broker.publish_submitted(many, None).await.expect_err("too large");
+    assert!(matches!(error, BrokerError::Message(_)), "{error}");
+    assert!(vhost.publish_raw("fleet.work", "ready.default.4g", &"x".repeat(5_000)).await);
+    broker.publish_ready(ready(2), None).await.expect("published");
+    let mut consumer = broker.ready(builders::pool());
+    for dispatch_no in 1..=2 {
+        let delivered = consumer.next().await;
+        assert_eq!(delivered.ready.dispatch_no, dispatch_no);
+        assert!(delivered.ack().await);
+    }
+    assert_eq!(broker.unreadable(), 1);
+}
+
+/// A RabbitMQ that takes nothing in: as under a disk or memory alarm, the connection stands and no confirm comes.
+#[tokio::test]
+async fn a_publish_gives_up_when_rabbitmq_does_not_answer() {
+    let mut stack = PrivateStack::start();
+    let vhost = Vhost::create_on(&stack.services).await;
+    let mut settings = vhost.settings();
+    settings.publish_timeout_ms = 300;
+    let broker = Broker::connect(&settings, "test");
+    eventually("connected", PATIENCE, || async { broker.publish_ready(ready(1), None).await.ok() }).await;
+
+    stack.pause("rabbitmq");
+    let error = broker.publish_ready(ready(2), None).await.expect_err("nobody confirms");
+    assert!(matches!(error, BrokerError::Timeout { .. }), "{error}");
+    broker.tell(broker::FleetEvent::Progress(builders::progress(JobId::fresh())));
+    stack.kill("rabbitmq");
+    let mut health = broker.health();
+    health.wait_for(|up| !*up).await.expect("the broker lives");
+    let error = broker.publish_ready(ready(4), None).await.expect_err("nobody there");
+    assert!(matches!(error, BrokerError::NotConnected), "{error}");
+}

@@ -1,0 +1,5 @@
+//! The broker against a real RabbitMQ: what it promises while everything works, and while something does not.
+
+mod envelope;
+mod faults;
+mod flow;

@@ -1,0 +1,244 @@
+//! Finding embeddings, nearest place first, or having them made exactly once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use moka::future::Cache;
+use settings::{CacheSettings, RedisSettings};
+use tracing::{debug, warn};
+
+use crate::key::{embedding_key, normal_form};
+use crate::redis::{CacheError, Redis};
+use crate::value::StoredEmbeddings;
+
+/// Pause between two looks for an embedding that another worker is making.
+const WAIT_STEP: Duration = Duration::from_millis(50);
+
+/// Where embeddings came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// This process's own memory.
+    Memory,
+    /// Redis.
+    Redis,
+    /// Redis, after waiting for a worker that was making them.
+    Awaited,
+    /// Encoded now.
+    Encoded,
+}
+
+impl Source {
+    /// Whether the encoder's work was saved.
+    #[must_use]
+    pub fn is_hit(self) -> bool {
+        self != Self::Encoded
+    }
+}
+
+/// Embeddings and where they came from.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The embeddings.
+    pub embeddings: Arc<StoredEmbeddings>,
+    /// Where they came from.
+    pub source: Source,
+}
+
+/// What the cache did, over all processes since Redis was flushed last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Embeddings that are kept.
+    pub keys: u64,
+    /// Look-ups that found one, wherever it was.
+    pub hits: u64,
+    /// Look-ups that found none.
+    pub misses: u64,
+}
+
+/// Handle to the cache. Cheap to clone.
+#[derive(Clone)]
+pub struct EmbeddingCache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    redis: Redis,
+    memory: Cache<String, Arc<StoredEmbeddings>>,
+    settings: CacheSettings,
+    damaged: AtomicU64,
+}
+
+impl std::fmt::Debug for EmbeddingCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EmbeddingCache").field("enabled", &self.is_enabled()).finish_non_exhaustive()
+    }
+}
+
+impl EmbeddingCache {
+    /// Opens the cache; reaches no network yet.
+    ///
+    /// # Errors
+    /// [`CacheError::Settings`].
+    pub fn open(redis: &RedisSettings, cache: &CacheSettings) -> Result<Self, CacheError> {
+        let memory = Cache::builder()
+            .max_capacity(cache.memory_max_bytes)
+            .weigher(|key: &String, value: &Arc<StoredEmbeddings>| {
+                u32::try_from(key.len() + value.size_bytes()).unwrap_or(u32::MAX)
+            })
+            .time_to_live(Duration::from_secs(cache.memory_ttl_s))
+            .build();
+        if cache.enabled {
+            Redis::log_opened(redis);
+        }
+        let redis = Redis::open(redis, cache)?;
+        Ok(Self { inner: Arc::new(Inner { redis, memory, settings: cache.clone(), damaged: AtomicU64::new(0) }) })
+    }
+
+    /// Whether the settings have it on.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.inner.settings.enabled
+    }
+
+    /// Values that were found damaged or foreign by this process.
+    #[must_use]
+    pub fn damaged(&self) -> u64 {
+        self.inner.damaged.load(Ordering::Relaxed)
+    }
+
+    /// The embeddings of a text, from wherever they are, else from `encode`; of several workers that miss the same text at
+    /// once, one encodes and the others wait for it. With the cache off, always from `encode`.
+    ///
+    /// # Errors
+    /// What `encode` answered. Redis is never a reason to fail.
+    pub async fn get_or_encode<F, E>(
+        &self,
+        encoder_fingerprint: &str,
+        text: &str,
+        encode: impl FnOnce(String) -> F,
+    ) -> Result<Found, E>
+    where
+        F: Future<Output = Result<StoredEmbeddings, E>>,
+    {
+        let text = normal_form(text);
+        if !self.is_enabled() {
+            return Ok(Found { embeddings: Arc::new(encode(text).await?), source: Source::Encoded });
+        }
+        let key = embedding_key(encoder_fingerprint, &text);
+        if let Some(found) = self.find(&key, encoder_fingerprint).await {
+            self.count(true).await;
+            return Ok(found);
+        }
+        let lock = format!("fleet:encoding:{key}");
+        let owner = uuid::Uuid::new_v4().to_string();
+        let locked = self.inner.redis.lock(&lock, &owner, self.inner.settings.single_flight_lock_ms).await;
+        if matches!(locked, Ok(false))
+            && let Some(embeddings) = self.await_other(&key, &lock, encoder_fingerprint).await
+        {
+            self.count(true).await;
+            return Ok(Found { embeddings, source: Source::Awaited });
+        }
+        self.count(false).await;
+        let encoded = encode(text).await;
+        if let Ok(embeddings) = &encoded {
+            self.put(&key, embeddings).await;
+        }
+        if matches!(locked, Ok(true)) && self.inner.redis.unlock(&lock, &owner).await.is_err() {
+            debug!("the lock ends by itself");
+        }
+        Ok(Found { embeddings: Arc::new(encoded?), source: Source::Encoded })
+    }
+
+    /// Whether a text's embeddings are kept; `false` when Redis does not answer.
+    pub async fn exists(&self, encoder_fingerprint: &str, text: &str) -> bool {
+        let key = embedding_key(encoder_fingerprint, text);
+        self.is_enabled() && self.inner.redis.exists(&key).await.unwrap_or(false)
+    }
+
+    /// Whether Redis answers.
+    pub async fn ping(&self) -> bool {
+        self.inner.redis.ping().await.is_ok()
+    }
+
+    /// What the cache did.
+    ///
+    /// # Errors
+    /// [`CacheError`] when Redis does not answer.
+    pub async fn stats(&self) -> Result<CacheStats, CacheError> {
+        let (hits, misses) = self.inner.redis.counters().await?;
+        Ok(CacheStats { keys: self.inner.redis.keys().await?, hits, misses })
+    }
+
+    async fn find(&self, key: &str, fingerprint: &str) -> Option<Found> {
+        let settings = &self.inner.settings;
+        if let Some(embeddings) = self.inner.memory.get(key).await {
+            // A hit in here keeps the shared one alive too, and brings it back after a flush.
+            let kept =
+                if settings.refresh_on_hit { self.inner.redis.refresh(key, settings.ttl_s).await } else { Ok(true) };
+            if matches!(kept, Ok(false)) {
+                self.put_shared(key, &embeddings).await;
+            }
+            return Some(Found { embeddings, source: Source::Memory });
+        }
+        let embeddings = self.fetch(key, fingerprint).await?;
+        Some(Found { embeddings, source: Source::Redis })
+    }
+
+    async fn fetch(&self, key: &str, fingerprint: &str) -> Option<Arc<StoredEmbeddings>> {
+        let settings = &self.inner.settings;
+        let refresh_s = settings.refresh_on_hit.then_some(settings.ttl_s);
+        let bytes = self.inner.redis.get(key, refresh_s).await.ok()??;
+        match StoredEmbeddings::from_bytes(&bytes, fingerprint) {
+            Ok(embeddings) => {
+                let embeddings = Arc::new(embeddings);
+                self.keep_in_memory(key, &embeddings).await;
+                Some(embeddings)
+            }
+            Err(error) => {
+                self.inner.damaged.fetch_add(1, Ordering::Relaxed);
+                warn!(%error, key, "Cache: a value cannot be used and counts as a miss");
+                None
+            }
+        }
+    }
+
+    /// Waits for the embedding that another worker is making: until it is there, the worker has given up, or the time is
+    /// out.
+    async fn await_other(&self, key: &str, lock: &str, fingerprint: &str) -> Option<Arc<StoredEmbeddings>> {
+        let deadline = Instant::now() + Duration::from_millis(self.inner.settings.single_flight_wait_ms);
+        while Instant::now() < deadline {
+            // Asked before the value is looked for: a worker stores first and unlocks then.
+            let still_locked = self.inner.redis.exists(lock).await.ok()?;
+            if let Some(embeddings) = self.fetch(key, fingerprint).await {
+                return Some(embeddings);
+            }
+            if !still_locked {
+                return None;
+            }
+            tokio::time::sleep(WAIT_STEP).await;
+        }
+        None
+    }
+
+    async fn put(&self, key: &str, embeddings: &StoredEmbeddings) {
+        self.put_shared(key, embeddings).await;
+        self.keep_in_memory(key, &Arc::new(embeddings.clone())).await;
+    }
+
+    async fn put_shared(&self, key: &str, embeddings: &StoredEmbeddings) {
+        // Already logged; the next one who needs it encodes it again.
+        drop(self.inner.redis.put(key, &embeddings.to_bytes(), self.inner.settings.ttl_s).await);
+    }
+
+    async fn keep_in_memory(&self, key: &str, embeddings: &Arc<StoredEmbeddings>) {
+        if self.inner.settings.memory_max_bytes > 0 {
+            self.inner.memory.insert(key.to_owned(), Arc::clone(embeddings)).await;
+        }
+    }
+
+    async fn count(&self, hit: bool) {
+        // Statistics may miss what happened while Redis was away; jobs have their own record.
+        drop(self.inner.redis.count(hit).await);
+    }
+}

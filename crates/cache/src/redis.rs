@@ -1,0 +1,178 @@
+//! Redis itself: every call under a time limit and behind the breaker.
+
+use std::time::{Duration, Instant};
+
+use deadpool_redis::redis::{self, AsyncCommands, FromRedisValue, RedisError, cmd};
+use deadpool_redis::{
+    Config, Connection, ConnectionAddr, ConnectionInfo, Pool, PoolConfig, RedisConnectionInfo, Runtime,
+};
+use settings::{CacheSettings, RedisSettings};
+use tracing::{info, warn};
+
+use crate::breaker::Breaker;
+
+/// Counters of look-ups: a hash with `hits` and `misses`. Not under `embed:`, so that those keys are embeddings alone.
+const COUNTERS: &str = "fleet:embeddings";
+/// Keys looked at per round trip of a count.
+const SCAN_COUNT: usize = 1000;
+
+/// Redis did not do what it was asked. To a render it means a miss.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The settings make no sense.
+    #[error("redis settings: {0}")]
+    Settings(String),
+    /// It failed lately and is left alone for a while.
+    #[error("Redis failed and is left alone for a while")]
+    LeftAlone,
+    /// No answer in time.
+    #[error("Redis did not answer within {ms} ms")]
+    Timeout {
+        /// The limit.
+        ms: u64,
+    },
+    /// No connection to be had.
+    #[error("Redis cannot be reached: {0}")]
+    Pool(#[from] deadpool_redis::PoolError),
+    /// Redis refused.
+    #[error("Redis: {0}")]
+    Redis(#[from] RedisError),
+}
+
+pub(crate) struct Redis {
+    pool: Pool,
+    breaker: Breaker,
+    limit_ms: u64,
+}
+
+impl Redis {
+    pub(crate) fn open(redis: &RedisSettings, cache: &CacheSettings) -> Result<Self, CacheError> {
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let config = Config {
+            url: None,
+            connection: Some(ConnectionInfo {
+                addr: ConnectionAddr::Tcp(redis.host.clone(), redis.port),
+                redis: RedisConnectionInfo {
+                    db: redis.database,
+                    username: some(&redis.username),
+                    password: some(redis.password.expose()),
+                    ..RedisConnectionInfo::default()
+                },
+            }),
+            pool: Some(PoolConfig::new(redis.pool_max.max(1))),
+        };
+        let connect = Duration::from_millis(redis.connect_timeout_ms);
+        let pool = config
+            .builder()
+            .map_err(|error| CacheError::Settings(error.to_string()))?
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(connect))
+            .wait_timeout(Some(connect))
+            .recycle_timeout(Some(connect))
+            .build()
+            .map_err(|error| CacheError::Settings(error.to_string()))?;
+        let breaker = Breaker::new(cache.breaker_failures, Duration::from_millis(cache.breaker_open_ms));
+        Ok(Self { pool, breaker, limit_ms: redis.response_timeout_ms })
+    }
+
+    /// Runs one conversation under the time limit, and tells the breaker how it went.
+    async fn ask<T, F>(&self, talk: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
+    where
+        F: Future<Output = Result<T, RedisError>>,
+    {
+        if !self.breaker.allows(Instant::now()) {
+            return Err(CacheError::LeftAlone);
+        }
+        let whole = async { talk(self.pool.get().await?).await.map_err(CacheError::from) };
+        let limit = Duration::from_millis(self.limit_ms);
+        let answer = tokio::time::timeout(limit, whole).await;
+        let answer = answer.unwrap_or(Err(CacheError::Timeout { ms: self.limit_ms }));
+        match &answer {
+            Ok(_) => self.breaker.succeeded(),
+            Err(error) => {
+                self.breaker.failed(Instant::now());
+                warn!(%error, "Cache: Redis failed");
+            }
+        }
+        answer
+    }
+
+    async fn run<T: FromRedisValue>(&self, command: redis::Cmd) -> Result<T, CacheError> {
+        self.ask(|mut connection| async move { command.query_async(&mut connection).await }).await
+    }
+
+    pub(crate) async fn ping(&self) -> Result<(), CacheError> {
+        self.run::<String>(cmd("PING")).await.map(drop)
+    }
+
+    /// A value, its life begun anew when `refresh_s` is given.
+    pub(crate) async fn get(&self, key: &str, refresh_s: Option<u64>) -> Result<Option<Vec<u8>>, CacheError> {
+        let mut command = cmd(if refresh_s.is_some() { "GETEX" } else { "GET" });
+        command.arg(key);
+        if let Some(seconds) = refresh_s {
+            command.arg("EX").arg(seconds);
+        }
+        self.run(command).await
+    }
+
+    pub(crate) async fn put(&self, key: &str, value: &[u8], ttl_s: u64) -> Result<(), CacheError> {
+        self.ask(|mut connection| async move { connection.set_ex(key, value, ttl_s).await }).await
+    }
+
+    /// Begins a value's life anew; `false` when it is not there.
+    pub(crate) async fn refresh(&self, key: &str, ttl_s: u64) -> Result<bool, CacheError> {
+        let seconds = i64::try_from(ttl_s).unwrap_or(i64::MAX);
+        self.ask(|mut connection| async move { connection.expire(key, seconds).await }).await
+    }
+
+    pub(crate) async fn exists(&self, key: &str) -> Result<bool, CacheError> {
+        self.ask(|mut connection| async move { connection.exists(key).await }).await
+    }
+
+    /// Takes a lock that ends by itself; `false` when somebody else has it.
+    pub(crate) async fn lock(&self, name: &str, owner: &str, ms: u64) -> Result<bool, CacheError> {
+        let mut command = cmd("SET");
+        command.arg(name).arg(owner).arg("NX").arg("PX").arg(ms.max(1));
+        self.run::<Option<String>>(command).await.map(|answer| answer.is_some())
+    }
+
+    /// Gives a lock back, unless it has ended and is somebody else's.
+    pub(crate) async fn unlock(&self, name: &str, owner: &str) -> Result<(), CacheError> {
+        const DELETE_IF_MINE: &str =
+            "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
+        let mut command = cmd("EVAL");
+        command.arg(DELETE_IF_MINE).arg(1).arg(name).arg(owner);
+        self.run::<i64>(command).await.map(drop)
+    }
+
+    pub(crate) async fn count(&self, hit: bool) -> Result<(), CacheError> {
+        let field = if hit { "hits" } else { "misses" };
+        self.ask(|mut connection| async move { connection.hincr(COUNTERS, field, 1).await }).await
+    }
+
+    pub(crate) async fn counters(&self) -> Result<(u64, u64), CacheError> {
+        let mut command = cmd("HMGET");
+        command.arg(COUNTERS).arg("hits").arg("misses");
+        let (hits, misses): (Option<u64>, Option<u64>) = self.run(command).await?;
+        Ok((hits.unwrap_or_default(), misses.unwrap_or_default()))
+    }
+
+    /// Number of embeddings. Redis' own memory limit bounds them to some thousands, so looking through them is cheap.
+    pub(crate) async fn keys(&self) -> Result<u64, CacheError> {
+        let (mut cursor, mut found) = (0u64, 0u64);
+        loop {
+            let mut command = cmd("SCAN");
+            command.arg(cursor).arg("MATCH").arg("embed:*").arg("COUNT").arg(SCAN_COUNT);
+            let (next, keys): (u64, Vec<String>) = self.run(command).await?;
+            found += keys.len() as u64;
+            if next == 0 {
+                return Ok(found);
+            }
+            cursor = next;
+        }
+    }
+
+    pub(crate) fn log_opened(redis: &RedisSettings) {
+        info!(host = redis.host, port = redis.port, "Cache: embeddings are shared through Redis");
+    }
+}
