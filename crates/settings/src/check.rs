@@ -1,0 +1,126 @@
+//! Values that each look right and together make no sense. Everything wrong is told at once.
+
+use crate::load::Settings;
+use crate::sections::server::KeysMode;
+
+/// What is wrong, one sentence each; empty when nothing is.
+pub(crate) fn problems(settings: &Settings) -> Vec<String> {
+    let mut wrong = Vec::new();
+    server(settings, &mut wrong);
+    times(settings, &mut wrong);
+    ranges(settings, &mut wrong);
+    positive(settings, &mut wrong);
+    wrong
+}
+
+fn server(settings: &Settings, wrong: &mut Vec<String>) {
+    let server = &settings.server;
+    if server.keys == KeysMode::Off && !server.bind.is_loopback() && !server.open_to_all {
+        wrong.push(format!(
+            "server.keys is off and server.bind is {}: anyone who reaches it could use the fleet. Set server.keys to \
+             \"auto\", or server.open_to_all to true if that is what you want",
+            server.bind
+        ));
+    }
+}
+
+fn times(settings: &Settings, wrong: &mut Vec<String>) {
+    let worker = &settings.worker;
+    if worker.heartbeat_s == 0 || worker.heartbeat_s.saturating_mul(3) > worker.lease_s {
+        wrong.push(format!(
+            "worker.heartbeat_s ({}) must be at least 1 and at most a third of worker.lease_s ({}), so that one lost \
+             renewal does not lose the job",
+            worker.heartbeat_s, worker.lease_s
+        ));
+    }
+    let pairs = [
+        ("broker.reconnect", "ms", settings.broker.reconnect_min_ms, settings.broker.reconnect_max_ms),
+        ("scheduler.reannounce", "s", settings.scheduler.reannounce_min_s, settings.scheduler.reannounce_max_s),
+        ("scheduler.backoff", "s", settings.scheduler.backoff_min_s, settings.scheduler.backoff_max_s),
+    ];
+    for (name, unit, min, max) in pairs {
+        if min > max {
+            wrong.push(format!("{name}_min_{unit} ({min}) must not exceed {name}_max_{unit} ({max})"));
+        }
+    }
+    if settings.scheduler.attempts_max < 1 || settings.scheduler.attempts_total_max < settings.scheduler.attempts_max {
+        wrong.push("scheduler.attempts_max must be at least 1 and at most scheduler.attempts_total_max".to_owned());
+    }
+}
+
+fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
+    let tiers = [
+        ("preview", &settings.tiers.preview),
+        ("standard", &settings.tiers.standard),
+        ("premium", &settings.tiers.premium),
+    ];
+    for (name, tier) in tiers {
+        if tier.steps_min < 1 || tier.steps_min > tier.steps_max {
+            wrong.push(format!("tiers.{name}.steps_min must be at least 1 and at most tiers.{name}.steps_max"));
+        }
+        if tier.steps_fixed < 1 {
+            wrong.push(format!("tiers.{name}.steps_fixed must be at least 1"));
+        }
+        if !(tier.weight.is_finite() && tier.weight > 0.0) {
+            wrong.push(format!("tiers.{name}.weight must be above 0"));
+        }
+    }
+    let steps = &settings.optimization;
+    if steps.auto_steps_min < 1 || steps.auto_steps_min > steps.auto_steps_max {
+        wrong.push("optimization.auto_steps_min must be at least 1 and at most optimization.auto_steps_max".to_owned());
+    }
+    if !(0.0..=1.0).contains(&settings.cache.similar_threshold) {
+        wrong.push("cache.similar_threshold must be 0 to 1".to_owned());
+    }
+    if settings.worker.video_crf > 51 {
+        wrong.push("worker.video_crf must be 0 to 51".to_owned());
+    }
+    if !(settings.cost.gpu_hour_usd.is_finite() && settings.cost.gpu_hour_usd >= 0.0) {
+        wrong.push("cost.gpu_hour_usd must be 0 or more".to_owned());
+    }
+}
+
+/// Limits and timeouts for which 0 would mean that nothing works.
+fn positive(settings: &Settings, wrong: &mut Vec<String>) {
+    let values = [
+        ("server.body_max_bytes", settings.server.body_max_bytes as u64),
+        ("server.request_timeout_s", settings.server.request_timeout_s),
+        ("server.sse_poll_ms", settings.server.sse_poll_ms),
+        ("database.pool_max", u64::from(settings.database.pool_max)),
+        ("database.acquire_timeout_ms", settings.database.acquire_timeout_ms),
+        ("database.connect_timeout_ms", settings.database.connect_timeout_ms),
+        ("database.statement_timeout_ms", settings.database.statement_timeout_ms),
+        ("broker.connect_timeout_ms", settings.broker.connect_timeout_ms),
+        ("broker.rpc_timeout_ms", settings.broker.rpc_timeout_ms),
+        ("broker.publish_timeout_ms", settings.broker.publish_timeout_ms),
+        ("broker.reconnect_min_ms", settings.broker.reconnect_min_ms),
+        ("broker.message_max_bytes", settings.broker.message_max_bytes as u64),
+        ("broker.progress_buffer", settings.broker.progress_buffer as u64),
+        ("redis.pool_max", settings.redis.pool_max as u64),
+        ("redis.connect_timeout_ms", settings.redis.connect_timeout_ms),
+        ("redis.response_timeout_ms", settings.redis.response_timeout_ms),
+        ("cache.ttl_s", settings.cache.ttl_s),
+        ("cache.breaker_failures", u64::from(settings.cache.breaker_failures)),
+        ("artifacts.part_bytes", settings.artifacts.part_bytes as u64),
+        ("artifacts.timeout_s", settings.artifacts.timeout_s),
+        ("limits.prompt_chars_max", settings.limits.prompt_chars_max as u64),
+        ("limits.backlog_max", settings.limits.backlog_max),
+        ("limits.batch_max", settings.limits.batch_max as u64),
+        ("limits.ingest_rows_max", settings.limits.ingest_rows_max as u64),
+        ("limits.ingest_queue_max", settings.limits.ingest_queue_max as u64),
+        ("limits.page_max", u64::from(settings.limits.page_max)),
+        ("scheduler.poll_ms", settings.scheduler.poll_ms),
+        ("scheduler.leader_ttl_s", settings.scheduler.leader_ttl_s),
+        ("scheduler.plan_batch", u64::from(settings.scheduler.plan_batch)),
+        ("scheduler.sweep_ms", settings.scheduler.sweep_ms),
+        ("scheduler.sweep_batch", u64::from(settings.scheduler.sweep_batch)),
+        ("scheduler.worker_gone_s", settings.scheduler.worker_gone_s),
+        ("worker.lease_s", settings.worker.lease_s),
+        ("worker.poll_ms", settings.worker.poll_ms),
+        ("worker.progress_ms", settings.worker.progress_ms),
+    ];
+    wrong.extend(values.iter().filter(|(_, value)| *value == 0).map(|(key, _)| format!("{key} must be at least 1")));
+    if settings.models.dirs.is_empty() {
+        wrong.push("models.dirs must name at least one model folder".to_owned());
+    }
+}

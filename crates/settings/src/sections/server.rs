@@ -1,0 +1,66 @@
+//! The API's HTTP server: address, keys, sessions, limits of a request.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// When API keys are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeysMode {
+    /// Off on a loopback address, on elsewhere.
+    Auto,
+    /// Always.
+    On,
+    /// Never; on other than loopback addresses this needs `open_to_all`.
+    Off,
+}
+
+impl ServerSettings {
+    /// Whether requests must carry a key. `open_to_all` is the way to say no beyond loopback.
+    #[must_use]
+    pub fn keys_required(&self) -> bool {
+        match self.keys {
+            KeysMode::On => true,
+            KeysMode::Off => false,
+            KeysMode::Auto => !self.bind.is_loopback() && !self.open_to_all,
+        }
+    }
+}
+
+/// `[server]` of `configuration/base.toml`, which explains every key.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Address to listen on.
+    pub bind: IpAddr,
+    /// Port to listen on.
+    pub port: u16,
+    /// Port of `/metrics`; 0 serves it on `port`.
+    pub metrics_port: u16,
+    /// Whether API keys are asked for.
+    pub keys: KeysMode,
+    /// Serve other machines without keys.
+    pub open_to_all: bool,
+    /// Life of a page's sign-in, seconds.
+    pub session_ttl_s: u64,
+    /// How long a key is believed without asking again, seconds.
+    pub key_cache_s: u64,
+    /// Send the session cookie over HTTPS only.
+    pub cookie_secure: bool,
+    /// Largest request body, bytes.
+    pub body_max_bytes: usize,
+    /// Longest request that is not a stream, seconds.
+    pub request_timeout_s: u64,
+    /// Pause between keep-alive comments of an event stream, seconds.
+    pub sse_keepalive_s: u64,
+    /// Pause between looks into the database by an event stream, milliseconds.
+    pub sse_poll_ms: u64,
+    /// Most event streams at once.
+    pub sse_streams_max: usize,
+    /// Folder of the built page.
+    pub web_dir: PathBuf,
+    /// Time for open requests after the first stop signal, seconds.
+    pub drain_s: u64,
+}

@@ -1,0 +1,179 @@
+//! The order of the sources, and what happens to mistakes in each. Every test writes its own folder of settings and passes
+//! its own variables, so the environment of the test run does not matter.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use settings::{KeysMode, LogFormat, Settings, SettingsError, Source};
+
+const BASE: &str = include_str!("../../../configuration/base.toml");
+
+fn source(folder: &Path, variables: &[(&str, &str)]) -> Source {
+    let variables: BTreeMap<_, _> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    Source { folder: folder.to_owned(), variables }
+}
+
+fn base_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("base.toml"), BASE).expect("the file is written");
+    folder
+}
+
+fn load(variables: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+    Settings::load_from(&source(base_folder().path(), variables))
+}
+
+#[test]
+fn the_base_file_alone_is_enough() {
+    let loaded = load(&[]).unwrap();
+    assert_eq!(loaded, Settings::defaults());
+    assert_eq!(loaded.server.port, 8000);
+    assert_eq!(loaded.cache.ttl_s, 3600);
+    assert_eq!(loaded.log.format, LogFormat::Text);
+}
+
+#[test]
+fn every_key_is_explained() {
+    let mut comment_before = false;
+    let mut section = String::new();
+    let mut unexplained = Vec::new();
+    let mut section_comment = false;
+    for line in BASE.lines() {
+        if line.starts_with('#') {
+            comment_before = true;
+        } else if let Some(name) = line.strip_prefix('[') {
+            // The tiers share one comment that names every key; the first of them stands right below it.
+            section_comment = comment_before || name.starts_with("tiers.");
+            section = name.trim_end_matches(']').to_owned();
+            comment_before = false;
+        } else if let Some((key, _)) = line.split_once(" = ") {
+            let shared = section.starts_with("tiers.") && section_comment && BASE.contains(&format!("{key} "));
+            // The second key of a pair ("first and longest wait") stands below the first.
+            let pair = key.ends_with("_max_ms") || key.ends_with("_max_s") || PAIRS.contains(&key);
+            if !(comment_before || shared || pair) {
+                unexplained.push(format!("{section}.{key}"));
+            }
+            comment_before = false;
+        } else if line.is_empty() {
+            comment_before = false;
+        }
+    }
+    assert_eq!(unexplained, Vec::<String>::new());
+}
+
+const PAIRS: [&str; 3] = ["auto_steps_max", "step_cache_fast_threshold", "s3_secret_access_key"];
+
+#[test]
+fn the_tiers_comment_names_every_key_of_a_tier() {
+    let comment = BASE.split("[tiers.preview]").next().unwrap().rsplit("tiers ---").next().unwrap();
+    for key in ["steps_min", "steps_max", "steps_fixed", "step_cache", "weight", "change_max", "size"] {
+        assert!(comment.contains(key), "{key} is not explained");
+    }
+}
+
+#[test]
+fn later_sources_win() {
+    let folder = base_folder();
+    fs::write(folder.path().join("production.toml"), "[redis]\nhost = 'from-file'\nport = 1\n[server]\nport = 9000\n")
+        .unwrap();
+    let variables = [
+        ("FLEET_ENV", "production"),
+        ("REDIS_HOST", "from-short-name"),
+        ("FLEET__REDIS__PORT", "3"),
+        ("REDIS_PORT", "2"),
+    ];
+    let loaded = Settings::load_from(&source(folder.path(), &variables)).unwrap();
+    assert_eq!((loaded.redis.host.as_str(), loaded.redis.port, loaded.server.port), ("from-short-name", 3, 9000));
+}
+
+#[test]
+fn the_users_variables_work() {
+    let variables = [
+        ("REDIS_HOST", "cache"),
+        ("REDIS_PORT", "6380"),
+        ("ENABLE_CACHE", "false"),
+        ("ENABLE_ADAPTIVE_STEPS", "False"),
+    ];
+    let loaded = load(&variables).unwrap();
+    assert_eq!((loaded.redis.host.as_str(), loaded.redis.port), ("cache", 6380));
+    assert!(!loaded.cache.enabled);
+    assert!(!loaded.optimization.adaptive_steps);
+    assert!(load(&[("ENABLE_CACHE", "1")]).unwrap().cache.enabled);
+    assert!(load(&[("ENABLE_CACHE", "")]).unwrap().cache.enabled, "an empty variable changes nothing");
+}
+
+#[test]
+fn every_kind_of_value_comes_from_a_variable() {
+    let variables = [
+        ("FLEET__SERVER__BIND", "0.0.0.0"),
+        ("FLEET__MODELS__DIRS", "models/default, models/large"),
+        ("FLEET__COST__GPU_HOUR_USD", "3"),
+        ("FLEET__TIERS__PREVIEW__STEP_CACHE", "off"),
+        ("FLEET__REDIS__PASSWORD", "0123"),
+    ];
+    let loaded = load(&variables).unwrap();
+    assert_eq!(loaded.server.bind.to_string(), "0.0.0.0");
+    assert!(loaded.server.keys_required(), "another address than loopback asks for keys");
+    assert_eq!(loaded.models.dirs.len(), 2);
+    assert!((loaded.cost.gpu_hour_usd - 3.0).abs() < 1e-12);
+    assert_eq!(loaded.tiers.preview.step_cache, domain::StepCacheMode::Off);
+    assert_eq!(loaded.redis.password.expose(), "0123", "a password that looks like a number stays text");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_a_suggestion() {
+    let folder = base_folder();
+    fs::write(folder.path().join("dev.toml"), "[server]\nprot = 1\n").unwrap();
+    let error = Settings::load_from(&source(folder.path(), &[("FLEET_ENV", "dev")])).unwrap_err().to_string();
+    assert!(error.contains("server.prot") && error.contains("dev.toml"), "{error}");
+    assert!(error.contains("did you mean 'server.port'?"), "{error}");
+
+    let error = load(&[("FLEET__CACHE__TTL", "1")]).unwrap_err().to_string();
+    assert!(error.contains("did you mean 'FLEET__CACHE__TTL_S'?"), "{error}");
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_refused_without_being_shown() {
+    let error = load(&[("REDIS_PORT", "s3cret")]).unwrap_err().to_string();
+    assert!(error.contains("REDIS_PORT") && error.contains("whole number") && !error.contains("s3cret"), "{error}");
+    let error = load(&[("REDIS_PORT", "tcp://10.0.0.7:6379")]).unwrap_err().to_string();
+    assert!(error.contains("enableServiceLinks"), "{error}");
+    assert!(load(&[("ENABLE_CACHE", "maybe")]).is_err());
+    assert!(load(&[("FLEET__SERVER__PORT", "70000")]).is_err());
+}
+
+#[test]
+fn a_broken_file_is_told_by_line_and_never_quoted() {
+    let folder = base_folder();
+    fs::write(folder.path().join("dev.toml"), "[redis]\npassword = hunter2\n").unwrap();
+    let error = Settings::load_from(&source(folder.path(), &[("FLEET_ENV", "dev")])).unwrap_err().to_string();
+    assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
+    let error = Settings::load_from(&source(folder.path(), &[("FLEET_ENV", "absent")])).unwrap_err();
+    assert!(matches!(error, SettingsError::Read { .. }), "{error}");
+}
+
+#[test]
+fn settings_that_contradict_each_other_are_refused() {
+    let error = load(&[("FLEET__SERVER__BIND", "0.0.0.0"), ("FLEET__SERVER__KEYS", "off")]).unwrap_err().to_string();
+    assert!(error.contains("open_to_all"), "{error}");
+    let open =
+        [("FLEET__SERVER__BIND", "0.0.0.0"), ("FLEET__SERVER__OPEN_TO_ALL", "true"), ("FLEET__SERVER__KEYS", "off")];
+    assert!(!load(&open).unwrap().server.keys_required());
+    let error =
+        load(&[("FLEET__WORKER__HEARTBEAT_S", "20"), ("FLEET__LIMITS__BATCH_MAX", "0")]).unwrap_err().to_string();
+    assert!(error.contains("heartbeat_s") && error.contains("limits.batch_max"), "both are told: {error}");
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let variables = [
+        ("FLEET__DATABASE__URL", "postgres://fleet:hunter2@db/fleet"),
+        ("FLEET__BROKER__URL", "amqp://fleet:hunter2@mq"),
+        ("FLEET__REDIS__PASSWORD", "hunter2"),
+        ("FLEET__ARTIFACTS__S3_SECRET_ACCESS_KEY", "hunter2"),
+    ];
+    let loaded = load(&variables).unwrap();
+    assert!(!format!("{loaded:?} {loaded:#?}").contains("hunter2"));
+    assert_eq!(loaded.server.keys, KeysMode::Auto);
+}

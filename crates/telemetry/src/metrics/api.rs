@@ -1,0 +1,112 @@
+//! What an API process measures.
+
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+
+use super::declare::{Declare, SHORT_S, render};
+
+/// Metrics of one API process.
+pub struct ApiMetrics {
+    registry: Registry,
+    submissions: IntCounterVec,
+    refusals: IntCounterVec,
+    requests: HistogramVec,
+    /// Rows of one ingest batch, seen as a count of batches and of rows.
+    ingest_batches: IntCounter,
+    ingest_rows: IntCounter,
+    /// Open event streams.
+    pub event_streams: IntGauge,
+    database_connections: IntGaugeVec,
+    /// 1 while a dependency answers.
+    pub dependency_up: IntGaugeVec,
+}
+
+impl std::fmt::Debug for ApiMetrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiMetrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for ApiMetrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ApiMetrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let new = Declare::new("api");
+        Self {
+            submissions: new.counters(
+                "fleet_submissions_total",
+                "Jobs accepted, or answered again for the same key.",
+                &["outcome"],
+            ),
+            refusals: new.counters(
+                "fleet_submissions_refused_total",
+                "Submissions refused, by the problem's code.",
+                &["code"],
+            ),
+            requests: new.histograms(
+                "fleet_http_request_duration_seconds",
+                "Time to answer a request.",
+                SHORT_S,
+                &["route", "method", "status"],
+            ),
+            ingest_batches: new
+                .counter("fleet_ingest_batches_total", "Inserts of submitted jobs; several jobs share one under load."),
+            ingest_rows: new.counter("fleet_ingest_rows_total", "Jobs written by those inserts."),
+            event_streams: new.int_gauge("fleet_event_streams", "Open streams of events."),
+            database_connections: new.int_gauges(
+                "fleet_database_connections",
+                "Database connections of this process.",
+                &["state"],
+            ),
+            dependency_up: new.int_gauges(
+                "fleet_dependency_up",
+                "1 while a service that this process needs answers.",
+                &["dependency"],
+            ),
+            registry: new.finish(),
+        }
+    }
+
+    /// New jobs were committed.
+    pub fn submission_accepted(&self, jobs: u64) {
+        self.submissions.with_label_values(&["accepted"]).inc_by(jobs);
+    }
+
+    /// Submissions were answered with the job of an earlier one.
+    pub fn submission_replayed(&self, jobs: u64) {
+        self.submissions.with_label_values(&["replayed"]).inc_by(jobs);
+    }
+
+    /// A submission was refused; `code` is the problem's.
+    pub fn submission_refused(&self, code: &str) {
+        self.refusals.with_label_values(&[code]).inc();
+    }
+
+    /// One INSERT of the ingest carried `rows` jobs.
+    pub fn ingest_batch(&self, rows: u64) {
+        self.ingest_batches.inc();
+        self.ingest_rows.inc_by(rows);
+    }
+
+    /// A request was answered. `route` is the pattern, not the path.
+    pub fn request(&self, route: &str, method: &str, status: u16, seconds: f64) {
+        self.requests.with_label_values(&[route, method, &status.to_string()]).observe(seconds);
+    }
+
+    /// Connections in use and open.
+    pub fn database_pool(&self, used: u32, open: u32) {
+        self.database_connections.with_label_values(&["used"]).set(i64::from(used));
+        self.database_connections.with_label_values(&["idle"]).set(i64::from(open.saturating_sub(used)));
+    }
+
+    /// As Prometheus reads it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        render(&self.registry)
+    }
+}
