@@ -1,0 +1,30 @@
+//! Private Postgres, RabbitMQ and Redis for tests, and builders of domain values.
+//!
+//! Rule: tests run against the real services, never a stand-in. One stack serves a whole run; each test takes a piece of its
+//! own from it ([`postgres::database`], [`rabbitmq::Vhost`], [`redis::database`]), so tests disturb each other neither in
+//! one process nor in many. A test that breaks a service takes a stack of its own ([`PrivateStack`]).
+//!
+//! # Using it
+//! 1. Run the tests through `scripts/fleet with-services -- cargo nextest run ...`, which is what `make test` does. Without
+//!    it, the first test starts a stack that the others share and that ends by itself when nobody has used it for a while.
+//! 2. `let vhost = Vhost::create().await;` and give `vhost.settings()` to what is tested.
+//! 3. Wait with [`eventually`], never with a sleep.
+//!
+//! Everything here panics when it fails: a test that cannot be set up has failed.
+
+pub mod builders;
+mod fleet;
+pub mod postgres;
+mod private;
+mod process;
+pub mod rabbitmq;
+pub mod redis;
+mod services;
+mod shared;
+mod wait;
+
+pub use fleet::{Fleet, FleetOptions};
+pub use private::PrivateStack;
+pub use process::{Process, free_port, program, repository};
+pub use services::{Services, services};
+pub use wait::{eventually, eventually_seen};

@@ -1,0 +1,97 @@
+//! A stack that belongs to one test, which may kill, stop and pause its services.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::services::{Services, checkout};
+
+/// Postgres, RabbitMQ and Redis of one test; gone with it.
+pub struct PrivateStack {
+    /// Where they are.
+    pub services: Services,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    _folder: TempDir,
+}
+
+impl PrivateStack {
+    /// Starts one; takes about ten seconds.
+    ///
+    /// # Panics
+    /// When it does not start; its log is printed by the script.
+    #[must_use]
+    pub fn start() -> Self {
+        let parent = checkout().join(".run/tests");
+        std::fs::create_dir_all(&parent).expect("the folder for test stacks can be made");
+        let folder = tempfile::Builder::new().prefix("own-").tempdir_in(&parent).expect("a folder");
+        open_for_all(folder.path());
+        let mut child = Command::new(checkout().join("scripts/fleet"))
+            .args(["services", "--dir"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("scripts/fleet can be run");
+        let input = child.stdin.take();
+        let mut output = BufReader::new(child.stdout.take().expect("it is piped; this is a bug"));
+        let services = Services::parse(&read_line(&mut output));
+        Self { services, child, input, output, _folder: folder }
+    }
+
+    /// SIGKILL; it stays down until [`PrivateStack::start_again`].
+    pub fn kill(&mut self, service: &str) {
+        self.command("kill", service);
+    }
+
+    /// A polite stop; it stays down until [`PrivateStack::start_again`].
+    pub fn stop(&mut self, service: &str) {
+        self.command("stop", service);
+    }
+
+    /// Starts it with the same data and waits until it answers.
+    pub fn start_again(&mut self, service: &str) {
+        self.command("start", service);
+    }
+
+    /// SIGSTOP: connections stay open and nothing answers.
+    pub fn pause(&mut self, service: &str) {
+        self.command("pause", service);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&mut self, service: &str) {
+        self.command("resume", service);
+    }
+
+    fn command(&mut self, verb: &str, service: &str) {
+        let input = self.input.as_mut().expect("open until the end; this is a bug");
+        writeln!(input, "{verb} {service}").expect("the stack takes commands");
+        let answer: Value = serde_json::from_str(&read_line(&mut self.output)).expect("the stack answers in JSON");
+        assert_eq!(answer["ok"], true, "{verb} {service}: {answer}");
+    }
+}
+
+impl Drop for PrivateStack {
+    fn drop(&mut self) {
+        // The script ends its services when its input closes.
+        self.input.take();
+        drop(self.child.wait());
+    }
+}
+
+fn read_line(output: &mut BufReader<ChildStdout>) -> String {
+    let mut line = String::new();
+    output.read_line(&mut line).expect("the stack can be read");
+    assert!(!line.is_empty(), "the stack ended before it answered");
+    line
+}
+
+/// Postgres runs as another user than root and must reach its data.
+fn open_for_all(folder: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).expect("the folder is ours");
+}
