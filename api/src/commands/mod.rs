@@ -1,0 +1,22 @@
+//! What the `api` program can do besides serving.
+
+pub mod healthcheck;
+pub mod keys;
+pub mod migrate;
+pub mod openapi;
+pub mod serve;
+
+use store::StoreOptions;
+
+/// The database of the settings, as this process uses it.
+#[must_use]
+pub fn store_options(settings: &settings::DatabaseSettings) -> StoreOptions {
+    let mut options = StoreOptions::new(settings.url.expose());
+    options.connections_max = settings.pool_max;
+    options.connections_min = settings.pool_min;
+    options.acquire_timeout_ms = settings.acquire_timeout_ms;
+    options.statement_timeout_ms = settings.statement_timeout_ms;
+    options.idle_timeout_s = settings.idle_timeout_s;
+    "api".clone_into(&mut options.application_name);
+    options
+}

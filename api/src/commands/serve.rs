@@ -1,0 +1,146 @@
+//! `api serve`: everything is wired here, once, in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use artifacts::Artifacts;
+use axum::Router;
+use broker::Broker;
+use cache::EmbeddingCache;
+use settings::Settings;
+use store::{Store, StoreError};
+use telemetry::{ApiMetrics, Stop};
+use tokio::net::TcpListener;
+
+use super::store_options;
+use crate::models::Models;
+use crate::planning::Planner;
+use crate::router::router;
+use crate::state::{App, AppState, Parts};
+use crate::{overview, routes};
+
+/// Serves until the first stop signal, then finishes open requests.
+///
+/// # Errors
+/// The settings make no sense, a port is taken, or the database is newer than this release.
+pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+    telemetry::init_logging(&settings.log);
+    let stop = Stop::on_signals();
+    let (bind, port) = (settings.server.bind, settings.server.port);
+    let listener = listen(SocketAddr::new(bind, port)).await?;
+    let metrics_port = settings.server.metrics_port;
+    let drain = Duration::from_secs(settings.server.drain_s);
+
+    let app = assemble(settings, stop.clone()).await?;
+    refuse_an_open_door(&app).await?;
+    overview::start(&app);
+    if metrics_port != 0 {
+        let listener = listen(SocketAddr::new(bind, metrics_port)).await?;
+        let alone = Router::new().route("/metrics", axum::routing::get(routes::metrics::metrics_alone));
+        let served = axum::serve(listener, alone.with_state(AppState::clone(&app)));
+        tokio::spawn(served.with_graceful_shutdown(stop.soft().clone().cancelled_owned()).into_future());
+    }
+    app.started.store(true, Ordering::Release);
+    tracing::info!(address = %listener.local_addr()?, keys = app.keys_required, "serving");
+
+    let served = axum::serve(listener, router(AppState::clone(&app)))
+        .with_graceful_shutdown(stop.soft().clone().cancelled_owned())
+        .into_future();
+    let impatience = async {
+        stop.soft().cancelled().await;
+        tokio::select! {
+            () = stop.hard().cancelled() => {}
+            () = tokio::time::sleep(drain) => {}
+        }
+    };
+    tokio::select! {
+        outcome = served => outcome.context("serve")?,
+        () = impatience => tracing::warn!("requests were still open when the time for them ran out"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("listen on {address}; is the port taken by another program?"))
+}
+
+/// Connects everything. A dependency that is away is no reason not to start: the API then says so.
+///
+/// # Errors
+/// The settings make no sense, or the database is newer than this release.
+pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState> {
+    let manifests = settings.models.manifests()?;
+    let models = Models::new(settings.models.default.clone(), manifests.clone());
+    models.find(None).map_err(|error| anyhow::anyhow!("models.default: {}", error.reason))?;
+    let planner = Planner::new(&settings);
+
+    let store = Store::connect_lazy(&store_options(&settings.database)).context("read the database settings")?;
+    if settings.database.migrate_on_start {
+        migrate(&store, &stop).await?;
+    }
+    for manifest in &manifests {
+        store.upsert_model(manifest).await.context("register the models")?;
+    }
+    let parts = Parts {
+        broker: Broker::connect(&settings.broker, "api"),
+        cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
+        artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
+        metrics: Arc::new(ApiMetrics::new()),
+        settings,
+        store,
+        models,
+        stop,
+    };
+    Ok(App::start(parts, planner))
+}
+
+/// Migrates, waiting for a database that is still starting.
+async fn migrate(store: &Store, stop: &Stop) -> anyhow::Result<()> {
+    loop {
+        match store.ping().await {
+            Ok(()) => return store.migrate().await.context("migrate the database"),
+            Err(StoreError::Unavailable(error)) => {
+                tracing::warn!(error = %error, "waiting for the database");
+            }
+            Err(error) => return Err(error).context("reach the database"),
+        }
+        tokio::select! {
+            () = stop.soft().cancelled() => bail!("stopped while waiting for the database"),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// Refuses to serve other machines without keys, unless that was said outright.
+async fn refuse_an_open_door(app: &App) -> anyhow::Result<()> {
+    let server = &app.settings.server;
+    if server.bind.is_loopback() {
+        return Ok(());
+    }
+    if !app.keys_required {
+        if server.open_to_all {
+            tracing::warn!(bind = %server.bind, "serving every machine that can reach this address, without keys");
+            return Ok(());
+        }
+        bail!(
+            "server.keys is off and server.bind is {}: everybody could submit and see everything. \
+               Turn keys on, or set server.open_to_all = true",
+            server.bind
+        );
+    }
+    let keys = app.store.list_keys(None).await.context("look for keys")?;
+    if keys.iter().all(|key| key.revoked_at.is_some()) {
+        bail!(
+            "server.bind is {} and there is no API key yet: issue one with `api keys issue --role admin`, \
+               or set server.open_to_all = true with server.keys = \"off\"",
+            server.bind
+        );
+    }
+    Ok(())
+}

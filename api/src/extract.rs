@@ -1,0 +1,273 @@
+//! Reading requests: JSON bodies, query strings, path ids and the idempotency key, each with errors that name the field.
+//!
+//! axum's own extractors answer in plain text and do not say which field is wrong; these answer with a [`Problem`].
+//! Unknown fields are refused by the types themselves (`deny_unknown_fields`).
+
+use std::str::FromStr;
+
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use domain::{FieldError, JobId};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{Problem, ProblemKind};
+
+/// A JSON body of type `T`.
+#[derive(Debug)]
+pub struct JsonBody<T>(pub T);
+
+impl<T, S> FromRequest<S> for JsonBody<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        // Requiring the type also keeps other sites' forms out: a browser sends JSON across origins only after a
+        // preflight, which this API never grants.
+        if !is_json(request.headers()) {
+            let detail = "send the body as JSON with the header 'Content-Type: application/json'";
+            return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+        }
+        let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(ProblemKind::TooLarge, "the body is larger than this server accepts")
+            } else {
+                Problem::new(ProblemKind::Malformed, "the body could not be read to its end")
+            }
+        })?;
+        parse_json(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let essence = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
+    essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+}
+
+/// Parses JSON and says which field is wrong.
+fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // serde would read an array as a struct's fields in order, which nobody means.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::new(ProblemKind::Malformed, "the body must be a JSON object"));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            field_problem(&path, &inner.to_string())
+        } else {
+            Problem::new(ProblemKind::Malformed, format!("the body is not valid JSON: {inner}"))
+        }
+    })?;
+    reader
+        .end()
+        .map_err(|_| Problem::new(ProblemKind::Malformed, "the body has something after the end of its JSON value"))?;
+    Ok(value)
+}
+
+/// A query string of type `T`.
+#[derive(Debug)]
+pub struct QueryString<T>(pub T);
+
+impl<T, S> FromRequestParts<S> for QueryString<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+    }
+}
+
+fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+    let pairs = serde_urlencoded::Deserializer::new(form_pairs(query));
+    serde_path_to_error::deserialize(pairs).map_err(|error| {
+        let path = error.path().to_string();
+        field_problem(&path, &error.into_inner().to_string())
+    })
+}
+
+fn form_pairs(query: &str) -> form_urlencoded::Parse<'_> {
+    form_urlencoded::parse(query.as_bytes())
+}
+
+/// Turns serde's message into a field and a reason. For a field that is unknown, missing or doubled serde names it in
+/// the message and the path is its parent's.
+fn field_problem(path: &str, message: &str) -> Problem {
+    // serde_json adds " at line 1 column 20", which says nothing to somebody who sent one line.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let parent = if path == "." || path == "?" { "" } else { path };
+    let named = ["unknown field `", "missing field `", "duplicate field `"]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split('`').next());
+    let field = match named {
+        Some(name) if parent.is_empty() || parent == name || parent.ends_with(&format!(".{name}")) => {
+            if parent.is_empty() { name.to_owned() } else { parent.to_owned() }
+        }
+        Some(name) => format!("{parent}.{name}"),
+        None if parent.is_empty() => "body".to_owned(),
+        None => parent.to_owned(),
+    };
+    Problem::fields(vec![FieldError { field, reason: message.to_owned() }])
+}
+
+/// The `{id}` of a job in the path. What is no id names no job: 404, like an id of somebody else.
+#[derive(Debug, Clone, Copy)]
+pub struct JobPath(pub JobId);
+
+impl<S: Send + Sync> FromRequestParts<S> for JobPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state).await.map_err(|_| Problem::no_job())?;
+        JobId::from_str(&text).map(Self).map_err(|_| Problem::no_job())
+    }
+}
+
+/// The `Idempotency-Key` header, quoted (as the standard's structured string) or bare (as most clients send it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey(pub Option<String>);
+
+/// Longest idempotency key, characters. It is stored and indexed with the job.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        let wrong = |reason: String| Err(Problem::field("Idempotency-Key", reason));
+        if values.next().is_some() {
+            return wrong("is there more than once".to_owned());
+        }
+        let Ok(text) = value.to_str() else {
+            return wrong("must be printable ASCII".to_owned());
+        };
+        match unquote(text.trim()) {
+            Ok(key) if key.is_empty() => wrong("is empty; send a fresh UUID for each new request".to_owned()),
+            Ok(key) if key.len() > IDEMPOTENCY_KEY_CHARS_MAX => {
+                wrong(format!("has {} characters; at most {IDEMPOTENCY_KEY_CHARS_MAX} are allowed", key.len()))
+            }
+            Ok(key) => Ok(Self(Some(key))),
+            Err(reason) => wrong(reason.to_owned()),
+        }
+    }
+}
+
+/// Reads a structured-field string, or a bare value as it is.
+fn unquote(text: &str) -> Result<String, &'static str> {
+    let Some(inner) = text.strip_prefix('"') else {
+        return if text.contains('"') {
+            Err("has a quote in the middle; quote all of it or nothing")
+        } else {
+            Ok(text.to_owned())
+        };
+    };
+    let mut key = String::with_capacity(inner.len());
+    let mut chars = inner.chars();
+    loop {
+        match chars.next() {
+            None => return Err("opens a quote and never closes it"),
+            Some('"') => break,
+            Some('\\') => match chars.next() {
+                Some(escaped @ ('"' | '\\')) => key.push(escaped),
+                _ => return Err("has a backslash that escapes neither a quote nor a backslash"),
+            },
+            Some(plain) => key.push(plain),
+        }
+    }
+    // Parameters (`"key";a=1`) are allowed by the grammar and mean nothing here.
+    match chars.as_str().trim_start() {
+        "" => Ok(key),
+        rest if rest.starts_with(';') => Ok(key),
+        _ => Err("has something after its closing quote"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::VideoRequest;
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Page {
+        #[expect(dead_code, reason = "only its type matters here")]
+        limit: Option<u32>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Many {
+        #[expect(dead_code, reason = "only its type matters here")]
+        requests: Vec<VideoRequest>,
+    }
+
+    fn wrong_field<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
+        parse_json::<T>(json.as_bytes()).unwrap_err().body().errors[0].field.clone()
+    }
+
+    #[test]
+    fn json_errors_name_the_field() {
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": 1}"#), "prompt");
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "sead": 1}"#), "sead");
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"video_length": 5}"#), "prompt");
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "infer_steps": -1}"#), "infer_steps");
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "quality_tier": "best"}"#), "quality_tier");
+        assert_eq!(
+            wrong_field::<Many>(r#"{"requests": [{"prompt": "a"}, {"prompt": "b", "sead": 1}]}"#),
+            "requests[1].sead"
+        );
+        assert_eq!(wrong_field::<Many>(r#"{"requests": [{}]}"#), "requests[0].prompt");
+    }
+
+    #[test]
+    fn broken_json_is_malformed() {
+        for broken in ["", "{", "{\"prompt\": \"a\"} x", "[\"a prompt\"]"] {
+            let problem = parse_json::<VideoRequest>(broken.as_bytes()).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::Malformed, "{broken}");
+        }
+    }
+
+    #[test]
+    fn query_errors_name_the_field() {
+        let field = |query: &str| parse_query::<Page>(query).unwrap_err().body().errors[0].field.clone();
+        assert_eq!(field("limit=x"), "limit");
+        assert_eq!(field("limti=3"), "limti");
+        assert_eq!(field("limit=3&limit=4"), "limit");
+        assert!(parse_query::<Page>("limit=3").is_ok());
+        assert!(parse_query::<Page>("").is_ok());
+    }
+
+    #[test]
+    fn an_idempotency_key_may_be_quoted_or_bare() {
+        assert_eq!(unquote("abc"), Ok("abc".to_owned()));
+        assert_eq!(unquote(r#""abc""#), Ok("abc".to_owned()));
+        assert_eq!(unquote(r#""a\"b\\c""#), Ok(r#"a"b\c"#.to_owned()));
+        assert_eq!(unquote(r#""abc";v=1"#), Ok("abc".to_owned()));
+        for broken in [r#""abc"#, r#"ab"c"#, r#""a\bc""#, r#""abc"d"#] {
+            assert!(unquote(broken).is_err(), "{broken}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a client means, quoting it gives the same key as sending it bare.
+        #[test]
+        fn quoting_changes_nothing(key in "[a-zA-Z0-9_:./ -]{1,60}") {
+            prop_assert_eq!(unquote(&format!("\"{key}\"")), Ok(key.clone()));
+            prop_assert_eq!(unquote(&key), Ok(key));
+        }
+    }
+}

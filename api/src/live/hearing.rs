@@ -1,0 +1,26 @@
+//! Hears the fleet's messages and passes them to the tail.
+
+use broker::{EventStream, FleetEvent};
+use tokio_util::sync::CancellationToken;
+
+use super::Tail;
+
+impl Tail {
+    /// Starts hearing. A change of state only wakes the reader: the database says what happened, in order.
+    pub fn hear(&self, mut events: EventStream, stop: CancellationToken) {
+        let tail = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let event = tokio::select! {
+                    () = stop.cancelled() => return,
+                    event = events.next() => event,
+                };
+                match event {
+                    FleetEvent::Job(_) => tail.wake(),
+                    FleetEvent::Progress(progress) => tail.progress(progress),
+                    FleetEvent::CancelRequested { .. } | FleetEvent::WorkerChanged { .. } => {}
+                }
+            }
+        });
+    }
+}

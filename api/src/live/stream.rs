@@ -1,0 +1,213 @@
+//! One client's event stream: what it missed, then what comes.
+//!
+//! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` (no id, may be lost), `ready` (the
+//! replay is over; its id is the place to resume from even if nothing has happened yet). A stream of one job ends with
+//! the job; a client that comes back after that gets 204, which tells EventSource to stay away.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use domain::{EventCursor, JobEvent, JobId, Progress, TenantId};
+use store::Store;
+use store::events::EventScope;
+use store::jobs::Scope as Tenants;
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+
+use super::tail::{Item, Tail};
+use crate::problem::{Answer, Problem};
+
+fn holds(scope: EventScope, job_id: JobId, tenant_id: TenantId) -> bool {
+    match scope {
+        EventScope::Fleet => true,
+        EventScope::Tenant(tenant) => tenant == tenant_id,
+        EventScope::Job(job) => job == job_id,
+    }
+}
+
+/// What a stream needs beside its scope.
+#[derive(Debug)]
+pub struct StreamOptions {
+    /// Where the client has been; `None` begins now (or, for one job, at its beginning).
+    pub after: Option<EventCursor>,
+    /// Pause between keep-alive comments.
+    pub keepalive: Duration,
+    /// Events read at once during the replay.
+    pub page: u32,
+    /// Ends the stream.
+    pub stop: CancellationToken,
+    /// Given back when the stream ends.
+    pub permit: OwnedSemaphorePermit,
+}
+
+/// Events that wait for a slow client before its stream waits for it.
+const WAITING_MAX: usize = 64;
+
+/// Opens a stream.
+///
+/// # Errors
+/// 503 when the database does not answer.
+pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamOptions) -> Answer<Response> {
+    // Listening comes before reading: what is committed in between then comes twice and is told once, by its cursor.
+    let items = tail.listen().await.map_err(|error| Problem::from_store(&error))?;
+    let start = match (options.after, scope) {
+        (Some(after), _) => after,
+        (None, EventScope::Job(_)) => EventCursor::default(),
+        (None, _) => store.events_from_now().await.map_err(|error| Problem::from_store(&error))?,
+    };
+    let (out, events) = mpsc::channel(WAITING_MAX);
+    let feed = Feed { store, scope, place: start, page: options.page, out, over: false };
+    // The first page is read before the answer so that a job that is over can be answered with 204.
+    let first = feed.read_page().await.map_err(|error| Problem::from_store(&error))?;
+    if first.is_empty() && options.after.is_some() && feed.job_is_over().await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            () = options.stop.cancelled() => {}
+            () = feed.out.clone().closed_by_client() => {}
+            () = feed.run(first, items) => {}
+        }
+        drop(options.permit);
+    });
+    let keepalive = KeepAlive::new().interval(options.keepalive).text("");
+    let mut response = Sse::new(ReceiverStream::new(events)).keep_alive(keepalive).into_response();
+    // Proxies that buffer would hold events back.
+    response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+type Out = mpsc::Sender<Result<Event, Infallible>>;
+
+/// Waits until the client is gone.
+trait ClosedByClient {
+    async fn closed_by_client(self);
+}
+
+impl ClosedByClient for Out {
+    async fn closed_by_client(self) {
+        self.closed().await;
+    }
+}
+
+struct Feed {
+    store: Store,
+    scope: EventScope,
+    /// The last event told.
+    place: EventCursor,
+    page: u32,
+    out: Out,
+    /// The job has ended and said so.
+    over: bool,
+}
+
+impl Feed {
+    async fn run(mut self, first: Vec<JobEvent>, mut items: broadcast::Receiver<Item>) {
+        if !self.replay(first).await || self.over {
+            return;
+        }
+        let ready = Event::default().event("ready").id(self.place.to_string()).data("{}");
+        if self.out.send(Ok(ready)).await.is_err() {
+            return;
+        }
+        loop {
+            let going = match items.recv().await {
+                Ok(Item::State(event)) => self.tell(&event).await,
+                Ok(Item::Progress(progress)) => self.tell_progress(&progress).await,
+                // Too slow for the channel: read what was missed, which the channel then repeats and `tell` skips.
+                Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up().await,
+                Err(broadcast::error::RecvError::Closed) => false,
+            };
+            if !going || self.over {
+                return;
+            }
+        }
+    }
+
+    async fn read_page(&self) -> Result<Vec<JobEvent>, store::StoreError> {
+        self.store.events_after(self.scope, self.place, self.page).await
+    }
+
+    /// Tells a page and all after it; false when the client is gone or the database is.
+    async fn replay(&mut self, mut page: Vec<JobEvent>) -> bool {
+        while let Some(last) = page.last() {
+            let (ended, at) = (last.kind.is_terminal(), last.cursor);
+            for event in &page {
+                if !self.tell(event).await {
+                    return false;
+                }
+            }
+            // In the past a job may have ended and been tried again; only its last event decides.
+            self.over = false;
+            page = match self.read_page().await {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::debug!(error = %error, "stream ends: its replay cannot be read");
+                    return false;
+                }
+            };
+            self.over = page.is_empty() && ended && matches!(self.scope, EventScope::Job(_)) && self.place == at;
+        }
+        true
+    }
+
+    async fn catch_up(&mut self) -> bool {
+        match self.read_page().await {
+            Ok(page) => self.replay(page).await,
+            // The client reconnects with its last id and loses nothing.
+            Err(_) => false,
+        }
+    }
+
+    /// The events of one job are in the order of `seq` alone.
+    fn has_told(&self, event: &JobEvent) -> bool {
+        match self.scope {
+            EventScope::Job(_) => event.cursor.seq <= self.place.seq,
+            EventScope::Tenant(_) | EventScope::Fleet => event.cursor <= self.place,
+        }
+    }
+
+    async fn tell(&mut self, event: &JobEvent) -> bool {
+        if !holds(self.scope, event.job_id, event.tenant_id) || self.has_told(event) {
+            return true;
+        }
+        self.place = event.cursor;
+        self.over = event.kind.is_terminal() && matches!(self.scope, EventScope::Job(_));
+        let data = serde_json::json!({
+            "job_id": event.job_id, "kind": event.kind, "detail": event.detail, "at": event.at,
+        });
+        let message = Event::default().event("state").id(event.cursor.to_string()).data(data.to_string());
+        self.out.send(Ok(message)).await.is_ok()
+    }
+
+    async fn tell_progress(&mut self, progress: &Progress) -> bool {
+        if !holds(self.scope, progress.job_id, progress.tenant_id) {
+            return true;
+        }
+        let data = serde_json::json!({
+            "job_id": progress.job_id, "stage": progress.stage, "step": progress.step, "steps": progress.steps,
+            "skipped": progress.skipped, "remaining_s": progress.remaining_s,
+        });
+        let message = Event::default().event("progress").data(data.to_string());
+        // A client too slow for progress can do without; state events wait for it.
+        !matches!(self.out.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
+    }
+
+    async fn job_is_over(&self) -> Answer<bool> {
+        let EventScope::Job(job_id) = self.scope else { return Ok(false) };
+        let job = self.store.get(Tenants::Fleet, job_id).await.map_err(|error| Problem::from_store(&error))?;
+        Ok(job.is_none_or(|job| job.status.is_terminal()))
+    }
+}
+
+/// Passes an [`Arc`]ed error on as a problem.
+impl From<Arc<store::StoreError>> for Problem {
+    fn from(error: Arc<store::StoreError>) -> Self {
+        Self::from_store(&error)
+    }
+}

@@ -1,0 +1,47 @@
+//! The `api` program: its subcommands.
+
+use anyhow::Context as _;
+use api::commands;
+use clap::{Parser, Subcommand};
+use settings::Settings;
+
+/// The HTTP face of the fleet.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve requests (the default).
+    Serve,
+    /// Bring the database's schema up to this release.
+    Migrate,
+    /// API keys: issue, list, revoke.
+    #[command(subcommand)]
+    Keys(commands::keys::KeysCommand),
+    /// Print the OpenAPI description.
+    Openapi,
+    /// Ask the running server on this machine whether it is ready; for containers.
+    Healthcheck,
+}
+
+fn main() -> anyhow::Result<()> {
+    let command = Cli::parse().command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Openapi) {
+        return commands::openapi::print();
+    }
+    let settings = Settings::load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => commands::serve::serve(settings).await,
+            Command::Migrate => commands::migrate::migrate(&settings).await,
+            Command::Keys(keys) => commands::keys::run(&settings, keys).await,
+            Command::Healthcheck => commands::healthcheck::ask(&settings).await,
+            Command::Openapi => Ok(()),
+        }
+    })
+}

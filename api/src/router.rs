@@ -1,0 +1,89 @@
+//! Every path of the API, on one screen.
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::HeaderName;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::observe::observe;
+use crate::problem::{Problem, ProblemKind};
+use crate::state::AppState;
+use crate::{auth, headers, routes as r};
+
+/// Routes that need a caller.
+fn of_callers() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(r::openapi::base())
+        .routes(routes!(r::generate::generate))
+        .routes(routes!(r::batch::batch))
+        .routes(routes!(r::jobs::list_jobs))
+        .routes(routes!(r::job::get_job, r::trash::delete_job))
+        .routes(routes!(r::trash::restore_job))
+        .routes(routes!(r::cancel::cancel_job))
+        .routes(routes!(r::retry::retry_job))
+        .routes(routes!(r::events::job_events))
+        .routes(routes!(r::events::all_events))
+        .routes(routes!(r::videos::video))
+        .routes(routes!(r::videos::poster))
+        .routes(routes!(r::analyze::analyze))
+        .routes(routes!(r::tiers::tiers))
+        .routes(routes!(r::models::models))
+        .routes(routes!(r::workers::workers))
+        .routes(routes!(r::stats::stats))
+        .routes(routes!(r::stats::series))
+        .routes(routes!(r::settings::settings))
+        .routes(routes!(r::session::show, r::session::sign_out))
+        .route("/metrics", get(r::metrics::metrics))
+}
+
+/// Routes for everybody.
+fn of_everybody() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(r::session::sign_in))
+        .routes(routes!(r::health::health))
+        .routes(routes!(r::health::livez))
+        .routes(routes!(r::health::readyz))
+}
+
+/// The description of all routes.
+#[must_use]
+pub fn document() -> OpenApi {
+    of_callers().merge(of_everybody()).into_openapi()
+}
+
+/// The whole service.
+pub fn router(state: AppState) -> Router {
+    let guarded = of_callers().route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
+    let (router, document) = guarded.merge(of_everybody()).split_for_parts();
+    let router = r::openapi::serve(router, &document);
+    let router = r::page::serve(router, &state.settings.server.web_dir);
+    let id = HeaderName::from_static("x-request-id");
+    // From the outside in.
+    let layers = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::new(id))
+        .layer(from_fn_with_state(state.clone(), observe))
+        .layer(from_fn(headers::secure))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(DefaultBodyLimit::max(state.settings.server.body_max_bytes));
+    router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state)
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let detail = format!("{} is not known at this path; see /api/docs", request.method());
+    Problem::new(ProblemKind::MethodNotAllowed, detail)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that the layer wants")]
+fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    Problem::internal("a handler panicked", &text).into_response()
+}

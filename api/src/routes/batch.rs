@@ -1,0 +1,164 @@
+//! `POST /api/generate/batch`: many prompts at once, all or nothing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use domain::{FieldError, VideoRequest};
+use serde::{Deserialize, Serialize};
+use store::jobs::{BatchOutcome, InsertOutcome, NewJob};
+use utoipa::ToSchema;
+
+use crate::auth::Caller;
+use crate::dto::job::JobView;
+use crate::extract::{IdempotencyKey, JsonBody};
+use crate::problem::{Answer, Problem, ProblemBody};
+use crate::routes::generate::key_reused;
+use crate::state::{App, AppState};
+use crate::submission::{admit, new_job, traceparent};
+
+/// Several requests.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchRequest {
+    /// The requests, each as `POST /api/generate` takes it.
+    pub requests: Vec<VideoRequest>,
+}
+
+/// What became of them.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchView {
+    /// An answer for each request, in order.
+    pub jobs: Vec<BatchItem>,
+}
+
+/// One accepted request of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BatchItem {
+    /// Its place in the request, from 0.
+    pub index: usize,
+    /// False when this batch had been submitted before and this is the job of then.
+    pub created: bool,
+    /// The job.
+    pub job: JobView,
+}
+
+/// Submits several videos in one transaction: either all of them become jobs, or none does.
+///
+/// An `Idempotency-Key` stands for the whole batch.
+#[utoipa::path(
+    post, path = "/api/generate/batch", tag = "jobs",
+    request_body = BatchRequest,
+    params(("Idempotency-Key" = Option<String>, Header, description = "A fresh value for each new batch; quoted or bare")),
+    responses(
+        (status = 202, description = "All accepted", body = BatchView),
+        (status = 422, description = "At least one is wrong (`requests[3].prompt`); none was accepted", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "The key's rate is used up", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The backlog is full or the database away", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn batch(
+    State(app): State<AppState>,
+    caller: Caller,
+    IdempotencyKey(key): IdempotencyKey,
+    headers: HeaderMap,
+    JsonBody(batch): JsonBody<BatchRequest>,
+) -> Answer<Response> {
+    let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers)?;
+    let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+
+    let rate = match admit(&app, &caller, cost).await {
+        Ok(rate) => rate,
+        Err(refusal) => {
+            if !is_repeated(&app, &jobs).await? {
+                app.metrics.submission_refused(refusal.kind().code());
+                return Err(refusal);
+            }
+            None
+        }
+    };
+    let outcomes = match app.store.insert_all_or_nothing(&jobs).await.map_err(|error| Problem::from_store(&error))? {
+        BatchOutcome::Committed(outcomes) => outcomes,
+        BatchOutcome::KeysReused(_) => {
+            app.rate.give_back(caller.rate_key(), cost);
+            return Err(key_reused());
+        }
+    };
+    let answers = outcomes.into_iter().enumerate().filter_map(|(index, outcome)| match outcome {
+        InsertOutcome::Created(job) => {
+            app.announcer.submitted(job.id, job.tenant_id);
+            Some(BatchItem { index, created: true, job: app.view(*job, None) })
+        }
+        InsertOutcome::Replayed(job) => Some(BatchItem { index, created: false, job: app.view(*job, None) }),
+        InsertOutcome::KeyReused => None,
+    });
+    let view = BatchView { jobs: answers.collect() };
+    let created = view.jobs.iter().filter(|item| item.created).count();
+    let replayed = u32::try_from(view.jobs.len() - created).unwrap_or(u32::MAX);
+    app.metrics.submission_accepted(u64::try_from(created).unwrap_or(u64::MAX));
+    app.metrics.submission_replayed(u64::from(replayed));
+    if replayed > 0 {
+        app.rate.give_back(caller.rate_key(), replayed);
+    }
+    let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
+    if let Some(rate) = rate {
+        rate.write(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// The jobs of a batch, or everything that is wrong with it.
+fn new_jobs(
+    app: &App,
+    caller: &Caller,
+    batch: BatchRequest,
+    key: Option<&str>,
+    headers: &HeaderMap,
+) -> Answer<Vec<NewJob>> {
+    let (count, max) = (batch.requests.len(), app.settings.limits.batch_max);
+    if count == 0 || count > max {
+        return Err(Problem::field("requests", format!("must hold 1 to {max} requests, not {count}")));
+    }
+    // The hash of the whole batch goes into each row, so that a key is bound to all of it and not to one item.
+    let whole = key.map(|_| batch_hash(&batch));
+    let traceparent = traceparent(headers);
+    let mut jobs = Vec::with_capacity(count);
+    let mut wrong = Vec::new();
+    for (index, request) in batch.requests.into_iter().enumerate() {
+        match new_job(app, caller, request) {
+            Ok(mut job) => {
+                job.idempotency_key = key.map(|key| format!("{key}/{index}"));
+                job.payload_hash = whole.unwrap_or(job.payload_hash);
+                job.traceparent.clone_from(&traceparent);
+                jobs.push(job);
+            }
+            Err(errors) => {
+                wrong.extend(errors.into_iter().map(|error| FieldError {
+                    field: format!("requests[{index}].{}", error.field),
+                    reason: error.reason,
+                }));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(jobs) } else { Err(Problem::fields(wrong)) }
+}
+
+fn batch_hash(batch: &BatchRequest) -> [u8; 32] {
+    batch
+        .requests
+        .iter()
+        .fold(blake3::Hasher::new(), |mut hasher, request| {
+            hasher.update(&request.payload_hash());
+            hasher
+        })
+        .finalize()
+        .into()
+}
+
+/// Whether this batch was submitted before. Its first row tells, since a batch is whole or not there.
+async fn is_repeated(app: &App, jobs: &[NewJob]) -> Answer<bool> {
+    let Some(first) = jobs.first() else { return Ok(false) };
+    let Some(key) = &first.idempotency_key else { return Ok(false) };
+    let earlier = app.store.get_by_key(first.tenant_id, key).await.map_err(|error| Problem::from_store(&error))?;
+    Ok(earlier.is_some())
+}

@@ -1,0 +1,98 @@
+//! `GET /api/jobs/{id}/events` and `GET /api/events`: what happens, as server-sent events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use domain::EventCursor;
+use serde::Deserialize;
+use store::events::EventScope;
+use store::jobs::Scope;
+use utoipa::IntoParams;
+
+use crate::auth::Caller;
+use crate::extract::{JobPath, QueryString};
+use crate::live::{StreamOptions, open};
+use crate::problem::{Answer, Problem, ProblemBody};
+use crate::state::{App, AppState};
+
+/// Where to begin.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Id of the last event seen, for clients that cannot send the `Last-Event-ID` header; the header wins.
+    last_event_id: Option<String>,
+}
+
+/// Streams a job's events from its beginning, or from behind `Last-Event-ID`, until it ends.
+///
+/// `state` events carry `{"job_id", "kind", "detail", "at"}` and an id; `progress` events carry
+/// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}` and none. After the replay comes one `ready`. The
+/// answer is 204 when the job has ended and everything was seen.
+#[utoipa::path(
+    get, path = "/api/jobs/{job_id}/events", tag = "events",
+    params(("job_id" = uuid::Uuid, Path), EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The stream", content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended and nothing is left to tell"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job"),
+    )
+)]
+pub async fn job_events(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+    QueryString(query): QueryString<EventsQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let options = options(&app, query, &headers)?;
+    let job = app.store.get(caller.scope(), job_id).await.map_err(|error| Problem::from_store(&error))?;
+    job.ok_or_else(Problem::no_job)?;
+    open(app.store.clone(), &app.tail, EventScope::Job(job_id), options).await
+}
+
+/// Streams the events of all jobs that the caller may see, from now on or from behind `Last-Event-ID`.
+#[utoipa::path(
+    get, path = "/api/events", tag = "events",
+    params(EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The stream; it does not end by itself", content_type = "text/event-stream"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open"),
+    )
+)]
+pub async fn all_events(
+    State(app): State<AppState>,
+    caller: Caller,
+    QueryString(query): QueryString<EventsQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let scope = match caller.scope() {
+        Scope::Fleet => EventScope::Fleet,
+        Scope::Tenant(tenant_id) => EventScope::Tenant(tenant_id),
+    };
+    let options = options(&app, query, &headers)?;
+    open(app.store.clone(), &app.tail, scope, options).await
+}
+
+fn options(app: &App, query: EventsQuery, headers: &HeaderMap) -> Answer<StreamOptions> {
+    let header = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let after = header
+        .or(query.last_event_id)
+        .filter(|text| !text.is_empty())
+        .map(|text| text.parse::<EventCursor>())
+        .transpose()
+        .map_err(|error| Problem::field("Last-Event-ID", error.to_string()))?;
+    let permit = Arc::clone(&app.streams)
+        .try_acquire_owned()
+        .map_err(|_| Problem::unavailable("this server has as many event streams as it may and", 5))?;
+    Ok(StreamOptions {
+        after,
+        keepalive: Duration::from_secs(app.settings.server.sse_keepalive_s),
+        page: crate::state::EVENTS_PAGE,
+        stop: app.stop.soft().clone(),
+        permit,
+    })
+}

@@ -1,0 +1,118 @@
+//! `GET /api/jobs`: pages of jobs, newest first.
+
+use axum::Json;
+use axum::extract::State;
+use domain::{FieldError, JobId, JobStatus, Tier};
+use serde::{Deserialize, Serialize};
+use store::jobs::JobFilter;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::auth::Caller;
+use crate::dto::job::JobView;
+use crate::extract::QueryString;
+use crate::problem::{Answer, Problem, ProblemBody};
+use crate::state::AppState;
+
+/// Jobs on a page when the request does not say.
+const PAGE_DEFAULT: u32 = 50;
+
+/// Which jobs, and from where.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListQuery {
+    /// Only these states, separated by commas.
+    status: Option<String>,
+    /// Only prompts that contain this text, whatever the case.
+    q: Option<String>,
+    /// Only this model.
+    model: Option<String>,
+    /// Only jobs that run in this tier.
+    tier: Option<Tier>,
+    /// Deleted jobs instead of the others.
+    deleted: Option<bool>,
+    /// Most jobs on the page; 50 when absent.
+    limit: Option<u32>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// One page.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JobListView {
+    /// Newest first.
+    pub jobs: Vec<JobView>,
+    /// Send it back as `cursor` for the next page; null at the end. With a search a page may be short, even empty, and
+    /// still have a next.
+    pub next_cursor: Option<String>,
+}
+
+/// Lists jobs, newest first.
+#[utoipa::path(
+    get, path = "/api/jobs", tag = "jobs", params(ListQuery),
+    responses(
+        (status = 200, body = JobListView),
+        (status = 422, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+pub async fn list_jobs(
+    State(app): State<AppState>,
+    caller: Caller,
+    QueryString(query): QueryString<ListQuery>,
+) -> Answer<Json<JobListView>> {
+    let limits = &app.settings.limits;
+    let mut wrong = Vec::new();
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT.min(limits.page_max));
+    if limit == 0 || limit > limits.page_max {
+        wrong.push(FieldError::new("limit", format!("must be 1 to {}", limits.page_max)));
+    }
+    let statuses = statuses(query.status.as_deref()).unwrap_or_else(|error| {
+        wrong.push(error);
+        Vec::new()
+    });
+    let before = query.cursor.as_deref().map(str::parse::<JobId>).transpose().unwrap_or_else(|_| {
+        wrong.push(FieldError::new("cursor", "must be the next_cursor of an earlier page"));
+        None
+    });
+    if query.q.as_ref().is_some_and(|text| text.contains('\0')) {
+        wrong.push(FieldError::new("q", "must not contain the NUL character"));
+    }
+    if !wrong.is_empty() {
+        return Err(Problem::fields(wrong));
+    }
+    let filter = JobFilter {
+        statuses,
+        prompt_contains: query.q.filter(|text| !text.is_empty()),
+        model_id: query.model,
+        tier: query.tier,
+        deleted: query.deleted.unwrap_or(false),
+    };
+    let page = app
+        .store
+        .list(caller.scope(), &filter, before, limit, limits.list_scan_max)
+        .await
+        .map_err(|error| Problem::from_store(&error))?;
+    let jobs = page.jobs.into_iter().map(|job| app.view(job, None)).collect();
+    Ok(Json(JobListView { jobs, next_cursor: page.next.map(|id| id.to_string()) }))
+}
+
+fn statuses(text: Option<&str>) -> Result<Vec<JobStatus>, FieldError> {
+    let words = text.unwrap_or_default().split(',').map(str::trim).filter(|word| !word.is_empty());
+    words
+        .map(|word| {
+            word.parse().map_err(|error: domain::tier::UnknownWord| FieldError::new("status", error.to_string()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_separated_by_commas() {
+        assert_eq!(statuses(Some("queued, running")).unwrap(), [JobStatus::Queued, JobStatus::Running]);
+        assert_eq!(statuses(None).unwrap(), []);
+        assert_eq!(statuses(Some("done")).unwrap_err().field, "status");
+    }
+}

@@ -1,0 +1,29 @@
+//! `GET /metrics`: for Prometheus.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use store::keys::Role;
+
+use crate::auth::Caller;
+use crate::problem::{Answer, Problem, ProblemKind};
+use crate::state::{App, AppState};
+
+/// The metrics on the API's own port: for admins where keys are asked for, since this port is for everybody.
+pub async fn metrics(State(app): State<AppState>, caller: Caller) -> Answer<Response> {
+    if caller.role != Role::Admin {
+        return Err(Problem::new(ProblemKind::Forbidden, "metrics are for admins; or set server.metrics_port"));
+    }
+    Ok(render(&app))
+}
+
+/// The metrics on a port of their own, which is not published.
+pub async fn metrics_alone(State(app): State<AppState>) -> Response {
+    render(&app)
+}
+
+fn render(app: &App) -> Response {
+    let usage = app.store.pool_usage();
+    app.metrics.database_pool(usage.used, usage.open);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}

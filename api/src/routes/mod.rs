@@ -1,0 +1,22 @@
+//! One file a route, or a few that are one thing. Each handler reads: look up, change, announce, answer.
+
+pub mod analyze;
+pub mod batch;
+pub mod cancel;
+pub mod events;
+pub mod generate;
+pub mod health;
+pub mod job;
+pub mod jobs;
+pub mod metrics;
+pub mod models;
+pub mod openapi;
+pub mod page;
+pub mod retry;
+pub mod session;
+pub mod settings;
+pub mod stats;
+pub mod tiers;
+pub mod trash;
+pub mod videos;
+pub mod workers;

@@ -1,0 +1,49 @@
+//! `POST /api/jobs/{id}/retry`: try a failed or cancelled job again.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use store::jobs::RetryOutcome;
+
+use crate::auth::Caller;
+use crate::dto::job::JobView;
+use crate::extract::JobPath;
+use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
+use crate::routes::job::view_with_position;
+use crate::state::AppState;
+use crate::submission::admit;
+
+/// Puts a failed or cancelled job back into the queue: same request, same seed, from its last checkpoint if it has one.
+#[utoipa::path(
+    post, path = "/api/jobs/{job_id}/retry", tag = "jobs",
+    params(("job_id" = uuid::Uuid, Path)),
+    responses(
+        (status = 202, description = "Queued again", body = JobView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or it is deleted"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "It has not failed and was not cancelled"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key's rate is used up"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full"),
+    )
+)]
+pub async fn retry_job(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+) -> Answer<(StatusCode, Json<JobView>)> {
+    let scope = caller.scope();
+    let job = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))?;
+    let tenant_id = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?.tenant_id;
+    admit(&app, &caller, 1).await?;
+    match app.store.retry(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
+        RetryOutcome::Queued => {}
+        RetryOutcome::NotFound => return Err(Problem::no_job()),
+        RetryOutcome::NotEnded(status) => {
+            let detail = format!("the job is {status}; only failed and cancelled jobs can be tried again");
+            return Err(Problem::new(ProblemKind::Conflict, detail));
+        }
+    }
+    app.announcer.submitted(job_id, tenant_id);
+    let job = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))?;
+    let job = job.ok_or_else(Problem::no_job)?;
+    Ok((StatusCode::ACCEPTED, Json(view_with_position(&app, &caller, job).await?)))
+}

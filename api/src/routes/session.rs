@@ -1,0 +1,95 @@
+//! `/api/session`: the page's sign-in with a key.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use store::keys::Role;
+use utoipa::ToSchema;
+
+use crate::auth::{Caller, Proof, cross_site, secret, session};
+use crate::extract::JsonBody;
+use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
+use crate::state::AppState;
+
+/// A sign-in.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignIn {
+    /// An API key.
+    key: String,
+}
+
+/// Who is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SessionView {
+    /// Whether callers need a key at all.
+    pub keys_required: bool,
+    /// Whether this caller may see the whole fleet.
+    pub admin: bool,
+    /// Send it back as `X-CSRF-Token` with everything that changes something; null when it is not needed.
+    pub csrf_token: Option<String>,
+}
+
+/// Shows who is signed in; 401 when nobody is and keys are asked for.
+#[utoipa::path(
+    get, path = "/api/session", tag = "session",
+    responses(
+        (status = 200, body = SessionView),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "Not signed in"),
+    )
+)]
+pub async fn show(State(app): State<AppState>, caller: Caller) -> Json<SessionView> {
+    let csrf_token = match caller.proof {
+        Proof::Session { csrf, .. } => Some(csrf),
+        Proof::Key(_) | Proof::NotAsked => None,
+    };
+    Json(SessionView { keys_required: app.keys_required, admin: caller.role == Role::Admin, csrf_token })
+}
+
+/// Signs in: exchanges a key for a cookie that scripts cannot read.
+#[utoipa::path(
+    post, path = "/api/session", tag = "session", request_body = SignIn,
+    responses(
+        (status = 200, body = SessionView, description = "Signed in; the cookie is set"),
+        (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "The key is unknown or revoked"),
+    )
+)]
+pub async fn sign_in(
+    State(app): State<AppState>,
+    headers: HeaderMap,
+    JsonBody(sign_in): JsonBody<SignIn>,
+) -> Answer<Response> {
+    // Signing a user in under somebody else's key from another site would collect the user's prompts there.
+    if cross_site::from_another_site(&headers) {
+        return Err(Problem::new(ProblemKind::CrossSite, "sign in from the page itself"));
+    }
+    if !app.keys_required {
+        let view = SessionView { keys_required: false, admin: true, csrf_token: None };
+        return Ok(Json(view).into_response());
+    }
+    let key = app.keys.find(&secret::hash(sign_in.key.trim())).await.map_err(|error| Problem::from_store(&error))?;
+    let key = key.ok_or_else(|| Problem::new(ProblemKind::Unauthenticated, "this key is unknown or revoked"))?;
+    let (value, csrf) = (secret::random_hex(), secret::random_hex());
+    let server = &app.settings.server;
+    #[expect(clippy::cast_precision_loss, reason = "a setting of seconds")]
+    let ttl_s = server.session_ttl_s as f64;
+    app.store
+        .open_session(&secret::hash(&value), key.key_id, &csrf, ttl_s)
+        .await
+        .map_err(|error| Problem::from_store(&error))?;
+    let cookie = session::set_cookie(&value, server.session_ttl_s, server.cookie_secure);
+    let view = SessionView { keys_required: true, admin: key.role == Role::Admin, csrf_token: Some(csrf) };
+    Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
+}
+
+/// Signs out: the session ends here and in the browser.
+#[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204, description = "Signed out")))]
+pub async fn sign_out(State(app): State<AppState>, _: Caller, headers: HeaderMap) -> Answer<Response> {
+    if let Some(value) = session::cookie(&headers) {
+        app.store.close_session(&secret::hash(&value)).await.map_err(|error| Problem::from_store(&error))?;
+    }
+    let cookie = session::clear_cookie(app.settings.server.cookie_secure);
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+}

@@ -1,0 +1,99 @@
+//! `GET /api/tiers`: the tiers with this fleet's own estimates, for the page's selector.
+
+use axum::Json;
+use axum::extract::State;
+use domain::{QualityTier, StepCacheMode, VideoRequest};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::auth::Caller;
+use crate::dto::job::minutes;
+use crate::extract::QueryString;
+use crate::problem::{Answer, Problem, ProblemBody};
+use crate::state::AppState;
+
+/// For which video.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TiersQuery {
+    /// The model's id.
+    model: Option<String>,
+    /// A size that the model names, or `WIDTHxHEIGHT`.
+    video_size: Option<String>,
+    /// One of the named size's aspects.
+    aspect_ratio: Option<String>,
+    /// Frames at 24 a second, 4k+1.
+    video_length: Option<u32>,
+}
+
+/// All tiers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TiersView {
+    /// `auto`, `preview`, `standard`, `premium`.
+    pub tiers: Vec<TierView>,
+}
+
+/// One tier.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TierView {
+    /// Its word in requests.
+    pub quality_tier: QualityTier,
+    /// Fewest denoising steps.
+    pub steps_min: u32,
+    /// Most denoising steps.
+    pub steps_max: u32,
+    /// Its step caching; null for `auto`, which takes that of the tier it chooses.
+    pub step_cache: Option<StepCacheMode>,
+    /// Estimated minutes with the fewest steps, embeddings cached.
+    pub estimated_time_min: f64,
+    /// Estimated minutes with the most steps, embeddings not cached.
+    pub estimated_time_max: f64,
+    /// Estimated price with the most steps, US dollars.
+    pub estimated_cost_usd_max: f64,
+}
+
+/// Shows the tiers, with estimates for one size and length.
+#[utoipa::path(
+    get, path = "/api/tiers", tag = "optimization", params(TiersQuery),
+    responses(
+        (status = 200, body = TiersView),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+    )
+)]
+pub async fn tiers(
+    State(app): State<AppState>,
+    _: Caller,
+    QueryString(query): QueryString<TiersQuery>,
+) -> Answer<Json<TiersView>> {
+    // Estimates depend on steps and size, not on the words.
+    let mut request = VideoRequest::new("a video");
+    request.video_size = query.video_size.unwrap_or(request.video_size);
+    request.video_length = query.video_length.unwrap_or(request.video_length);
+    request.aspect_ratio = query.aspect_ratio;
+    request.model = query.model;
+    let manifest = app.models.find(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
+    let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
+    let planner = app.planner();
+    let view = |&quality_tier: &QualityTier| {
+        request.quality_tier = quality_tier;
+        let (steps_min, steps_max) = planner.profiles.steps_range(quality_tier);
+        let mut planned = |steps: u32| {
+            request.infer_steps = steps.min(manifest.sampling.steps_max);
+            let tier = planner.plan(&request, &shape, &manifest).tier;
+            let shape = planner.profiles.shape(tier, &request, shape, &manifest);
+            planner.plan(&request, &shape, &manifest)
+        };
+        let (least, most) = (planned(steps_min), planned(steps_max));
+        TierView {
+            quality_tier,
+            steps_min: least.steps,
+            steps_max: most.steps,
+            step_cache: (quality_tier != QualityTier::Auto).then_some(most.step_cache.mode),
+            estimated_time_min: minutes(least.estimate_cached_s),
+            estimated_time_max: minutes(most.estimate_s),
+            estimated_cost_usd_max: optimizer::price_usd(most.estimate_s, app.settings.cost.gpu_hour_usd),
+        }
+    };
+    Ok(Json(TiersView { tiers: QualityTier::ALL.iter().map(view).collect() }))
+}

@@ -1,0 +1,146 @@
+//! `GET /api/videos/{id}` and `/poster`: the finished video, in ranges as players ask for it.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::{JobId, Rendered};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::auth::Caller;
+use crate::extract::{JobPath, QueryString};
+use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
+use crate::range::{Wanted, wanted};
+use crate::state::{App, AppState};
+
+/// How the video is delivered.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct VideoQuery {
+    /// Ask the browser to save it instead of playing it.
+    download: Option<bool>,
+}
+
+/// The MP4 of a completed job.
+#[utoipa::path(
+    get, path = "/api/videos/{job_id}", tag = "videos",
+    params(("job_id" = uuid::Uuid, Path), VideoQuery, ("Range" = Option<String>, Header)),
+    responses(
+        (status = 200, description = "The whole video", content_type = "video/mp4"),
+        (status = 206, description = "The bytes that were asked for", content_type = "video/mp4"),
+        (status = 304, description = "The client has it already"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins behind the end"),
+    )
+)]
+pub async fn video(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+    QueryString(query): QueryString<VideoQuery>,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let rendered = rendered(&app, &caller, job_id).await?;
+    let size = u64::try_from(rendered.video_bytes).unwrap_or_default();
+    let file = File { key: rendered.video_key, size, kind: "video/mp4" };
+    let mut response = serve(&app, file, &method, &headers).await?;
+    if query.download == Some(true) {
+        let name = format!("attachment; filename=\"{job_id}.mp4\"");
+        let name = HeaderValue::try_from(name).expect("a UUID is a header value; this is a bug");
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
+    }
+    Ok(response)
+}
+
+/// The first frame of a completed job, JPEG.
+#[utoipa::path(
+    get, path = "/api/videos/{job_id}/poster", tag = "videos",
+    params(("job_id" = uuid::Uuid, Path)),
+    responses(
+        (status = 200, content_type = "image/jpeg"),
+        (status = 304, description = "The client has it already"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
+    )
+)]
+pub async fn poster(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+    method: Method,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let rendered = rendered(&app, &caller, job_id).await?;
+    let size = app.artifacts.size(&rendered.poster_key).await.map_err(|error| from_artifacts(&error))?;
+    serve(&app, File { key: rendered.poster_key, size, kind: "image/jpeg" }, &method, &headers).await
+}
+
+/// The video of a job that the caller may see.
+async fn rendered(app: &App, caller: &Caller, job_id: JobId) -> Answer<Rendered> {
+    let job = app.store.get(caller.scope(), job_id).await.map_err(|error| Problem::from_store(&error))?;
+    let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?;
+    let status = job.status;
+    job.rendered.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("the job is {status}; there is no video")))
+}
+
+struct File {
+    key: String,
+    size: u64,
+    kind: &'static str,
+}
+
+/// Answers with the file or the part that was asked for.
+async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> Answer<Response> {
+    // A key holds the token of the run that made it, so the same key is always the same bytes.
+    let etag = HeaderValue::try_from(format!("\"{}\"", &blake3::hash(file.key.as_bytes()).to_hex()[..32]))
+        .expect("hex digits are a header value; this is a bug");
+    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    // A range of another version of the file would be wrong bytes: then the whole.
+    let same = headers.get(header::IF_RANGE).is_none_or(|known| known == etag);
+    let range = headers.get(header::RANGE).filter(|_| same).and_then(|value| value.to_str().ok());
+    let (status, part) = match wanted(range, file.size) {
+        Wanted::Whole => (StatusCode::OK, 0..file.size),
+        Wanted::Part(part) => (StatusCode::PARTIAL_CONTENT, part),
+        Wanted::Outside => {
+            let total = HeaderValue::try_from(format!("bytes */{}", file.size))
+                .expect("digits are a header value; this is a bug");
+            let detail = format!("the file has {} bytes", file.size);
+            return Err(
+                Problem::new(ProblemKind::RangeNotSatisfiable, detail).with_header(header::CONTENT_RANGE, total)
+            );
+        }
+    };
+    let length = part.end - part.start;
+    let content_range = format!("bytes {}-{}/{}", part.start, part.end.saturating_sub(1), file.size);
+    let body = if method == Method::HEAD || length == 0 {
+        Body::empty()
+    } else {
+        let bytes = app.artifacts.get_range(&file.key, part).await.map_err(|error| from_artifacts(&error))?;
+        Body::from_stream(bytes)
+    };
+    let mut response = (status, body).into_response();
+    let answer = response.headers_mut();
+    answer.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.kind));
+    answer.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    answer.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    answer.insert(header::ETAG, etag);
+    answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, max-age=86400"));
+    if status == StatusCode::PARTIAL_CONTENT {
+        let value = HeaderValue::try_from(content_range).expect("digits are a header value; this is a bug");
+        answer.insert(header::CONTENT_RANGE, value);
+    }
+    Ok(response)
+}
+
+fn from_artifacts(error: &artifacts::ArtifactError) -> Problem {
+    if error.is_missing() {
+        tracing::error!(error = %error, "a row names an object that is not in the store");
+        return Problem::new(ProblemKind::NotFound, "the video's file is gone from the object store");
+    }
+    tracing::warn!(error = %error, "object store failed");
+    Problem::unavailable("the object store", 5)
+}

@@ -1,0 +1,196 @@
+//! What handlers work with: one struct of cheap handles, built once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use artifacts::Artifacts;
+use broker::Broker;
+use cache::EmbeddingCache;
+use domain::{Job, RequestLimits};
+use settings::Settings;
+use store::Store;
+use store::dispatch::PoolLoad;
+use telemetry::{ApiMetrics, Stop};
+use tokio::sync::Semaphore;
+
+use crate::announce::Announcer;
+use crate::auth::KeyRing;
+use crate::dto::job::JobView;
+use crate::ingest::{Ingest, LaneOptions};
+use crate::limits::{Backlog, RateLimiter};
+use crate::live::{Tail, TailOptions};
+use crate::models::Models;
+use crate::planning::Planner;
+
+/// Events that a stream reads at once.
+pub const EVENTS_PAGE: u32 = 500;
+/// Items that a stream may fall behind the tail before it reads the database itself.
+const TAIL_BUFFER: usize = 4_096;
+
+/// The state of every handler.
+pub type AppState = Arc<App>;
+
+/// Everything the API has.
+pub struct App {
+    /// All settings.
+    pub settings: Settings,
+    /// What requests may ask for.
+    pub request_limits: RequestLimits,
+    /// Whether callers must prove who they are.
+    pub keys_required: bool,
+    /// Postgres.
+    pub store: Store,
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// Redis, for `cache_available` and statistics.
+    pub cache: EmbeddingCache,
+    /// The object store.
+    pub artifacts: Artifacts,
+    /// Micro-batches of submissions.
+    pub ingest: Ingest,
+    /// Hints to the rest of the fleet.
+    pub announcer: Announcer,
+    /// Submissions a minute by key.
+    pub rate: RateLimiter,
+    /// Jobs that may wait.
+    pub backlog: Backlog,
+    /// API keys.
+    pub keys: KeyRing,
+    /// What happens, for event streams.
+    pub tail: Tail,
+    /// Event streams that may be open.
+    pub streams: Arc<Semaphore>,
+    /// Models by id.
+    pub models: Models,
+    /// Counters and histograms.
+    pub metrics: Arc<ApiMetrics>,
+    /// First and second stop signal.
+    pub stop: Stop,
+    /// Set once everything is there.
+    pub started: AtomicBool,
+    planner: RwLock<Arc<Planner>>,
+    pools: RwLock<Arc<Vec<PoolLoad>>>,
+}
+
+/// What `App` is built from.
+pub struct Parts {
+    /// All settings.
+    pub settings: Settings,
+    /// Postgres.
+    pub store: Store,
+    /// RabbitMQ.
+    pub broker: Broker,
+    /// Redis.
+    pub cache: EmbeddingCache,
+    /// The object store.
+    pub artifacts: Artifacts,
+    /// Models of this machine's folders.
+    pub models: Models,
+    /// Where metrics are counted.
+    pub metrics: Arc<ApiMetrics>,
+    /// Stop signals.
+    pub stop: Stop,
+}
+
+impl App {
+    /// Builds the state and starts what runs beside the handlers: ingest, announcements, the event tail.
+    #[must_use]
+    pub fn start(parts: Parts, planner: Planner) -> AppState {
+        let Parts { settings, store, broker, cache, artifacts, models, metrics, stop } = parts;
+        let (server, limits) = (&settings.server, &settings.limits);
+        let tail_options =
+            TailOptions { poll: Duration::from_millis(server.sse_poll_ms), page: EVENTS_PAGE, buffer: TAIL_BUFFER };
+        let tail = Tail::start(store.clone(), broker.health(), tail_options, stop.soft().clone());
+        tail.hear(broker.events(), stop.soft().clone());
+        let announcer = Announcer::start(broker.clone(), tail.clone(), limits.ingest_queue_max);
+        let lanes = LaneOptions {
+            rows_max: limits.ingest_rows_max,
+            lanes: limits.ingest_lanes,
+            queue_max: limits.ingest_queue_max,
+        };
+        Arc::new(Self {
+            request_limits: limits.request(),
+            keys_required: server.keys_required(),
+            ingest: Ingest::start(store.clone(), announcer.clone(), Arc::clone(&metrics), lanes),
+            announcer,
+            rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
+            backlog: Backlog::new(store.clone(), limits.backlog_max, limits.backlog_per_tenant_max),
+            keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
+            tail,
+            streams: Arc::new(Semaphore::new(server.sse_streams_max)),
+            models,
+            metrics,
+            stop,
+            started: AtomicBool::new(false),
+            planner: RwLock::new(Arc::new(planner)),
+            pools: RwLock::default(),
+            store,
+            broker,
+            cache,
+            artifacts,
+            settings,
+        })
+    }
+
+    /// The planner of now.
+    #[must_use]
+    pub fn planner(&self) -> Arc<Planner> {
+        Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces the planner by one that has learnt more.
+    pub fn set_planner(&self, planner: Planner) {
+        *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
+    }
+
+    /// The worker pools as last seen.
+    #[must_use]
+    pub fn pools(&self) -> Arc<Vec<PoolLoad>> {
+        Arc::clone(&self.pools.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Remembers the worker pools.
+    pub fn set_pools(&self, pools: Vec<PoolLoad>) {
+        *self.pools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pools);
+    }
+
+    /// Whether everything is there and no stop was asked for.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.started.load(Ordering::Acquire) && !self.stop.soft().is_cancelled()
+    }
+
+    /// A job as JSON, with a forecast while it has no plan.
+    #[must_use]
+    pub fn view(&self, job: Job, queue_wait_s: Option<f64>) -> JobView {
+        let forecast = match &job.plan {
+            Some(_) => None,
+            None => {
+                let manifest = self.models.find(job.request.model.as_deref()).ok();
+                manifest.map(|manifest| self.planner().plan(&job.request, &job.shape, &manifest))
+            }
+        };
+        JobView::new(job, forecast.as_ref(), queue_wait_s)
+    }
+
+    /// Estimated seconds until a worker takes a waiting job: the jobs before it and the rest of those that run, at this
+    /// job's own length, over the slots that can hold it. `None` without a plan, a position or a worker.
+    #[must_use]
+    pub fn queue_wait_s(&self, job: &Job) -> Option<f64> {
+        let (plan, ahead) = (job.plan.as_ref()?, job.queue_position?);
+        let model_id = job.request.model.as_deref()?;
+        let pools = self.pools();
+        let fitting =
+            pools.iter().filter(|load| load.pool.model_id() == model_id && load.pool.holds(plan.memory_bytes));
+        let (slots, running) = fitting.fold((0, 0), |sum, load| (sum.0 + load.slots, sum.1 + load.running));
+        if slots == 0 {
+            return None;
+        }
+        // Those that run are half done on average.
+        #[expect(clippy::cast_precision_loss, reason = "a queue position is far below 2^52")]
+        let runs_before = ahead as f64 + 0.5 * f64::from(running);
+        let free = f64::from(slots.saturating_sub(running));
+        Some((runs_before - free).max(0.0) / f64::from(slots) * plan.estimate_s)
+    }
+}

@@ -1,0 +1,199 @@
+//! The API under test, and the worker's moves for tests that need a job further along.
+
+use std::sync::atomic::Ordering;
+
+use api::commands::serve::assemble;
+use api::overview;
+use api::router::router;
+use api::state::AppState;
+use domain::worker::WorkerInfo;
+use domain::{CacheMatch, JobId, LeaseToken, Rendered, RunRecord, StageSeconds, WorkerId};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
+use serde_json::{Value, json};
+use settings::Settings;
+use store::leases::ClaimOutcome;
+use store::planning::PlannedJob;
+use store::{Lease, Store};
+use telemetry::Stop;
+use tempfile::TempDir;
+use testkit::rabbitmq::Vhost;
+use testkit::{Services, builders, postgres, repository, services};
+use uuid::Uuid;
+
+/// One API.
+pub(crate) struct TestApp {
+    pub(crate) url: String,
+    pub(crate) client: Client,
+    pub(crate) state: AppState,
+    pub(crate) store: Store,
+    stop: Stop,
+    settings: Settings,
+    _vhost: Vhost,
+    _folder: TempDir,
+}
+
+/// Status and body of an answer.
+pub(crate) type Answer = (StatusCode, Value);
+
+impl TestApp {
+    /// With everything at its default.
+    pub(crate) async fn spawn() -> Self {
+        Self::spawn_with(|_| {}).await
+    }
+
+    /// With changed settings.
+    pub(crate) async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
+        Self::spawn_on(services(), change).await
+    }
+
+    /// On a stack of the test's own.
+    pub(crate) async fn spawn_on(services: &Services, change: impl FnOnce(&mut Settings)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let vhost = Vhost::create_on(services).await;
+        let mut settings = Settings::defaults();
+        settings.database.url = settings::SecretUrl::new(postgres::database_on(services).await);
+        settings.database.pool_max = 8;
+        settings.broker = vhost.settings();
+        settings.redis.host = services.redis_host.clone();
+        settings.redis.port = services.redis_port;
+        settings.artifacts.url = folder.path().join("artifacts").display().to_string();
+        settings.models.dirs = vec![repository().join("models/default")];
+        settings.server.sse_poll_ms = 200;
+        change(&mut settings);
+        Self::serve(settings, vhost, folder).await
+    }
+
+    async fn serve(settings: Settings, vhost: Vhost, folder: TempDir) -> Self {
+        let stop = Stop::new();
+        let state = assemble(settings.clone(), stop.clone()).await.unwrap();
+        overview::start(&state);
+        state.started.store(true, Ordering::Release);
+        let url = listen(&state, &stop).await;
+        Self {
+            url,
+            client: Client::builder().cookie_store(true).build().unwrap(),
+            store: state.store.clone(),
+            state,
+            stop,
+            settings,
+            _vhost: vhost,
+            _folder: folder,
+        }
+    }
+
+    /// A second API on the same services; answers its address.
+    pub(crate) async fn replica(&self) -> String {
+        let state = assemble(self.settings.clone(), self.stop.clone()).await.unwrap();
+        state.started.store(true, Ordering::Release);
+        listen(&state, &self.stop).await
+    }
+
+    pub(crate) fn call(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        answer(self.call(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        answer(self.call(Method::POST, path).json(body)).await
+    }
+
+    /// Submits a prompt; answers the job's id.
+    pub(crate) async fn submit(&self, prompt: &str) -> JobId {
+        let (status, job) = self.post("/api/generate", &json!({ "prompt": prompt })).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        id(&job)
+    }
+
+    /// Plans, releases and claims a job, as scheduler and worker do.
+    pub(crate) async fn claim(&self, job_id: JobId) -> Lease {
+        let store = &self.store;
+        let worker = WorkerInfo {
+            id: WorkerId::fresh(),
+            name: "test".to_owned(),
+            pool: builders::pool(),
+            model_id: "default".to_owned(),
+            model_fingerprint: self.state.models.find(None).unwrap().fingerprint.weights.clone(),
+            device: "cpu".to_owned(),
+            device_class: "cpu".to_owned(),
+            build: "test".to_owned(),
+            threads: 1,
+            memory_bytes: 4 << 30,
+            slots: 1,
+        };
+        store.register_worker(&worker).await.unwrap();
+        let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("nobody else leads");
+        store.save_plans(&[PlannedJob { job_id, plan: builders::plan(), order_delay_s: 0.0 }], epoch).await.unwrap();
+        let released = store.release(&worker.pool, 100, epoch).await.unwrap();
+        let released = released.into_iter().find(|released| released.job_id == job_id).expect("released");
+        let token = LeaseToken::fresh();
+        let claimed = store.claim(job_id, released.dispatch_no, token, worker.id, 60.0).await.unwrap();
+        assert!(matches!(claimed, ClaimOutcome::Claimed(_)), "{claimed:?}");
+        Lease { job_id, token }
+    }
+
+    /// Finishes a claimed job with these bytes as its video.
+    pub(crate) async fn complete(&self, lease: Lease, video: &[u8]) {
+        let video_key = artifacts::keys::video(lease.job_id, lease.token);
+        let poster_key = artifacts::keys::poster(lease.job_id, lease.token);
+        self.state.artifacts.put(&video_key, video.to_vec().into()).await.unwrap();
+        self.state.artifacts.put(&poster_key, b"poster".to_vec().into()).await.unwrap();
+        let rendered = Rendered { video_key, poster_key, video_bytes: i64::try_from(video.len()).unwrap() };
+        self.store.complete(lease, &rendered, &record()).await.unwrap();
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.stop.ask();
+    }
+}
+
+async fn listen(state: &AppState, stop: &Stop) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = axum::serve(listener, router(AppState::clone(state)));
+    let until = stop.soft().clone().cancelled_owned();
+    tokio::spawn(async move { served.with_graceful_shutdown(until).await });
+    format!("http://{address}")
+}
+
+/// A run of 25 steps whose embeddings were cached.
+fn record() -> RunRecord {
+    RunRecord {
+        cache_match: CacheMatch::Identical,
+        cache_score: None,
+        steps_computed: 20,
+        steps_skipped: 5,
+        stages: StageSeconds { encode_s: 1.0, denoise_s: 250.0, decode_s: 50.0, deliver_s: 11.0 },
+        device: "cpu".to_owned(),
+        build: "test".to_owned(),
+        resumed_from: None,
+        restarted_because: None,
+        convergence: vec![],
+        gpu_seconds: 312.0,
+        cost_usd: 0.19,
+        saved_s: 60.0,
+        saved_usd: 0.04,
+    }
+}
+
+/// Sends a request.
+pub(crate) async fn answer(request: RequestBuilder) -> Answer {
+    let response = request.send().await.unwrap();
+    let status = response.status();
+    let text = response.text().await.unwrap();
+    (status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+}
+
+/// The id of a job as JSON.
+pub(crate) fn id(job: &Value) -> JobId {
+    job["job_id"].as_str().expect("a job").parse().unwrap()
+}
+
+/// The fields that an error blames.
+pub(crate) fn blamed(problem: &Value) -> Vec<&str> {
+    problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["field"].as_str()).collect()
+}

@@ -1,0 +1,113 @@
+//! Keys, tenants, sessions.
+
+use api::auth::secret::FreshKey;
+use domain::KeyId;
+use reqwest::{Client, Method, StatusCode};
+use serde_json::json;
+use settings::KeysMode;
+use store::keys::{NewKey, Role};
+
+use crate::app::{TestApp, answer, id};
+
+async fn with_keys() -> TestApp {
+    TestApp::spawn_with(|settings| {
+        settings.server.keys = KeysMode::On;
+        settings.server.key_cache_s = 0;
+    })
+    .await
+}
+
+async fn issue(app: &TestApp, tenant: &str, role: Role) -> (KeyId, String) {
+    let tenant = app.store.ensure_tenant(tenant).await.unwrap();
+    let fresh = FreshKey::draw();
+    let key = NewKey {
+        id: KeyId::fresh(),
+        tenant_id: tenant.id,
+        role,
+        label: String::new(),
+        prefix: fresh.prefix,
+        hash: fresh.hash.to_vec(),
+    };
+    app.store.issue_key(&key).await.unwrap();
+    (key.id, fresh.key)
+}
+
+#[tokio::test]
+async fn nothing_but_the_probes_answers_without_a_key() {
+    let app = with_keys().await;
+    for path in ["/api/jobs", "/api/stats", "/api/events", "/api/workers", "/api/session", "/metrics"] {
+        assert_eq!(app.get(path).await.0, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    for path in ["/livez", "/readyz", "/api/health", "/api/openapi.json"] {
+        assert_eq!(app.get(path).await.0, StatusCode::OK, "{path}");
+    }
+    let wrong = answer(app.call(Method::GET, "/api/jobs").bearer_auth("hvf_wrong")).await;
+    assert_eq!(wrong.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_tenant_sees_its_own_jobs_and_an_admin_all() {
+    let app = with_keys().await;
+    let (red_id, red) = issue(&app, "red", Role::User).await;
+    let (_, blue) = issue(&app, "blue", Role::User).await;
+    let (_, admin) = issue(&app, "ops", Role::Admin).await;
+    let submit = app.call(Method::POST, "/api/generate").bearer_auth(&red).json(&json!({"prompt": "a rose"}));
+    let (status, job) = answer(submit).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    let path = format!("/api/jobs/{}", id(&job));
+    let get = async |key: &str, path: &str| answer(app.call(Method::GET, path).bearer_auth(key)).await;
+    assert_eq!(get(&red, &path).await.0, StatusCode::OK);
+    for hidden in [path.clone(), format!("{path}/events"), format!("/api/videos/{}", id(&job))] {
+        assert_eq!(get(&blue, &hidden).await.0, StatusCode::NOT_FOUND, "{hidden}");
+    }
+    assert_eq!(get(&admin, &path).await.0, StatusCode::OK);
+    assert_eq!(get(&blue, "/api/stats").await.1["total_generations"], 0);
+    assert_eq!(get(&admin, "/api/stats").await.1["total_generations"], 1);
+    assert_eq!(get(&blue, "/metrics").await.0, StatusCode::FORBIDDEN);
+    assert_eq!(get(&admin, "/metrics").await.0, StatusCode::OK);
+    assert!(app.store.revoke_key(red_id).await.unwrap());
+    assert_eq!(get(&red, &path).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_signed_in_page_reads_by_cookie_and_changes_only_with_its_token() {
+    let app = with_keys().await;
+    let (key_id, key) = issue(&app, "red", Role::User).await;
+    assert_eq!(app.post("/api/session", &json!({"key": "hvf_wrong"})).await.0, StatusCode::UNAUTHORIZED);
+    let response = app.call(Method::POST, "/api/session").json(&json!({"key": key})).send().await.unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+    let session: serde_json::Value = response.json().await.unwrap();
+    let csrf = session["csrf_token"].as_str().unwrap();
+
+    assert_eq!(app.get("/api/jobs").await.0, StatusCode::OK);
+    assert_eq!(app.get("/api/session").await.1["csrf_token"], csrf);
+    let body = json!({"prompt": "a rose"});
+    assert_eq!(app.post("/api/generate", &body).await.0, StatusCode::FORBIDDEN);
+    let submit = app.call(Method::POST, "/api/generate").header("X-CSRF-Token", csrf).json(&body);
+    assert_eq!(answer(submit).await.0, StatusCode::ACCEPTED);
+
+    let out = app.call(Method::DELETE, "/api/session").header("X-CSRF-Token", csrf);
+    assert_eq!(answer(out).await.0, StatusCode::NO_CONTENT);
+    // The cookie itself is worth nothing any more, not only gone from the browser.
+    let value = cookie.split(';').next().unwrap();
+    let stolen = Client::new().get(format!("{}/api/jobs", app.url)).header("Cookie", value);
+    assert_eq!(answer(stolen).await.0, StatusCode::UNAUTHORIZED);
+
+    // A revoked key ends the sign-ins it opened.
+    app.post("/api/session", &json!({"key": key})).await;
+    assert_eq!(app.get("/api/jobs").await.0, StatusCode::OK);
+    app.store.revoke_key(key_id).await.unwrap();
+    assert_eq!(app.get("/api/jobs").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn another_sites_page_cannot_use_an_open_api() {
+    let app = TestApp::spawn().await;
+    let foreign =
+        app.call(Method::POST, "/api/generate").header("Sec-Fetch-Site", "cross-site").json(&json!({"prompt": "a"}));
+    assert_eq!(answer(foreign).await.0, StatusCode::FORBIDDEN);
+    let own =
+        app.call(Method::POST, "/api/generate").header("Sec-Fetch-Site", "same-origin").json(&json!({"prompt": "a"}));
+    assert_eq!(answer(own).await.0, StatusCode::ACCEPTED);
+}

@@ -1,0 +1,182 @@
+//! Event streams: replay, live, across replicas, to their end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use reqwest::{Client, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use crate::app::TestApp;
+
+/// One server-sent event.
+#[derive(Debug, Clone)]
+struct Told {
+    event: String,
+    id: Option<String>,
+    data: Value,
+}
+
+/// An open stream.
+struct Stream {
+    body: futures::stream::BoxStream<'static, reqwest::Result<axum::body::Bytes>>,
+    buffer: String,
+}
+
+/// Longest wait for an event; only matters when something is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+impl Stream {
+    async fn open(url: &str, after: Option<&str>) -> Self {
+        let mut request = Client::new().get(url);
+        if let Some(after) = after {
+            request = request.header("Last-Event-ID", after);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { body: response.bytes_stream().boxed(), buffer: String::new() }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some((block, rest)) = self.buffer.split_once("\n\n") {
+                let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(": ")).collect();
+                let told = fields.get("event").map(|event| Told {
+                    event: (*event).to_owned(),
+                    id: fields.get("id").map(|id| (*id).to_owned()),
+                    data: serde_json::from_str(fields["data"]).unwrap(),
+                });
+                self.buffer = rest.to_owned();
+                match told {
+                    Some(told) => return Some(told),
+                    None => continue,
+                }
+            }
+            let more = timeout(PATIENCE, self.body.next()).await.expect("an event or the end")?;
+            self.buffer.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
+        }
+    }
+
+    /// Kinds of the state events up to the `ready` that ends the replay, or the end of the stream.
+    async fn replay(&mut self) -> Vec<String> {
+        let mut kinds = Vec::new();
+        while let Some(told) = self.next().await {
+            match told.event.as_str() {
+                "state" => kinds.push(told.data["kind"].as_str().unwrap().to_owned()),
+                "ready" => return kinds,
+                _ => {}
+            }
+        }
+        kinds
+    }
+}
+
+#[tokio::test]
+async fn a_jobs_stream_tells_its_whole_life_and_ends_with_it() {
+    let app = TestApp::spawn().await;
+    let job = app.submit("a comet").await;
+    let url = format!("{}/api/jobs/{job}/events", app.url);
+    let mut stream = Stream::open(&url, None).await;
+    assert_eq!(stream.replay().await, ["queued"]);
+    let lease = app.claim(job).await;
+    app.complete(lease, b"video").await;
+    let (mut kinds, mut last) = (Vec::new(), None);
+    while let Some(told) = stream.next().await {
+        kinds.push(told.data["kind"].as_str().unwrap_or_default().to_owned());
+        last = told.id;
+    }
+    assert_eq!(kinds, ["planned", "scheduled", "running", "completed"]);
+    // Everything was seen: the browser is told to stay away.
+    let again = Client::new().get(&url).header("Last-Event-ID", last.unwrap()).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NO_CONTENT);
+    // A late reader gets all of it and then the end.
+    assert_eq!(
+        Stream::open(&url, None).await.replay().await,
+        ["queued", "planned", "scheduled", "running", "completed"]
+    );
+}
+
+#[tokio::test]
+async fn a_page_that_moves_between_replicas_misses_nothing_and_sees_nothing_twice() {
+    let app = TestApp::spawn().await;
+    let replicas = [app.url.clone(), app.replica().await];
+    let mut stream = Stream::open(&format!("{}/api/events", replicas[0]), None).await;
+    let ready = stream.next().await.unwrap();
+    assert_eq!(ready.event, "ready");
+    let mut last = ready.id.unwrap();
+    let (mut submitted, mut seen) = (Vec::new(), Vec::new());
+    for round in 0..6 {
+        for n in 0..5 {
+            submitted.push(app.submit(&format!("move {round} {n}")).await.to_string());
+        }
+        // Reads some, leaves the rest unread, and goes on at the other replica.
+        for _ in 0..3 {
+            let told = stream.next().await.unwrap();
+            if told.event == "state" {
+                seen.push(told.data["job_id"].as_str().unwrap().to_owned());
+                last = told.id.unwrap();
+            }
+        }
+        stream = Stream::open(&format!("{}/api/events", replicas[(round + 1) % 2]), Some(&last)).await;
+    }
+    while seen.len() < submitted.len() {
+        let told = stream.next().await.unwrap();
+        if told.event == "state" {
+            seen.push(told.data["job_id"].as_str().unwrap().to_owned());
+        }
+    }
+    seen.sort();
+    submitted.sort();
+    assert_eq!(seen, submitted);
+}
+
+#[tokio::test]
+async fn progress_comes_by_message() {
+    let app = TestApp::spawn().await;
+    let job = app.submit("a spark").await;
+    app.claim(job).await;
+    let mut stream = Stream::open(&format!("{}/api/jobs/{job}/events", app.url), None).await;
+    stream.replay().await;
+    let progress = testkit::builders::progress(job);
+    // The stream may hear a moment later than it is open; progress may be lost by design, so it is told until heard.
+    let telling = async {
+        loop {
+            app.state.broker.tell(broker::FleetEvent::Progress(progress.clone()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let told = tokio::select! {
+        told = stream.next() => told.unwrap(),
+        () = telling => unreachable!(),
+    };
+    assert_eq!((told.event.as_str(), told.id), ("progress", None));
+    assert_eq!(told.data["step"], 7);
+    assert_eq!(told.data["remaining_s"], 3.5);
+}
+
+#[tokio::test]
+async fn a_wrong_last_event_id_is_named() {
+    let app = TestApp::spawn().await;
+    let (status, problem) = app.get("/api/events?last_event_id=yesterday").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(problem["errors"][0]["field"], json!("Last-Event-ID"));
+}
+
+#[tokio::test]
+async fn no_more_streams_than_allowed() {
+    let app = TestApp::spawn_with(|settings| settings.server.sse_streams_max = 1).await;
+    let url = format!("{}/api/events", app.url);
+    let mut first = Stream::open(&url, None).await;
+    first.next().await.unwrap();
+    let second = Client::new().get(&url).send().await.unwrap();
+    assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
+    drop(first);
+    testkit::eventually_seen("the place is free again", || async {
+        let status = Client::new().get(&url).send().await.unwrap().status();
+        if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+}

@@ -1,0 +1,50 @@
+//! Dependencies that are away: Postgres, RabbitMQ.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+use testkit::{PrivateStack, eventually_seen};
+
+use crate::app::{TestApp, answer, id};
+
+/// Goal: without Postgres the API says so, stays alive and ready, and takes up where it was. Without RabbitMQ it accepts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_service_is_told_and_forgiven() {
+    let mut stack = PrivateStack::start();
+    let app = TestApp::spawn_on(&stack.services, |settings| settings.database.acquire_timeout_ms = 500).await;
+    let send = |key: &'static str| {
+        app.call(Method::POST, "/api/generate").header("Idempotency-Key", key).json(&json!({"prompt": "a storm"}))
+    };
+    let (status, first) = answer(send("one")).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+
+    stack.kill("rabbitmq");
+    assert_eq!(answer(send("without-rabbitmq")).await.0, StatusCode::ACCEPTED);
+    eventually_seen("the missing broker is told", || async {
+        let (status, health) = app.get("/api/health").await;
+        if status == StatusCode::OK && health["checks"]["broker"]["status"] == "down" {
+            Ok(())
+        } else {
+            Err(health.to_string())
+        }
+    })
+    .await;
+    assert_eq!(app.get("/api/health").await.1["status"], "degraded");
+
+    stack.kill("postgres");
+    let refused = send("two").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    assert_eq!(app.get("/livez").await.0, StatusCode::OK);
+    assert_eq!(app.get("/readyz").await.0, StatusCode::OK);
+    assert_eq!(app.get("/api/health").await.0, StatusCode::SERVICE_UNAVAILABLE);
+
+    stack.start_again("postgres");
+    eventually_seen("submissions are taken again", || async {
+        let (status, body) = answer(send("two")).await;
+        if status == StatusCode::ACCEPTED { Ok(()) } else { Err(body.to_string()) }
+    })
+    .await;
+    let (_, again) = answer(send("one")).await;
+    assert_eq!(id(&again), id(&first), "what was accepted before is still there");
+}

@@ -1,0 +1,74 @@
+//! Limits: rate, backlog, body. A replay passes all of them.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::app::{TestApp, answer, id};
+
+#[tokio::test]
+async fn a_key_that_is_too_fast_is_told_when_to_come_back() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.limits.submissions_per_minute = 1;
+        settings.limits.submissions_burst = 2;
+    })
+    .await;
+    let send = |key: &'static str| {
+        app.call(Method::POST, "/api/generate").header("Idempotency-Key", key).json(&json!({"prompt": "a wave"}))
+    };
+    let first = send("one").send().await.unwrap();
+    assert_eq!(first.headers()["ratelimit-policy"], "\"submissions\";q=2;w=120");
+    assert!(first.headers()["ratelimit"].to_str().unwrap().starts_with("\"submissions\";r=1;"));
+    assert_eq!(answer(send("two")).await.0, StatusCode::ACCEPTED);
+    let refused = send("three").send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // What was accepted before is answered again, however fast.
+    assert_eq!(answer(send("one")).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_full_backlog_is_refused_until_there_is_room() {
+    let app = TestApp::spawn_with(|settings| settings.limits.backlog_max = 2).await;
+    let first = app.submit("one").await;
+    app.submit("two").await;
+    let refused = app.call(Method::POST, "/api/generate").json(&json!({"prompt": "three"})).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key("retry-after"));
+    app.post(&format!("/api/jobs/{first}/cancel"), &json!({})).await;
+    testkit::eventually_seen("there is room again", || async {
+        let (status, body) = app.post("/api/generate", &json!({"prompt": "three"})).await;
+        if status == StatusCode::ACCEPTED { Ok(()) } else { Err(body.to_string()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_replay_passes_a_full_backlog() {
+    let app = TestApp::spawn_with(|settings| settings.limits.backlog_max = 1).await;
+    let send = |key: &'static str| {
+        answer(
+            app.call(Method::POST, "/api/generate").header("Idempotency-Key", key).json(&json!({"prompt": "a wave"})),
+        )
+    };
+    let (status, first) = send("one").await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    assert_eq!(send("two").await.0, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, again) = send("one").await;
+    assert_eq!((status, id(&again)), (StatusCode::ACCEPTED, id(&first)));
+}
+
+#[tokio::test]
+async fn a_tenants_own_backlog_is_bounded() {
+    let app = TestApp::spawn_with(|settings| settings.limits.backlog_per_tenant_max = 1).await;
+    app.submit("one").await;
+    let (status, _) = app.post("/api/generate", &json!({"prompt": "two"})).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let app = TestApp::spawn_with(|settings| settings.server.body_max_bytes = 1000).await;
+    let (status, problem) = app.post("/api/generate", &json!({"prompt": "x".repeat(2000)})).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{problem}");
+}

@@ -1,0 +1,141 @@
+//! What can be read of the fleet: analysis, tiers, models, workers, statistics, settings, health, metrics.
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use testkit::eventually_seen;
+
+use crate::app::{TestApp, blamed};
+
+#[tokio::test]
+async fn analyze_answers_in_the_users_words() {
+    let app = TestApp::spawn().await;
+    let (status, body) = app.get("/api/optimization/analyze?prompt=A%20cat%20walks&quality_tier=auto").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(body["prompt"], "A cat walks");
+    assert_eq!(body["cache_available"], false);
+    let analysis = &body["analysis"];
+    assert_eq!(analysis["complexity"], "simple");
+    assert_eq!(analysis["infer_steps"], 18);
+    assert_eq!(analysis["cfg_scale"], 6.0);
+    assert_eq!(analysis["flow_reverse"], true);
+    assert!(analysis["estimated_time_min"].as_f64().unwrap() > 0.0);
+    assert_eq!(analysis["factors"].as_array().unwrap().len(), 7);
+    for (query, field) in [
+        ("quality_tier=auto", "prompt"),
+        ("prompt=a&quality_tier=best", "quality_tier"),
+        ("prompt=a&size=1", "size"),
+        ("prompt=a&video_length=2", "video_length"),
+    ] {
+        let (status, problem) = app.get(&format!("/api/optimization/analyze?{query}")).await;
+        assert_eq!((status, blamed(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec![field]), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn stats_count_what_was_done() {
+    let app = TestApp::spawn().await;
+    for prompt in ["a drum", "a flute"] {
+        let job = app.submit(prompt).await;
+        let lease = app.claim(job).await;
+        app.complete(lease, b"video").await;
+        let (_, body) = app.get(&format!("/api/jobs/{job}")).await;
+        assert_eq!(body["optimization"]["cache_hit"], true);
+        assert_eq!(body["optimization"]["actual_time"], 5.2);
+        assert_eq!(body["optimization"]["final_steps"], 25);
+    }
+    app.submit("a harp").await;
+    let (status, stats) = app.get("/api/stats").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(stats["total_generations"], 3);
+    assert_eq!(stats["completed"], 2);
+    assert_eq!(stats["in_progress"], 1);
+    assert_eq!(stats["optimization"]["cache_hits"], 2);
+    assert_eq!(stats["optimization"]["cache_hit_rate"], 100.0);
+    assert_eq!(stats["optimization"]["avg_steps"], 25.0);
+    assert_eq!(stats["optimization"]["adaptive_enabled"], true);
+    assert_eq!(stats["cache_stats"]["status"], "healthy");
+    assert_eq!(stats["by_tier"][1]["name"], "standard");
+    assert_eq!(stats["by_tier"][1]["completed"], 2);
+    let (status, series) = app.get("/api/stats/series?hours=2&bucket=hour").await;
+    assert_eq!(status, StatusCode::OK);
+    let completed: i64 =
+        series["points"].as_array().unwrap().iter().filter_map(|point| point["completed"].as_i64()).sum();
+    assert_eq!(completed, 2);
+    assert_eq!(app.get("/api/stats/series?hours=0").await.0, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
+#[tokio::test]
+async fn models_tiers_settings_and_workers_are_shown() {
+    let app = TestApp::spawn().await;
+    let (_, models) = app.get("/api/models").await;
+    assert_eq!(models["models"][0]["id"], "default");
+    assert_eq!(models["models"][0]["default"], true);
+    let (_, tiers) = app.get("/api/tiers?video_size=540p&video_length=129").await;
+    let steps: Vec<_> = tiers["tiers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|t| json!([t["quality_tier"], t["steps_min"], t["steps_max"]]))
+        .collect();
+    assert_eq!(
+        Value::from(steps),
+        json!([["auto", 18, 45], ["preview", 15, 15], ["standard", 25, 35], ["premium", 45, 50]])
+    );
+    let (_, settings) = app.get("/api/settings").await;
+    assert_eq!(settings["keys_required"], false);
+    assert_eq!(settings["limits"]["prompt_chars_max"], 2000);
+    let job = app.submit("a gate").await;
+    app.claim(job).await;
+    let (_, workers) = app.get("/api/workers").await;
+    assert_eq!(workers["workers"][0]["job_ids"], json!([job.to_string()]));
+}
+
+#[tokio::test]
+async fn health_probes_and_metrics_answer() {
+    let app = TestApp::spawn().await;
+    assert_eq!(app.get("/livez").await.0, StatusCode::OK);
+    assert_eq!(app.get("/readyz").await.0, StatusCode::OK);
+    eventually_seen("everything is healthy", || async {
+        let (status, health) = app.get("/api/health").await;
+        if status == StatusCode::OK && health["status"] == "ok" { Ok(()) } else { Err(health.to_string()) }
+    })
+    .await;
+    app.submit("a bell").await;
+    let (_, metrics) = app.get("/metrics").await;
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains("fleet_submissions_total"), "{metrics}");
+    assert!(metrics.contains(r#"route="/api/generate""#), "{metrics}");
+}
+
+#[tokio::test]
+async fn every_answer_carries_the_security_headers() {
+    let app = TestApp::spawn().await;
+    for path in ["/api/health", "/api/jobs/none", "/", "/api/docs/"] {
+        let response = app.call(Method::GET, path).send().await.unwrap();
+        let headers = response.headers();
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
+        let csp = headers["content-security-policy"].to_str().unwrap();
+        assert!(csp.starts_with("default-src 'self'") && csp.contains("frame-ancestors 'none'"), "{path}: {csp}");
+        assert!(headers.contains_key("x-request-id"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_served_and_its_hashed_files_are_kept() {
+    let web = tempfile::tempdir().unwrap();
+    std::fs::create_dir(web.path().join("assets")).unwrap();
+    std::fs::write(web.path().join("index.html"), "<!doctype html>page").unwrap();
+    std::fs::write(web.path().join("assets/app-1a2b.js"), "1").unwrap();
+    let app = TestApp::spawn_with(|settings| settings.server.web_dir = web.path().to_owned()).await;
+    for path in ["/", "/jobs/some/deep/link"] {
+        let page = app.call(Method::GET, path).send().await.unwrap();
+        assert_eq!(
+            (page.status(), &page.headers()["cache-control"]),
+            (StatusCode::OK, &"no-cache".parse().unwrap()),
+            "{path}"
+        );
+    }
+    let asset = app.call(Method::GET, "/assets/app-1a2b.js").send().await.unwrap();
+    assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
+    assert_eq!(app.get("/api/nothing").await.0, StatusCode::NOT_FOUND);
+}

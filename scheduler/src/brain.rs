@@ -1,0 +1,86 @@
+//! What finished runs teach: how long a run takes here, and how few steps are enough.
+//!
+//! Both are pure functions of the newest runs, so nothing is kept between rounds but their result, and every scheduler
+//! that leads comes to the same one.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use domain::{ModelManifest, VideoRequest};
+use optimizer::{ConvergenceRecord, CostBook, CostRecord, Learned, RunFacts};
+use store::StoreError;
+use store::stats::MeasuredRun;
+
+use crate::Scheduler;
+
+/// Newest runs of a model that are looked at.
+const RUNS: u32 = 2_000;
+
+/// What was learnt.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Brain {
+    /// Time of a run, by model and worker class.
+    pub(crate) costs: CostBook,
+    /// Steps that can be spared.
+    pub(crate) learned: Learned,
+    /// The newest run that `learned` knows; each run teaches once.
+    taught_until: Option<DateTime<Utc>>,
+}
+
+impl Scheduler {
+    /// Looks at the newest runs and thinks again.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn reflect(&self) -> Result<(), StoreError> {
+        let before = self.brain();
+        let mut next = Brain::clone(&before);
+        let mut records = Vec::new();
+        for manifest in self.models.values() {
+            let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
+            // The store answers the newest first; learning goes the other way.
+            runs.reverse();
+            let own: Vec<_> = runs.iter().filter_map(|run| cost_record(&manifest.id, run)).collect();
+            self.rate_estimates(&before, &manifest.id, &own);
+            records.extend(own);
+            self.learn_steps(manifest, &runs, &before, &mut next);
+        }
+        let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
+        next.costs = CostBook::fit(priors, &records, self.settings.fit_rules());
+        self.learn(next);
+        Ok(())
+    }
+
+    fn rate_estimates(&self, before: &Arc<Brain>, model_id: &str, own: &[CostRecord]) {
+        if let Some(model) = before.costs.of(model_id, None)
+            && let Some(error) = optimizer::cost::median_relative_error(model, own)
+        {
+            self.metrics.estimate_error_ratio.with_label_values(&[model_id]).set(error);
+        }
+    }
+
+    fn learn_steps(&self, manifest: &ModelManifest, runs: &[MeasuredRun], before: &Brain, next: &mut Brain) {
+        let fresh = |run: &&MeasuredRun| before.taught_until.is_none_or(|until| run.finished_at > until);
+        let lesson =
+            |run: &MeasuredRun| ConvergenceRecord::of(run.requested, manifest, &run.plan, &run.record, &self.profiles);
+        let lessons: Vec<_> = runs.iter().filter(fresh).filter_map(lesson).collect();
+        next.learned = next.learned.learn(&lessons, &self.settings.learn_rules());
+        next.taught_until = next.taught_until.max(runs.last().map(|run| run.finished_at));
+        for group in next.learned.groups.iter().filter(|group| group.model_id == manifest.id) {
+            let labels = [manifest.id.as_str(), group.requested.as_str(), group.complexity.as_str()];
+            self.metrics.learned_steps_lower.with_label_values(&labels).set(i64::from(group.lower_by));
+        }
+    }
+}
+
+fn cost_record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
+    let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
+    CostRecord::of(&RunFacts {
+        model_id,
+        worker_class: &run.record.device,
+        request: &request,
+        shape: &run.shape,
+        plan: &run.plan,
+        record: &run.record,
+    })
+}

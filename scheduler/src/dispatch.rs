@@ -1,0 +1,59 @@
+//! Releases planned jobs to the pools that have room, fairest first, and rings the pools' queues.
+//!
+//! Only what the guarded UPDATE answered is announced, and only after its commit. A message that gets lost is made good
+//! by re-announcing, so a publish that fails here is no reason to take anything back.
+
+use broker::JobReady;
+use store::dispatch::Released;
+use store::{Epoch, StoreError};
+use tracing::{info, warn};
+
+use crate::{Scheduler, seconds};
+
+impl Scheduler {
+    /// Fills every pool's room; answers how many jobs were released.
+    ///
+    /// # Errors
+    /// The database's, or the leadership is gone.
+    pub(crate) async fn dispatch(&self, epoch: Epoch) -> Result<usize, StoreError> {
+        let settings = &self.settings.scheduler;
+        let mut released = 0;
+        for load in self.store.pools(self.worker_gone_s()).await? {
+            self.metrics.pool(load.pool.as_str(), load.workers, load.slots, load.running);
+            let room = load.room(settings.lookahead);
+            if room == 0 {
+                continue;
+            }
+            let jobs = self.store.release(&load.pool, room, epoch).await?;
+            released += jobs.len();
+            self.metrics.released.inc_by(jobs.len() as u64);
+            self.announce(&jobs).await;
+        }
+        Ok(released)
+    }
+
+    /// Announces again what nobody has claimed for a while, backing off per job.
+    ///
+    /// # Errors
+    /// The database's, or the leadership is gone.
+    pub(crate) async fn reannounce(&self, epoch: Epoch) -> Result<usize, StoreError> {
+        let settings = &self.settings.scheduler;
+        let (first_s, max_s) = (seconds(settings.reannounce_min_s), seconds(settings.reannounce_max_s));
+        let due = self.store.reannounce_due(first_s, max_s, settings.sweep_batch, epoch).await?;
+        self.announce(&due).await;
+        Ok(due.len())
+    }
+
+    async fn announce(&self, jobs: &[Released]) {
+        for job in jobs {
+            let ready = JobReady { job_id: job.job_id, dispatch_no: job.dispatch_no, pool: job.pool.clone() };
+            match self.broker.publish_ready(ready, None).await {
+                Ok(()) => info!(job.id = %job.job_id, pool = %job.pool, dispatch_no = job.dispatch_no, "job released"),
+                Err(error) => {
+                    self.metrics.announce_failures.inc();
+                    warn!(job.id = %job.job_id, %error, "release not announced; workers find it by polling");
+                }
+            }
+        }
+    }
+}

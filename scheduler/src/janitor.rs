@@ -1,0 +1,92 @@
+//! What can wait: retention, orphaned objects, and learning from finished runs.
+
+use std::time::{Duration, Instant};
+
+use artifacts::{ObjectInfo, keys};
+use domain::{Clock, SystemClock};
+use futures::StreamExt;
+use store::sweep::StoredObject;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::lead::{every, pause};
+use crate::{Scheduler, seconds};
+
+/// Pause between two rounds of the janitor; each kind of work has its own rhythm beyond that.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Rows and objects handled in one go.
+const BATCH: u32 = 200;
+
+/// Tidies until the leadership is over. Nothing here is urgent, so a failure only waits for the next time.
+pub(crate) async fn run(scheduler: &Scheduler, over: &CancellationToken) {
+    let orphans_every = every(scheduler.settings.scheduler.orphan_sweep_s);
+    let mut orphans_at = Instant::now() + orphans_every;
+    loop {
+        if let Err(error) = scheduler.reflect().await {
+            warn!(%error, "nothing learnt this time");
+        }
+        if let Err(error) = retention(scheduler).await {
+            warn!(error = format!("{error:#}"), "retention not finished");
+        }
+        if Instant::now() >= orphans_at {
+            orphans_at = Instant::now() + orphans_every;
+            if let Err(error) = orphans(scheduler, over).await {
+                warn!(error = format!("{error:#}"), "orphan sweep not finished");
+            }
+        }
+        if !pause(PAUSE, over).await {
+            return;
+        }
+    }
+}
+
+/// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, old events and sessions.
+async fn retention(scheduler: &Scheduler) -> anyhow::Result<()> {
+    let settings = &scheduler.settings.scheduler;
+    let keep_s = seconds(settings.retention_s);
+    for purged in scheduler.store.purge_deleted(keep_s, BATCH).await? {
+        // The row is gone already: what cannot be deleted now is an orphan later.
+        for key in &purged.objects {
+            remove(scheduler, key).await;
+        }
+        info!(job.id = %purged.job_id, "deleted job purged");
+    }
+    for key in scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await? {
+        remove(scheduler, &key).await;
+    }
+    scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
+    scheduler.store.purge_sessions().await?;
+    Ok(())
+}
+
+/// Removes objects that no row knows, once they are older than the longest upload or run can be.
+async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Result<()> {
+    let grace = chrono::Duration::seconds(i64::try_from(scheduler.settings.scheduler.orphan_grace_s)?);
+    let old_before = SystemClock.now() - grace;
+    let old = |object: &ObjectInfo| object.written_at < old_before;
+    let mut chunks = scheduler.artifacts.list().chunks(BATCH as usize);
+    while let Some(chunk) = chunks.next().await {
+        if over.is_cancelled() {
+            return Ok(());
+        }
+        let objects = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let candidates: Vec<_> = objects.into_iter().filter(old).filter_map(owned).collect();
+        for key in scheduler.store.orphans(&candidates).await? {
+            remove(scheduler, &key).await;
+            scheduler.metrics.orphans_removed.inc();
+        }
+    }
+    Ok(())
+}
+
+/// Objects that are not named like ours are not ours to delete.
+fn owned(object: ObjectInfo) -> Option<StoredObject> {
+    let (job_id, token) = keys::owner(&object.key)?;
+    Some(StoredObject { key: object.key, job_id, token })
+}
+
+async fn remove(scheduler: &Scheduler, key: &str) {
+    if let Err(error) = scheduler.artifacts.delete(key).await {
+        warn!(key, %error, "object not deleted");
+    }
+}

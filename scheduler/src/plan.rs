@@ -1,0 +1,70 @@
+//! Decides tier, steps and estimate of jobs that have no plan yet.
+//!
+//! The decision itself is `optimizer::plan`, a pure function; here it is given what it depends on and its answer is
+//! saved. The row is guarded by the leader's epoch, so a scheduler that lost its leadership decides nothing.
+
+use domain::{Job, ModelManifest};
+use optimizer::CostModel;
+use store::planning::PlannedJob;
+use store::{Epoch, StoreError};
+use tracing::{info, warn};
+
+use crate::Scheduler;
+
+impl Scheduler {
+    /// Plans what waits for a plan; answers how many jobs were planned.
+    ///
+    /// # Errors
+    /// The database's, or the leadership is gone.
+    pub(crate) async fn plan_waiting(&self, epoch: Epoch) -> Result<usize, StoreError> {
+        let mut planned = 0;
+        loop {
+            let jobs = self.store.unplanned(self.settings.scheduler.plan_batch).await?;
+            let plans: Vec<_> = jobs.iter().filter_map(|job| self.plan_one(job)).collect();
+            if plans.is_empty() {
+                return Ok(planned);
+            }
+            let saved = self.store.save_plans(&plans, epoch).await?;
+            planned += saved.len();
+            for plan in plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
+                self.metrics.planned(&plan.plan);
+                info!(
+                    job.id = %plan.job_id, tier = %plan.plan.tier, complexity = %plan.plan.complexity,
+                    steps = plan.plan.steps, step_cache = %plan.plan.step_cache.mode, estimate_s = plan.plan.estimate_s,
+                    "Optimization: job planned",
+                );
+            }
+            // A full batch of which nothing could be planned must not spin.
+            if saved.is_empty() || jobs.len() < self.settings.scheduler.plan_batch as usize {
+                return Ok(planned);
+            }
+        }
+    }
+
+    fn plan_one(&self, job: &Job) -> Option<PlannedJob> {
+        let Some(manifest) = self.manifest_of(job) else {
+            // The API knew the model when it accepted the job; a scheduler with other model folders cannot plan it.
+            warn!(job.id = %job.id, model = job.request.model, "no such model folder here; the job waits");
+            return None;
+        };
+        let brain = self.brain();
+        let prior;
+        let cost = match brain.costs.of(&manifest.id, None) {
+            Some(fitted) => fitted,
+            None => {
+                prior = CostModel::from_prior(&manifest.cost_prior);
+                &prior
+            }
+        };
+        let profiles = &self.profiles;
+        let plan = optimizer::plan(&job.request, &job.shape, manifest, profiles, self.switches, cost, &brain.learned);
+        // A job stands where one without delay would that came this much later. The delay is the job's own length over
+        // its tier's weight: short and favoured jobs overtake, and everyone's turn comes.
+        let order_delay_s = plan.estimate_s / self.settings.tiers.of(plan.tier).weight;
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s })
+    }
+
+    fn manifest_of(&self, job: &Job) -> Option<&ModelManifest> {
+        self.models.get(job.request.model.as_ref()?)
+    }
+}

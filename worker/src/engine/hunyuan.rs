@@ -1,0 +1,237 @@
+//! The real renderer: HunyuanVideo on libtorch.
+//!
+//! It owns tensors and never hands one out. A checkpoint is taken at every step boundary, since that is cheap beside a
+//! step, and turned into bytes only when one is due or the run is stopped.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use anyhow::Context;
+use cache::StoredEmbeddings;
+use domain::{Failure, FailureAction};
+use hunyuan::step_cache::{EasyCacheConfig, StepCacheConfig};
+use hunyuan::{Checkpoint, Control, DenoiseRequest, Denoised, Embeddings, Engine, EngineOptions, Error, StepEnd};
+use tracing::warn;
+
+use super::{RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+
+/// The engine and what the fleet was told of it.
+pub(crate) struct HunyuanRenderer {
+    engine: Engine,
+    memory_bytes: u64,
+}
+
+impl HunyuanRenderer {
+    /// Loads the model folder. `memory_bytes` is what the device may use for it.
+    ///
+    /// # Errors
+    /// What the engine says of the folder or the device.
+    pub(crate) fn load(options: &EngineOptions, memory_bytes: u64) -> anyhow::Result<Self> {
+        let engine = Engine::load(options).context("load the model")?;
+        Ok(Self { engine, memory_bytes })
+    }
+
+    fn request(&self, order: &RenderOrder) -> Result<DenoiseRequest, RenderError> {
+        let step_cache = order.step_cache_threshold.map_or(StepCacheConfig::Off, |threshold| {
+            StepCacheConfig::EasyCache(EasyCacheConfig { threshold, ..EasyCacheConfig::default() })
+        });
+        let negative = match &order.negative {
+            Some((stored, scale)) => Some((to_engine(stored)?, *scale)),
+            None => None,
+        };
+        let seed = u64::try_from(order.seed).unwrap_or_default();
+        Ok(DenoiseRequest {
+            width: i64::from(order.width),
+            height: i64::from(order.height),
+            frames: i64::from(order.frames),
+            steps: order.steps as usize,
+            guidance: order.guidance,
+            flow_shift: Some(order.flow_shift),
+            flow_reverse: order.flow_reverse,
+            negative,
+            step_cache,
+            ..DenoiseRequest::new(to_engine(&order.embeddings)?, seed)
+        })
+    }
+
+    /// The saved state to go on from, or why there is none to be used.
+    fn saved(&self, request: &DenoiseRequest, bytes: Option<&[u8]>) -> Result<Resume, RenderError> {
+        let Some(bytes) = bytes else { return Ok(Resume::None) };
+        let saved = match Checkpoint::from_bytes(bytes) {
+            Ok(saved) => saved,
+            Err(error) => return Ok(Resume::Unusable(error.to_string())),
+        };
+        let identity = self.engine.identity(request)?;
+        Ok(match saved.identity.difference(&identity) {
+            Some(difference) => Resume::Unusable(difference),
+            None => Resume::From(Box::new(saved)),
+        })
+    }
+
+    fn denoise(
+        &self,
+        request: &DenoiseRequest,
+        saved: Option<&Checkpoint>,
+        every_s: f64,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<Denoised, RenderError> {
+        let mut watch = Watch::new(saved, every_s);
+        let outcome = self.engine.denoise(request, saved, control, &mut |end| {
+            watch.step(end, tell);
+            ControlFlow::Continue(())
+        });
+        match outcome {
+            Err(Error::Cancelled) => Err(RenderError::Stopped { checkpoint: watch.last_bytes() }),
+            other => Ok(other?),
+        }
+    }
+}
+
+impl Renderer for HunyuanRenderer {
+    fn info(&self) -> RendererInfo {
+        let info = self.engine.info();
+        RendererInfo {
+            model_fingerprint: info.model_fingerprint.clone(),
+            encoder_fingerprint: info.encoder_fingerprint.clone(),
+            device: info.device.clone(),
+            device_class: info.device_class.clone(),
+            build: info.build.clone(),
+            threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
+            memory_bytes: self.memory_bytes,
+            attention_flops: info.attention_tflops.unwrap_or_default() * 1e12,
+        }
+    }
+
+    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
+        let mut encoded = self.engine.encode(&[text], control)?;
+        let Some(embeddings) = encoded.pop() else {
+            return Err(failed("worker_broken", "the encoder answered nothing".to_owned(), FailureAction::Retry));
+        };
+        let (prompt, [rows, cols]) = embeddings.prompt_embeds_f16()?;
+        let pooled = embeddings.pooled_f16()?;
+        let fingerprint = self.engine.info().encoder_fingerprint.clone();
+        Ok(StoredEmbeddings { prompt, rows, cols, pooled, fingerprint })
+    }
+
+    fn render(
+        &mut self,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
+        let request = self.request(order)?;
+        let (saved, restarted_because) = match self.saved(&request, order.resume.as_deref())? {
+            Resume::From(saved) => (Some(saved), None),
+            Resume::Unusable(why) => (None, Some(why)),
+            Resume::None => (None, None),
+        };
+        let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
+        tell(RenderEvent::Started { resumed_from, restarted_because });
+
+        let begun = Instant::now();
+        let denoised = self.denoise(&request, saved.as_deref(), order.checkpoint_every_s, control, tell)?;
+        let denoise_s = begun.elapsed().as_secs_f64();
+        tell(RenderEvent::Decoding);
+
+        let begun = Instant::now();
+        let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
+        let rgb = frames.rgb8(0)?;
+        let counts = denoised.counts;
+        #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
+        let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
+        Ok(RenderedFrames {
+            rgb,
+            width: order.width,
+            height: order.height,
+            steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
+            steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
+            convergence,
+            denoise_s,
+            decode_s: begun.elapsed().as_secs_f64(),
+        })
+    }
+}
+
+enum Resume {
+    None,
+    From(Box<Checkpoint>),
+    Unusable(String),
+}
+
+/// Follows the steps: tells them, keeps the last state, and says when one is due to be stored.
+struct Watch {
+    last: Option<Checkpoint>,
+    every_s: f64,
+    stored_at: Instant,
+    begun: Instant,
+    done_here: u32,
+    skipped: u32,
+}
+
+impl Watch {
+    fn new(saved: Option<&Checkpoint>, every_s: f64) -> Self {
+        let skipped = saved.map_or(0, |saved| u32::try_from(saved.skipped).unwrap_or(u32::MAX));
+        Self { last: None, every_s, stored_at: Instant::now(), begun: Instant::now(), done_here: 0, skipped }
+    }
+
+    fn step(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) {
+        let (step, total) = (u32::try_from(end.step).unwrap_or(u32::MAX), u32::try_from(end.total).unwrap_or(u32::MAX));
+        self.done_here += 1;
+        self.skipped += u32::from(end.skipped);
+        let per_step_s = self.begun.elapsed().as_secs_f64() / f64::from(self.done_here);
+        let remaining_s = Some(per_step_s * f64::from(total.saturating_sub(step)));
+        tell(RenderEvent::Step { step, skipped: self.skipped, remaining_s });
+        let checkpoint = end.checkpoint();
+        // The last step's state is worth storing too: decoding and delivery can fail on their own.
+        let work_at_risk_s = self.stored_at.elapsed().as_secs_f64();
+        let due = self.every_s > 0.0 && (work_at_risk_s >= self.every_s || (step == total && self.worth_keeping()));
+        if due {
+            match checkpoint.to_bytes() {
+                Ok(bytes) => tell(RenderEvent::Checkpoint { step, bytes }),
+                Err(error) => warn!(%error, "checkpoint not taken"),
+            }
+            self.stored_at = Instant::now();
+        }
+        self.last = Some(checkpoint);
+    }
+
+    /// A run that was over in a moment is sooner done again than stored.
+    fn worth_keeping(&self) -> bool {
+        self.begun.elapsed().as_secs_f64() >= 1.0
+    }
+
+    fn last_bytes(&self) -> Option<(u32, Vec<u8>)> {
+        let checkpoint = self.last.as_ref()?;
+        match checkpoint.to_bytes() {
+            Ok(bytes) => Some((u32::try_from(checkpoint.step).unwrap_or(u32::MAX), bytes)),
+            Err(error) => {
+                warn!(%error, "last checkpoint not taken");
+                None
+            }
+        }
+    }
+}
+
+fn to_engine(stored: &StoredEmbeddings) -> Result<Embeddings, RenderError> {
+    let shape = [stored.rows, stored.cols];
+    Ok(Embeddings::from_f16(&stored.prompt, shape, &stored.pooled, stored.fingerprint.clone())?)
+}
+
+impl From<Error> for RenderError {
+    fn from(error: Error) -> Self {
+        match &error {
+            Error::Cancelled => Self::Stopped { checkpoint: None },
+            Error::Input { field, reason } => {
+                failed("invalid_request", format!("{field}: {reason}"), FailureAction::Fail)
+            }
+            // Another worker of the pool may have more room, and a smaller job may have left by then.
+            Error::OutOfMemory { .. } => failed("out_of_memory", error.to_string(), FailureAction::Retry),
+            _ => failed("model_failed", error.to_string(), FailureAction::Retry),
+        }
+    }
+}
+
+fn failed(code: &str, reason: String, action: FailureAction) -> RenderError {
+    RenderError::Failed { failure: Failure { code: code.to_owned(), reason }, action }
+}

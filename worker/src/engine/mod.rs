@@ -1,0 +1,158 @@
+//! The seam between async code and the model: one OS thread owns the renderer, everyone else talks to it by messages.
+//!
+//! Rules: a tensor never leaves the thread; async code never blocks on it; each command carries the [`Control`] that can
+//! stop it; the thread is joined when the handle is dropped. What runs behind the seam is a [`Renderer`], so that the
+//! fault tests can put a gated one there and drive everything around it for real.
+
+mod hunyuan;
+mod thread;
+
+use cache::StoredEmbeddings;
+use domain::{Failure, FailureAction};
+
+pub(crate) use self::hunyuan::HunyuanRenderer;
+pub(crate) use self::thread::EngineThread;
+pub(crate) use ::hunyuan::Control;
+
+/// What a renderer says of itself; goes into the worker's registration and each job's record.
+#[derive(Debug, Clone)]
+pub(crate) struct RendererInfo {
+    /// Fingerprint of transformer and VAE.
+    pub(crate) model_fingerprint: String,
+    /// Fingerprint of what embeddings depend on; part of their cache key.
+    pub(crate) encoder_fingerprint: String,
+    /// `cpu` or the GPU's name.
+    pub(crate) device: String,
+    /// What determinism is promised within.
+    pub(crate) device_class: String,
+    /// Worker and libtorch version.
+    pub(crate) build: String,
+    /// Threads the model computes with.
+    pub(crate) threads: u32,
+    /// Memory the device has for us, bytes.
+    pub(crate) memory_bytes: u64,
+    /// What attention reached at the start, FLOP a second; 0 where it was not measured.
+    pub(crate) attention_flops: f64,
+}
+
+/// One job, as the model needs it.
+#[derive(Debug, Clone)]
+pub(crate) struct RenderOrder {
+    /// Pixels.
+    pub(crate) width: u32,
+    /// Pixels.
+    pub(crate) height: u32,
+    /// Frames, 4k+1.
+    pub(crate) frames: u32,
+    /// Denoising steps.
+    pub(crate) steps: u32,
+    /// Seed of the initial noise.
+    pub(crate) seed: i64,
+    /// Embedded guidance.
+    pub(crate) guidance: f64,
+    /// Flow-match shift.
+    pub(crate) flow_shift: f64,
+    /// Noise to video; false integrates the inverted sigmas.
+    pub(crate) flow_reverse: bool,
+    /// EasyCache threshold; `None` computes every step.
+    pub(crate) step_cache_threshold: Option<f64>,
+    /// The prompt's embeddings.
+    pub(crate) embeddings: StoredEmbeddings,
+    /// The negative prompt's embeddings and the true guidance scale.
+    pub(crate) negative: Option<(StoredEmbeddings, f64)>,
+    /// A checkpoint's bytes to resume from.
+    pub(crate) resume: Option<Vec<u8>>,
+    /// Seconds of denoising between two checkpoints.
+    pub(crate) checkpoint_every_s: f64,
+}
+
+/// What the renderer tells while it works.
+#[derive(Debug)]
+pub(crate) enum RenderEvent {
+    /// Denoising begins, after `resumed_from` steps of an earlier attempt.
+    Started {
+        /// Steps taken over from a checkpoint; 0 without one.
+        resumed_from: u32,
+        /// Why a given checkpoint was not used.
+        restarted_because: Option<String>,
+    },
+    /// A step is done.
+    Step {
+        /// Steps done.
+        step: u32,
+        /// Of these, answered by the step cache.
+        skipped: u32,
+        /// Seconds the run should still take, by its own pace.
+        remaining_s: Option<f64>,
+    },
+    /// State worth storing.
+    Checkpoint {
+        /// Steps it covers.
+        step: u32,
+        /// The object's bytes.
+        bytes: Vec<u8>,
+    },
+    /// Denoising is over, decoding begins.
+    Decoding,
+}
+
+/// Frames of a finished run.
+#[derive(Debug)]
+pub(crate) struct RenderedFrames {
+    /// `[frames, height, width, 3]`, 8 bits a channel.
+    pub(crate) rgb: Vec<u8>,
+    /// Pixels.
+    pub(crate) width: u32,
+    /// Pixels.
+    pub(crate) height: u32,
+    /// Steps through the transformer, over all attempts that this run builds on.
+    pub(crate) steps_computed: u32,
+    /// Steps answered by the step cache, likewise.
+    pub(crate) steps_skipped: u32,
+    /// Relative velocity change from step to step.
+    pub(crate) convergence: Vec<f32>,
+    /// Seconds of denoising in this attempt.
+    pub(crate) denoise_s: f64,
+    /// Seconds of decoding.
+    pub(crate) decode_s: f64,
+}
+
+/// Why a run gave no frames.
+#[derive(Debug)]
+pub(crate) enum RenderError {
+    /// Stopped through its [`Control`]; the last step boundary's state is here when there is one.
+    Stopped {
+        /// Steps covered and the checkpoint's bytes.
+        checkpoint: Option<(u32, Vec<u8>)>,
+    },
+    /// It failed.
+    Failed {
+        /// For the user.
+        failure: Failure,
+        /// Whether another attempt makes sense.
+        action: FailureAction,
+    },
+}
+
+/// What can render a video. Lives on one thread; calls block for as long as the work takes.
+pub(crate) trait Renderer {
+    /// What it is.
+    fn info(&self) -> RendererInfo;
+
+    /// Prompt to embeddings, through the stored 16-bit form so that a cache hit gives the same video.
+    ///
+    /// # Errors
+    /// [`RenderError`].
+    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError>;
+
+    /// The whole video, from noise (or a checkpoint) to frames.
+    ///
+    /// # Errors
+    /// [`RenderError`].
+    fn render(
+        &mut self,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError>;
+}

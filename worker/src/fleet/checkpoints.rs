@@ -1,0 +1,100 @@
+//! Checkpoints on their way to the object store and back.
+//!
+//! The object is written first, then the row points to it, then the object it pointed to before is deleted. Whatever
+//! fails on the way costs at most the work since the last one.
+
+use artifacts::keys;
+use bytes::Bytes;
+use domain::CheckpointRef;
+use store::Lease;
+use store::leases::{ResumeOutcome, SavedCheckpoint};
+use tracing::{debug, info, warn};
+
+use super::Fleet;
+use super::job::Assignment;
+
+/// A job's start: from a checkpoint, or anew and why.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    /// The checkpoint's bytes.
+    pub(super) bytes: Option<Vec<u8>>,
+    /// Why a checkpoint that the row knew is not used.
+    pub(super) dropped_because: Option<String>,
+}
+
+/// Fetches the checkpoint that the row points to. One that is missing, damaged or was begun from too often is dropped,
+/// not the job.
+pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
+    let Some(known) = &job.job.checkpoint else { return Start::default() };
+    match fleet.store.begin_resume(job.lease, fleet.resumes_max).await {
+        Ok(ResumeOutcome::Resume { .. }) => {}
+        Ok(ResumeOutcome::None) => return Start::default(),
+        Ok(ResumeOutcome::Exhausted { drop }) => {
+            remove(fleet, &drop).await;
+            return anew("it had been begun from too often".to_owned());
+        }
+        Err(error) => return anew(format!("the database did not answer: {error}")),
+    }
+    let reason = match fleet.artifacts.get(&known.key).await {
+        Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == known.checksum => {
+            info!(job.id = %job.job.id, step = known.step, "resuming from a checkpoint");
+            fleet.metrics.resumes.inc();
+            return Start { bytes: Some(bytes.into()), dropped_because: None };
+        }
+        Ok(_) => "its checksum does not match".to_owned(),
+        Err(error) if error.is_missing() => "it is gone from the object store".to_owned(),
+        // It may be there the next time, so it is kept.
+        Err(error) => return anew(format!("it could not be read: {error}")),
+    };
+    warn!(job.id = %job.job.id, reason, "checkpoint dropped");
+    discard(fleet, job.lease).await;
+    anew(reason)
+}
+
+fn anew(reason: String) -> Start {
+    Start { bytes: None, dropped_because: Some(reason) }
+}
+
+/// Stores a checkpoint and points the row to it.
+///
+/// # Errors
+/// The object store's or the database's; the row then points to the one before.
+pub(super) async fn store(fleet: &Fleet, lease: Lease, step: u32, bytes: Vec<u8>) -> anyhow::Result<()> {
+    let checksum = blake3::hash(&bytes).to_hex().to_string();
+    let key = keys::checkpoint(lease.job_id, lease.token, step);
+    let size = bytes.len();
+    fleet.artifacts.put(&key, Bytes::from(bytes)).await?;
+    let checkpoint = CheckpointRef { key: key.clone(), step, checksum, resumes: 0 };
+    match fleet.store.save_checkpoint(lease, &checkpoint).await {
+        Ok(SavedCheckpoint::Stored { drop }) => {
+            fleet.metrics.checkpoints.inc();
+            debug!(job.id = %lease.job_id, step, bytes = size, "checkpoint stored");
+            if let Some(old) = drop {
+                remove(fleet, &old).await;
+            }
+            Ok(())
+        }
+        Ok(SavedCheckpoint::NotNewer) => {
+            remove(fleet, &key).await;
+            Ok(())
+        }
+        // Whether the row took it is unknown; the orphan sweep finds out.
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Forgets a checkpoint that cannot be used, in the row and in the store.
+pub(super) async fn discard(fleet: &Fleet, lease: Lease) {
+    match fleet.store.drop_checkpoint(lease).await {
+        Ok(Some(key)) => remove(fleet, &key).await,
+        Ok(None) => {}
+        Err(error) => warn!(job.id = %lease.job_id, %error, "checkpoint not dropped"),
+    }
+}
+
+/// Deletes an object that the row no longer points to; what stays behind is the orphan sweep's.
+pub(super) async fn remove(fleet: &Fleet, key: &str) {
+    if let Err(error) = fleet.artifacts.delete(key).await {
+        debug!(key, %error, "object not deleted");
+    }
+}

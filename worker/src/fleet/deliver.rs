@@ -1,0 +1,87 @@
+//! Frames to a finished video: MP4 and poster written, then uploaded under the lease's own prefix.
+//!
+//! Nothing here touches the row. Objects of a lease that was lost in the meantime stay where they are until the orphan
+//! sweep; deleting them would need to know that nobody points at them, and only the row knows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use artifacts::{ArtifactError, keys};
+use domain::{FailureAction, Rendered};
+
+use super::Fleet;
+use super::heart::HeldLease;
+use super::job::{Assignment, Ended};
+use crate::engine::RenderedFrames;
+use crate::mp4::{Clip, Encoder, Mp4Error, PosterFormat};
+
+/// Writes and uploads a job's video; stops within a frame or an upload part when the lease is interrupted.
+///
+/// # Errors
+/// [`Ended`]: interrupted, or failed with what the user should know.
+pub(super) async fn deliver(
+    fleet: &Fleet,
+    job: &Assignment,
+    frames: RenderedFrames,
+    lease: &HeldLease,
+) -> Result<Rendered, Ended> {
+    let folder =
+        tempfile::Builder::new().prefix("fleet-video-").tempdir_in(&fleet.scratch).map_err(|error| disk(&error))?;
+    let files = write_files(fleet.mp4.clone(), folder.path().to_owned(), job.job.shape.fps, frames, lease).await?;
+    let video_key = keys::video(job.lease.job_id, job.lease.token);
+    let poster_key = keys::poster(job.lease.job_id, job.lease.token);
+    let go_on = || lease.interrupted().is_none();
+    let video_bytes =
+        fleet.artifacts.put_file(&video_key, &files.video, &go_on).await.map_err(|error| stored(&error))?;
+    fleet.artifacts.put_file(&poster_key, &files.poster, &go_on).await.map_err(|error| stored(&error))?;
+    Ok(Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) })
+}
+
+struct Files {
+    video: PathBuf,
+    poster: PathBuf,
+}
+
+/// ffmpeg blocks, so it runs beside the async threads; a flag carries the interrupt across.
+async fn write_files(
+    encoder: Encoder,
+    folder: PathBuf,
+    fps: f64,
+    frames: RenderedFrames,
+    lease: &HeldLease,
+) -> Result<Files, Ended> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let mut writing = tokio::task::spawn_blocking(move || {
+        let clip = Clip { rgb: &frames.rgb, width: frames.width, height: frames.height, fps };
+        let files = Files { video: folder.join("video.mp4"), poster: folder.join("poster.jpg") };
+        encoder.write_mp4(clip, &files.video, &|| !stopped.load(Ordering::Relaxed))?;
+        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster)?;
+        Ok::<_, Mp4Error>(files)
+    });
+    let written = tokio::select! {
+        written = &mut writing => written,
+        _ = lease.until_interrupted() => {
+            stop.store(true, Ordering::Relaxed);
+            writing.await
+        }
+    };
+    match written {
+        Ok(Ok(files)) => Ok(files),
+        Ok(Err(Mp4Error::Stopped)) => Err(Ended::Interrupted { checkpoint: None }),
+        Ok(Err(error)) => Err(Ended::failed("video_encoding_failed", error.to_string(), FailureAction::Retry)),
+        Err(panic) => Err(Ended::failed("worker_broken", panic.to_string(), FailureAction::Retry)),
+    }
+}
+
+fn stored(error: &ArtifactError) -> Ended {
+    if error.is_stopped() {
+        return Ended::Interrupted { checkpoint: None };
+    }
+    Ended::failed("storage_failed", format!("the video could not be stored: {error}"), FailureAction::Retry)
+}
+
+fn disk(error: &std::io::Error) -> Ended {
+    Ended::failed("worker_disk", format!("the worker has no room for the video's files: {error}"), FailureAction::Retry)
+}

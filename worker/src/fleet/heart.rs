@@ -1,0 +1,278 @@
+//! The heartbeat: keeps leases alive while, and only while, their work lives.
+//!
+//! It runs on a thread and a database connection of its own, so that neither a busy model nor a busy runtime can starve
+//! it. Rules:
+//! - A lease counts from when its renewal was *sent*, on this process's monotonic clock; work stops before the database
+//!   can give the job to another, however long an answer takes.
+//! - No renewal without progress: when the model passes no check for `stall_s`, the GPU is wedged, and the job must be
+//!   free to go elsewhere.
+//! - A failed renewal is tried again until the lease runs out; Postgres may come back.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use domain::{JobId, LeaseToken, WorkerId};
+use hunyuan::Control;
+use store::workers::WorkerState;
+use store::{Lease, Store, StoreError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// Why running work must stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Interrupt {
+    /// The user wants it stopped.
+    Cancelled,
+    /// The lease is another's, or could not be renewed in time: whatever is written now would be refused.
+    LeaseLost,
+    /// The model makes no progress.
+    Stalled,
+    /// This worker stops; the job goes back with its checkpoint.
+    Draining,
+}
+
+/// Durations of the heartbeat.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rhythm {
+    /// Length of a lease.
+    pub(crate) lease: Duration,
+    /// Time between two renewals.
+    pub(crate) interval: Duration,
+    /// Subtracted from the lease on this side: the worker stops this much earlier than the database lets go.
+    pub(crate) margin: Duration,
+    /// Longest time without a check of the model.
+    pub(crate) stall: Duration,
+}
+
+/// One held lease.
+struct Held {
+    lease: Lease,
+    control: Control,
+    interrupt: watch::Sender<Option<Interrupt>>,
+    deadline: Instant,
+    beats: u64,
+    beaten_at: Instant,
+}
+
+impl Held {
+    /// The first reason stands: a lost lease must not turn into a hand-back because a stop came later.
+    fn interrupt(&self, why: Interrupt) {
+        let changed = self.interrupt.send_if_modified(|current| {
+            let first = current.is_none();
+            if first {
+                *current = Some(why);
+            }
+            first
+        });
+        if changed {
+            self.control.cancel();
+        }
+    }
+}
+
+type Leases = HashMap<LeaseToken, Held>;
+
+/// Handle to the heartbeat. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Heart {
+    leases: Arc<Mutex<Leases>>,
+    rhythm: Rhythm,
+    /// Whether the fleet still knows this worker; `false` asks for a new registration.
+    known: Arc<watch::Sender<bool>>,
+    draining: Arc<AtomicBool>,
+}
+
+/// A lease that the heartbeat keeps alive until this is dropped.
+pub(crate) struct HeldLease {
+    heart: Heart,
+    token: LeaseToken,
+    interrupt: watch::Receiver<Option<Interrupt>>,
+}
+
+impl HeldLease {
+    /// Why the work must stop, if it must.
+    pub(crate) fn interrupted(&self) -> Option<Interrupt> {
+        *self.interrupt.borrow()
+    }
+
+    /// Resolves when the work must stop.
+    pub(crate) async fn until_interrupted(&self) -> Interrupt {
+        let mut interrupt = self.interrupt.clone();
+        loop {
+            if let Some(why) = *interrupt.borrow_and_update() {
+                return why;
+            }
+            if interrupt.changed().await.is_err() {
+                return Interrupt::LeaseLost;
+            }
+        }
+    }
+}
+
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        self.heart.leases().remove(&self.token);
+    }
+}
+
+impl Heart {
+    /// A heart that holds nothing yet; [`Heart::spawn`] makes it beat.
+    pub(crate) fn new(rhythm: Rhythm) -> Self {
+        Self { leases: Arc::default(), rhythm, known: Arc::new(watch::channel(true).0), draining: Arc::default() }
+    }
+
+    /// Holds a lease whose claim was sent at `sent_at`.
+    pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant) -> HeldLease {
+        let (sender, interrupt) = watch::channel(None);
+        let held = Held {
+            lease,
+            control: control.clone(),
+            interrupt: sender,
+            deadline: sent_at + self.rhythm.lease - self.rhythm.margin,
+            beats: control.beats(),
+            beaten_at: Instant::now(),
+        };
+        self.leases().insert(lease.token, held);
+        HeldLease { heart: self.clone(), token: lease.token, interrupt }
+    }
+
+    /// Whether the fleet still knows this worker.
+    pub(crate) fn known(&self) -> watch::Receiver<bool> {
+        self.known.subscribe()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Says that nothing new is taken, and interrupts every held lease.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.interrupt_all(Interrupt::Draining);
+    }
+
+    fn interrupt_all(&self, why: Interrupt) {
+        self.leases().values().for_each(|held| held.interrupt(why));
+    }
+
+    /// Interrupts the lease of one job (a cancel event); jobs of others are none of ours.
+    pub(crate) fn interrupt_job(&self, job_id: JobId, why: Interrupt) {
+        self.leases().values().filter(|held| held.lease.job_id == job_id).for_each(|held| held.interrupt(why));
+    }
+
+    /// Starts the thread. `connect` makes its own database connection, on the thread's own runtime.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub(crate) fn spawn<F, C>(&self, worker: WorkerId, stop: CancellationToken, connect: C) -> anyhow::Result<()>
+    where
+        C: FnOnce() -> F + Send + 'static,
+        F: Future<Output = anyhow::Result<Store>>,
+    {
+        let heart = self.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        std::thread::Builder::new()
+            .name("heartbeat".to_owned())
+            .spawn(move || {
+                runtime.block_on(async {
+                    match connect().await {
+                        Ok(store) => heart.run(&store, worker, &stop).await,
+                        // Without a heartbeat leases run out by the database's clock, and work ends by its own check.
+                        Err(error) => error!(error = format!("{error:#}"), "heartbeat cannot reach the database"),
+                    }
+                });
+            })
+            .context("start the heartbeat's thread")?;
+        Ok(())
+    }
+
+    async fn run(&self, store: &Store, worker: WorkerId, stop: &CancellationToken) {
+        let tick = (self.rhythm.interval / 4).max(Duration::from_millis(20));
+        let mut renew_at = Instant::now();
+        while !stop.is_cancelled() {
+            self.check_deadlines();
+            if Instant::now() >= renew_at {
+                renew_at = Instant::now() + self.rhythm.interval;
+                self.beat(store, worker).await;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(tick) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// Stops what has outlived its lease or its model.
+    fn check_deadlines(&self) {
+        let now = Instant::now();
+        for held in self.leases().values_mut() {
+            let beats = held.control.beats();
+            if beats != held.beats {
+                (held.beats, held.beaten_at) = (beats, now);
+            }
+            if now >= held.deadline {
+                held.interrupt(Interrupt::LeaseLost);
+            }
+        }
+    }
+
+    async fn beat(&self, store: &Store, worker: WorkerId) {
+        let now = Instant::now();
+        let (alive, stalled): (Vec<_>, Vec<_>) = self
+            .leases()
+            .values()
+            .map(|held| (held.lease, now.duration_since(held.beaten_at) < self.rhythm.stall))
+            .partition(|(_, progresses)| *progresses);
+        for (lease, _) in stalled {
+            if let Some(held) = self.leases().get(&lease.token) {
+                error!(job.id = %lease.job_id, "the model makes no progress; its lease is not renewed");
+                held.interrupt(Interrupt::Stalled);
+            }
+        }
+        for (lease, _) in &alive {
+            self.renew(store, *lease).await;
+        }
+        let state = match (self.is_draining(), alive.is_empty()) {
+            (true, _) => WorkerState::Draining,
+            (false, true) => WorkerState::Ready,
+            (false, false) => WorkerState::Busy,
+        };
+        let job_id = alive.first().map(|(lease, _)| lease.job_id);
+        // One interval is all an answer gets: the next beat must not wait for a dead connection.
+        match tokio::time::timeout(self.rhythm.interval, store.heartbeat(worker, state, job_id)).await {
+            Ok(Ok(known)) => drop(self.known.send_replace(known)),
+            Ok(Err(error)) => warn!(%error, "worker heartbeat failed"),
+            Err(_) => warn!("worker heartbeat got no answer"),
+        }
+    }
+
+    async fn renew(&self, store: &Store, lease: Lease) {
+        let sent_at = Instant::now();
+        let answer =
+            tokio::time::timeout(self.rhythm.interval, store.renew(lease, self.rhythm.lease.as_secs_f64())).await;
+        let mut leases = self.leases();
+        let Some(held) = leases.get_mut(&lease.token) else { return };
+        match answer {
+            Ok(Ok(renewal)) => {
+                held.deadline = sent_at + self.rhythm.lease - self.rhythm.margin;
+                if renewal.cancel_requested {
+                    held.interrupt(Interrupt::Cancelled);
+                }
+            }
+            Ok(Err(StoreError::LeaseLost { .. })) => {
+                info!(job.id = %lease.job_id, "the lease is lost");
+                held.interrupt(Interrupt::LeaseLost);
+            }
+            Ok(Err(error)) => warn!(job.id = %lease.job_id, %error, "lease renewal failed; trying again"),
+            Err(_) => warn!(job.id = %lease.job_id, "lease renewal got no answer; trying again"),
+        }
+    }
+
+    fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,321 @@
+//! One job on this worker, from the claim to the row's next state.
+//!
+//! It reads as the story goes: prepare, encode, denoise and decode, deliver, end. Whatever happens, exactly one of the
+//! ends at the bottom is written, under the lease; a lease that is lost is left alone.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use broker::FleetEvent;
+use domain::{
+    Clock, EventCursor, Failure, FailureAction, Job, JobEvent, JobEventKind, JobStatus, Plan, Rendered, RunRecord,
+    Stage, StageSeconds, SystemClock,
+};
+use store::Lease;
+use store::leases::ClaimedJob;
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::deliver::deliver;
+use super::embeddings::{self, Text};
+use super::heart::{HeldLease, Interrupt};
+use super::progress::{Follower, Seen};
+use super::{Fleet, checkpoints, lasting};
+use crate::engine::{Control, RenderError, RenderOrder, RenderedFrames};
+
+/// A claimed job with its plan, which every released job has.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    /// The job as it was when claimed.
+    pub(super) job: Job,
+    /// What to do.
+    pub(super) plan: Plan,
+    /// The right to write to it.
+    pub(super) lease: Lease,
+    /// GPU seconds of earlier attempts.
+    pub(super) gpu_seconds_before: f64,
+}
+
+impl Assignment {
+    /// `None` for a row without a plan, which nothing releases.
+    pub(super) fn of(claimed: ClaimedJob) -> Option<Self> {
+        let plan = claimed.job.plan.clone()?;
+        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds })
+    }
+}
+
+/// A run that gave no video.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Stopped from outside; [`HeldLease::interrupted`] says why.
+    Interrupted {
+        /// State of the last step boundary.
+        checkpoint: Option<(u32, Vec<u8>)>,
+    },
+    /// It failed.
+    Failed {
+        /// For the user.
+        failure: Failure,
+        /// Whether another attempt makes sense.
+        action: FailureAction,
+    },
+}
+
+impl Ended {
+    /// A failure in one line.
+    pub(super) fn failed(code: &str, reason: String, action: FailureAction) -> Self {
+        Self::Failed { failure: Failure { code: code.to_owned(), reason }, action }
+    }
+}
+
+impl From<RenderError> for Ended {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Stopped { checkpoint } => Self::Interrupted { checkpoint },
+            RenderError::Failed { failure, action } => Self::Failed { failure, action },
+        }
+    }
+}
+
+/// Runs a claimed job to its end. `sent_at` is when the claim was sent: the lease counts from there.
+pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
+    let control = Control::new();
+    let lease = fleet.heart.hold(job.lease, &control, sent_at);
+    let begun = Instant::now();
+    info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
+    let ended = match render(fleet, &job, &lease, &control).await {
+        Ok(done) => complete(fleet, &job, done).await,
+        Err(Ended::Interrupted { checkpoint }) => {
+            interrupted(fleet, &job, &lease, checkpoint, begun.elapsed().as_secs_f64()).await
+        }
+        Err(Ended::Failed { failure, action }) => {
+            fail(fleet, &job, failure, action, begun.elapsed().as_secs_f64()).await
+        }
+    };
+    match ended {
+        Ok(Some(status)) => tell(fleet, &job, status),
+        Ok(None) => {}
+        // The sweep finds the row once the lease has run out.
+        Err(error) => {
+            warn!(job.id = %job.job.id, error = format!("{error:#}"), "the end of the run could not be recorded");
+        }
+    }
+}
+
+/// A finished video and its record.
+struct Done {
+    rendered: Rendered,
+    record: RunRecord,
+}
+
+async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control: &Control) -> Result<Done, Ended> {
+    let begun = Instant::now();
+    let mut follower = Follower::new(fleet, job);
+    follower.stage(Stage::Prepare).await;
+    let start = checkpoints::fetch(fleet, job).await;
+    follower.stage(Stage::Encode).await;
+    let text = embeddings::find(fleet, job, control).await?;
+    let negative = embeddings::negative(fleet, job, control).await?;
+    let encode_s = begun.elapsed().as_secs_f64();
+
+    follower.stage(Stage::Denoise).await;
+    let order = order(fleet, job, &text, negative, start.bytes);
+    let (events, heard) = mpsc::unbounded_channel();
+    let following = tokio::spawn(follower.follow(heard));
+    let rendered = fleet.engine.render(order, control, events).await;
+    let followed = following.await;
+    let frames = rendered?;
+    let Ok((mut follower, mut seen)) = followed else {
+        return Err(Ended::failed("worker_broken", "progress could not be followed".to_owned(), FailureAction::Retry));
+    };
+    seen.restarted_because = seen.restarted_because.or(start.dropped_because);
+
+    follower.stage(Stage::Deliver).await;
+    let measured = Measured::of(&frames);
+    let delivering = Instant::now();
+    let rendered = deliver(fleet, job, frames, lease).await?;
+    let deliver_s = delivering.elapsed().as_secs_f64();
+    let stages = StageSeconds { encode_s, denoise_s: measured.denoise_s, decode_s: measured.decode_s, deliver_s };
+    Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, seen) })
+}
+
+/// What the record keeps of the frames' making, without the frames.
+struct Measured {
+    computed: u32,
+    skipped: u32,
+    convergence: Vec<f32>,
+    denoise_s: f64,
+    decode_s: f64,
+}
+
+impl Measured {
+    fn of(frames: &RenderedFrames) -> Self {
+        Self {
+            computed: frames.steps_computed,
+            skipped: frames.steps_skipped,
+            convergence: frames.convergence.clone(),
+            denoise_s: frames.denoise_s,
+            decode_s: frames.decode_s,
+        }
+    }
+}
+
+fn order(
+    fleet: &Fleet,
+    job: &Assignment,
+    text: &Text,
+    negative: Option<cache::StoredEmbeddings>,
+    resume: Option<Vec<u8>>,
+) -> RenderOrder {
+    let (request, shape, plan) = (&job.job.request, job.job.shape, &job.plan);
+    RenderOrder {
+        width: shape.width,
+        height: shape.height,
+        frames: shape.frames,
+        steps: plan.steps,
+        seed: request.seed.unwrap_or_default(),
+        guidance: request.cfg_scale,
+        flow_shift: fleet.manifest.sampling.flow_shift,
+        flow_reverse: request.flow_reverse,
+        step_cache_threshold: (plan.step_cache.threshold > 0.0).then_some(plan.step_cache.threshold),
+        embeddings: text.embeddings.clone(),
+        negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
+        resume,
+        checkpoint_every_s: fleet.checkpoint_every.as_secs_f64(),
+    }
+}
+
+fn record(
+    fleet: &Fleet,
+    job: &Assignment,
+    text: &Text,
+    measured: Measured,
+    stages: StageSeconds,
+    seen: Seen,
+) -> RunRecord {
+    let info = fleet.engine.info();
+    let gpu_seconds = job.gpu_seconds_before + stages.total_s();
+    let mut record = RunRecord {
+        cache_match: text.matched,
+        cache_score: None,
+        steps_computed: measured.computed,
+        steps_skipped: measured.skipped,
+        stages,
+        device: info.device.clone(),
+        build: info.build.clone(),
+        resumed_from: seen.resumed_from,
+        restarted_because: seen.restarted_because,
+        convergence: measured.convergence,
+        gpu_seconds,
+        cost_usd: optimizer::price_usd(gpu_seconds, fleet.gpu_hour_usd),
+        saved_s: 0.0,
+        saved_usd: 0.0,
+    };
+    // A resumed run spreads its seconds over several workers, so there is nothing to compare with the baseline.
+    if record.resumed_from.is_none() {
+        let (request, shape) = (&job.job.request, &job.job.shape);
+        let saving =
+            optimizer::saving(request, shape, &fleet.manifest, &job.plan, &record, &fleet.cost, fleet.gpu_hour_usd);
+        (record.saved_s, record.saved_usd) = (saving.saved_s, saving.saved_usd);
+    }
+    record
+}
+
+async fn complete(fleet: &Arc<Fleet>, job: &Assignment, done: Done) -> anyhow::Result<Option<JobStatus>> {
+    let (rendered, record) = (&done.rendered, &done.record);
+    let ended = lasting::write(fleet, "complete the job", || fleet.store.complete(job.lease, rendered, record)).await?;
+    if ended.status == JobStatus::Cancelled {
+        // The row took a cancel instead, and points to neither object.
+        checkpoints::remove(fleet, &rendered.video_key).await;
+        checkpoints::remove(fleet, &rendered.poster_key).await;
+    }
+    if let Some(old) = &ended.drop {
+        checkpoints::remove(fleet, old).await;
+    }
+    info!(
+        job.id = %job.job.id, status = %ended.status, run_s = record.stages.total_s(), steps = job.plan.steps,
+        steps_skipped = record.steps_skipped, complexity = %job.plan.complexity, tier = %job.plan.tier,
+        cache = %record.cache_match, saved_s = record.saved_s, "Optimization: job finished",
+    );
+    fleet.metrics.finished(ended.status, &job.plan, record, job.job.shape.duration_s());
+    Ok(Some(ended.status))
+}
+
+async fn interrupted(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    lease: &HeldLease,
+    checkpoint: Option<(u32, Vec<u8>)>,
+    gpu_seconds: f64,
+) -> anyhow::Result<Option<JobStatus>> {
+    let id = job.job.id;
+    match lease.interrupted() {
+        Some(Interrupt::Cancelled) => {
+            let ended = lasting::write(fleet, "stop the job", || fleet.store.stopped(job.lease, gpu_seconds)).await?;
+            info!(job.id = %id, "job cancelled");
+            fleet.metrics.unfinished("cancelled", &job.plan);
+            Ok(Some(ended.status))
+        }
+        Some(Interrupt::Draining) | None => {
+            if let Some((step, bytes)) = checkpoint
+                // Without it the job only starts further back, so a failure here must not keep it.
+                && let Err(error) = checkpoints::store(fleet, job.lease, step, bytes).await
+            {
+                warn!(job.id = %id, error = format!("{error:#}"), "last checkpoint not stored");
+            }
+            let ended =
+                lasting::write(fleet, "hand the job back", || fleet.store.hand_back(job.lease, gpu_seconds)).await?;
+            fleet.metrics.handed_back.inc();
+            fleet.metrics.unfinished("handed_back", &job.plan);
+            info!(job.id = %id, status = %ended.status, "job handed back");
+            Ok(Some(ended.status))
+        }
+        Some(Interrupt::LeaseLost) => {
+            fleet.metrics.leases_lost.inc();
+            fleet.metrics.unfinished("lease_lost", &job.plan);
+            warn!(job.id = %id, "lease lost; the job goes on elsewhere");
+            Ok(None)
+        }
+        Some(Interrupt::Stalled) => {
+            let failure = Failure {
+                code: "worker_stalled".to_owned(),
+                reason: "the worker's device stopped making progress; another worker will take the job".to_owned(),
+            };
+            fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
+        }
+    }
+}
+
+async fn fail(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    failure: Failure,
+    action: FailureAction,
+    gpu_seconds: f64,
+) -> anyhow::Result<Option<JobStatus>> {
+    warn!(job.id = %job.job.id, code = failure.code, reason = failure.reason, "run failed");
+    fleet.metrics.failures.with_label_values(&[failure.code.as_str()]).inc();
+    fleet.metrics.unfinished("failed", &job.plan);
+    let write = || fleet.store.fail(job.lease, &failure, action, fleet.retries, gpu_seconds);
+    let ended = lasting::write(fleet, "record the failure", write).await?;
+    info!(job.id = %job.job.id, status = %ended.status, "failure recorded");
+    Ok(Some(ended.status))
+}
+
+/// Tells whoever listens that the row has changed; they read what it says there.
+fn tell(fleet: &Fleet, job: &Assignment, status: JobStatus) {
+    let kind = match status {
+        JobStatus::Completed => JobEventKind::Completed,
+        JobStatus::Failed => JobEventKind::Failed,
+        JobStatus::Cancelled => JobEventKind::Cancelled,
+        JobStatus::Queued | JobStatus::Scheduled | JobStatus::Running => JobEventKind::Queued,
+    };
+    fleet.broker.tell(FleetEvent::Job(JobEvent {
+        job_id: job.job.id,
+        tenant_id: job.job.tenant_id,
+        cursor: EventCursor::default(),
+        kind,
+        detail: serde_json::Value::Null,
+        at: SystemClock.now(),
+    }));
+}

@@ -1,0 +1,77 @@
+//! The fleet's worker: takes jobs, renders them, and never loses one.
+//!
+//! # Reading order
+//! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
+//! [`checkpoints`], [`progress`], [`deliver`] are its parts; [`heart`] keeps the lease; [`lasting`] makes sure that what
+//! was done is written down.
+
+mod checkpoints;
+mod deliver;
+mod device;
+mod embeddings;
+mod heart;
+mod job;
+mod lasting;
+mod progress;
+mod register;
+pub(crate) mod run;
+mod take;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use artifacts::Artifacts;
+use broker::Broker;
+use cache::EmbeddingCache;
+use domain::{ModelManifest, PoolId, WorkerId};
+use optimizer::CostModel;
+use store::Store;
+use store::leases::RetryPolicy;
+use telemetry::WorkerMetrics;
+
+use crate::engine::EngineThread;
+use crate::mp4::Encoder;
+use heart::Heart;
+
+/// Everything that a running job needs: cheap handles and plain values.
+pub(crate) struct Fleet {
+    /// This life of the process.
+    pub(crate) worker_id: WorkerId,
+    /// Whose work it takes.
+    pub(crate) pool: PoolId,
+    /// Postgres.
+    pub(crate) store: Store,
+    /// RabbitMQ.
+    pub(crate) broker: Broker,
+    /// Embeddings.
+    pub(crate) cache: EmbeddingCache,
+    /// Videos and checkpoints.
+    pub(crate) artifacts: Artifacts,
+    /// The model.
+    pub(crate) engine: EngineThread,
+    /// Leases.
+    pub(crate) heart: Heart,
+    /// The model folder's description.
+    pub(crate) manifest: ModelManifest,
+    /// ffmpeg.
+    pub(crate) mp4: Encoder,
+    /// Folder for files in the making.
+    pub(crate) scratch: PathBuf,
+    /// Counters.
+    pub(crate) metrics: Arc<WorkerMetrics>,
+    /// What savings are counted by.
+    pub(crate) cost: CostModel,
+    /// Price of a GPU hour, US dollars.
+    pub(crate) gpu_hour_usd: f64,
+    /// Length of a lease.
+    pub(crate) lease: Duration,
+    /// Work that may be lost.
+    pub(crate) checkpoint_every: Duration,
+    /// Shortest time between two progress messages.
+    pub(crate) progress_every: Duration,
+    /// How failed runs are tried again.
+    pub(crate) retries: RetryPolicy,
+    /// Starts from one checkpoint.
+    pub(crate) resumes_max: u32,
+}

@@ -1,0 +1,135 @@
+//! Telling how far a run is: to whoever watches, often; to the row, seldom; never so that the run would wait for it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use broker::FleetEvent;
+use domain::{Clock, Progress, Stage, SystemClock};
+use store::leases::ProgressMark;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+
+use super::job::Assignment;
+use super::{Fleet, checkpoints};
+use crate::engine::RenderEvent;
+
+/// The row is told this many times less often than the watchers.
+const ROW_EVERY: u32 = 4;
+
+/// What the renderer said, put together.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Steps taken over from a checkpoint.
+    pub(super) resumed_from: Option<u32>,
+    /// Why a checkpoint was not used.
+    pub(super) restarted_because: Option<String>,
+}
+
+/// Follows one run.
+pub(super) struct Follower {
+    fleet: Arc<Fleet>,
+    job: Assignment,
+    mark: ProgressMark,
+    told_at: Option<Instant>,
+    row_at: Option<Instant>,
+    remaining_s: Option<f64>,
+}
+
+impl Follower {
+    pub(super) fn new(fleet: &Arc<Fleet>, job: &Assignment) -> Self {
+        let mark = ProgressMark { stage: Stage::Prepare, step: 0, steps_skipped: 0 };
+        Self { fleet: Arc::clone(fleet), job: job.clone(), mark, told_at: None, row_at: None, remaining_s: None }
+    }
+
+    /// A new stage is always told, to the row too.
+    pub(super) async fn stage(&mut self, stage: Stage) {
+        self.mark.stage = stage;
+        self.tell();
+        self.write().await;
+    }
+
+    /// Follows the renderer's events to their end; uploads checkpoints beside the run, one at a time, the newest wins.
+    pub(super) async fn follow(mut self, mut events: mpsc::UnboundedReceiver<RenderEvent>) -> (Self, Seen) {
+        let mut seen = Seen::default();
+        let mut upload: Option<tokio::task::JoinHandle<()>> = None;
+        let mut waiting: Option<(u32, Vec<u8>)> = None;
+        while let Some(event) = events.recv().await {
+            match event {
+                RenderEvent::Started { resumed_from, restarted_because } => {
+                    self.mark.step = resumed_from;
+                    seen.resumed_from = (resumed_from > 0).then_some(resumed_from);
+                    if let Some(why) = &restarted_because {
+                        warn!(job.id = %self.job.job.id, why, "checkpoint not used; starting from step 0");
+                        checkpoints::discard(&self.fleet, self.job.lease).await;
+                    }
+                    seen.restarted_because = restarted_because;
+                }
+                RenderEvent::Step { step, skipped, remaining_s } => {
+                    (self.mark.step, self.mark.steps_skipped, self.remaining_s) = (step, skipped, remaining_s);
+                    self.throttled().await;
+                }
+                RenderEvent::Checkpoint { step, bytes } => waiting = Some((step, bytes)),
+                RenderEvent::Decoding => {
+                    self.remaining_s = None;
+                    self.stage(Stage::Decode).await;
+                }
+            }
+            if upload.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
+                && let Some((step, bytes)) = waiting.take()
+            {
+                upload = Some(self.upload(step, bytes));
+            }
+        }
+        if let Some(upload) = upload {
+            drop(upload.await);
+        }
+        if let Some((step, bytes)) = waiting {
+            drop(self.upload(step, bytes).await);
+        }
+        (self, seen)
+    }
+
+    fn upload(&self, step: u32, bytes: Vec<u8>) -> tokio::task::JoinHandle<()> {
+        let (fleet, lease) = (Arc::clone(&self.fleet), self.job.lease);
+        tokio::spawn(async move {
+            if let Err(error) = checkpoints::store(&fleet, lease, step, bytes).await {
+                warn!(job.id = %lease.job_id, error = format!("{error:#}"), "checkpoint not stored");
+            }
+        })
+    }
+
+    async fn throttled(&mut self) {
+        let now = Instant::now();
+        let due = |at: Option<Instant>, times: u32| at.is_none_or(|at| now - at >= self.fleet.progress_every * times);
+        let (tell, write) = (due(self.told_at, 1), due(self.row_at, ROW_EVERY));
+        if tell {
+            self.tell();
+        }
+        if write {
+            self.write().await;
+        }
+    }
+
+    fn tell(&mut self) {
+        self.told_at = Some(Instant::now());
+        #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
+        self.fleet.metrics.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+        self.fleet.broker.tell(FleetEvent::Progress(Progress {
+            job_id: self.job.job.id,
+            tenant_id: self.job.job.tenant_id,
+            stage: self.mark.stage,
+            step: self.mark.step,
+            steps: self.job.plan.steps,
+            skipped: self.mark.steps_skipped,
+            remaining_s: self.remaining_s,
+        }));
+    }
+
+    async fn write(&mut self) {
+        self.row_at = Some(Instant::now());
+        // Progress is for people; the heartbeat notices a lost lease.
+        if let Err(error) = self.fleet.store.progress(self.job.lease, self.mark).await {
+            debug!(job.id = %self.job.job.id, %error, "progress not written");
+        }
+    }
+}

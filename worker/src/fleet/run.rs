@@ -1,0 +1,285 @@
+//! Putting the worker together, and taking it apart on a stop.
+//!
+//! The first stop signal: take nothing new, hand the job back from its last step boundary, leave. The second: leave now.
+//! A model that does not stop in time is left behind with the process; its lease ends by itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use artifacts::Artifacts;
+use broker::{Broker, FleetEvent};
+use cache::EmbeddingCache;
+use domain::lifecycle::AttemptLimits;
+use domain::worker::WorkerInfo;
+use domain::{ModelManifest, PoolId, WorkerId};
+use hunyuan::{DeviceChoice, EngineOptions, Residency};
+use optimizer::CostModel;
+use settings::{DatabaseSettings, EncoderResidence, Settings, WorkerSettings};
+use store::leases::RetryPolicy;
+use store::{Store, StoreOptions};
+use telemetry::{Health, Stop, WorkerMetrics};
+use tracing::{info, warn};
+
+use super::heart::{Heart, Interrupt, Rhythm};
+use super::take::Source;
+use super::{Fleet, device, job, register};
+use crate::engine::{EngineThread, HunyuanRenderer, RendererInfo};
+use crate::mp4::Encoder;
+
+/// Connections of the main part; the heartbeat has one of its own.
+const CONNECTIONS: u32 = 4;
+/// The worker stops this share of a lease before the database lets go of it.
+const MARGIN_SHARE: u32 = 5;
+/// How often memory and load of the device are noted.
+const OBSERVE_EVERY: Duration = Duration::from_secs(5);
+
+/// `worker run`: joins the fleet and works until it is stopped.
+///
+/// # Errors
+/// Settings, model or device that cannot be used.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let settings = Settings::load().context("read the settings")?;
+    telemetry::init_logging(&settings.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let worked = runtime.block_on(work(settings));
+    // Whatever still blocks (a wedged model, an ffmpeg) must not keep the process.
+    runtime.shutdown_background();
+    worked
+}
+
+async fn work(settings: Settings) -> anyhow::Result<()> {
+    let stop = Stop::on_signals();
+    let health = Health::new();
+    let metrics = Arc::new(WorkerMetrics::new());
+    let worker = &settings.worker;
+    let rendered = Arc::clone(&metrics);
+    let render = move || rendered.render();
+    telemetry::serve_admin(worker.metrics_bind, worker.metrics_port, health.clone(), render, stop.hard().clone())
+        .await?;
+
+    let (model, work) = (health.part("model"), health.part("work"));
+    let manifest = settings::read_manifest(&worker.model_dir)?;
+    let engine = start_engine(worker, &manifest).await?;
+    model.ok();
+    let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
+    let info = worker_info(&settings, &fleet);
+    register::register(&fleet.store, &info, stop.soft()).await?;
+    start_heart(&fleet, &settings, &stop)?;
+    tokio::spawn(hear_cancels(Arc::clone(&fleet)));
+    tokio::spawn(stay_registered(Arc::clone(&fleet), info, stop.clone()));
+    tokio::spawn(observe(Arc::clone(&fleet)));
+
+    let consumer = fleet.broker.ready(fleet.pool.clone());
+    let source = Source::new(Arc::clone(&fleet), consumer, Duration::from_millis(worker.poll_ms), work);
+    let drained = tokio::spawn(drain(Arc::clone(&fleet), stop.clone(), Duration::from_secs(worker.drain_s)));
+    tokio::select! {
+        () = serve(Arc::clone(&fleet), source, stop.clone()) => info!("nothing left to do"),
+        () = stop.hard().cancelled() => warn!("leaving at once; the lease will run out"),
+        _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
+    }
+    if let Err(error) = fleet.store.worker_gone(fleet.worker_id).await {
+        warn!(%error, "could not say goodbye");
+    }
+    fleet.broker.tell(FleetEvent::WorkerChanged { worker_id: fleet.worker_id });
+    Ok(())
+}
+
+async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
+    while let Some(taken) = Box::pin(source.next(stop.soft())).await {
+        fleet.metrics.slots(1, 1);
+        Box::pin(job::run(&fleet, taken.job, taken.sent_at)).await;
+        fleet.metrics.slots(0, 1);
+        if !fleet.engine.is_alive() {
+            // The supervisor starts a new process, which loads the model anew.
+            warn!("the model's thread has ended; leaving");
+            return;
+        }
+    }
+}
+
+/// Resolves when a drain has lasted too long.
+async fn drain(fleet: Arc<Fleet>, stop: Stop, limit: Duration) {
+    stop.soft().cancelled().await;
+    fleet.heart.drain();
+    tokio::time::sleep(limit).await;
+}
+
+async fn hear_cancels(fleet: Arc<Fleet>) {
+    let mut cancels = fleet.broker.cancels();
+    loop {
+        if let FleetEvent::CancelRequested { job_id, .. } = cancels.next().await {
+            fleet.heart.interrupt_job(job_id, Interrupt::Cancelled);
+        }
+    }
+}
+
+/// A worker that the fleet gave up (it was silent for too long) registers again as soon as it can.
+async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
+    let mut known = fleet.heart.known();
+    while known.wait_for(|known| !known).await.is_ok() {
+        warn!("the fleet has given this worker up; registering again");
+        if let Err(error) = register::register(&fleet.store, &info, stop.soft()).await {
+            warn!(error = format!("{error:#}"), "cannot stay in the fleet");
+            stop.ask();
+            return;
+        }
+        if known.wait_for(|known| *known).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn observe(fleet: Arc<Fleet>) {
+    loop {
+        device::observe(&fleet.metrics, &fleet.engine.info().device);
+        let connected = i64::from(fleet.broker.is_connected());
+        fleet.metrics.dependency_up.with_label_values(&["rabbitmq"]).set(connected);
+        fleet.metrics.dependency_up.with_label_values(&["postgres"]).set(i64::from(fleet.store.ping().await.is_ok()));
+        let cached = !fleet.cache.is_enabled() || fleet.cache.ping().await;
+        fleet.metrics.dependency_up.with_label_values(&["redis"]).set(i64::from(cached));
+        tokio::time::sleep(OBSERVE_EVERY).await;
+    }
+}
+
+async fn start_engine(settings: &WorkerSettings, manifest: &ModelManifest) -> anyhow::Result<EngineThread> {
+    let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
+    let memory_bytes = device::memory_bytes(settings, device, manifest);
+    let options = EngineOptions {
+        device,
+        threads: (settings.threads > 0).then_some(settings.threads as usize),
+        text_encoders: match settings.encoders {
+            EncoderResidence::Resident => Residency::Resident,
+            EncoderResidence::OnDemand => Residency::OnDemand,
+        },
+        ..EngineOptions::new(&settings.model_dir)
+    };
+    info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
+    let engine = EngineThread::start(move || HunyuanRenderer::load(&options, memory_bytes)).await?;
+    check_fingerprint(engine.info(), manifest)?;
+    Ok(engine)
+}
+
+/// The manifest is what API and scheduler believe; weights that differ would make other videos under the same name.
+fn check_fingerprint(info: &RendererInfo, manifest: &ModelManifest) -> anyhow::Result<()> {
+    let pairs = [
+        ("weights", &manifest.fingerprint.weights, &info.model_fingerprint),
+        ("encoders", &manifest.fingerprint.encoders, &info.encoder_fingerprint),
+    ];
+    for (what, written, found) in pairs {
+        anyhow::ensure!(
+            written == found,
+            "fleet.toml says fingerprint.{what} = \"{written}\", but the folder's {what} are {found}; if the folder is \
+             what you want, run `worker fingerprint --model DIR --write`"
+        );
+    }
+    Ok(())
+}
+
+fn assemble(
+    settings: &Settings,
+    manifest: ModelManifest,
+    engine: EngineThread,
+    metrics: Arc<WorkerMetrics>,
+) -> anyhow::Result<Fleet> {
+    let worker = &settings.worker;
+    let info = engine.info();
+    metrics.attention_flops.set(info.attention_flops);
+    metrics.slots(0, 1);
+    let scratch =
+        if worker.scratch_dir.as_os_str().is_empty() { std::env::temp_dir() } else { worker.scratch_dir.clone() };
+    std::fs::create_dir_all(&scratch).with_context(|| format!("worker.scratch_dir: make {}", scratch.display()))?;
+    let pool = PoolId::of_worker(&manifest.id, info.memory_bytes);
+    Ok(Fleet {
+        worker_id: WorkerId::fresh(),
+        store: Store::connect_lazy(&store_options(&settings.database, CONNECTIONS))
+            .context("read the database settings")?,
+        broker: Broker::connect(&settings.broker, "worker"),
+        cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
+        artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
+        heart: Heart::new(rhythm(settings, &manifest)),
+        mp4: Encoder { ffmpeg: worker.ffmpeg.clone(), crf: worker.video_crf },
+        cost: CostModel::from_prior(&manifest.cost_prior),
+        gpu_hour_usd: settings.cost.gpu_hour_usd,
+        lease: Duration::from_secs(worker.lease_s),
+        checkpoint_every: Duration::from_secs(worker.checkpoint_every_s),
+        progress_every: Duration::from_millis(worker.progress_ms),
+        retries: retries(settings),
+        resumes_max: settings.scheduler.checkpoint_resumes_max,
+        pool,
+        manifest,
+        engine,
+        scratch,
+        metrics,
+    })
+}
+
+fn rhythm(settings: &Settings, manifest: &ModelManifest) -> Rhythm {
+    let worker = &settings.worker;
+    let lease = Duration::from_secs(worker.lease_s);
+    // The model checks between blocks, so a whole step is already many times the expected pause between two checks.
+    let stall_s = (manifest.cost_prior.step_s * worker.stall_factor)
+        .max(f64::from(u32::try_from(worker.stall_min_s).unwrap_or(u32::MAX)));
+    Rhythm {
+        lease,
+        interval: Duration::from_secs(worker.heartbeat_s),
+        margin: lease / MARGIN_SHARE,
+        stall: Duration::try_from_secs_f64(stall_s).unwrap_or(Duration::MAX),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds")]
+fn retries(settings: &Settings) -> RetryPolicy {
+    let scheduler = &settings.scheduler;
+    RetryPolicy {
+        limits: AttemptLimits {
+            attempts_max: scheduler.attempts_max,
+            attempts_total_max: scheduler.attempts_total_max,
+        },
+        backoff_s: scheduler.backoff_min_s as f64,
+        backoff_max_s: scheduler.backoff_max_s as f64,
+    }
+}
+
+fn store_options(database: &DatabaseSettings, connections_max: u32) -> StoreOptions {
+    StoreOptions {
+        connections_max,
+        acquire_timeout_ms: database.acquire_timeout_ms,
+        idle_timeout_s: database.idle_timeout_s,
+        statement_timeout_ms: database.statement_timeout_ms,
+        application_name: "worker".to_owned(),
+        ..StoreOptions::new(database.url.expose())
+    }
+}
+
+fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
+    let info = fleet.engine.info();
+    let name = match settings.worker.name.as_str() {
+        "" => format!("{}-{}", host_name(), std::process::id()),
+        name => name.to_owned(),
+    };
+    WorkerInfo {
+        id: fleet.worker_id,
+        name,
+        pool: fleet.pool.clone(),
+        model_id: fleet.manifest.id.clone(),
+        model_fingerprint: info.model_fingerprint.clone(),
+        device: info.device.clone(),
+        device_class: info.device_class.clone(),
+        build: info.build.clone(),
+        threads: info.threads,
+        memory_bytes: info.memory_bytes,
+        slots: 1,
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map_or_else(|_| "worker".to_owned(), |name| name.trim().to_owned())
+}
+
+fn start_heart(fleet: &Arc<Fleet>, settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
+    let options = store_options(&settings.database, 1);
+    let connect = move || async move { Store::connect_lazy(&options).context("read the database settings") };
+    fleet.heart.spawn(fleet.worker_id, stop.hard().clone(), connect)
+}

@@ -1,0 +1,139 @@
+//! Finding work: from the pool's queue while RabbitMQ is there, by asking the database while it is not.
+//!
+//! A message is acked as soon as the claim has been decided, whatever was decided: the row has the job now, or somebody
+//! else has, or the sweep will find it. Extra deliveries are given back through the row and acked too.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker::{JobReady, ReadyConsumer};
+use domain::LeaseToken;
+use store::leases::{ClaimOutcome, ClaimedJob};
+use telemetry::Part;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Fleet;
+use super::job::Assignment;
+
+/// Tries of a claim while the database does not answer, before the message is left to the sweep.
+const CLAIM_TRIES: u32 = 5;
+const CLAIM_PAUSE: Duration = Duration::from_millis(300);
+
+/// Where work comes from.
+pub(super) struct Source {
+    fleet: Arc<Fleet>,
+    consumer: ReadyConsumer,
+    poll: Duration,
+    part: Part,
+}
+
+/// A claimed job and when its claim was sent.
+pub(super) struct Taken {
+    pub(super) job: Assignment,
+    pub(super) sent_at: Instant,
+}
+
+impl Source {
+    pub(super) fn new(fleet: Arc<Fleet>, consumer: ReadyConsumer, poll: Duration, part: Part) -> Self {
+        Self { fleet, consumer, poll, part }
+    }
+
+    /// Waits until a job is claimed; `None` when a stop comes first. While it waits the worker is ready as long as it can
+    /// hear of work one way or the other.
+    pub(super) async fn next(&mut self, stop: &CancellationToken) -> Option<Taken> {
+        loop {
+            let ready = tokio::select! {
+                delivered = self.consumer.next() => {
+                    let ready = delivered.ready.clone();
+                    let taken = self.claim(&ready).await;
+                    delivered.ack().await;
+                    self.give_back_extra().await;
+                    if taken.is_some() {
+                        return taken;
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(self.poll) => self.look().await,
+                () = stop.cancelled() => {
+                    self.consumer.stop_consuming().await;
+                    self.give_back_extra().await;
+                    return None;
+                }
+            };
+            if let Some(ready) = ready
+                && let Some(taken) = self.claim(&ready).await
+            {
+                // A delivery that came meanwhile must not wait until this job is done.
+                self.consumer.stop_consuming().await;
+                self.give_back_extra().await;
+                return Some(taken);
+            }
+        }
+    }
+
+    /// Says whether this worker hears of work, and looks for released jobs itself while RabbitMQ is away.
+    async fn look(&mut self) -> Option<JobReady> {
+        let hears = self.consumer.is_consuming();
+        self.fleet.metrics.consuming.set(i64::from(hears));
+        if hears {
+            self.part.ok();
+            return None;
+        }
+        match self.fleet.store.unclaimed(&self.fleet.pool, 1).await {
+            Ok(found) => {
+                self.part.ok();
+                let released = found.into_iter().next()?;
+                Some(JobReady { job_id: released.job_id, dispatch_no: released.dispatch_no, pool: released.pool })
+            }
+            Err(error) => {
+                self.part.not_ready("neither RabbitMQ nor the database answers");
+                debug!(%error, "cannot look for work");
+                None
+            }
+        }
+    }
+
+    async fn claim(&self, ready: &JobReady) -> Option<Taken> {
+        let fleet = &self.fleet;
+        let token = LeaseToken::fresh();
+        for _ in 0..CLAIM_TRIES {
+            let sent_at = Instant::now();
+            let lease_s = fleet.lease.as_secs_f64();
+            match fleet.store.claim(ready.job_id, ready.dispatch_no, token, fleet.worker_id, lease_s).await {
+                Ok(ClaimOutcome::Claimed(claimed)) => return self.accept(*claimed, sent_at),
+                Ok(ClaimOutcome::Stale { status }) => {
+                    fleet.metrics.stale_claims.inc();
+                    debug!(job.id = %ready.job_id, ?status, "nothing to claim");
+                    return None;
+                }
+                // Perhaps it took effect: the same token again tells.
+                Err(error) => warn!(job.id = %ready.job_id, %error, "claim not answered"),
+            }
+            tokio::time::sleep(CLAIM_PAUSE).await;
+        }
+        None
+    }
+
+    fn accept(&self, claimed: ClaimedJob, sent_at: Instant) -> Option<Taken> {
+        // The claim may have been made by an earlier call; the lease counts from the earliest moment it can have begun.
+        let remaining = Duration::try_from_secs_f64(claimed.lease_remaining_s.max(0.0)).unwrap_or_default();
+        let sent_at = sent_at.min((Instant::now() + remaining).checked_sub(self.fleet.lease).unwrap_or(sent_at));
+        let id = claimed.job.id;
+        let job = Assignment::of(claimed);
+        if job.is_none() {
+            warn!(job.id = %id, "a claimed job has no plan; its lease will run out");
+        }
+        Some(Taken { job: job?, sent_at })
+    }
+
+    async fn give_back_extra(&mut self) {
+        for extra in self.consumer.take_extra() {
+            let ready = &extra.ready;
+            if let Err(error) = self.fleet.store.unrelease(ready.job_id, ready.dispatch_no).await {
+                warn!(job.id = %ready.job_id, %error, "extra delivery not given back; it will be announced again");
+            }
+            extra.ack().await;
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Claims jobs and renders them; also renders one video without a fleet.
+//!
+//! One subcommand a module: [`fleet`] for the fleet, [`render`] for a person with a model folder, [`fingerprint`] for whoever makes a model folder.
+
+mod engine;
+mod fingerprint;
+mod fleet;
+mod libtorch;
+mod mp4;
+mod render;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The fleet's worker.
+#[derive(Debug, Parser)]
+#[command(name = "worker", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Join the fleet and render its jobs until stopped
+    Run,
+    /// Render one video, without a fleet
+    Render(Box<render::RenderArgs>),
+    /// Print the fingerprints of a model folder, as its fleet.toml needs them
+    Fingerprint(fingerprint::FingerprintArgs),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = libtorch::check_version().and_then(|()| match arguments.command {
+        Command::Run => fleet::run::run(),
+        Command::Render(args) => render::run(&args),
+        Command::Fingerprint(args) => fingerprint::run(&args),
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the last word to the person who ran the command")]
+            {
+                eprintln!("worker: {}", in_one_line(&error));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error with its causes. A cause that the text before already ends with (many errors quote theirs) is not repeated.
+fn in_one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let error =
+            Err::<(), _>(std::io::Error::other("disk on fire")).context("cannot read x: disk on fire").context("load");
+        assert_eq!(in_one_line(&error.unwrap_err()), "load: cannot read x: disk on fire");
+        let error = anyhow::anyhow!("no such thing").context("load");
+        assert_eq!(in_one_line(&error), "load: no such thing");
+    }
+}

@@ -1,0 +1,124 @@
+//! The flags of `worker render`.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{ArgAction, Args};
+use hunyuan::{DeviceChoice, EngineOptions, Residency, Tiling, config::Dtype};
+
+use crate::mp4::PosterFormat;
+
+/// Render one video.
+#[derive(Debug, Args)]
+pub(crate) struct RenderArgs {
+    /// Model folder: a HunyuanVideo checkpoint in the diffusers layout
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// What to see
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) prompt: String,
+    /// Width and height in pixels, both multiples of 16 [default: the model's first size, else 1280x720]
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    pub(crate) size: Option<(i64, i64)>,
+    /// Frames, one more than a multiple of 4 [default: the model's longest, else 129]
+    #[arg(long, value_name = "N")]
+    pub(crate) frames: Option<i64>,
+    /// Denoising steps
+    #[arg(long, value_name = "N", default_value_t = hunyuan::config::defaults::STEPS)]
+    pub(crate) steps: usize,
+    /// Embedded guidance
+    #[arg(long, value_name = "X", default_value_t = hunyuan::config::defaults::GUIDANCE)]
+    pub(crate) guidance: f64,
+    /// Shift of the flow-match schedule [default: the model's]
+    #[arg(long, value_name = "X")]
+    pub(crate) flow_shift: Option<f64>,
+    /// Seed of the noise; the same as torch's CPU generator
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    pub(crate) seed: u64,
+    /// false integrates the reference's inverted sigmas
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub(crate) flow_reverse: bool,
+    /// What not to see; works with --true-cfg above 1
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) negative_prompt: Option<String>,
+    /// Scale of true classifier-free guidance; above 1 it doubles the work
+    #[arg(long, value_name = "X", default_value_t = hunyuan::config::defaults::TRUE_CFG_SCALE)]
+    pub(crate) true_cfg: f64,
+    /// Start from the tensor `initial_latents` of this file instead of the seed's noise
+    #[arg(long, value_name = "F.safetensors")]
+    pub(crate) latents: Option<PathBuf>,
+    /// Number format of the weights: f32, bf16 or f16 [default: f32 on a CPU, bf16 on a GPU]
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) dtype: Option<Dtype>,
+    /// Decode in tiles: on, off or auto
+    #[arg(long, value_name = "WHEN", value_parser = parse_tiling, default_value = "auto")]
+    pub(crate) tiling: Tiling,
+    /// auto, cpu or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub(crate) device: DeviceChoice,
+    /// Threads on a CPU [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Load the text encoders only while they work
+    #[arg(long)]
+    pub(crate) encoders_on_demand: bool,
+    /// The MP4 to write
+    #[arg(long, value_name = "out.mp4", required_unless_present = "dump")]
+    pub(crate) out: Option<PathBuf>,
+    /// A picture of the middle frame, .jpg or .webp
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub(crate) poster: Option<PathBuf>,
+    /// Frames a second of the MP4 [default: such that the model's lengths last as long as asked for, else 24]
+    #[arg(long, value_name = "X")]
+    pub(crate) fps: Option<f64>,
+    /// Quality of the MP4: smaller is better and larger
+    #[arg(long, value_name = "N", default_value_t = 18, value_parser = clap::value_parser!(u8).range(0..=51))]
+    pub(crate) crf: u8,
+    /// The program that writes MP4 and pictures
+    #[arg(long, value_name = "PROGRAM", default_value = "ffmpeg")]
+    pub(crate) ffmpeg: PathBuf,
+    /// Write every intermediate result to this file
+    #[arg(long, value_name = "F.safetensors")]
+    pub(crate) dump: Option<PathBuf>,
+}
+
+impl RenderArgs {
+    /// The engine that these flags ask for.
+    pub(crate) fn engine_options(&self) -> EngineOptions {
+        EngineOptions {
+            device: self.device,
+            dtype: self.dtype,
+            tiling: self.tiling,
+            text_encoders: if self.encoders_on_demand { Residency::OnDemand } else { Residency::Resident },
+            threads: self.threads,
+            ..EngineOptions::new(&self.model)
+        }
+    }
+
+    /// By the poster's name.
+    pub(crate) fn poster_format(&self) -> anyhow::Result<PosterFormat> {
+        let extension = self.poster.as_deref().and_then(std::path::Path::extension).unwrap_or_default();
+        match extension.to_string_lossy().to_lowercase().as_str() {
+            "jpg" | "jpeg" => Ok(PosterFormat::Jpeg),
+            "webp" => Ok(PosterFormat::Webp),
+            other => bail!("--poster: `.{other}` is no picture format of ours; use .jpg or .webp"),
+        }
+    }
+}
+
+fn parse_tiling(text: &str) -> Result<Tiling, String> {
+    match text {
+        "on" => Ok(Tiling::On),
+        "off" => Ok(Tiling::Off),
+        "auto" => Ok(Tiling::Auto),
+        other => Err(format!("`{other}`: use on, off or auto")),
+    }
+}
+
+/// Reads `960x544`.
+fn parse_size(text: &str) -> Result<(i64, i64), String> {
+    let parse = |part: &str| part.trim().parse::<i64>().ok();
+    text.split_once(['x', 'X'])
+        .and_then(|(width, height)| Some((parse(width)?, parse(height)?)))
+        .ok_or_else(|| format!("`{text}` is no size; write WIDTHxHEIGHT, such as 960x544"))
+}

@@ -1,0 +1,44 @@
+//! `--dump`: every intermediate result in one safetensors file, all float32, to be compared with another implementation.
+
+use std::path::Path;
+
+use anyhow::Context;
+use hunyuan::{DenoiseRequest, Engine};
+use tch::{Device, Kind, Tensor};
+
+/// Tensors by name, in the order of the stages.
+#[derive(Debug, Default)]
+pub(crate) struct Dump {
+    tensors: Vec<(&'static str, Tensor)>,
+}
+
+impl Dump {
+    /// What is known before the first step: embeddings, noise, schedule.
+    pub(crate) fn start(&mut self, engine: &Engine, request: &DenoiseRequest) -> anyhow::Result<()> {
+        self.add("prompt_embeds", &request.embeddings.prompt_embeds)?;
+        self.add("pooled_prompt_embeds", &request.embeddings.pooled)?;
+        self.add("initial_latents", &engine.initial_latents(request)?)?;
+        self.add("sigmas", &Tensor::f_from_slice(engine.schedule(request)?.sigmas())?)
+    }
+
+    /// Adds the results and writes the file.
+    pub(crate) fn finish(
+        mut self,
+        first_velocity: Option<&Tensor>,
+        latents: &Tensor,
+        frames: &Tensor,
+        path: &Path,
+    ) -> anyhow::Result<()> {
+        let first = first_velocity.context("no step gave a velocity to dump")?;
+        self.add("noise_pred_0", first)?;
+        self.add("latents", latents)?;
+        self.add("frames", frames)?;
+        Tensor::write_safetensors(&self.tensors, path).with_context(|| format!("write {}", path.display()))
+    }
+
+    fn add(&mut self, name: &'static str, tensor: &Tensor) -> anyhow::Result<()> {
+        let copy = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        self.tensors.push((name, copy));
+        Ok(())
+    }
+}

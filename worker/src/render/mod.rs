@@ -1,0 +1,92 @@
+//! `worker render`: one video from a model folder, without a fleet.
+//!
+//! It reads like the story of a job: load, encode, denoise, decode, write. What is not given comes from the folder's
+//! `fleet.toml` if it has one, then from the checkpoint's own files, then from the reference's defaults.
+
+mod args;
+mod dump;
+mod progress;
+mod report;
+mod request;
+
+use std::{ops::ControlFlow, path::Path};
+
+use anyhow::Context;
+use hunyuan::{Control, Engine, Frames};
+use tch::Tensor;
+
+pub(crate) use self::args::RenderArgs;
+use self::{dump::Dump, progress::Progress, report::Report, request::Resolved};
+use crate::mp4::{Clip, Encoder};
+
+/// Renders the video and prints what it took.
+///
+/// # Errors
+/// Whatever stops it, as a sentence that names what to change.
+pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
+    let mut report = Report::default();
+    let control = Control::new();
+    let resolved = Resolved::new(args)?;
+    let engine = report.stage("load", || Engine::load(&args.engine_options())).context("load the model")?;
+    let mut dump = args.dump.as_ref().map(|_| Dump::default());
+
+    let embeddings = report.stage("encode", || resolved.encode(&engine, &control)).context("encode the prompt")?;
+    let request = resolved.denoise_request(embeddings);
+    if let Some(dump) = &mut dump {
+        dump.start(&engine, &request)?;
+    }
+
+    let progress = Progress::new("step", request.steps);
+    let mut first_velocity: Option<Tensor> = None;
+    let mut step_seconds = Vec::new();
+    let denoised = report
+        .stage("denoise", || {
+            engine.denoise(&request, None, &control, &mut |end| {
+                if end.step == 1 {
+                    first_velocity = end.velocity().map(Tensor::shallow_clone);
+                }
+                step_seconds.push(end.seconds);
+                progress.step(end.step, &format!("{:.2} s{}", end.seconds, if end.skipped { ", reused" } else { "" }));
+                ControlFlow::Continue(())
+            })
+        })
+        .context("denoise")?;
+    progress.finish();
+    report.steps(&step_seconds, denoised.counts.skipped);
+
+    let progress = Progress::new("decode", 0);
+    let frames = report
+        .stage("decode", || engine.decode(&denoised.latents, &control, &mut |done, total| progress.part(done, total)))
+        .context("decode")?;
+    progress.finish();
+
+    if let Some(out) = &args.out {
+        report.stage("write", || write(args, &resolved, &frames, out))?;
+    }
+    if let (Some(dump), Some(path)) = (dump, &args.dump) {
+        dump.finish(first_velocity.as_ref(), &denoised.latents.tensor, frames.tensor(), path)?;
+    }
+    report.print(&resolved, engine.info(), args.out.as_deref())
+}
+
+/// The MP4, and the poster if asked for.
+fn write(args: &RenderArgs, resolved: &Resolved, frames: &Frames, out: &Path) -> anyhow::Result<()> {
+    let mut rgb = Vec::new();
+    for index in 0..frames.len() {
+        rgb.extend(frames.rgb8(index)?);
+    }
+    let clip = Clip {
+        rgb: &rgb,
+        width: resolved.pixels(resolved.width)?,
+        height: resolved.pixels(resolved.height)?,
+        fps: resolved.fps,
+    };
+    let encoder = Encoder { ffmpeg: args.ffmpeg.clone(), crf: args.crf };
+    encoder.write_mp4(clip, out, &|| true).with_context(|| format!("write {}", out.display()))?;
+    if let Some(poster) = &args.poster {
+        encoder
+            .write_poster(clip, args.poster_format()?, poster)
+            .with_context(|| format!("write {}", poster.display()))?;
+    }
+    Ok(())
+}
