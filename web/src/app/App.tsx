@@ -1,0 +1,70 @@
+/** Signed in or not, and which place is shown. */
+import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
+import { lazy, Suspense } from 'react';
+import { ApiError } from '../api/client';
+import { SignIn } from '../features/session/SignIn';
+import { useSession } from '../features/session/useSession';
+import { keys } from '../lib/keys';
+import { LiveProvider } from '../live/LiveProvider';
+import { Toasts } from '../ui/Toasts';
+import { CreatePage } from './CreatePage';
+import { usePlace } from './router';
+import { Shell } from './Shell';
+import { Unreachable } from './Unreachable';
+
+const Dashboard = lazy(() => import('../features/stats/Dashboard'));
+
+const RETRIES_MAX = 3;
+const isWorthRetrying = (error: unknown) => !(error instanceof ApiError) || error.isOffline || error.status >= 500;
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      retry: (failures, error) => failures < RETRIES_MAX && isWorthRetrying(error),
+      retryDelay: (failures) => Math.min(500 * 2 ** failures, 8000),
+      staleTime: 10_000,
+      refetchOnWindowFocus: false,
+    },
+  },
+  queryCache: new QueryCache({
+    onError: (error, query) => {
+      const isSession = query.queryKey[0] === keys.session[0];
+      if (!isSession && error instanceof ApiError && error.isUnauthenticated) void client.invalidateQueries({ queryKey: keys.session });
+    },
+  }),
+});
+
+function SignedIn() {
+  const place = usePlace();
+  return (
+    <LiveProvider>
+      <Shell>
+        {place === 'dashboard' ? (
+          <Suspense fallback={<div className="min-h-96" />}>
+            <Dashboard />
+          </Suspense>
+        ) : (
+          <CreatePage />
+        )}
+      </Shell>
+    </LiveProvider>
+  );
+}
+
+function Gate() {
+  const session = useSession();
+  if (session.error instanceof ApiError && session.error.isUnauthenticated) return <SignIn />;
+  // A session that was there stays on screen while the fleet is away; the stream says that it is.
+  if (session.data) return <SignedIn />;
+  if (session.isPending) return <output className="sr-only">Loading</output>;
+  return <Unreachable error={session.error} retry={() => void session.refetch()} />;
+}
+
+export function App() {
+  return (
+    <QueryClientProvider client={client}>
+      <Gate />
+      <Toasts />
+    </QueryClientProvider>
+  );
+}

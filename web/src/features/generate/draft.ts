@@ -1,0 +1,93 @@
+/**
+ * What stands in the form. Kept in the browser, so that a reload loses nothing; anything strange found there is ignored.
+ *
+ * Numbers that may be empty are text here; `request.ts` makes requests of them.
+ */
+import type { JobView, QualityTier, StepCacheMode } from '../../api/schema';
+import { read, write } from '../../lib/stored';
+
+export interface Draft {
+  text: string;
+  /** Each line of the text is a prompt of its own. */
+  isSeveral: boolean;
+  tier: QualityTier;
+  model: string;
+  /** Empty: the model's first. */
+  size: string;
+  aspect: string;
+  /** Frames at 24 a second, 4k+1. */
+  length: number;
+  seed: string;
+  steps: string;
+  guidance: string;
+  negative: string;
+  trueGuidance: string;
+  stepCache: StepCacheMode | '';
+  similar: '' | 'yes' | 'no';
+  flowReverse: boolean;
+  deadlineMin: string;
+}
+
+export const emptyDraft: Draft = {
+  text: '',
+  isSeveral: false,
+  tier: 'auto',
+  model: '',
+  size: '540p',
+  aspect: '',
+  length: 129,
+  seed: '',
+  steps: '',
+  guidance: '6',
+  negative: '',
+  trueGuidance: '1',
+  stepCache: '',
+  similar: '',
+  flowReverse: true,
+  deadlineMin: '',
+};
+
+const KEY = 'fleet.draft';
+const words: Partial<Record<keyof Draft, readonly string[]>> = {
+  tier: ['auto', 'preview', 'standard', 'premium'],
+  stepCache: ['', 'off', 'balanced', 'fast'],
+  similar: ['', 'yes', 'no'],
+};
+
+/** A draft of whatever was stored: known fields of the right kind, the rest as in an empty one. */
+export function sane(stored: unknown): Draft {
+  const found = (typeof stored === 'object' && stored !== null ? stored : {}) as Record<string, unknown>;
+  const known = Object.entries(emptyDraft).map(([field, fallback]) => {
+    const value = found[field];
+    const allowed = words[field as keyof Draft];
+    const isRight = typeof value === typeof fallback && (!allowed || allowed.includes(value as string));
+    return [field, isRight ? value : fallback];
+  });
+  const draft = Object.fromEntries(known) as Draft;
+  return Number.isInteger(draft.length) && draft.length > 0 && draft.length % 4 === 1 ? draft : { ...draft, length: emptyDraft.length };
+}
+
+export const loadDraft = (): Draft => sane(read(KEY));
+export const saveDraft = (draft: Draft): void => write(KEY, draft);
+
+/** The draft that asks for the same video again: the job's own settings and seed. */
+export function draftOf({ request }: JobView): Draft {
+  return sane({
+    text: request.prompt,
+    isSeveral: false,
+    tier: request.quality_tier,
+    model: request.model ?? '',
+    size: request.video_size,
+    aspect: request.aspect_ratio ?? '',
+    length: request.video_length,
+    seed: request.seed === null || request.seed === undefined ? '' : String(request.seed),
+    steps: request.infer_steps ? String(request.infer_steps) : '',
+    guidance: String(request.cfg_scale ?? 6),
+    negative: request.negative_prompt ?? '',
+    trueGuidance: String(request.true_cfg_scale ?? 1),
+    stepCache: request.step_cache ?? '',
+    similar: request.similar_prompts === true ? 'yes' : request.similar_prompts === false ? 'no' : '',
+    flowReverse: request.flow_reverse ?? true,
+    deadlineMin: '',
+  });
+}

@@ -1,0 +1,92 @@
+/** The form says what is wrong at the field, and sends exactly what it shows. */
+import { describe, expect, it } from 'vitest';
+import type { LimitsView, ModelView } from '../../api/schema';
+import { job } from '../../testing/builders';
+import { draftOf, emptyDraft, sane } from './draft';
+import { check, fromApi, promptAt, prompts, toRequest } from './request';
+
+const rules = {
+  limits: { prompt_chars_max: 20, cfg_scale_max: 20, true_cfg_scale_max: 20, deadline_s_max: 3600, batch_max: 2 } as LimitsView,
+  model: { infer_steps_max: 100, video_length_max: 129 } as ModelView,
+};
+const draft = { ...emptyDraft, text: 'a red ball' };
+
+describe('prompts', () => {
+  it('are one, or one a line', () => {
+    expect(prompts({ text: ' a\nb ', isSeveral: false })).toEqual(['a\nb']);
+    expect(prompts({ text: ' a\n\n b ', isSeveral: true })).toEqual(['a', 'b']);
+    expect(prompts({ text: '  ', isSeveral: false })).toEqual([]);
+  });
+
+  it('are found by the caret', () => {
+    const text = 'one\ntwo\n\nthree';
+    expect(promptAt({ text, isSeveral: true }, 0)).toBe('one');
+    expect(promptAt({ text, isSeveral: true }, 5)).toBe('two');
+    expect(promptAt({ text, isSeveral: true }, 8)).toBe('one');
+    expect(promptAt({ text, isSeveral: true }, text.length)).toBe('three');
+    expect(promptAt({ text, isSeveral: false }, 5)).toBe(text);
+  });
+});
+
+describe('check', () => {
+  it('is content with a plain draft', () => expect(check(draft, rules)).toEqual({}));
+
+  it.each([
+    [{ text: ' ' }, 'text', /should show/],
+    [{ text: 'x'.repeat(21) }, 'text', /21 characters/],
+    [{ text: 'a\nb\nc', isSeveral: true }, 'text', /At most 2 prompts/],
+    [{ seed: '1.5' }, 'seed', /whole number/],
+    [{ seed: '-1' }, 'seed', /from 0/],
+    [{ steps: '101' }, 'steps', /1 to 100/],
+    [{ guidance: '' }, 'guidance', /0 to 20/],
+    [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
+    [{ deadlineMin: '61' }, 'deadlineMin', /to 60/],
+  ] as const)('%o is refused at %s', (over, field, reason) => {
+    expect(check({ ...draft, ...over }, rules)).toEqual({ [field]: expect.stringMatching(reason) });
+  });
+
+  it('counts characters as people do', () => expect(check({ ...draft, text: '👩‍🚀'.repeat(5) }, rules)).toEqual({}));
+});
+
+it('a request carries every field, with empty ones as null', () => {
+  expect(toRequest(draft, 'a red ball')).toMatchInlineSnapshot(`
+    {
+      "aspect_ratio": null,
+      "cfg_scale": 6,
+      "deadline_s": null,
+      "flow_reverse": true,
+      "infer_steps": 0,
+      "model": null,
+      "negative_prompt": null,
+      "prompt": "a red ball",
+      "quality_tier": "auto",
+      "seed": null,
+      "similar_prompts": null,
+      "step_cache": null,
+      "true_cfg_scale": 1,
+      "video_length": 129,
+      "video_size": "540p",
+    }
+  `);
+  expect(toRequest({ ...draft, trueGuidance: '3', deadlineMin: '1.5' }, 'x')).toMatchObject({ negative_prompt: '', deadline_s: 90 });
+});
+
+it('a remix asks for the very same video', () => {
+  const before = job({ prompt: 'a blue square' });
+  expect(toRequest(draftOf(before), 'a blue square')).toMatchObject({ ...before.request });
+});
+
+it('a stored draft is taken only as far as it makes sense', () => {
+  expect(sane(null)).toEqual(emptyDraft);
+  expect(sane({ text: 'kept', tier: 'ultra', length: 130, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
+});
+
+it('refusals of the API come back to their fields', () => {
+  expect(
+    fromApi([
+      { field: 'requests[3].prompt', reason: 'is too long' },
+      { field: 'seed', reason: 'must be 0 or more' },
+      { field: 'weird', reason: 'is wrong' },
+    ]),
+  ).toEqual({ text: 'Prompt 4: is too long', seed: 'must be 0 or more', form: 'weird: is wrong' });
+});

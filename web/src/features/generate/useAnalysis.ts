@@ -1,0 +1,24 @@
+/** What the fleet would do with the prompt, asked once typing pauses. The last answer stays until the next is there. */
+import { keepPreviousData, useQuery } from '@tanstack/react-query';
+import { analyze } from '../../api/analyze';
+import { keys } from '../../lib/keys';
+import { useDebounced } from '../../lib/useDebounced';
+import type { Draft } from './draft';
+import { toRequest } from './request';
+
+const PAUSE_MS = 250;
+
+export function useAnalysis(draft: Draft, prompt: string, isEnabled: boolean) {
+  const { seed: _seed, deadline_s: _deadline, similar_prompts: _similar, ...query } = toRequest(draft, prompt);
+  const text = useDebounced(JSON.stringify(query), PAUSE_MS);
+  const settled = JSON.parse(text) as typeof query;
+  const result = useQuery({
+    queryKey: keys.analysis(settled),
+    queryFn: ({ signal }) => analyze(settled, signal),
+    enabled: isEnabled && settled.prompt.length > 0,
+    placeholderData: keepPreviousData,
+    retry: false,
+    staleTime: 20_000,
+  });
+  return { ...result, data: prompt ? result.data : undefined };
+}

@@ -1,0 +1,38 @@
+/** Sends what stands in the form. A repeated try of the same form is the same submission, so nothing is made twice. */
+import { useMutation, useQueryClient } from '@tanstack/react-query';
+import { useRef } from 'react';
+import { ApiError, freshKey } from '../../api/client';
+import { generate } from '../../api/generate';
+import { generateBatch } from '../../api/generateBatch';
+import type { JobView } from '../../api/schema';
+import { keys } from '../../lib/keys';
+import { type JobPages, putFirst } from '../../lib/jobPages';
+import type { Draft } from './draft';
+import { prompts, toRequest } from './request';
+
+export function useSubmit() {
+  const client = useQueryClient();
+  const attempt = useRef({ payload: '', key: '' });
+  return useMutation<JobView[], Error, Draft>({
+    mutationFn: async (draft) => {
+      const requests = prompts(draft).map((prompt) => toRequest(draft, prompt));
+      const payload = JSON.stringify(requests);
+      if (attempt.current.payload !== payload) attempt.current = { payload, key: freshKey() };
+      const [first] = requests;
+      if (requests.length === 1 && first) return [await generate(first, attempt.current.key)];
+      const answer = await generateBatch(requests, attempt.current.key);
+      return answer.jobs.map((item) => item.job);
+    },
+    onSuccess: (jobs) => {
+      attempt.current = { payload: '', key: '' };
+      for (const job of jobs) {
+        client.setQueriesData<JobPages>({ queryKey: keys.jobs }, (pages) => pages && putFirst(pages, job));
+      }
+      void client.invalidateQueries({ queryKey: keys.stats });
+    },
+    // Only a network that failed leaves open whether the job was taken; then the same key asks again.
+    onError: (error) => {
+      if (error instanceof ApiError && !error.isOffline && error.status < 500) attempt.current = { payload: '', key: '' };
+    },
+  });
+}

@@ -1,0 +1,14 @@
+/** Lets a job ask the form to take over its settings, without the two knowing each other. */
+import type { JobView } from '../api/schema';
+
+const EVENT = 'fleet:remix';
+
+export function remix(job: JobView): void {
+  window.dispatchEvent(new CustomEvent<JobView>(EVENT, { detail: job }));
+}
+
+export function onRemix(listener: (job: JobView) => void): () => void {
+  const heard = (event: Event) => listener((event as CustomEvent<JobView>).detail);
+  window.addEventListener(EVENT, heard);
+  return () => window.removeEventListener(EVENT, heard);
+}

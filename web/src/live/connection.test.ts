@@ -1,0 +1,93 @@
+/** The stream comes back by itself, from where it was, and says so. */
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { LiveConnection } from './connection';
+
+class FakeSource extends EventTarget {
+  static all: FakeSource[] = [];
+  readyState = 1;
+  readonly url: string;
+  constructor(url: string) {
+    super();
+    this.url = url;
+    FakeSource.all.push(this);
+  }
+  close() {
+    this.readyState = 2;
+  }
+  say(type: string, data: unknown, lastEventId = '') {
+    this.dispatchEvent(new MessageEvent(type, { data: JSON.stringify(data), lastEventId }));
+  }
+  fail(readyState: number) {
+    this.readyState = readyState;
+    this.dispatchEvent(new Event('error'));
+  }
+}
+
+const handlers = () => ({ onState: vi.fn(), onProgress: vi.fn(), onReady: vi.fn(), onStatus: vi.fn(), onRefused: vi.fn() });
+const open = (url: string) => new FakeSource(url) as unknown as EventSource;
+const source = (index: number) => {
+  const found = FakeSource.all.at(index);
+  if (!found) throw new Error('no such stream');
+  return found;
+};
+
+beforeEach(() => {
+  FakeSource.all = [];
+  vi.useFakeTimers();
+});
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe('LiveConnection', () => {
+  it('passes events on and is live once ready', () => {
+    const h = handlers();
+    new LiveConnection(h, open).start();
+    source(0).say('ready', {}, '5-1');
+    source(0).say('state', { job_id: 'a', kind: 'queued', detail: {}, at: '' }, '6-2');
+    source(0).say('progress', { job_id: 'a', stage: 'denoise', step: 1, steps: 2, skipped: 0, remaining_s: null });
+    expect(h.onStatus).toHaveBeenCalledExactlyOnceWith('live');
+    expect(h.onState).toHaveBeenCalledWith(expect.objectContaining({ job_id: 'a', kind: 'queued' }));
+    expect(h.onProgress).toHaveBeenCalledWith(expect.objectContaining({ step: 1 }));
+  });
+
+  it('leaves a cut to the browser but says that it is lost', () => {
+    const h = handlers();
+    new LiveConnection(h, open).start();
+    source(0).say('ready', {});
+    source(0).fail(0);
+    vi.advanceTimersByTime(60_000);
+    expect(FakeSource.all).toHaveLength(1);
+    expect(h.onStatus.mock.calls).toEqual([['live'], ['lost']]);
+    source(0).say('ready', {});
+    expect(h.onStatus).toHaveBeenLastCalledWith('live');
+  });
+
+  it('opens again behind the last event after a refusal, later and later', () => {
+    const h = handlers();
+    new LiveConnection(h, open).start();
+    source(0).say('state', { job_id: 'a', kind: 'queued', detail: {}, at: '' }, '7-3');
+    source(0).fail(2);
+    expect(h.onRefused).toHaveBeenCalledOnce();
+    vi.advanceTimersByTime(500);
+    expect(FakeSource.all).toHaveLength(2);
+    expect(source(1).url).toBe('/api/events?last_event_id=7-3');
+    source(1).fail(2);
+    vi.advanceTimersByTime(999);
+    expect(FakeSource.all).toHaveLength(2);
+    vi.advanceTimersByTime(1);
+    expect(FakeSource.all).toHaveLength(3);
+  });
+
+  it('ignores what cannot be read and streams that were closed', () => {
+    const h = handlers();
+    const live = new LiveConnection(h, open);
+    live.start();
+    source(0).dispatchEvent(new MessageEvent('state', { data: 'not json' }));
+    live.stop();
+    source(0).fail(2);
+    vi.advanceTimersByTime(60_000);
+    expect(h.onState).not.toHaveBeenCalled();
+    expect(FakeSource.all).toHaveLength(1);
+  });
+});

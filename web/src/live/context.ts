@@ -1,0 +1,10 @@
+/** How the event stream is, for whoever wants to show it. */
+import { createContext, useContext } from 'react';
+import type { LiveStatus } from './connection';
+
+export const LiveContext = createContext<{ status: LiveStatus; retryNow: () => void }>({
+  status: 'connecting',
+  retryNow: () => undefined,
+});
+
+export const useLive = () => useContext(LiveContext);

@@ -1,0 +1,51 @@
+/** A labelled field: its name above, help or what is wrong with it below, tied together for screen readers. */
+import { type ReactNode, useId } from 'react';
+import { Icon } from './Icon';
+
+/** What the control inside must carry. */
+export interface ControlProps {
+  id: string;
+  'aria-describedby': string | undefined;
+  'aria-invalid': boolean;
+}
+
+interface Props {
+  label: ReactNode;
+  hint?: ReactNode;
+  error?: string | undefined;
+  aside?: ReactNode;
+  className?: string;
+  children: (control: ControlProps) => ReactNode;
+}
+
+export function Field({ label, hint, error, aside, className = '', children }: Props) {
+  const id = useId();
+  const noteId = `${id}-note`;
+  const hasNote = Boolean(error || hint);
+  return (
+    <div className={className}>
+      <div className="mb-1 flex items-baseline justify-between gap-3">
+        <label className="label" htmlFor={id}>
+          {label}
+        </label>
+        {aside}
+      </div>
+      {children({ id, 'aria-describedby': hasNote ? noteId : undefined, 'aria-invalid': Boolean(error) })}
+      {hasNote && (
+        <div id={noteId} className="mt-1">
+          {error ? <FieldNote text={error} /> : <p className="hint">{hint}</p>}
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** What is wrong, said at the place where it is wrong. */
+export function FieldNote({ text }: { text: string }) {
+  return (
+    <p className="flex items-start gap-1 text-xs text-bad" role="alert">
+      <Icon name="warn" className="mt-0.5 size-3.5" />
+      {text}
+    </p>
+  );
+}
