@@ -1,0 +1,125 @@
+"""Our own processes: what they are, what they are told, how to know that they are ready."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import postgres, rabbitmq, tools
+from .console import Problem
+from .paths import ROOT, RUN, target_dir
+from .ports import Ports
+from .process import Spec
+from .prometheus import http_ok
+
+PROGRAMS = ["api", "scheduler", "worker"]
+WANTED = RUN / "wanted.json"
+SUBCOMMAND: dict[str, list[str]] = {"api": [], "scheduler": [], "worker": ["run"]}
+# A worker loads its model before it is ready; a large one takes minutes.
+START_PATIENCE_S = {"api": 60.0, "scheduler": 60.0, "worker": 900.0}
+# Longer than the time in which a process hands back its work on SIGTERM.
+STOP_PATIENCE_S = 20.0
+
+
+# Settings that a person may give to `make up` as variables; kept until the next `make up`.
+PASSED_ON = ("FLEET__", "ENABLE_", "FLEET_ENV", "RUST_LOG", "RUST_BACKTRACE", "AWS_", "CUDA_VISIBLE_DEVICES")
+
+
+@dataclass
+class Wanted:
+    """What `make up` was asked for last."""
+
+    workers: int = 1
+    monitoring: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def load() -> Wanted:
+        return Wanted(**json.loads(WANTED.read_text())) if WANTED.exists() else Wanted()
+
+    def take_variables(self) -> None:
+        """Remembers the caller's settings; those of an earlier call are gone."""
+        self.variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+
+    def save(self) -> None:
+        WANTED.parent.mkdir(parents=True, exist_ok=True)
+        fresh = WANTED.with_suffix(".new")
+        # It may hold secrets.
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            handle.write(json.dumps(asdict(self), indent=2) + "\n")
+        fresh.replace(WANTED)
+
+
+def common_env(ports: Ports) -> dict[str, str]:
+    """Where this stack's services and folders are, as settings of our processes."""
+    return {
+        "FLEET_CONFIG_DIR": str(ROOT / "configuration"),
+        "FLEET__DATABASE__URL": postgres.url(RUN, ports),
+        "FLEET__BROKER__URL": rabbitmq.url(RUN, ports),
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(ports.get("redis")),
+    }
+
+
+def env(ports: Ports, wanted: Wanted, extra: dict[str, str]) -> dict[str, str]:
+    """Defaults of a private stack, then what the person said, then what this stack must have."""
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith((*PASSED_ON, "CARGO", "MAKE", "MFLAGS"))}
+    defaults = {"FLEET__ARTIFACTS__URL": str(RUN / "artifacts")}
+    path = ":".join(dict.fromkeys(_tool_folders()))
+    return {**inherited, **defaults, **wanted.variables, **common_env(ports), **extra, "PATH": path}
+
+
+def _tool_folders() -> list[str]:
+    """Folders on PATH, after the one with ffmpeg if that is in the checkout's own prefix."""
+    ffmpeg = tools.find("ffmpeg")
+    first = [str(ffmpeg.parent)] if ffmpeg else []
+    return first + os.environ.get("PATH", "/usr/bin:/bin").split(":")
+
+
+def http_ports(workers: int) -> dict[str, str]:
+    """Process name -> name of its HTTP port."""
+    return {"api": "api", "scheduler": "scheduler", **{f"worker-{n}": f"worker-{n}" for n in range(1, workers + 1)}}
+
+
+def program(name: str) -> Path:
+    """The executable, which must have been built."""
+    path = target_dir() / name
+    if not path.exists():
+        raise Problem(f"{path} is missing: run `make build` first.")
+    return path
+
+
+def build_identity(path: Path) -> str:
+    """Changes with every build, so that a new build is a reason to restart."""
+    info = path.stat()
+    return f"{info.st_ino}-{info.st_mtime_ns}-{info.st_size}"
+
+
+def spec(name: str, ports: Ports, wanted: Wanted) -> Spec:
+    """One of `api`, `scheduler`, `worker-N`."""
+    kind = name.partition("-")[0]
+    path = program(kind)
+    port = ports.get(name)
+    if kind == "api":
+        extra = {"FLEET__SERVER__PORT": str(port)}
+    else:
+        extra = {f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
+    if kind == "worker":
+        extra["FLEET__WORKER__NAME"] = wanted.variables.get("FLEET__WORKER__NAME", name)
+    return Spec(
+        name, [str(path), *SUBCOMMAND[kind]], env(ports, wanted, extra), ROOT, RUN / f"logs/{name}.log",
+        lambda: http_ok(f"http://127.0.0.1:{port}/readyz"),
+        stop_patience_s=STOP_PATIENCE_S, start_patience_s=START_PATIENCE_S[kind], build=build_identity(path),
+    )
+
+
+def targets(ports: Ports, workers: int) -> dict[str, list[str]]:
+    """Where Prometheus finds each job of its configuration."""
+    return {
+        "api": [f"127.0.0.1:{ports.get('api')}"],
+        "scheduler": [f"127.0.0.1:{ports.get('scheduler')}"],
+        "worker": [f"127.0.0.1:{ports.get(f'worker-{n}')}" for n in range(1, workers + 1)],
+        "rabbitmq": [f"127.0.0.1:{ports.get('rabbitmq_prometheus')}"],
+    }

@@ -1,0 +1,76 @@
+"""The commands a person types."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .console import Problem
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/fleet", description="The stack of this checkout on this machine.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands.add_parser("setup", help="install what running and testing need")
+    up = commands.add_parser("up", help="start everything and wait until it is ready")
+    up.add_argument("--workers", type=int, default=None, help="number of workers (default: as last time, at first 1)")
+    up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
+    up.add_argument("--monitoring", action=argparse.BooleanOptionalAction, default=None, help="Prometheus beside the fleet")
+    commands.add_parser("down", help="stop everything; the data stay")
+    commands.add_parser("status", help="show what runs")
+    logs = commands.add_parser("logs", help="follow the logs")
+    logs.add_argument("names", nargs="*", help="only these processes, such as api or worker-1")
+    logs.add_argument("--no-follow", action="store_true", help="print the end and stop")
+    commands.add_parser("env", help="print the variables that our processes get, for a shell's eval")
+    reset = commands.add_parser("reset", help="delete the data of this checkout's stack")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    services = commands.add_parser("services", help="run only the three services, for tests")
+    services.add_argument("--dir", type=Path, required=True, help="where their data go")
+    beside = commands.add_parser("with-services", help="run a command beside a throwaway stack")
+    beside.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    commands.add_parser("node-path", help="print the folder that holds node and npm")
+    commands.add_parser("supervise")
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Runs one command; a Problem is printed without a traceback."""
+    try:
+        return _dispatch(_parser().parse_args(argv))
+    except Problem as problem:
+        print(f"fleet: {problem}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(asked: argparse.Namespace) -> int:
+    from . import commands, supervisor, testing, tools
+
+    if asked.command == "setup":
+        commands.set_up()
+    elif asked.command == "up":
+        commands.up(asked.workers, asked.port, asked.monitoring)
+    elif asked.command == "down":
+        commands.down()
+    elif asked.command == "status":
+        return commands.status()
+    elif asked.command == "logs":
+        commands.logs(asked.names, follow=not asked.no_follow)
+    elif asked.command == "env":
+        commands.print_env()
+    elif asked.command == "reset":
+        commands.reset(sure=asked.yes)
+    elif asked.command == "services":
+        testing.serve(asked.dir.resolve())
+    elif asked.command == "with-services":
+        rest = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
+        if not rest:
+            raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
+        return testing.run_with(rest)
+    elif asked.command == "node-path":
+        print(tools.node_folder())
+    elif asked.command == "supervise":
+        supervisor.run()
+    return 0

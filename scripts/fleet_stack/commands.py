@@ -1,0 +1,215 @@
+"""What `make up`, `down`, `status` and `logs` do."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import apps, supervisor, tools
+from .console import Problem, say
+from .paths import ROOT, RUN
+from .ports import Ports, is_free
+from .process import last_lines
+
+SUPERVISOR_LOG = RUN / "logs/supervisor.log"
+DEFAULT_PORT = 8000
+# The slowest step is a worker that loads a large model.
+UP_PATIENCE_S = 1200.0
+DOWN_PATIENCE_S = 90.0
+
+
+def set_up() -> None:
+    """Everything that running and building needs and that can be fetched."""
+    tools.require_compilers()
+    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe"])
+    if (ROOT / "web/package.json").exists():
+        tools.node_folder()
+
+
+def up(workers: int | None, port: int | None, monitoring: bool | None) -> None:
+    """Starts what is not running, changes what is wanted otherwise, waits, and says where it is."""
+    if workers is not None and not 0 <= workers <= 64:
+        raise Problem(f"WORKERS={workers}: use 0 to 64")
+    if port is not None and not 1 <= port <= 65535:
+        raise Problem(f"PORT={port}: use 1 to 65535")
+    wanted = apps.Wanted.load()
+    wanted.workers = wanted.workers if workers is None else workers
+    wanted.monitoring = wanted.monitoring if monitoring is None else monitoring
+    tools.install_missing([*tools.SERVICES, "ffmpeg", *(["prometheus"] if wanted.monitoring else [])])
+    for name in apps.PROGRAMS:
+        apps.program(name)
+    running = supervisor.is_running()
+    _settle_port(port, running is not None)
+    wanted.take_variables()
+    wanted.save()
+    before = _state().get("generation", 0) if running else -1
+    if running:
+        os.kill(running, signal.SIGHUP)
+    else:
+        _start_supervisor()
+    _wait(before)
+    _tell_where(wanted)
+
+
+def _settle_port(asked: int | None, running: bool) -> None:
+    """The API's port: as asked, else as last time, else 8000, else the next free one."""
+    ports = Ports(RUN / "ports.json")
+    current = ports.by_name.get("api")
+    if asked is not None:
+        if asked != current or not running:
+            _require_free_port(asked)
+        ports.set("api", asked)
+    elif current is None:
+        ports.set("api", next((port for port in range(DEFAULT_PORT, DEFAULT_PORT + 100) if is_free(port)), DEFAULT_PORT))
+        if ports.get("api") != DEFAULT_PORT:
+            say(f"port {DEFAULT_PORT} is taken by another program; the API gets {ports.get('api')}")
+    elif not running:
+        _require_free_port(current)
+
+
+def _require_free_port(port: int) -> None:
+    if port < 1024 and os.geteuid() != 0:
+        raise Problem(f"port {port} needs root; choose one from 1024 with PORT=n")
+    if not is_free(port):
+        raise Problem(f"port {port} is taken by another program; choose another with `make up PORT=n`")
+
+
+def _start_supervisor() -> None:
+    SUPERVISOR_LOG.parent.mkdir(parents=True, exist_ok=True)
+    supervisor.STATE.unlink(missing_ok=True)
+    with open(SUPERVISOR_LOG, "wb") as log:
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "scripts/fleet"), "supervise"],
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+        )
+
+
+def _state() -> dict:
+    try:
+        return json.loads(supervisor.STATE.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+
+
+def _wait(generation_before: int) -> None:
+    """Shows each phase, and what is being waited for when a phase takes long."""
+    began = last_shown = time.monotonic()
+    phase = ""
+    seen_running = False
+    while time.monotonic() - began < UP_PATIENCE_S:
+        state = _state()
+        if state.get("problem") and state.get("generation", 0) > generation_before:
+            raise Problem(state["problem"])
+        if state.get("phase") and state["phase"] != phase:
+            phase, last_shown = state["phase"], time.monotonic()
+            if phase not in ("ready", "stopping", "failed"):
+                say(f"  {phase}")
+        if state.get("phase") == "ready" and state.get("generation", 0) > generation_before:
+            return
+        if time.monotonic() - last_shown > 10:
+            waiting = [name for name, process in state.get("processes", {}).items() if not process["ready"]]
+            say(f"  still {phase or 'starting'} after {time.monotonic() - began:.0f} s; waiting for {', '.join(waiting) or 'the supervisor'}")
+            last_shown = time.monotonic()
+        alive = supervisor.is_running() is not None
+        if seen_running and not alive and not _state().get("problem"):
+            raise Problem(f"the supervisor ended. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
+        seen_running = seen_running or alive
+        if not seen_running and time.monotonic() - began > 15:
+            raise Problem(f"the supervisor did not start. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
+        time.sleep(0.1)
+    raise Problem(f"not ready after {UP_PATIENCE_S:.0f} s; see `make logs`. It goes on starting in the background.")
+
+
+def _tell_where(wanted: apps.Wanted) -> None:
+    address = f"http://127.0.0.1:{Ports(RUN / 'ports.json').get('api')}"
+    body = shlex.quote(json.dumps({"prompt": "a red ball rolls over green grass"}))
+    say(f"\nThe fleet is ready at {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
+    if wanted.monitoring:
+        say(f"Prometheus is at http://127.0.0.1:{Ports(RUN / 'ports.json').get('prometheus')}")
+    say("\nAsk for a video:")
+    say(f"  curl -s {address}/api/generate -H 'content-type: application/json' -d {body}")
+    say("Then, with the job_id of the answer, look at it and fetch it when it is completed:")
+    say(f"  curl -s {address}/api/jobs/JOB_ID")
+    say(f"  curl -s {address}/api/videos/JOB_ID -o video.mp4")
+    say("\n`make logs` follows the logs, `make status` shows what runs, `make down` stops it.")
+
+
+def down() -> None:
+    """Stops the stack; the data stay."""
+    pid = supervisor.is_running()
+    if pid is None:
+        say("nothing runs")
+        return
+    os.kill(pid, signal.SIGTERM)
+    say("stopping")
+    deadline = time.monotonic() + DOWN_PATIENCE_S
+    while supervisor.is_running() is not None:
+        if time.monotonic() > deadline:
+            os.kill(pid, signal.SIGKILL)
+            say("it did not stop in time and was killed; its children went with it")
+            return
+        time.sleep(0.1)
+    say("stopped; the data stay in .run")
+
+
+def status() -> int:
+    """A table of the processes. Returns 0 when all are ready, 3 otherwise."""
+    if supervisor.is_running() is None:
+        problem = _state().get("problem")
+        say("nothing runs" + (f"; the last start failed: {problem}" if problem else ""))
+        return 3
+    state = _state()
+    ports = Ports(RUN / "ports.json").by_name
+    say(f"{'process':<12} {'pid':>8}  {'state':<9} {'restarts':>8}  {'port':>5}")
+    ready = state.get("phase") == "ready"
+    for name, process in state.get("processes", {}).items():
+        word = "ready" if process["ready"] else "starting" if process["running"] else "stopped"
+        ready = ready and process["ready"]
+        say(f"{name:<12} {process['pid']:>8}  {word:<9} {process['restarts']:>8}  {ports.get(name, ''):>5}")
+    if state.get("problem"):
+        say(f"problem: {state['problem']}")
+    say(f"address: http://127.0.0.1:{ports.get('api')}")
+    return 0 if ready else 3
+
+
+def logs(names: list[str], *, follow: bool) -> None:
+    """The ends of the logs, and what comes after."""
+    folder = RUN / "logs"
+    files = [folder / f"{name}.log" for name in names] or sorted(
+        file for file in folder.glob("*.log") if file.stem in ("api", "scheduler", "supervisor", "migrate") or file.stem.startswith("worker-")
+    )
+    missing = [str(file) for file in files if not file.exists()]
+    if missing or not files:
+        raise Problem(f"no log {', '.join(missing) or 'yet'}; there are: {', '.join(sorted(f.stem for f in folder.glob('*.log'))) or 'none'}")
+    argv = ["tail", "-n", "40", *(["-F"] if follow else []), *map(str, files)]
+    subprocess.run(argv)
+
+
+def print_env() -> None:
+    """For a shell: eval "$(scripts/fleet env)"."""
+    ports = Ports(RUN / "ports.json")
+    if "postgres" not in ports.by_name:
+        raise Problem("this checkout has no stack yet: run `make up` first")
+    for key, value in apps.common_env(ports).items():
+        print(f"export {key}={shlex.quote(value)}")
+
+
+def reset(*, sure: bool) -> None:
+    """Deletes `.run`: all jobs and videos of this checkout."""
+    if supervisor.is_running() is not None:
+        raise Problem("the stack runs: `make down` first")
+    if not sure:
+        if not sys.stdin.isatty() or input(f"Delete all jobs and videos in {RUN}? Type yes: ").strip() != "yes":
+            raise Problem("nothing was deleted (use --yes to be asked nothing)")
+    data = RUN / "postgres"
+    if data.is_symlink():
+        shutil.rmtree(Path(data).resolve(), ignore_errors=True)
+    shutil.rmtree(RUN, ignore_errors=True)
+    say("deleted")

@@ -1,0 +1,141 @@
+"""Debian packages: installed by apt as root, unpacked under `.tools/root` as anyone else.
+
+Packages that bring a service would start it; nobody asked for that, so starting is blocked while apt runs and no
+default Postgres cluster is made. Without root the same packages are chosen by a simulated install, downloaded with
+private apt folders and unpacked; Erlang's start scripts are pointed at the prefix.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from .console import Problem, say
+from .disk import require_free
+from .paths import TOOLS
+
+PREFIX = TOOLS / "root"
+# Starters of programs in the prefix; first on the PATH of whatever we start.
+WRAPPERS = TOOLS / "bin"
+WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli"]
+POLICY = Path("/usr/sbin/policy-rc.d")
+CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
+
+
+def install(packages: list[str]) -> None:
+    """Gets `packages` with whatever rights we have."""
+    if not shutil.which("apt-get"):
+        raise Problem(
+            "Missing: " + ", ".join(packages) + ". This machine has no apt-get; install them with its own package "
+            "manager so that their programs are on PATH, then run this again."
+        )
+    require_free(TOOLS, 2_000_000_000, "Installing " + ", ".join(packages))
+    if os.geteuid() == 0:
+        _install_as_root(packages)
+    else:
+        _unpack(packages)
+
+
+def _run(argv: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    done = subprocess.run(argv, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        tail = "\n".join(done.stdout.strip().splitlines()[-15:])
+        raise Problem(f"`{' '.join(argv[:6])} ...` failed:\n{tail}")
+
+
+def _install_as_root(packages: list[str]) -> None:
+    say(f"installing with apt: {' '.join(packages)}")
+    blocked_here = not POLICY.exists()
+    if blocked_here:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        if not CLUSTER_CONF.exists():
+            CLUSTER_CONF.parent.mkdir(parents=True, exist_ok=True)
+            CLUSTER_CONF.write_text("create_main_cluster = false\n")
+        env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        _run(["apt-get", "update", "-qq"], env)
+        options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
+        _run(["apt-get", "install", *options, *packages], env)
+    finally:
+        if blocked_here:
+            POLICY.unlink(missing_ok=True)
+
+
+def _private_apt() -> list[str]:
+    """Options that keep apt's own state inside the checkout."""
+    state = TOOLS / "apt"
+    for folder in ("lists/partial", "cache/archives/partial", "debs"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    return [
+        "-o", f"Dir::State::lists={state}/lists",
+        "-o", f"Dir::Cache={state}/cache",
+        "-o", "Debug::NoLocking=true",
+        "-o", "APT::Sandbox::User=",
+    ]
+
+
+def _unpack(packages: list[str]) -> None:
+    say(f"unpacking under {PREFIX}: {' '.join(packages)}")
+    options = _private_apt()
+    _run(["apt-get", *options, "update", "-qq"])
+    plan = subprocess.run(
+        ["apt-get", *options, "-s", "--no-install-recommends", "install", *packages], capture_output=True, text=True
+    )
+    if plan.returncode != 0:
+        raise Problem("apt cannot find " + ", ".join(packages) + ":\n" + plan.stderr.strip())
+    wanted = re.findall(r"^Inst (\S+)", plan.stdout, re.M)
+    folder = TOOLS / "apt" / "debs"
+    for number, name in enumerate(wanted, 1):
+        say(f"  {number}/{len(wanted)} {name}")
+        _run(["apt-get", *options, "download", "-qq", name], cwd=folder)
+        for deb in folder.glob("*.deb"):
+            _run(["dpkg-deb", "-x", str(deb), str(PREFIX)])
+            deb.unlink()
+    _point_erlang_at_prefix()
+    _wrap_programs()
+
+
+def _wrap_programs() -> None:
+    """Programs that others start by name get a starter that finds the prefix's libraries."""
+    WRAPPERS.mkdir(parents=True, exist_ok=True)
+    libraries = library_env().get("LD_LIBRARY_PATH", "")
+    for name in WRAPPED:
+        program = PREFIX / "usr/bin" / name
+        if program.exists():
+            wrapper = WRAPPERS / name
+            wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
+            wrapper.chmod(0o755)
+
+
+def _point_erlang_at_prefix() -> None:
+    """Erlang's start scripts hold an absolute ROOTDIR; this one is ours."""
+    erlang = PREFIX / "usr/lib/erlang"
+    for script in [*erlang.glob("bin/*"), *erlang.glob("erts-*/bin/*")]:
+        if script.is_symlink() or not script.is_file():
+            continue
+        head = script.read_bytes()
+        if head.startswith(b"#!") and b"ROOTDIR=" in head:
+            script.write_bytes(re.sub(rb"(?m)^(\s*)ROOTDIR=.*$", rb"\1ROOTDIR=" + str(erlang).encode(), head))
+
+
+def search_path() -> list[Path]:
+    """Folders with programs: the prefix first, then the system's, then places Debian leaves off PATH."""
+    folders = [WRAPPERS, PREFIX / "usr/bin", PREFIX / "usr/sbin"]
+    folders += [Path(part) for part in os.environ.get("PATH", "").split(":") if part]
+    folders += [Path("/usr/sbin"), Path("/usr/local/sbin")]
+    return folders
+
+
+def library_env() -> dict[str, str]:
+    """`LD_LIBRARY_PATH` for programs of the prefix; empty when there is none."""
+    base = PREFIX / "usr/lib"
+    if not base.exists():
+        return {}
+    machine = base / f"{os.uname().machine}-linux-gnu"
+    folders = [machine, base, *(machine / sub for sub in ("blas", "lapack", "pulseaudio", "openblas-pthread"))]
+    present = [str(folder) for folder in folders if folder.exists()]
+    return {"LD_LIBRARY_PATH": ":".join([*present, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])}

@@ -1,0 +1,195 @@
+"""A private Postgres: own data folder, own port, password login on the loopback address only.
+
+It refuses to run as root. Then it runs as the package's `postgres` user, and its folder moves to where that user can
+reach it if the checkout lies in a closed folder (such as /root); a link stays in its place.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import tools
+from .console import Problem
+from .ports import Ports
+from .process import Spec, User
+
+USER = "app"
+DATABASE = "fleet"
+# How long the processes of a killed server may take to notice.
+ORPHANS_PATIENCE_S = 15.0
+# Folders for data that its user cannot reach in the checkout.
+OUTSIDE = Path("/var/lib/hunyuan-fleet")
+
+
+def password(folder: Path) -> str:
+    """The password of this instance, drawn once."""
+    return remembered_secret(folder / "postgres.secret")
+
+
+def remembered_secret(file: Path) -> str:
+    """A random secret that stays the same; readable by its owner only."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            handle.write(secrets.token_hex(16))
+    return file.read_text().strip()
+
+
+def run_as() -> User | None:
+    """None when we are no root and Postgres can run as ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        user = User.named(name)
+        if user:
+            return user
+    raise Problem("Postgres does not run as root, and this machine has neither a user postgres nor nobody.")
+
+
+def spec(folder: Path, ports: Ports) -> Spec:
+    """Makes the data folder if there is none, and says how to run the server."""
+    user = run_as()
+    binary = tools.need("postgres")
+    data = data_folder(folder, user)
+    if not (data / "PG_VERSION").exists():
+        _init(folder, data, user)
+    _check_version(data, binary)
+    _leave_no_stale_lock(data)
+    port = ports.ensure_free("postgres")
+    argv = [str(binary), "-D", str(data), "-p", str(port)]
+    for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "log_timezone=UTC"):
+        argv += ["-c", setting]
+    env = tools.service_env(folder)
+    return Spec(
+        "postgres", argv, env, data, folder / "logs/postgres.log", lambda: answers(port), user,
+        # Fast shutdown: ends sessions, keeps every committed row.
+        stop_signal=signal.SIGINT,
+    )
+
+
+def answers(port: int) -> bool:
+    """True when the server takes connections and not only accepts them."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            # StartupMessage of an unknown user: a ready server asks for a password or refuses; a starting one says 57P03.
+            body = b"\x00\x03\x00\x00user\x00readiness\x00\x00"
+            connection.sendall((len(body) + 4).to_bytes(4, "big") + body)
+            answer = connection.recv(200)
+    except OSError:
+        return False
+    return bool(answer) and b"57P03" not in answer
+
+
+def url(folder: Path, ports: Ports, database: str = DATABASE) -> str:
+    """The address that a client uses."""
+    return f"postgres://{USER}:{password(folder)}@127.0.0.1:{ports.get('postgres')}/{database}"
+
+
+def create_database(folder: Path, ports: Ports, name: str) -> None:
+    """Makes the database unless it is there."""
+    env = {**tools.service_env(folder), "PGPASSWORD": password(folder), "PGCONNECT_TIMEOUT": "5"}
+    psql = [str(tools.need("psql")), "-h", "127.0.0.1", "-p", str(ports.get("postgres")), "-U", USER, "-d", "postgres", "-X", "-At", "-c"]
+    there = subprocess.run([*psql, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"], env=env, capture_output=True, text=True)
+    if there.returncode != 0:
+        raise Problem(f"Postgres does not answer: {there.stderr.strip()}")
+    if there.stdout.strip() == "1":
+        return
+    made = subprocess.run([*psql, f'CREATE DATABASE "{name}"'], env=env, capture_output=True, text=True)
+    if made.returncode != 0 and "already exists" not in made.stderr:
+        raise Problem(f"cannot create the database {name}: {made.stderr.strip()}")
+
+
+def data_folder(folder: Path, user: User | None) -> Path:
+    """The folder with the data; made for `user`."""
+    data = folder / "postgres"
+    if data.is_symlink() or data.exists():
+        return data.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    if user and not reachable(folder, user):
+        OUTSIDE.mkdir(parents=True, exist_ok=True)
+        OUTSIDE.chmod(0o755)
+        outside = Path(tempfile.mkdtemp(prefix="postgres-", dir=OUTSIDE))
+        data.symlink_to(outside)
+    else:
+        data.mkdir()
+    data = data.resolve()
+    if user:
+        os.chown(data, user.uid, user.gid)
+    data.chmod(0o700)
+    return data
+
+
+def reachable(folder: Path, user: User) -> bool:
+    """True when `user` may pass through every folder on the way."""
+    for step in [folder, *folder.parents]:
+        info = step.stat()
+        mode = info.st_mode
+        bit = stat.S_IXUSR if info.st_uid == user.uid else stat.S_IXGRP if info.st_gid == user.gid else stat.S_IXOTH
+        if not mode & bit:
+            return False
+    return True
+
+
+def _init(folder: Path, data: Path, user: User | None) -> None:
+    secret = data / "initial-password"
+    with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+        handle.write(password(folder) + "\n")
+    if user:
+        os.chown(secret, user.uid, user.gid)
+    cluster = data / "new"
+    argv = [str(tools.need("initdb")), "-D", str(cluster), "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}"]
+    argv += ["-E", "UTF8", "--locale=C.UTF-8", "-N"]
+    change: dict = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
+    done = subprocess.run(argv, env=tools.service_env(folder), cwd=data, capture_output=True, text=True, **change)
+    secret.unlink()
+    if done.returncode != 0:
+        shutil.rmtree(cluster, ignore_errors=True)
+        raise Problem(f"Postgres could not make its data folder {data}:\n{done.stderr.strip()}")
+    # Moved up in one go, PG_VERSION last: an interrupted start begins anew.
+    for entry in sorted(cluster.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
+        entry.rename(data / entry.name)
+    cluster.rmdir()
+
+
+def _check_version(data: Path, binary: Path) -> None:
+    made_by = (data / "PG_VERSION").read_text().strip()
+    installed = binary.parent.parent.name
+    if installed.isdigit() and made_by != installed:
+        raise Problem(
+            f"the data in {data} belong to Postgres {made_by}, but Postgres {installed} is installed.\n"
+            f"Install postgresql-{made_by}, or start anew with `scripts/fleet reset` (all jobs of this checkout are lost)."
+        )
+
+
+def _leave_no_stale_lock(data: Path) -> None:
+    """After a hard end: lets the old server's last processes go, then removes its lock file.
+
+    Postgres takes the lock for held while any process has the number in it, be it a zombie or somebody else's.
+    """
+    deadline_s = time.monotonic() + ORPHANS_PATIENCE_S
+    while holders := _processes_in(data):
+        if time.monotonic() > deadline_s:
+            raise Problem(f"another Postgres (process {holders[0]}) works in {data}; stop it, then run this again")
+        time.sleep(0.05)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _processes_in(data: Path) -> list[int]:
+    """Processes that work in the data folder: a server's all do. A zombie has no folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").readlink() == data:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

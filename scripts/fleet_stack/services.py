@@ -1,0 +1,56 @@
+"""Postgres, RabbitMQ and Redis together, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import postgres, rabbitmq, redis, tools
+from .disk import require_free
+from .group import Group
+from .ports import Ports
+from .process import Spec
+
+NAMES = ["postgres", "redis", "epmd", "rabbitmq"]
+
+
+class Services:
+    """The three services of one folder; their ports and passwords stay the same from start to start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = Ports(folder / "ports.json")
+        self._specs: dict[str, Spec] = {}
+
+    def start(self, group: Group, tell: Callable[[str, float], None] = lambda name, seconds: None) -> None:
+        """Starts what does not run yet and returns when all three answer."""
+        require_free(self.folder, 1_000_000_000, "The stack's data")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for program in tools.SERVICES:
+            tools.need(program)
+        # RabbitMQ takes longest by far, so it goes first; it needs its port mapper.
+        self._ensure(group, "epmd", lambda: rabbitmq.mapper_spec(self.folder, self.ports))
+        group.wait_ready(["epmd"])
+        self._ensure(group, "rabbitmq", lambda: rabbitmq.spec(self.folder, self.ports))
+        self._ensure(group, "redis", lambda: redis.spec(self.folder, self.ports))
+        self._ensure(group, "postgres", lambda: postgres.spec(self.folder, self.ports))
+        group.wait_ready(["redis", "postgres", "rabbitmq"], tell)
+
+    def _ensure(self, group: Group, name: str, make: Callable[[], Spec]) -> None:
+        """A running service keeps its spec: asking for a free port would find its own port taken."""
+        child = group.children.get(name)
+        if child is None or child.exit_code() is not None:
+            self._specs[name] = make()
+        group.ensure(self._specs[name])
+
+    def facts(self) -> dict[str, object]:
+        """Everything a client needs to connect."""
+        return {
+            "database_url": postgres.url(self.folder, self.ports, "postgres"),
+            "broker_url": rabbitmq.url(self.folder, self.ports),
+            "broker_management_url": rabbitmq.management_url(self.folder, self.ports),
+            "redis_url": redis.url(self.ports),
+            "redis_host": "127.0.0.1",
+            "redis_port": self.ports.get("redis"),
+            "dir": str(self.folder),
+        }

