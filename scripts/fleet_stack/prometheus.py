@@ -1,10 +1,11 @@
 """A Prometheus beside the fleet, with the project's own configuration pointed at this stack's ports.
 
-The committed configuration names the targets as in containers (`backend:8000`); here each becomes a loopback address.
+The committed configuration names the targets as in containers (`backend:8000`); here each job gets loopback addresses.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -18,40 +19,51 @@ from .paths import ROOT
 from .ports import Ports
 from .process import Spec
 
-CONFIGURATION = ROOT / "monitoring/prometheus.yml"
+FOLDER = ROOT / "monitoring/prometheus"
+CONFIGURATION = FOLDER / "prometheus.yml"
 
 
 def spec(folder: Path, ports: Ports, targets: dict[str, list[str]], running: bool) -> Spec:
     """How to run it. `targets` gives the addresses of each job name in the configuration."""
-    if not CONFIGURATION.exists():
-        raise Problem(f"MONITORING=1 needs {CONFIGURATION}, which is not there.")
     home = folder / "prometheus"
     home.mkdir(parents=True, exist_ok=True)
-    _write_configuration(home, targets)
     port = ports.get("prometheus") if running else ports.ensure_free("prometheus")
+    text = configuration({**targets, "prometheus": [f"127.0.0.1:{port}"]})
+    (home / "prometheus.yml").write_text(text)
+    rules = home / "rules"
+    shutil.rmtree(rules, ignore_errors=True)
+    shutil.copytree(FOLDER / "rules", rules)
     argv = [str(tools.need("prometheus")), f"--config.file={home}/prometheus.yml", f"--storage.tsdb.path={home}/data"]
     argv += [f"--web.listen-address=127.0.0.1:{port}", "--storage.tsdb.retention.time=15d"]
-    # A change of the targets is a change of the spec.
-    env = tools.service_env(home) | {"FLEET_TARGETS": json.dumps(targets, sort_keys=True)}
+    # A change of the configuration is a change of the spec.
+    written = text + "".join(file.read_text() for file in sorted(rules.iterdir()))
+    env = tools.service_env(home) | {"FLEET_CONFIGURATION": hashlib.sha256(written.encode()).hexdigest()}
     return Spec("prometheus", argv, env, home, folder / "logs/prometheus.log", lambda: http_ok(f"http://127.0.0.1:{port}/-/ready"))
 
 
-def _write_configuration(home: Path, targets: dict[str, list[str]]) -> None:
-    """Copies the configuration with each job's static targets replaced, and the rule files beside it."""
-    lines, job = [], ""
+def configuration(targets: dict[str, list[str]], every: str | None = None) -> str:
+    """The committed configuration with each job's way to its targets replaced by these addresses, and, if `every` is given,
+    scraped and evaluated that often. A job without addresses here is a Problem: it would silently not be scraped."""
+    lines, job, skipping, found = [], "", False, set()
     for line in CONFIGURATION.read_text().splitlines():
-        named = re.match(r"\s*-\s*job_name:\s*[\"']?([\w-]+)", line)
+        indent = len(line) - len(line.lstrip())
+        if skipping and (not line.strip() or indent > 4):
+            continue
+        skipping = False
+        named = re.match(r"  - job_name:\s*[\"']?([\w-]+)", line)
         job = named.group(1) if named else job
-        listed = re.match(r"(\s*(?:-\s*)?)targets:\s*\[.*\]", line)
-        if listed and job in targets:
-            line = f"{listed.group(1)}targets: {json.dumps(targets[job])}"
-        lines.append(line)
-    (home / "prometheus.yml").write_text("\n".join(lines) + "\n")
-    for entry in CONFIGURATION.parent.iterdir():
-        if entry.is_dir() and "rules" in entry.name:
-            shutil.copytree(entry, home / entry.name, dirs_exist_ok=True)
-        elif entry.suffix in (".yml", ".yaml") and entry != CONFIGURATION:
-            shutil.copy(entry, home / entry.name)
+        if re.match(r"    (static_configs|dns_sd_configs):", line):
+            if job not in targets:
+                raise Problem(f"{CONFIGURATION}: no address of the job {job} is known here")
+            found.add(job)
+            lines += ["    static_configs:", f"      - targets: {json.dumps(targets[job])}"]
+            skipping = True
+            continue
+        paced = re.match(r"  (scrape_interval|scrape_timeout|evaluation_interval):", line)
+        lines.append(f"  {paced.group(1)}: {every}" if paced and every else line)
+    if missing := set(targets) - found:
+        raise Problem(f"{CONFIGURATION}: there is no job {', '.join(sorted(missing))}")
+    return "\n".join(lines) + "\n"
 
 
 def http_ok(url: str) -> bool:
