@@ -1,6 +1,6 @@
 """A Prometheus beside the fleet, with the project's own configuration pointed at this stack's ports.
 
-The committed configuration names the targets as in containers (`backend:8000`); here each job gets loopback addresses.
+The committed configuration names the targets as in containers (`backend:9100`); here each job gets loopback addresses.
 """
 
 from __future__ import annotations

@@ -79,6 +79,12 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     let models = Models::new(settings.models.default.clone(), manifests.clone());
     models.find(None).map_err(|error| anyhow::anyhow!("models.default: {}", error.reason))?;
     let planner = Planner::new(&settings);
+    let steps = &settings.optimization;
+    tracing::info!(
+        adaptive_steps = steps.adaptive_steps,
+        learning = steps.learning,
+        "Optimization: plans follow the prompt"
+    );
 
     let store = Store::connect_lazy(&store_options(&settings.database)).context("read the database settings")?;
     if settings.database.migrate_on_start {

@@ -89,6 +89,10 @@ pub async fn analyze(
     let shape = planner.profiles.shape(tier, &request, shape, &manifest);
     let plan = planner.plan(&request, &shape, &manifest);
     let cached = is_cached(&app, &caller, &manifest, &request.prompt).await?;
+    tracing::info!(
+        tier = %plan.tier, complexity = %plan.complexity, steps = plan.steps, estimate_s = plan.estimate_s, cached,
+        "Optimization: prompt analysed",
+    );
     let analysis = AnalysisView::new(&request, &plan, cached, app.settings.cost.gpu_hour_usd);
     Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached }))
 }

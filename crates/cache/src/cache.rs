@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use moka::future::Cache;
 use settings::{CacheSettings, RedisSettings};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::key::{embedding_key, normal_form};
 use crate::redis::{CacheError, Redis};
@@ -90,6 +90,8 @@ impl EmbeddingCache {
             .build();
         if cache.enabled {
             Redis::log_opened(redis);
+        } else {
+            info!("Cache: off, every prompt is encoded");
         }
         let redis = Redis::open(redis, cache)?;
         Ok(Self { inner: Arc::new(Inner { redis, memory, settings: cache.clone(), damaged: AtomicU64::new(0) }) })
