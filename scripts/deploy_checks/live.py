@@ -35,7 +35,7 @@ def check() -> None:
     _probe_tells_ready_from_not()
     _settings_are_understood(compose.process_environments() | chart.process_environments())
     _busy_pods_say_so()
-    database = _fresh_database()
+    database = fresh_database(DATABASE)
     environment = _backend_environment(database)
     succeeds([program("api"), "migrate"], "api migrate with the settings of the compose file", env=environment, cwd=ROOT)
     _work_is_counted(database, environment)
@@ -69,12 +69,12 @@ def _settings_are_understood(environments: dict[str, tuple[str, dict[str, str]]]
     expect(wrong is not None and "FLEET__REDIS__HOST" in wrong, f"a misspelt variable is not refused: {wrong}")
 
 
-def _fresh_database() -> str:
-    """Makes a database of its own in the services beside us; answers its address."""
+def fresh_database(name: str) -> str:
+    """Makes a database in the services beside us; answers its address."""
     facts = services()
     base = facts["database_url"]
-    address = base.rpartition("/")[0] + f"/{DATABASE}"
-    for statement in (f"DROP DATABASE IF EXISTS {DATABASE}", f"CREATE DATABASE {DATABASE}"):
+    address = base.rpartition("/")[0] + f"/{name}"
+    for statement in (f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}"):
         succeeds([tools.need("psql"), base, "-qc", statement], f"psql: {statement}")
     return address
 
@@ -89,20 +89,26 @@ def services() -> dict:
 
 def _backend_environment(database: str) -> dict[str, str]:
     """The backend's variables from the compose file, with the addresses of the services beside us."""
-    facts = services()
-    folder = Path(facts["dir"])
     variables = dict(compose.configuration()["services"]["backend"]["environment"])
     return {
         "PATH": os.environ["PATH"],
         "FLEET_CONFIG_DIR": str(ROOT / "configuration"),
         **variables,
+        **addresses(database),
+        "FLEET__ARTIFACTS__URL": str(Path(services()["dir"]) / "artifacts"),
+        "FLEET__SERVER__PORT": str(free_port()),
+        "FLEET__SERVER__METRICS_PORT": str(free_port()),
+    }
+
+
+def addresses(database: str) -> dict[str, str]:
+    """Where the services beside us are, as settings."""
+    facts = services()
+    return {
         "FLEET__DATABASE__URL": database,
         "FLEET__BROKER__URL": facts["broker_url"],
         "REDIS_HOST": facts["redis_host"],
         "REDIS_PORT": str(facts["redis_port"]),
-        "FLEET__ARTIFACTS__URL": str(folder / "artifacts"),
-        "FLEET__SERVER__PORT": str(free_port()),
-        "FLEET__SERVER__METRICS_PORT": str(free_port()),
     }
 
 

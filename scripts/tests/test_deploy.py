@@ -1,0 +1,36 @@
+"""How the checks read .dockerignore and the Dockerfile."""
+
+import sys
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deploy_checks import dockerfile  # noqa: E402  (the path above comes first)
+
+
+class Ignored(unittest.TestCase):
+    """As Docker reads .dockerignore: the last line that fits decides."""
+
+    PATTERNS = ["*", "!api", "!models/default", "models/default/training", "**/__pycache__"]
+
+    def test_what_is_let_through(self) -> None:
+        for path in ("api/src/main.rs", "models/default/fleet.toml"):
+            self.assertFalse(dockerfile.ignored(path, self.PATTERNS), path)
+
+    def test_what_stays_out(self) -> None:
+        for path in (".env", "models/other/fleet.toml", "models/default/training/run.py", "api/__pycache__/a.pyc", "apis/main.rs"):
+            self.assertTrue(dockerfile.ignored(path, self.PATTERNS), path)
+
+
+class Instructions(unittest.TestCase):
+    """Continued lines are one instruction, comments none."""
+
+    def test_they_are_joined(self) -> None:
+        text = "# syntax=x\nFROM a AS b\nRUN one \\\n # in between\n && two\n\nENTRYPOINT [\"c\"]\n"
+        words = [(word, " ".join(rest.split())) for word, rest in dockerfile.instructions(text)]
+        self.assertEqual(words, [("FROM", "a AS b"), ("RUN", "one && two"), ("ENTRYPOINT", '["c"]')])
+
+
+if __name__ == "__main__":
+    unittest.main()
