@@ -43,15 +43,12 @@ impl Frames {
         &self.rgb
     }
 
-    /// One frame as rows of RGB bytes, rounded.
+    /// All frames, one after the other, as rows of RGB bytes, rounded.
     ///
     /// # Errors
-    /// An index that is not there.
-    pub fn rgb8(&self, index: usize) -> Result<Vec<u8>> {
-        if index >= self.len() {
-            return Err(Error::input("frame", format!("{index} of {}", self.len())));
-        }
-        let bytes = self.rgb.f_select(0, index as i64)?.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
+    /// No memory for them.
+    pub fn rgb8(&self) -> Result<Vec<u8>> {
+        let bytes = self.rgb.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
         let mut out = vec![0; bytes.numel()];
         bytes.f_contiguous()?.f_copy_data_u8(&mut out, bytes.numel())?;
         Ok(out)

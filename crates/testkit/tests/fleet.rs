@@ -1,6 +1,7 @@
 //! Goal: the fleet as its users meet it keeps its promises, with the real model on real services.
 //! Method: the built executables on a database, virtual host and folder of the test's own; faults are real signals.
 
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -29,6 +30,18 @@ fn id(job: &Value) -> String {
 }
 
 /// Waits until the job has begun its steps.
+/// How many frames an MP4 really holds.
+fn frames_in(fleet: &Fleet, mp4: &[u8]) -> u64 {
+    let file = fleet.folder().join("counted.mp4");
+    std::fs::write(&file, mp4).expect("write the video");
+    let said = Command::new("ffprobe")
+        .args("-v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0".split(' '))
+        .arg(&file)
+        .output()
+        .expect("run ffprobe");
+    String::from_utf8_lossy(&said.stdout).trim().parse().expect("a number of frames")
+}
+
 async fn until_denoising(fleet: &Fleet, id: &str) {
     eventually_seen("the job is being denoised", || async {
         let job = fleet.job(id).await.map_err(|error| error.to_string())?;
@@ -51,6 +64,7 @@ async fn a_prompt_becomes_a_video_that_plays_and_the_next_one_like_it_comes_from
     assert!(optimization["final_steps"].as_u64().is_some_and(|steps| (18..=45).contains(&steps)), "{first}");
     let video = fleet.video(&id(&first)).await;
     assert_eq!(&video[4..8], b"ftyp", "an MP4");
+    assert_eq!(frames_in(&fleet, &video), first["shape"]["frames"], "all frames are in the file");
 
     let url = format!("{}/api/videos/{}", fleet.api_url, id(&first));
     let part = fleet.client.get(&url).header("Range", "bytes=4-7").send().await.expect("an answer");

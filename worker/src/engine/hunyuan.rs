@@ -136,7 +136,7 @@ impl Renderer for HunyuanRenderer {
 
         let begun = Instant::now();
         let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
-        let rgb = frames.rgb8(0)?;
+        let rgb = frames.rgb8()?;
         let counts = denoised.counts;
         #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
         let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();

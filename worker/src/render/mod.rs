@@ -71,10 +71,7 @@ pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
 
 /// The MP4, and the poster if asked for.
 fn write(args: &RenderArgs, resolved: &Resolved, frames: &Frames, out: &Path) -> anyhow::Result<()> {
-    let mut rgb = Vec::new();
-    for index in 0..frames.len() {
-        rgb.extend(frames.rgb8(index)?);
-    }
+    let rgb = frames.rgb8()?;
     let clip = Clip {
         rgb: &rgb,
         width: resolved.pixels(resolved.width)?,
