@@ -9,6 +9,7 @@ import { IconButton } from '../ui/Button';
 import { LiveMark } from './LiveMark';
 import { follow, type Place, paths, usePlace } from './router';
 import { setTheme, useTheme } from './theme';
+import { Troubles } from './Troubles';
 
 const places: { place: Place; label: string }[] = [
   { place: 'create', label: 'Create' },
@@ -65,6 +66,9 @@ export function Shell({ children }: { children: ReactNode }) {
         <StatsBar />
       </header>
       <main id="main" tabIndex={-1} className="mx-auto max-w-[88rem] px-4 py-5 outline-none sm:px-6">
+        <div className="mb-5 empty:hidden">
+          <Troubles />
+        </div>
         {children}
       </main>
     </>

@@ -1,16 +1,22 @@
-/** Two places, two paths; the browser's history does the rest. */
+/** Two places and one opened job, kept in the address; the browser's history does the rest. */
 import { type MouseEvent, useSyncExternalStore } from 'react';
 
 export type Place = 'create' | 'dashboard';
 
 export const paths: Record<Place, string> = { create: '/', dashboard: '/dashboard' };
 
+const JOB = 'job';
 const place = (): Place => (window.location.pathname.startsWith(paths.dashboard) ? 'dashboard' : 'create');
+const openedJob = (): string | null => new URLSearchParams(window.location.search).get(JOB);
+
+function push(address: string): void {
+  window.history.pushState(null, '', address);
+  window.dispatchEvent(new PopStateEvent('popstate'));
+}
 
 export function go(to: Place): void {
   if (place() === to) return;
-  window.history.pushState(null, '', paths[to]);
-  window.dispatchEvent(new PopStateEvent('popstate'));
+  push(paths[to]);
   window.scrollTo(0, 0);
 }
 
@@ -21,8 +27,19 @@ export function follow(event: MouseEvent, to: Place): void {
   go(to);
 }
 
-export const usePlace = (): Place =>
-  useSyncExternalStore((listener) => {
-    window.addEventListener('popstate', listener);
-    return () => window.removeEventListener('popstate', listener);
-  }, place);
+/** The address that shows a job. */
+export const jobAddress = (jobId: string): string => `${paths.create}?${JOB}=${encodeURIComponent(jobId)}`;
+
+export const openJob = (jobId: string): void => push(jobAddress(jobId));
+
+export function closeJob(): void {
+  if (openedJob()) push(window.location.pathname);
+}
+
+function subscribe(listener: () => void): () => void {
+  window.addEventListener('popstate', listener);
+  return () => window.removeEventListener('popstate', listener);
+}
+
+export const usePlace = (): Place => useSyncExternalStore(subscribe, place);
+export const useOpenJob = (): string | null => useSyncExternalStore(subscribe, openedJob);

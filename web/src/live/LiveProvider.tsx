@@ -5,7 +5,7 @@
  */
 import { useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useMemo, useState } from 'react';
-import { JobFeed } from '../features/jobs/feed';
+import { FeedContext, JobFeed } from '../features/jobs/feed';
 import { keys } from '../lib/keys';
 import { LiveConnection, type LiveStatus } from './connection';
 import { LiveContext } from './context';
@@ -62,5 +62,9 @@ export function LiveProvider({ children }: { children: ReactNode }) {
   }, [status, feed]);
 
   const value = useMemo(() => ({ status, retryNow: () => live.retryNow() }), [status, live]);
-  return <LiveContext value={value}>{children}</LiveContext>;
+  return (
+    <LiveContext value={value}>
+      <FeedContext value={feed}>{children}</FeedContext>
+    </LiveContext>
+  );
 }

@@ -1,34 +1,60 @@
-/** Shows the short messages; read out politely. */
+/**
+ * Shows the short messages, and has them read out.
+ *
+ * They lie in the browser's top layer, or a dialog would cover them.
+ */
+import { useEffect, useRef } from 'react';
 import { IconButton } from './Button';
 import { dismiss, useToasts } from './toast';
 
 export function Toasts() {
   const toasts = useToasts();
+  const layer = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    // Shown anew for each change: what comes last lies on top.
+    layer.current?.hidePopover();
+    if (toasts.length > 0) layer.current?.showPopover();
+  }, [toasts]);
   return (
-    <div aria-live="polite" className="pointer-events-none fixed inset-x-3 bottom-4 z-50 flex flex-col items-center gap-2">
-      {toasts.map((toast) => (
-        <div
-          key={toast.id}
-          className={`pointer-events-auto flex max-w-lg animate-[rise_160ms_ease-out] items-center gap-3 rounded-lg py-1.5 pr-1.5 pl-4 text-sm shadow-float ${
-            toast.tone === 'bad' ? 'border border-bad/40 bg-bad-soft text-bad' : 'bg-ink text-ground'
-          }`}
-        >
-          <span className="py-1">{toast.text}</span>
-          {toast.action && (
-            <button
-              type="button"
-              className="rounded-md px-2 py-1 font-semibold underline underline-offset-2"
-              onClick={() => {
-                toast.action?.run();
-                dismiss(toast.id);
-              }}
-            >
-              {toast.action.label}
-            </button>
-          )}
-          <IconButton icon="close" label="Dismiss" className="!text-current hover:!bg-transparent" onClick={() => dismiss(toast.id)} />
-        </div>
-      ))}
-    </div>
+    <>
+      <div aria-live="polite" className="sr-only">
+        {toasts.map((toast) => (
+          <p key={toast.id}>{toast.text}</p>
+        ))}
+      </div>
+      <div
+        ref={layer}
+        popover="manual"
+        role="region"
+        aria-label="Messages"
+        className="pointer-events-none inset-auto inset-x-3 bottom-4 m-0 w-auto flex-col items-center gap-2 overflow-visible border-0 bg-transparent p-0 open:flex"
+      >
+        {toasts.map((toast) => (
+          <div
+            key={toast.id}
+            className={`pointer-events-auto flex max-w-lg animate-[rise_160ms_ease-out] items-center gap-3 rounded-lg py-1.5 pr-1.5 pl-4 text-sm shadow-float ${
+              toast.tone === 'bad' ? 'border border-bad/40 bg-bad-soft text-bad' : 'bg-ink text-ground'
+            }`}
+          >
+            <span aria-hidden="true" className="py-1">
+              {toast.text}
+            </span>
+            {toast.action && (
+              <button
+                type="button"
+                className="rounded-md px-2 py-1 font-semibold underline underline-offset-2"
+                onClick={() => {
+                  toast.action?.run();
+                  dismiss(toast.id);
+                }}
+              >
+                {toast.action.label}
+              </button>
+            )}
+            <IconButton icon="close" label="Dismiss" className="!text-current hover:!bg-transparent" onClick={() => dismiss(toast.id)} />
+          </div>
+        ))}
+      </div>
+    </>
   );
 }

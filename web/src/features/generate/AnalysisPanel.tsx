@@ -1,6 +1,7 @@
 /** What the fleet would do with the prompt and why: complexity, steps, time, cost, and the words behind it. */
 import type { ReactNode } from 'react';
 import type { AnalyzeView } from '../../api/schema';
+import { factorNames } from '../../lib/factors';
 import { capital, duration, trim, usd, words } from '../../lib/format';
 import { Chip, type Tone } from '../../ui/Chip';
 import { Icon } from '../../ui/Icon';
@@ -9,20 +10,10 @@ import { Skeleton } from '../../ui/Skeleton';
 const tones: Record<string, Tone> = { simple: 'good', moderate: 'accent', complex: 'wait', very_complex: 'bad' };
 
 const reasons: Record<string, string> = {
-  explicit: 'as you asked',
-  fixed: 'fixed by the tier',
-  adaptive: 'chosen by the prompt',
-  learned: 'learned from earlier runs',
-};
-
-const names: Record<string, string> = {
-  motion: 'Motion',
-  scene: 'Scene',
-  camera: 'Camera',
-  lighting: 'Lighting',
-  quality: 'Quality',
-  length: 'Length',
-  subjects: 'Subjects',
+  explicit: 'as asked',
+  fixed: 'by the tier',
+  adaptive: 'by the prompt',
+  learned: 'learned',
 };
 
 function Figure({ label, value, note }: { label: string; value: ReactNode; note?: string }) {
@@ -81,7 +72,7 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
           {counting.map((factor) => (
             <li key={factor.factor} className="flex items-baseline gap-2 text-xs">
               <span className={`factor-dot factor-${factor.factor} size-2 shrink-0 self-center rounded-full`} />
-              <span className="w-16 shrink-0 font-medium">{names[factor.factor] ?? capital(factor.factor)}</span>
+              <span className="w-16 shrink-0 font-medium">{factorNames[factor.factor] ?? capital(factor.factor)}</span>
               <span className="min-w-0 flex-1 truncate text-muted" title={factor.words.join(', ')}>
                 {factor.words.join(', ')}
               </span>

@@ -1,15 +1,26 @@
 /** What the chosen model can draw, and prompts that show it well. */
 import type { ModelView } from '../../api/schema';
+import { Icon } from '../../ui/Icon';
 
-export function Examples({ model, onPick }: { model: ModelView; onPick: (prompt: string) => void }) {
+interface Props {
+  model: ModelView;
+  /** Open while there is nothing in the prompt; later it is one line. */
+  isOpen: boolean;
+  onPick: (prompt: string) => void;
+}
+
+export function Examples({ model, isOpen, onPick }: Props) {
   return (
-    <section aria-label={`About ${model.name}`} className="rounded-lg bg-raised px-3 py-2.5 text-sm">
-      <p className="text-muted">
-        <span className="font-medium text-ink">{model.name}.</span> {model.description}
-      </p>
+    // The key makes it follow `isOpen` when that changes, and the reader in between.
+    <details key={String(isOpen)} open={isOpen} className="group rounded-lg bg-raised text-sm">
+      <summary className="flex list-none items-center justify-between gap-2 rounded-lg px-3 py-2 font-medium">
+        What {model.name} can draw
+        <Icon name="chevron" className="size-4 text-muted transition-transform group-open:rotate-180" />
+      </summary>
+      <p className="px-3 text-muted">{model.description}</p>
       {model.examples.length > 0 && (
-        <div className="mt-2 flex flex-wrap gap-1.5">
-          {model.examples.slice(0, 4).map((example) => (
+        <div className="flex flex-wrap gap-1.5 p-3 pt-2">
+          {model.examples.slice(0, 5).map((example) => (
             <button
               key={example}
               type="button"
@@ -21,6 +32,6 @@ export function Examples({ model, onPick }: { model: ModelView; onPick: (prompt:
           ))}
         </div>
       )}
-    </section>
+    </details>
   );
 }

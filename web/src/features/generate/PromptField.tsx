@@ -6,7 +6,7 @@
 import { type SyntheticEvent, useRef } from 'react';
 import type { FactorScore } from '../../api/schema';
 import type { ControlProps } from '../../ui/Field';
-import { highlight } from './highlight';
+import { highlight } from '../../lib/factors';
 
 interface Props {
   control: ControlProps;

@@ -3,7 +3,7 @@ import type { ModelView } from '../../api/schema';
 import { trim } from '../../lib/format';
 import { Field, FieldNote } from '../../ui/Field';
 import { Segmented } from '../../ui/Segmented';
-import type { Draft } from './draft';
+import { type Draft, isCustomSize, longestOf } from './draft';
 import type { FormErrors } from './request';
 
 /** The API counts lengths in frames at this rate, whatever the model renders. */
@@ -18,19 +18,18 @@ interface Props {
 }
 
 export function ShapeFields({ draft, model, errors, change }: Props) {
-  const size = model.sizes.find((each) => each.name === draft.size) ?? model.sizes[0];
-  const aspects = size?.aspects ?? [];
+  const aspects = model.sizes.find((each) => each.name === draft.size)?.aspects ?? [];
   const aspect = aspects.find((each) => each.aspect === draft.aspect) ?? aspects[0];
-  const longest = model.video_length_max - ((model.video_length_max - 1) % 4);
+  const names = [...model.sizes.map(({ name }) => name), ...(isCustomSize(draft.size) ? [draft.size] : [])];
   const seconds = (draft.length / FRAMES_A_SECOND).toFixed(1);
   return (
     <div className="space-y-3.5">
       <div className="flex flex-wrap gap-x-6 gap-y-3">
-        {model.sizes.length > 0 && (
+        {names.length > 0 && (
           <Segmented
             legend="Size"
-            options={model.sizes.map(({ name }) => ({ value: name, label: name }))}
-            value={size?.name ?? ''}
+            options={names.map((name) => ({ value: name, label: name.replace('x', ' × ') }))}
+            value={draft.size}
             onChange={(name) => change({ size: name, aspect: '' })}
           />
         )}
@@ -59,9 +58,9 @@ export function ShapeFields({ draft, model, errors, change }: Props) {
             type="range"
             className="w-full accent-accent"
             min={SHORTEST_FRAMES}
-            max={longest}
+            max={longestOf(model)}
             step={4}
-            value={Math.min(draft.length, longest)}
+            value={draft.length}
             aria-valuetext={`${seconds} seconds`}
             onChange={(event) => change({ length: Number(event.target.value) })}
           />

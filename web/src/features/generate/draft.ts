@@ -3,7 +3,7 @@
  *
  * Numbers that may be empty are text here; `request.ts` makes requests of them.
  */
-import type { JobView, QualityTier, StepCacheMode } from '../../api/schema';
+import type { JobView, ModelView, QualityTier, StepCacheMode } from '../../api/schema';
 import { read, write } from '../../lib/stored';
 
 export interface Draft {
@@ -69,6 +69,21 @@ export function sane(stored: unknown): Draft {
 
 export const loadDraft = (): Draft => sane(read(KEY));
 export const saveDraft = (draft: Draft): void => write(KEY, draft);
+
+/** A size in pixels instead of a name. */
+export const isCustomSize = (size: string): boolean => /^\d+x\d+$/.test(size);
+
+/** The longest length that a model takes, 4k+1. */
+export const longestOf = ({ video_length_max }: ModelView): number => video_length_max - ((video_length_max - 1) % 4);
+
+/** The draft as this model can take it, so that what is shown is what is sent: its sizes, aspects and lengths. */
+export function fitted(draft: Draft, model: ModelView): Draft {
+  const named = model.sizes.find((size) => size.name === draft.size);
+  const size = named || isCustomSize(draft.size) ? draft.size : (model.sizes[0]?.name ?? draft.size);
+  const aspects = model.sizes.find((each) => each.name === size)?.aspects ?? [];
+  const aspect = aspects.some((each) => each.aspect === draft.aspect) ? draft.aspect : '';
+  return { ...draft, size, aspect, length: Math.min(draft.length, longestOf(model)) };
+}
 
 /** The draft that asks for the same video again: the job's own settings and seed. */
 export function draftOf({ request }: JobView): Draft {

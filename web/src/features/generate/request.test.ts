@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { LimitsView, ModelView } from '../../api/schema';
 import { job } from '../../testing/builders';
-import { draftOf, emptyDraft, sane } from './draft';
+import { draftOf, emptyDraft, fitted, sane } from './draft';
 import { check, fromApi, promptAt, prompts, toRequest } from './request';
 
 const rules = {
@@ -89,4 +89,25 @@ it('refusals of the API come back to their fields', () => {
       { field: 'weird', reason: 'is wrong' },
     ]),
   ).toEqual({ text: 'Prompt 4: is too long', seed: 'must be 0 or more', form: 'weird: is wrong' });
+});
+
+describe('fitted', () => {
+  const model = {
+    sizes: [
+      { name: '540p', aspects: [{ aspect: '16:9', width: 960, height: 544 }, { aspect: '1:1', width: 720, height: 720 }] },
+      { name: '720p', aspects: [] },
+    ],
+    video_length_max: 128,
+  } as unknown as ModelView;
+
+  it('keeps what the model offers, and a size in pixels', () => {
+    const one = { ...draft, size: '540p', aspect: '1:1', length: 65 };
+    expect(fitted(one, model)).toEqual(one);
+    expect(fitted({ ...draft, size: '640x368' }, model).size).toBe('640x368');
+  });
+
+  it('replaces what it does not offer by what it would take for it', () => {
+    expect(fitted({ ...draft, size: '1080p', aspect: '1:1', length: 257 }, model)).toMatchObject({ size: '540p', aspect: '1:1', length: 125 });
+    expect(fitted({ ...draft, size: '720p', aspect: '9:16' }, model).aspect).toBe('');
+  });
 });

@@ -4,15 +4,17 @@ import { analyze } from '../../api/analyze';
 import { keys } from '../../lib/keys';
 import { useDebounced } from '../../lib/useDebounced';
 import type { Draft } from './draft';
-import { toRequest } from './request';
+import { promptAt, prompts, toRequest } from './request';
 
 const PAUSE_MS = 250;
 
-export function useAnalysis(draft: Draft, prompt: string, isEnabled: boolean) {
+/** Of several prompts the one at the caret is analysed; `which` says so. */
+export function useAnalysis(draft: Draft, caret: number, isEnabled: boolean) {
+  const prompt = promptAt(draft, caret);
   const { seed: _seed, deadline_s: _deadline, similar_prompts: _similar, ...query } = toRequest(draft, prompt);
   const text = useDebounced(JSON.stringify(query), PAUSE_MS);
   const settled = JSON.parse(text) as typeof query;
-  const result = useQuery({
+  const { data, isLoading, error } = useQuery({
     queryKey: keys.analysis(settled),
     queryFn: ({ signal }) => analyze(settled, signal),
     enabled: isEnabled && settled.prompt.length > 0,
@@ -20,5 +22,7 @@ export function useAnalysis(draft: Draft, prompt: string, isEnabled: boolean) {
     retry: false,
     staleTime: 20_000,
   });
-  return { ...result, data: prompt ? result.data : undefined };
+  const all = draft.isSeveral ? prompts(draft) : [];
+  const which = all.length > 1 ? `prompt ${all.indexOf(prompt) + 1} of ${all.length}` : null;
+  return { data: prompt ? data : undefined, isLoading, error, which };
 }

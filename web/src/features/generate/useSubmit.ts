@@ -4,9 +4,10 @@ import { useRef } from 'react';
 import { ApiError, freshKey } from '../../api/client';
 import { generate } from '../../api/generate';
 import { generateBatch } from '../../api/generateBatch';
+import type { JobQuery } from '../../api/listJobs';
 import type { JobView } from '../../api/schema';
 import { keys } from '../../lib/keys';
-import { type JobPages, putFirst } from '../../lib/jobPages';
+import { type JobPages, upsert } from '../../lib/jobPages';
 import type { Draft } from './draft';
 import { prompts, toRequest } from './request';
 
@@ -25,8 +26,9 @@ export function useSubmit() {
     },
     onSuccess: (jobs) => {
       attempt.current = { payload: '', key: '' };
-      for (const job of jobs) {
-        client.setQueriesData<JobPages>({ queryKey: keys.jobs }, (pages) => pages && putFirst(pages, job));
+      // The stream will tell of them too; this shows them without a pause.
+      for (const [key, pages] of client.getQueriesData<JobPages>({ queryKey: keys.jobs })) {
+        if (pages) client.setQueryData(key, jobs.reduce((all, job) => upsert(all, job, key[1] as JobQuery), pages));
       }
       void client.invalidateQueries({ queryKey: keys.stats });
     },

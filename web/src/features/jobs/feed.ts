@@ -5,12 +5,13 @@
  * the other changed jobs only those that are loaded.
  */
 import type { QueryClient } from '@tanstack/react-query';
+import { createContext, useContext } from 'react';
 import { ApiError } from '../../api/client';
 import { getJob } from '../../api/getJob';
 import { type JobQuery, listJobs } from '../../api/listJobs';
 import type { JobView } from '../../api/schema';
 import { keys } from '../../lib/keys';
-import { flatten, type JobPages, mergeHead, remove, upsert } from './lists';
+import { flatten, type JobPages, mergeHead, remove, upsert } from '../../lib/jobPages';
 
 const GATHER_MS = 120;
 const STATS_MS = 1000;
@@ -127,4 +128,13 @@ export class JobFeed {
       for (const queryKey of [keys.stats, keys.workers]) void this.#client.invalidateQueries({ queryKey });
     }, STATS_MS);
   }
+}
+
+/** The signed-in page's one feed. */
+export const FeedContext = createContext<JobFeed | null>(null);
+
+export function useFeed(): JobFeed {
+  const feed = useContext(FeedContext);
+  if (!feed) throw new Error('useFeed outside of LiveProvider');
+  return feed;
 }

@@ -4,8 +4,8 @@
  * Pages are newest first and never hold a job twice.
  */
 import type { InfiniteData } from '@tanstack/react-query';
-import type { JobQuery } from '../../api/listJobs';
-import type { JobListView, JobView } from '../../api/schema';
+import type { JobQuery } from '../api/listJobs';
+import type { JobListView, JobView } from '../api/schema';
 
 /** What the cache holds of one list. */
 export type JobPages = InfiniteData<JobListView, string | null>;
@@ -22,7 +22,7 @@ const isNewer = (a: JobView, b: JobView) =>
   a.created_at === b.created_at ? a.job_id > b.job_id : Date.parse(a.created_at) > Date.parse(b.created_at);
 
 /** All loaded jobs in order. */
-export const flatten = (pages: JobPages | undefined): JobView[] => pages?.pages.flatMap((page) => page.jobs) ?? [];
+export const flatten = (pages: Pick<JobPages, 'pages'> | undefined): JobView[] => pages?.pages.flatMap((page) => page.jobs) ?? [];
 
 /** The pages with the job as it is now: replaced, put in its place, or taken out. */
 export function upsert(pages: JobPages, job: JobView, query: JobQuery): JobPages {

@@ -1,7 +1,7 @@
 /** Loaded pages follow what happens without holding a job twice or losing one. */
 import { describe, expect, it } from 'vitest';
-import { job } from '../../testing/builders';
-import { flatten, type JobPages, matches, mergeHead, remove, upsert } from './lists';
+import { job } from '../testing/builders';
+import { flatten, type JobPages, matches, mergeHead, remove, upsert } from './jobPages';
 
 /** Ids are single digits; larger is newer. */
 const at = (id: string) => `2026-01-01T00:00:0${id}Z`;

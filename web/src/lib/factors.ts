@@ -1,5 +1,16 @@
-/** Where the words that count stand in a prompt. */
-import type { FactorScore } from '../../api/schema';
+/** The factors of the prompt analysis, and where the words that count stand in a prompt. */
+import type { FactorScore } from '../api/schema';
+
+/** What the factors are called. */
+export const factorNames: Record<string, string> = {
+  motion: 'Motion',
+  scene: 'Scene',
+  camera: 'Camera',
+  lighting: 'Lighting',
+  quality: 'Quality',
+  length: 'Length',
+  subjects: 'Subjects',
+};
 
 /** A stretch of the text; with a factor when it counts. */
 export interface Stretch {

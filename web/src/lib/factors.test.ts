@@ -1,6 +1,6 @@
 /** Words that count are marked where they stand, whole, and nowhere else. */
 import { expect, it } from 'vitest';
-import { highlight } from './highlight';
+import { highlight } from './factors';
 
 const factor = (name: string, ...words: string[]) => ({ factor: name, score: 1, words });
 const marked = (text: string, ...factors: ReturnType<typeof factor>[]) =>

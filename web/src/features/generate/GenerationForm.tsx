@@ -1,0 +1,145 @@
+/**
+ * Asks for a video: the prompt with what the fleet makes of it, the tier, the shape, and everything else under Advanced.
+ *
+ * The draft is the only state; requests, checks and estimates are all made of it.
+ */
+import { useQuery } from '@tanstack/react-query';
+import { useEffect, useRef, useState } from 'react';
+import { ApiError } from '../../api/client';
+import { getModels } from '../../api/getModels';
+import { getSettings } from '../../api/getSettings';
+import type { ModelView, SettingsView } from '../../api/schema';
+import { keys } from '../../lib/keys';
+import { onRemix } from '../../lib/remix';
+import { Button } from '../../ui/Button';
+import { Notice } from '../../ui/Notice';
+import { Skeleton } from '../../ui/Skeleton';
+import { toast } from '../../ui/toast';
+import { AdvancedFields } from './AdvancedFields';
+import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { PromptSection } from './PromptSection';
+import { check, type FormErrors, fromApi, prompts } from './request';
+import { SeedField } from './SeedField';
+import { ShapeFields } from './ShapeFields';
+import { SubmitBar } from './SubmitBar';
+import { TierSelector } from './TierSelector';
+import { useAnalysis } from './useAnalysis';
+import { useSubmit } from './useSubmit';
+
+/** Waits for what the form must know of the fleet. */
+export function GenerationForm() {
+  const settings = useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => getSettings(signal), staleTime: 60_000 });
+  const models = useQuery({ queryKey: keys.models, queryFn: ({ signal }) => getModels(signal), refetchInterval: 15_000 });
+  const error = settings.error ?? models.error;
+  const fallback = models.data?.models.find((model) => model.default) ?? models.data?.models[0];
+  if (settings.data && models.data && fallback) {
+    return <Form settings={settings.data} models={models.data.models} fallback={fallback} />;
+  }
+  return (
+    <section className="card space-y-4 p-5" aria-label="New video" aria-busy={!error}>
+      {error || models.data ? (
+        <Notice tone="bad" title="The form cannot be shown" action={<Button icon="retry" onClick={() => void Promise.all([settings.refetch(), models.refetch()])}>Try again</Button>}>
+          {error?.message ?? 'This fleet knows no model.'}
+        </Notice>
+      ) : (
+        ['h-5 w-28', 'h-28', 'h-16', 'h-44', 'h-20', 'h-10'].map((size) => <Skeleton key={size} className={size} />)
+      )}
+    </section>
+  );
+}
+
+/** Brings the first field that is wrong into view and under the keyboard. */
+function focusFirstWrong(form: HTMLFormElement | null): void {
+  requestAnimationFrame(() => form?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
+}
+
+function Form({ settings, models, fallback }: { settings: SettingsView; models: ModelView[]; fallback: ModelView }) {
+  const [kept, setDraft] = useState<Draft>(loadDraft);
+  const [caret, setCaret] = useState(0);
+  const [isChecked, setIsChecked] = useState(false);
+  const [refused, setRefused] = useState<FormErrors>({});
+  const form = useRef<HTMLFormElement>(null);
+  const submit = useSubmit();
+
+  const model = models.find((each) => each.id === kept.model) ?? fallback;
+  const draft = fitted(model.id === kept.model ? kept : { ...kept, model: '' }, model);
+  const wrong = check(draft, { limits: settings.limits, model });
+  const errors: FormErrors = isChecked ? { ...refused, ...wrong } : refused;
+  const isReady = Object.keys(wrong).every((field) => field === 'text');
+  const { which, ...analysis } = useAnalysis(draft, caret, isReady);
+
+  useEffect(() => saveDraft(kept), [kept]);
+  useEffect(
+    () =>
+      onRemix((job) => {
+        setDraft(draftOf(job));
+        setRefused({});
+        setIsChecked(false);
+        form.current?.scrollIntoView({ block: 'start' });
+        form.current?.querySelector('textarea')?.focus({ preventScroll: true });
+        toast('The form has this video’s settings and seed now.');
+      }),
+    [],
+  );
+
+  const change = (part: Partial<Draft>) => {
+    setDraft((now) => ({ ...now, ...part }));
+    // What the API refused is forgiven where it is being changed.
+    setRefused((now) => Object.fromEntries(Object.entries(now).filter(([field]) => !(field in part) && field !== 'form')));
+  };
+
+  const send = () => {
+    if (submit.isPending) return;
+    setIsChecked(true);
+    if (Object.keys(wrong).length > 0) return focusFirstWrong(form.current);
+    setRefused({});
+    submit.mutate(draft, {
+      onSuccess: (jobs) => {
+        setIsChecked(false);
+        toast(jobs.length === 1 ? 'Your video is in line.' : `${jobs.length} videos are in line.`);
+      },
+      onError: (error) => {
+        const told = error instanceof ApiError ? fromApi(error.fields) : {};
+        setRefused(Object.keys(told).length > 0 ? told : { form: error.message });
+        focusFirstWrong(form.current);
+      },
+    });
+  };
+
+  return (
+    <form
+      ref={form}
+      aria-label="New video"
+      noValidate
+      className="card scroll-mt-4 lg:sticky lg:top-4"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <div className="space-y-5 p-4 sm:p-5 lg:max-h-[calc(100dvh-6.5rem)] lg:overflow-y-auto">
+        <PromptSection
+          draft={draft}
+          model={model}
+          settings={settings}
+          errors={errors}
+          change={change}
+          analysis={{ ...analysis, which }}
+          onCaret={setCaret}
+          onSubmit={send}
+        />
+        <TierSelector draft={draft} onChange={(tier) => change({ tier })} />
+        <ShapeFields draft={draft} model={model} errors={errors} change={change} />
+        <SeedField value={draft.seed} error={errors.seed} change={change} />
+        <AdvancedFields draft={draft} models={models} settings={settings} errors={errors} change={change} />
+      </div>
+      <SubmitBar
+        amount={prompts(draft).length}
+        answer={analysis.data}
+        isPending={submit.isPending}
+        error={errors.form}
+        workers={model.workers}
+      />
+    </form>
+  );
+}

@@ -1,0 +1,51 @@
+/** The buttons of a job: only what can be done with it now. */
+import type { JobView } from '../../api/schema';
+import { remix } from '../../lib/remix';
+import { IconButton } from '../../ui/Button';
+import { Icon } from '../../ui/Icon';
+import { useJobActions } from './useJobActions';
+
+/** A name for the file that people recognise later. */
+export function fileName(job: JobView): string {
+  const slug = job.request.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 48);
+  return `${slug || 'video'}-${job.job_id.slice(-6)}.mp4`;
+}
+
+export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => void }) {
+  const actions = useJobActions(job);
+  const busy = { disabled: actions.isBusy };
+  return (
+    <div className="flex items-center gap-0.5">
+      {job.links.cancel && !job.cancel_requested && <IconButton icon="stop" label="Cancel" onClick={() => void actions.cancel()} {...busy} />}
+      {job.links.retry && <IconButton icon="retry" label="Try again" onClick={() => void actions.retry()} {...busy} />}
+      {job.video && (
+        <a
+          href={job.video.url}
+          download={fileName(job)}
+          aria-label="Download"
+          title="Download"
+          className="inline-flex size-8 items-center justify-center rounded-lg text-muted transition-colors hover:bg-raised hover:text-ink"
+        >
+          <Icon name="download" />
+        </a>
+      )}
+      <IconButton
+        icon="remix"
+        label="Remix: take over its settings"
+        onClick={() => {
+          onLeave?.();
+          remix(job);
+        }}
+      />
+      <IconButton
+        icon="trash"
+        label="Delete"
+        onClick={() => {
+          onLeave?.();
+          void actions.remove();
+        }}
+        {...busy}
+      />
+    </div>
+  );
+}

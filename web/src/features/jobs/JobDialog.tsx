@@ -1,0 +1,126 @@
+/** One video with everything that is known of it. A dialog over the list; the address names it, so it can be shared. */
+import { useQuery } from '@tanstack/react-query';
+import { type ReactNode, useId, useLayoutEffect, useRef } from 'react';
+import { getJob } from '../../api/getJob';
+import type { JobView } from '../../api/schema';
+import { duration } from '../../lib/format';
+import { keys } from '../../lib/keys';
+import { IconButton } from '../../ui/Button';
+import { Notice } from '../../ui/Notice';
+import { Skeleton } from '../../ui/Skeleton';
+import { JobActions } from './JobActions';
+import { JobFacts } from './JobFacts';
+import { JobMedia } from './JobMedia';
+import { Ago, JobStatusLine, StatusChip } from './JobStatusLine';
+import { MarkedPrompt } from './MarkedPrompt';
+import { OptimizationBadge } from './OptimizationBadge';
+import { isOver } from './state';
+
+export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const title = useId();
+  const answer = useQuery({ queryKey: keys.job(jobId), queryFn: ({ signal }) => getJob(jobId, signal), refetchInterval: (query) => (query.state.data && isOver(query.state.data.status) ? false : 3000) });
+  useLayoutEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    // Closing gives the keyboard back to where it was.
+    return () => element?.close();
+  }, []);
+  return (
+    <dialog
+      ref={dialog}
+      aria-labelledby={title}
+      onClose={() => !dialog.current?.open && onClose()}
+      onClick={(event) => event.target === dialog.current && dialog.current.close()}
+      className="m-auto max-h-[calc(100dvh-2rem)] w-[min(60rem,calc(100vw-1.5rem))] overflow-y-auto rounded-2xl border border-line bg-surface p-0 text-ink shadow-float"
+    >
+      <div className="sticky top-0 z-10 flex items-center gap-2 border-b border-line bg-surface px-4 py-2.5 sm:px-5">
+        <h2 id={title} className="text-base font-semibold">
+          Video
+        </h2>
+        {answer.data && <StatusChip job={answer.data} />}
+        {answer.data && <Ago iso={answer.data.finished_at ?? answer.data.created_at} />}
+        <div className="ml-auto flex items-center gap-0.5">
+          {answer.data && <JobActions job={answer.data} onLeave={() => dialog.current?.close()} />}
+          <IconButton icon="close" label="Close" onClick={() => dialog.current?.close()} />
+        </div>
+      </div>
+      <div className="p-4 sm:p-5">
+        {answer.data ? <Detail job={answer.data} /> : answer.error ? <Gone error={answer.error} /> : <Skeleton className="h-72" />}
+      </div>
+    </dialog>
+  );
+}
+
+const Gone = ({ error }: { error: Error }) => (
+  <Notice tone="bad" title="This video cannot be shown">
+    {error.message}
+  </Notice>
+);
+
+function Detail({ job }: { job: JobView }) {
+  return (
+    <div className="grid gap-5 md:grid-cols-[minmax(0,24rem)_minmax(0,1fr)]">
+      <div className="space-y-4">
+        {job.video ? <Player job={job} /> : <JobMedia job={job} onOpen={() => undefined} />}
+        <JobStatusLine job={job} />
+      </div>
+      <div className="min-w-0 space-y-5">
+        <MarkedPrompt job={job} />
+        <OptimizationBadge job={job} />
+        {job.record && <Stages job={job} />}
+        <JobFacts job={job} />
+      </div>
+    </div>
+  );
+}
+
+function Player({ job }: { job: JobView }) {
+  if (!job.video) return null;
+  return (
+    <video
+      src={job.video.url}
+      poster={job.video.poster_url}
+      controls
+      loop
+      muted
+      autoPlay={!window.matchMedia('(prefers-reduced-motion: reduce)').matches}
+      playsInline
+      aria-label={`Video: ${job.request.prompt}`}
+      className="media w-full rounded-lg"
+      style={{ aspectRatio: `${job.shape.width} / ${job.shape.height}` }}
+    />
+  );
+}
+
+const stages: [key: 'encode_s' | 'denoise_s' | 'decode_s' | 'deliver_s', name: string, look: string][] = [
+  ['encode_s', 'Prompt', 'bg-wait'],
+  ['denoise_s', 'Denoising', 'bg-accent'],
+  ['decode_s', 'Decoding', 'bg-good'],
+  ['deliver_s', 'Writing', 'bg-line-strong'],
+];
+
+/** Where the time of the run went. */
+function Stages({ job }: { job: JobView }): ReactNode {
+  const seconds = job.record?.stages;
+  if (!seconds) return null;
+  const total = stages.reduce((sum, [key]) => sum + seconds[key], 0);
+  return (
+    <section aria-label="Where the time went">
+      <h3 className="label mb-1.5">Where the time went</h3>
+      <div className="flex h-2 gap-px overflow-hidden rounded-full" aria-hidden="true">
+        {stages.map(([key, , look]) => (
+          <span key={key} className={`${look} min-w-0.5`} style={{ flexGrow: Math.max(seconds[key] / total, 0.002) }} />
+        ))}
+      </div>
+      <ul className="mt-2 flex flex-wrap gap-x-4 gap-y-1">
+        {stages.map(([key, name, look]) => (
+          <li key={key} className="num flex items-center gap-1.5 text-xs">
+            <span className={`size-2 rounded-full ${look}`} />
+            <span className="text-muted">{name}</span> {duration(seconds[key])}
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}

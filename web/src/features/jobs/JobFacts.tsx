@@ -1,0 +1,67 @@
+/** What a video was asked for and how it was made, as a list; the request can be copied. */
+import type { JobView } from '../../api/schema';
+import { bytes, count, trim } from '../../lib/format';
+import { Button } from '../../ui/Button';
+import { toast } from '../../ui/toast';
+
+type Fact = [name: string, value: string | null | undefined | false];
+
+function facts(job: JobView): Fact[] {
+  const { request, record, shape, video } = job;
+  const stepCache = job.optimization.step_cache;
+  return [
+    ['Rendered', `${shape.width} × ${shape.height}, ${shape.frames} frames, ${trim(job.duration_s, 1)} s`],
+    ['Asked for', `${request.video_size}${request.aspect_ratio ? ` ${request.aspect_ratio}` : ''}, ${request.video_length} frames`],
+    ['Seed', `${request.seed}${job.seed_drawn ? ' (drawn)' : ''}`],
+    ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
+    ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
+    ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
+    ['Model', request.model],
+    ['Device', record?.device],
+    ['Build', record?.build],
+    ['File', video && bytes(video.bytes)],
+    ['Attempts', job.attempts > 1 && count(job.attempts)],
+    ['Resumed', record?.resumed_from !== null && record?.resumed_from !== undefined && `from step ${record.resumed_from}`],
+    ['Started anew', record?.restarted_because],
+    ['Submitted', new Date(job.created_at).toLocaleString()],
+    ['Id', job.job_id],
+  ];
+}
+
+async function copy(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    toast(`${what} copied.`);
+  } catch {
+    toast('The browser does not allow copying here.', { tone: 'bad' });
+  }
+}
+
+export function JobFacts({ job }: { job: JobView }) {
+  return (
+    <section aria-label="Details" className="space-y-3">
+      <dl className="grid grid-cols-[auto_minmax(0,1fr)] gap-x-4 gap-y-1 text-sm">
+        {facts(job).map(
+          ([name, value]) =>
+            value && (
+              <div key={name} className="contents">
+                <dt className="text-muted">{name}</dt>
+                <dd className="num break-words">{value}</dd>
+              </div>
+            ),
+        )}
+      </dl>
+      {/* Browsers have a clipboard only on secure origins; localhost is one. */}
+      {window.isSecureContext && (
+        <div className="flex flex-wrap gap-2">
+          <Button icon="copy" onClick={() => void copy(JSON.stringify(job.request, null, 2), 'Request')}>
+            Copy request
+          </Button>
+          <Button icon="link" onClick={() => void copy(window.location.href, 'Link')}>
+            Copy link
+          </Button>
+        </div>
+      )}
+    </section>
+  );
+}

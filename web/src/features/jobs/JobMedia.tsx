@@ -1,0 +1,126 @@
+/**
+ * The picture of a job: its video, playing in place, or how far it is.
+ *
+ * A video loads nothing until it is played. Pointing at it plays it; the button keeps it playing or stops it, so that
+ * nothing moves for long that cannot be stopped. One that was waited for plays by itself when it is done.
+ */
+import { useEffect, useRef, useState } from 'react';
+import type { JobView } from '../../api/schema';
+import { Icon } from '../../ui/Icon';
+import { fraction, isOver, lookOf } from './state';
+import { useJobProgress } from './useJobProgress';
+
+const isCalm = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+export function JobMedia({ job, className = 'w-full', onOpen }: { job: JobView; className?: string; onOpen: () => void }) {
+  const wasWaitedFor = useRef(!isOver(job.status));
+  return (
+    <div className={`media relative overflow-hidden rounded-lg ${className}`} style={look(job)}>
+      {job.video ? <LoopingVideo job={job} startsByItself={wasWaitedFor.current && !isCalm()} onOpen={onOpen} /> : <Placeholder job={job} />}
+    </div>
+  );
+}
+
+/** The video's own shape, and a hue of the job's own, so that waiting jobs can be told apart. */
+function look({ request, shape }: JobView): React.CSSProperties {
+  return { aspectRatio: `${shape.width} / ${shape.height}`, '--hue': String(((request.seed ?? 0) * 137.5) % 360) } as React.CSSProperties;
+}
+
+function LoopingVideo({ job, startsByItself, onOpen }: { job: JobView; startsByItself: boolean; onOpen: () => void }) {
+  const video = useRef<HTMLVideoElement>(null);
+  const [isPlaying, setIsPlaying] = useState(false);
+  const [isKept, setIsKept] = useState(startsByItself);
+  const play = () => void video.current?.play().catch(() => undefined);
+  useEffect(() => {
+    if (startsByItself) play();
+  }, [startsByItself]);
+  if (!job.video) return null;
+  return (
+    <div
+      className="group/video absolute inset-0"
+      onPointerEnter={(event) => event.pointerType === 'mouse' && !isCalm() && play()}
+      onPointerLeave={() => !isKept && video.current?.pause()}
+    >
+      <video
+        ref={video}
+        src={job.video.url}
+        poster={job.video.poster_url}
+        preload="none"
+        loop
+        muted
+        playsInline
+        aria-label={`Video: ${job.request.prompt}`}
+        className="size-full object-contain"
+        onPlay={() => setIsPlaying(true)}
+        onPause={() => setIsPlaying(false)}
+      />
+      <button
+        type="button"
+        aria-label={isPlaying && isKept ? 'Pause' : 'Play'}
+        aria-pressed={isKept}
+        onClick={() => {
+          setIsKept(!isKept);
+          if (isKept) video.current?.pause();
+          else play();
+        }}
+        onDoubleClick={onOpen}
+        className="absolute inset-0 flex items-end justify-start rounded-lg p-2 focus-visible:-outline-offset-2"
+      >
+        <span
+          className={`grid size-8 place-items-center rounded-full bg-black/60 text-white transition-opacity ${
+            isPlaying ? 'opacity-0 group-focus-within/video:opacity-100 group-hover/video:opacity-100' : ''
+          }`}
+        >
+          <Icon name={isPlaying && isKept ? 'pause' : 'play'} />
+        </span>
+      </button>
+    </div>
+  );
+}
+
+function Placeholder({ job }: { job: JobView }) {
+  const progress = useJobProgress(job);
+  if (job.status === 'running') return <Ring value={progress ? fraction(progress) : 0} />;
+  return (
+    <div className="absolute inset-0 grid place-items-center text-ink/70" aria-hidden="true">
+      {isOver(job.status) ? <Icon name={lookOf(job).icon} className="size-7" /> : <Place ahead={job.queue_position} />}
+    </div>
+  );
+}
+
+function Place({ ahead }: { ahead: number | null | undefined }) {
+  if (typeof ahead !== 'number') return <Icon name="clock" className="size-7" />;
+  return (
+    <span className="num text-center">
+      <span className="block text-2xl font-semibold">{ahead + 1}</span>
+      <span className="block text-xs">in line</span>
+    </span>
+  );
+}
+
+const RADIUS = 26;
+const AROUND = 2 * Math.PI * RADIUS;
+
+function Ring({ value }: { value: number }) {
+  return (
+    <div className="absolute inset-0 grid place-items-center" aria-hidden="true">
+      <div className="relative grid size-20 place-items-center rounded-full bg-surface/75">
+        <svg viewBox="0 0 64 64" className="absolute inset-0 -rotate-90">
+          <circle cx="32" cy="32" r={RADIUS} fill="none" strokeWidth="4" className="stroke-line" />
+          <circle
+            cx="32"
+            cy="32"
+            r={RADIUS}
+            fill="none"
+            strokeWidth="4"
+            strokeLinecap="round"
+            strokeDasharray={AROUND}
+            strokeDashoffset={AROUND * (1 - value)}
+            className="stroke-accent transition-[stroke-dashoffset] duration-500"
+          />
+        </svg>
+        <span className="num text-sm font-semibold">{Math.round(100 * value)} %</span>
+      </div>
+    </div>
+  );
+}

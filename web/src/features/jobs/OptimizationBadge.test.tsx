@@ -1,0 +1,37 @@
+/**
+ * The badge says what the optimisations did, and nothing that is not known yet.
+ *
+ * @vitest-environment jsdom
+ */
+import { cleanup, render, screen } from '@testing-library/react';
+import { afterEach, expect, it } from 'vitest';
+import type { OptimizationView } from '../../api/schema';
+import { job, optimization } from '../../testing/builders';
+import { OptimizationBadge } from './OptimizationBadge';
+
+afterEach(cleanup);
+
+function said(over: Partial<OptimizationView>): string[] {
+  render(<OptimizationBadge job={job({ optimization: optimization(over) })} />);
+  return screen.getAllByRole('listitem').map((item) => item.textContent);
+}
+
+it('before the run: the plan, and an estimate', () => {
+  expect(said({ complexity: 'very_complex', final_steps: 44, estimated_time: 9.9, quality_tier: 'premium' })).toEqual([
+    'Very complex',
+    'Premium',
+    '44 steps',
+    'about 9.9 min',
+  ]);
+});
+
+it('after the run: cache, skipped steps, time against the estimate, cost and saving', () => {
+  const run = { cache_match: 'identical', steps_skipped: 8, actual_time: 4, cost_usd: 0.22, saved_usd: 0.05, saved_s: 80 } as const;
+  expect(said(run)).toEqual(['Cache hit', 'Simple', 'Standard', '18 steps, 8 skipped', '4 min, est. 4.5 min', '$0.22', '$0.050 saved']);
+});
+
+it('a similar prompt says how similar; a run that cost more than the baseline claims no saving', () => {
+  const all = said({ cache_match: 'similar', cache_score: 0.83, saved_usd: -0.01, saved_s: -9, cost_usd: 0.3 });
+  expect(all).toContain('Similar hit 83 %');
+  expect(all.some((text) => text.includes('saved'))).toBe(false);
+});

@@ -1,0 +1,89 @@
+/** What the optimisations decided and did for a video: cache, complexity, steps, time, tier, cost and what was saved. */
+import type { CacheMatch, JobView, OptimizationView } from '../../api/schema';
+import { capital, duration, minutes, percent, usd, words } from '../../lib/format';
+import { Chip } from '../../ui/Chip';
+
+const cacheTexts: Record<CacheMatch, { text: string; title: string }> = {
+  identical: { text: 'Cache hit', title: 'This prompt had been encoded before; its embeddings were used again' },
+  similar: { text: 'Similar hit', title: 'The embeddings of a similar prompt were used' },
+  miss: { text: 'Cache miss', title: 'The prompt was encoded; its embeddings are cached now' },
+  off: { text: 'Cache off', title: 'Embeddings are not cached' },
+};
+
+function CacheChip({ match, score }: { match: CacheMatch; score: number | null | undefined }) {
+  const known = cacheTexts[match];
+  const isHit = match === 'identical' || match === 'similar';
+  return (
+    <Chip tone={isHit ? 'accent' : 'plain'} icon={isHit ? 'bolt' : undefined} title={known.title}>
+      {known.text}
+      {match === 'similar' && score ? ` ${percent(100 * score)}` : ''}
+    </Chip>
+  );
+}
+
+/** `25 steps`, `25 steps, 8 skipped`. */
+function stepsText({ final_steps: steps, steps_skipped: skipped }: OptimizationView): string {
+  return skipped ? `${steps} steps, ${skipped} skipped` : `${steps} steps`;
+}
+
+function timeText({ actual_time: actual, estimated_time: estimate }: OptimizationView): { text: string; title: string } | null {
+  if (typeof actual === 'number' && typeof estimate === 'number') {
+    return { text: `${minutes(actual)}, est. ${minutes(estimate)}`, title: `The run took ${minutes(actual)}; ${minutes(estimate)} were estimated` };
+  }
+  return typeof estimate === 'number' ? { text: `about ${minutes(estimate)}`, title: 'Estimated time of the run, without waiting' } : null;
+}
+
+export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' | 'request'> }) {
+  const it = job.optimization;
+  const time = timeText(it);
+  const isAuto = job.request.quality_tier === 'auto';
+  return (
+    <ul aria-label="Optimisation" data-testid="badge" className="flex flex-wrap gap-1 [&>li]:flex">
+      {it.cache_match && (
+        <li>
+          <CacheChip match={it.cache_match} score={it.cache_score} />
+        </li>
+      )}
+      {it.complexity && (
+        <li>
+          <Chip title="How much the prompt asks of the model">{capital(words(it.complexity))}</Chip>
+        </li>
+      )}
+      {it.quality_tier && (
+        <li>
+          <Chip icon="layers" title={isAuto ? 'Tier, chosen by the prompt' : 'Tier, as asked for'}>
+            {capital(it.quality_tier)}
+          </Chip>
+        </li>
+      )}
+      {typeof it.final_steps === 'number' && (
+        <li>
+          <Chip icon="steps" title={it.steps_skipped ? 'Steps planned, and how many of them the step cache answered' : 'Denoising steps'}>
+            {stepsText(it)}
+          </Chip>
+        </li>
+      )}
+      {time && (
+        <li>
+          <Chip icon="clock" title={time.title}>
+            {time.text}
+          </Chip>
+        </li>
+      )}
+      {typeof it.cost_usd === 'number' && (
+        <li>
+          <Chip icon="coins" title="Price of the GPU time">
+            {usd(it.cost_usd)}
+          </Chip>
+        </li>
+      )}
+      {typeof it.saved_usd === 'number' && typeof it.saved_s === 'number' && it.saved_s > 0 && (
+        <li>
+          <Chip tone="good" title={`${usd(it.saved_usd)} and ${duration(it.saved_s)} less than fixed steps without caches`}>
+            {usd(it.saved_usd)} saved
+          </Chip>
+        </li>
+      )}
+    </ul>
+  );
+}

@@ -1,0 +1,90 @@
+/** The feed brings changes into the lists with few requests: one by one for a handful, by page for a flood. */
+import { InfiniteQueryObserver, QueryClient } from '@tanstack/react-query';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { JobView } from '../../api/schema';
+import { flatten, type JobPages } from '../../lib/jobPages';
+import { keys } from '../../lib/keys';
+import { job } from '../../testing/builders';
+import { JobFeed } from './feed';
+
+const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();
+const made = (id: string, second: number, over: Partial<JobView> = {}) => job({ job_id: id, created_at: at(second), ...over });
+
+/** What the API knows, and what it was asked. */
+let known: JobView[] = [];
+let asked: string[] = [];
+let client: QueryClient;
+let feed: JobFeed;
+let stop: () => void;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal('fetch', async (path: string) => {
+    asked.push(path);
+    const id = /^\/api\/jobs\/(.+)$/.exec(path)?.[1];
+    const found = known.find((each) => each.job_id === id);
+    if (id && !found) return Response.json({ title: 'Not found', status: 404 }, { status: 404 });
+    return Response.json(found ?? { jobs: known, next_cursor: null });
+  });
+  known = [made('b', 2), made('a', 1)];
+  asked = [];
+  client = new QueryClient();
+  const pages: JobPages = { pages: [{ jobs: known, next_cursor: null }], pageParams: [null] };
+  client.setQueryData(keys.jobList({}), pages);
+  const observer = new InfiniteQueryObserver(client, {
+    queryKey: keys.jobList({}),
+    queryFn: () => Promise.reject(new Error('lists are never read again as a whole')),
+    initialPageParam: null,
+    getNextPageParam: () => null,
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+  stop = observer.subscribe(() => undefined);
+  feed = new JobFeed(client);
+});
+
+afterEach(() => {
+  feed.stop();
+  stop();
+  client.clear();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+const listed = () => flatten(client.getQueryData<JobPages>(keys.jobList({})));
+const settle = () => vi.advanceTimersByTimeAsync(500);
+
+describe('JobFeed', () => {
+  it('reads a changed job once, however often it changed', async () => {
+    known = [made('b', 2, { status: 'running' }), made('a', 1)];
+    feed.changed('b', 'scheduled');
+    feed.changed('b', 'running');
+    await settle();
+    expect(asked).toEqual(['/api/jobs/b']);
+    expect(listed().map(({ job_id, status }) => [job_id, status])).toEqual([['b', 'running'], ['a', 'queued']]);
+  });
+
+  it('reads one page for a flood, not every job of it', async () => {
+    known = Array.from({ length: 30 }, (_, index) => made(`n${29 - index}`, 50 - index)).concat(known);
+    for (const each of known) feed.changed(each.job_id, 'queued');
+    await settle();
+    expect(asked).toEqual(['/api/jobs']);
+    expect(listed()).toHaveLength(32);
+  });
+
+  it('takes out what is deleted without asking, and what is gone after asking', async () => {
+    feed.changed('b', 'deleted');
+    expect(listed().map((each) => each.job_id)).toEqual(['a']);
+    known = [];
+    feed.changed('a', 'cancelled');
+    await settle();
+    expect(listed()).toEqual([]);
+  });
+
+  it('after a pause of the stream it reads the head and whatever was not over', async () => {
+    known = [made('c', 3), made('b', 2, { status: 'completed' })];
+    feed.refresh();
+    await settle();
+    expect(asked).toContain('/api/jobs');
+    expect(listed().map(({ job_id, status }) => [job_id, status])).toEqual([['c', 'queued'], ['b', 'completed']]);
+  });
+});

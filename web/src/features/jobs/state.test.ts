@@ -1,0 +1,40 @@
+/** A job's place and progress read as people say them. */
+import { describe, expect, it } from 'vitest';
+import { job } from '../../testing/builders';
+import { fraction, lookOf, stageText, waitText } from './state';
+
+describe('progress', () => {
+  it('grows through the stages and never passes the end', () => {
+    const way = [
+      fraction({ stage: null, step: 0, steps: 25 }),
+      fraction({ stage: 'encode', step: 0, steps: 25 }),
+      fraction({ stage: 'denoise', step: 0, steps: 25 }),
+      fraction({ stage: 'denoise', step: 12, steps: 25 }),
+      fraction({ stage: 'denoise', step: 25, steps: 25 }),
+      fraction({ stage: 'deliver', step: 25, steps: 25 }),
+    ];
+    expect(way).toEqual([...way].sort((a, b) => a - b));
+    expect(new Set(way).size).toBe(way.length);
+    expect(fraction({ stage: 'denoise', step: 40, steps: 25 })).toBeLessThanOrEqual(1);
+    expect(fraction({ stage: 'denoise', step: 0, steps: 0 })).toBeLessThan(0.1);
+  });
+
+  it('is said by step, or by stage around the steps', () => {
+    expect(stageText({ stage: 'denoise', step: 3, steps: 25 })).toBe('Step 3 of 25');
+    expect(stageText({ stage: 'decode', step: 25, steps: 25 })).toBe('Decoding frames');
+    expect(stageText({ stage: null, step: 0, steps: 0 })).toBe('Starting');
+  });
+});
+
+it('a waiting job says how many go first, or when it is tried again', () => {
+  const now = Date.parse('2026-01-01T00:00:00Z');
+  expect(waitText(job(), now)).toBe('Waiting for a worker');
+  expect(waitText(job({ queue_position: 0 }), now)).toBe('Next to start');
+  expect(waitText(job({ queue_position: 1200, queue_wait_s: 90 }), now)).toBe('1,200 ahead, starts in about 1.5 min');
+  expect(waitText(job({ queue_position: 3, not_before: '2026-01-01T00:00:07.2Z' }), now)).toBe('Tries again in 8 s');
+});
+
+it('a cancel that has not taken effect shows, one that came too late does not', () => {
+  expect(lookOf({ status: 'running', cancel_requested: true }).label).toBe('Stopping');
+  expect(lookOf({ status: 'completed', cancel_requested: true }).label).toBe('Done');
+});

@@ -1,0 +1,65 @@
+/** Where a job is, in words, and how far it is, as a fraction. Pure. */
+import type { JobStatus, JobView, ProgressView, Stage } from '../../api/schema';
+import { count, duration } from '../../lib/format';
+import type { Tone } from '../../ui/Chip';
+import type { IconName } from '../../ui/Icon';
+
+/** How a state looks. */
+export interface Look {
+  label: string;
+  tone: Tone;
+  icon: IconName;
+}
+
+const looks: Record<JobStatus, Look> = {
+  queued: { label: 'In line', tone: 'plain', icon: 'clock' },
+  scheduled: { label: 'Up next', tone: 'plain', icon: 'clock' },
+  running: { label: 'Rendering', tone: 'accent', icon: 'film' },
+  completed: { label: 'Done', tone: 'good', icon: 'check' },
+  failed: { label: 'Failed', tone: 'bad', icon: 'warn' },
+  cancelled: { label: 'Cancelled', tone: 'plain', icon: 'stop' },
+};
+
+export function lookOf(job: Pick<JobView, 'status' | 'cancel_requested'>): Look {
+  const isEnding = job.cancel_requested && !isOver(job.status);
+  return isEnding ? { label: 'Stopping', tone: 'wait', icon: 'stop' } : looks[job.status];
+}
+
+/** Nothing more happens to it by itself. */
+export const isOver = (status: JobStatus): boolean => status === 'completed' || status === 'failed' || status === 'cancelled';
+
+export const isWaiting = (status: JobStatus): boolean => status === 'queued' || status === 'scheduled';
+
+const stages: Record<Stage, string> = {
+  prepare: 'Preparing',
+  encode: 'Reading the prompt',
+  denoise: 'Denoising',
+  decode: 'Decoding frames',
+  deliver: 'Writing the video',
+};
+
+/** `Step 12 of 25`, or the stage around the steps. */
+export function stageText({ stage, step, steps }: ProgressView): string {
+  if (stage === 'denoise' && steps > 0) return step > 0 ? `Step ${step} of ${steps}` : `First of ${steps} steps`;
+  return stage ? stages[stage] : 'Starting';
+}
+
+/** Where the stages begin, as parts of the whole; denoising takes nearly all of it. */
+const begins: Record<Stage, number> = { prepare: 0, encode: 0.02, denoise: 0.05, decode: 0.9, deliver: 0.97 };
+
+/** How far a run is, 0 to 1. */
+export function fraction({ stage, step, steps }: ProgressView): number {
+  if (!stage) return 0;
+  if (stage !== 'denoise' || steps === 0) return begins[stage];
+  return begins.denoise + (begins.decode - begins.denoise) * Math.min(step / steps, 1);
+}
+
+/** What a waiting job waits for. */
+export function waitText(job: JobView, nowMs: number): string {
+  const retryS = job.not_before ? (Date.parse(job.not_before) - nowMs) / 1000 : 0;
+  if (retryS > 0.5) return `Tries again in ${duration(Math.ceil(retryS))}`;
+  const { queue_position: ahead, queue_wait_s: waitS } = job;
+  if (ahead === null || ahead === undefined) return 'Waiting for a worker';
+  const place = ahead === 0 ? 'Next to start' : `${count(ahead)} ahead`;
+  return waitS === null || waitS === undefined ? place : `${place}, starts in about ${duration(Math.max(waitS, 1))}`;
+}

@@ -1,0 +1,52 @@
+/** What can be done with a job: cancel, retry, delete and bring back. Each answer goes into the lists at once. */
+import { useState } from 'react';
+import { cancelJob } from '../../api/cancelJob';
+import { deleteJob } from '../../api/deleteJob';
+import { restoreJob } from '../../api/restoreJob';
+import { retryJob } from '../../api/retryJob';
+import type { JobView } from '../../api/schema';
+import { toast, toastError } from '../../ui/toast';
+import { useFeed } from './feed';
+
+export function useJobActions(job: JobView) {
+  const feed = useFeed();
+  const [isBusy, setIsBusy] = useState(false);
+
+  const attempt = async (action: () => Promise<void>) => {
+    if (isBusy) return;
+    setIsBusy(true);
+    try {
+      await action();
+    } catch (error) {
+      toastError(error);
+      // The refusal says that the job is not what it seemed.
+      feed.changed(job.job_id, 'refused');
+    } finally {
+      setIsBusy(false);
+    }
+  };
+
+  const restore = async () => {
+    try {
+      feed.put(await restoreJob(job.job_id));
+    } catch (error) {
+      toastError(error);
+    }
+  };
+
+  return {
+    isBusy,
+    cancel: () => attempt(async () => feed.put(await cancelJob(job.job_id))),
+    retry: () =>
+      attempt(async () => {
+        feed.put(await retryJob(job.job_id));
+        toast('The video is in line again.');
+      }),
+    remove: () =>
+      attempt(async () => {
+        await deleteJob(job.job_id);
+        feed.drop(job.job_id);
+        toast('Deleted.', { action: { label: 'Undo', run: () => void restore() } });
+      }),
+  };
+}

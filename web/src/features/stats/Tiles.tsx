@@ -1,0 +1,62 @@
+/** The state of things in large digits. */
+import type { ReactNode } from 'react';
+import { count, duration, percent, trim, usd } from '../../lib/format';
+import { Chip } from '../../ui/Chip';
+import { Skeleton } from '../../ui/Skeleton';
+import type { Slot } from './series';
+import { useStats, useWorkers } from './StatsBar';
+
+function Tile({ label, value, note }: { label: string; value: ReactNode; note?: ReactNode }) {
+  return (
+    <div className="card p-4">
+      <dt className="text-sm text-muted">{label}</dt>
+      <dd className="num mt-1 text-xl font-semibold tracking-tight">{value}</dd>
+      {note && <dd className="hint num mt-0.5">{note}</dd>}
+    </div>
+  );
+}
+
+/** Done in the last whole hour or day and the running one, and the wait of those. */
+function lately(slots: Slot[]) {
+  const points = slots.slice(-2).flatMap(({ point }) => (point ? [point] : []));
+  const done = points.reduce((total, point) => total + point.completed, 0);
+  const waited = points.reduce((total, point) => total + point.avg_wait_s * point.completed, 0);
+  return { done, waitS: done > 0 ? waited / done : null };
+}
+
+export function Tiles({ slots }: { slots: Slot[] }) {
+  const stats = useStats().data;
+  const workers = useWorkers().data?.workers ?? [];
+  if (!stats) return <Skeleton className="h-24" />;
+  const running = workers.reduce((total, worker) => total + worker.job_ids.length, 0);
+  const { optimization, savings, cache_stats: cache } = stats;
+  const { waitS } = lately(slots);
+  const baseline = savings.gpu_seconds + savings.saved_s;
+  return (
+    <dl className="grid grid-cols-2 gap-3 sm:grid-cols-3 lg:grid-cols-6">
+      <Tile label="Done" value={count(stats.completed)} note={`${count(stats.failed)} failed, ${count(stats.cancelled)} cancelled`} />
+      <Tile label="In progress" value={count(stats.in_progress)} note={`${count(running)} rendering, ${count(Math.max(stats.in_progress - running, 0))} in line`} />
+      <Tile label="Waiting time" value={waitS === null ? '–' : duration(waitS)} note="lately, until a worker takes it" />
+      <Tile
+        label="Cache hit rate"
+        value={optimization.cache_enabled ? percent(optimization.cache_hit_rate) : 'off'}
+        note={optimization.cache_enabled ? `${count(optimization.cache_hits)} of ${count(stats.completed)}; ${count(cache.total_keys)} kept` : undefined}
+      />
+      <Tile
+        label="Average steps"
+        value={
+          <span className="flex items-center gap-2">
+            {stats.completed > 0 ? trim(optimization.avg_steps, 1) : '–'}
+            {optimization.adaptive_enabled && <Chip tone="accent">Adaptive</Chip>}
+          </span>
+        }
+        note={`${trim(optimization.avg_steps_skipped, 1)} of them skipped`}
+      />
+      <Tile
+        label="Saved"
+        value={usd(savings.saved_usd)}
+        note={baseline > 0 ? `${percent((100 * savings.saved_s) / baseline)} of GPU time; ${usd(savings.cost_per_video_usd)} a video` : 'against fixed steps without caches'}
+      />
+    </dl>
+  );
+}

@@ -1,0 +1,76 @@
+/** Who renders, and what each is doing. */
+import { useQuery } from '@tanstack/react-query';
+import { getJob } from '../../api/getJob';
+import type { WorkerView } from '../../api/schema';
+import { jobAddress } from '../../app/router';
+import { ago, bytes } from '../../lib/format';
+import { keys } from '../../lib/keys';
+import { useNow } from '../../lib/useNow';
+import { Chip, type Tone } from '../../ui/Chip';
+import { Icon } from '../../ui/Icon';
+import { Notice } from '../../ui/Notice';
+import { JobStatusLine } from '../jobs/JobStatusLine';
+import { useWorkers } from './StatsBar';
+
+const tones: Record<string, Tone> = { ready: 'good', busy: 'accent', draining: 'wait' };
+/** Longer silence than a few heartbeats is worth a word. */
+const SILENT_S = 20;
+
+export function Workers() {
+  const answer = useWorkers();
+  const workers = answer.data?.workers;
+  return (
+    <section aria-labelledby="workers">
+      <h2 id="workers" className="mb-3 text-lg font-semibold tracking-tight">
+        Workers
+      </h2>
+      {answer.error && !workers && <Notice tone="bad" title="The workers cannot be shown">{answer.error.message}</Notice>}
+      {workers?.length === 0 && <Notice tone="wait" title="No worker is here">Videos wait in line until one comes.</Notice>}
+      <ul className="grid gap-3 md:grid-cols-2 xl:grid-cols-3">
+        {workers?.map((worker) => (
+          <li key={worker.worker_id} className="card p-4">
+            <Worker worker={worker} />
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+function Worker({ worker }: { worker: WorkerView }) {
+  const now = useNow();
+  return (
+    <>
+      <div className="flex items-center gap-2">
+        <Icon name="server" className="size-5 text-muted" />
+        <h3 className="min-w-0 truncate font-semibold">{worker.name}</h3>
+        <Chip tone={tones[worker.state] ?? 'plain'}>{worker.state}</Chip>
+        {worker.silent_s > SILENT_S && <Chip tone="bad">silent for {Math.round(worker.silent_s)} s</Chip>}
+      </div>
+      <p className="hint num mt-1">
+        {worker.device}
+        {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}, came {ago(worker.registered_at, now)}
+      </p>
+      <div className="mt-3 space-y-3 border-t border-line pt-3">
+        {worker.job_ids.map((id) => (
+          <Work key={id} jobId={id} />
+        ))}
+        {worker.running > worker.job_ids.length && <p className="text-sm text-muted">Renders for somebody else.</p>}
+        {worker.running === 0 && <p className="text-sm text-muted">Waits for work.</p>}
+      </div>
+    </>
+  );
+}
+
+function Work({ jobId }: { jobId: string }) {
+  const job = useQuery({ queryKey: keys.job(jobId), queryFn: ({ signal }) => getJob(jobId, signal) }).data;
+  if (!job) return <p className="hint">…</p>;
+  return (
+    <div className="space-y-1.5">
+      <a href={jobAddress(jobId)} className="line-clamp-1 text-sm font-medium hover:underline">
+        {job.request.prompt}
+      </a>
+      <JobStatusLine job={job} />
+    </div>
+  );
+}
