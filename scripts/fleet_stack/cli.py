@@ -12,7 +12,8 @@ from .console import Problem
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/fleet", description="The stack of this checkout on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("setup", help="install what running and testing need")
+    setup = commands.add_parser("setup", help="install what running needs")
+    setup.add_argument("--tests", action="store_true", help="and what only the tests need: a browser")
     up = commands.add_parser("up", help="start everything and wait until it is ready")
     up.add_argument("--workers", type=int, default=None, help="number of workers (default: as last time, at first 1)")
     up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
@@ -49,7 +50,7 @@ def _dispatch(asked: argparse.Namespace) -> int:
     from . import commands, supervisor, testing, tools
 
     if asked.command == "setup":
-        commands.set_up()
+        commands.set_up(tests=asked.tests)
     elif asked.command == "up":
         commands.up(asked.workers, asked.port, asked.monitoring)
     elif asked.command == "down":

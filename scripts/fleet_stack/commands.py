@@ -25,10 +25,10 @@ UP_PATIENCE_S = 1200.0
 DOWN_PATIENCE_S = 90.0
 
 
-def set_up() -> None:
-    """Everything that running and building needs and that can be fetched."""
+def set_up(*, tests: bool) -> None:
+    """Everything that running and building needs and that can be fetched; for tests of the page a browser too."""
     tools.require_compilers()
-    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe"])
+    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *(["chromium"] if tests else [])])
     if (ROOT / "web/package.json").exists():
         tools.node_folder()
 
@@ -130,10 +130,10 @@ def _wait(generation_before: int) -> None:
 def _tell_where(wanted: apps.Wanted) -> None:
     address = f"http://127.0.0.1:{Ports(RUN / 'ports.json').get('api')}"
     body = shlex.quote(json.dumps({"prompt": "a red ball rolls over green grass"}))
-    say(f"\nThe fleet is ready at {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
+    say(f"\nThe fleet is ready. Its page: {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
     if wanted.monitoring:
         say(f"Prometheus is at http://127.0.0.1:{Ports(RUN / 'ports.json').get('prometheus')}")
-    say("\nAsk for a video:")
+    say("\nAsk for a video there, or from a shell:")
     say(f"  curl -s {address}/api/generate -H 'content-type: application/json' -d {body}")
     say("Then, with the job_id of the answer, look at it and fetch it when it is completed:")
     say(f"  curl -s {address}/api/jobs/JOB_ID")

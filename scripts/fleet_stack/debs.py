@@ -104,7 +104,8 @@ def _wrap_programs() -> None:
     WRAPPERS.mkdir(parents=True, exist_ok=True)
     libraries = library_env().get("LD_LIBRARY_PATH", "")
     for name in WRAPPED:
-        program = PREFIX / "usr/bin" / name
+        # Debian's starter of Chromium looks for the browser where it would be installed.
+        program = PREFIX / ("usr/lib/chromium" if name == "chromium" else "usr/bin") / name
         if program.exists():
             wrapper = WRAPPERS / name
             wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')

@@ -1,0 +1,67 @@
+/**
+ * The page in a real browser on a real fleet. `npm run e2e` starts Postgres, RabbitMQ and Redis, then this.
+ *
+ * Cases run one after another on one fleet, in the order of the files below; each opens pages of its own. A failed case
+ * leaves pictures of its pages in e2e/screenshots. Arguments are words: only cases that contain one are run.
+ */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Browser } from './browser.mjs';
+import { cases as access } from './cases/access.mjs';
+import { cases as looks } from './cases/looks.mjs';
+import { cases as trouble } from './cases/trouble.mjs';
+import { cases as watch } from './cases/watch.mjs';
+import { Fleet, ROOT } from './fleet.mjs';
+
+const CASE_MAX_MS = 400_000;
+const words = process.argv.slice(2);
+const isWanted = ([name]) => words.length === 0 || words.some((word) => name.includes(word));
+const all = Object.entries({ ...watch, ...access, ...trouble, ...looks }).filter(isWanted);
+
+const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
+
+/** A case, or an error when it takes far too long. */
+async function limited(run) {
+  let timer;
+  const late = new Promise((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`took longer than ${CASE_MAX_MS / 1000} s`)), CASE_MAX_MS);
+  });
+  try {
+    await Promise.race([run, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+if (!existsSync(join(ROOT, 'web/dist/index.html'))) throw new Error('the page is not built: run scripts/build-web');
+const began = Date.now();
+let fleet;
+let browser;
+let failed = 0;
+try {
+  [fleet, browser] = await Promise.all([Fleet.start(), Browser.launch()]);
+  console.log(`fleet and browser started in ${seconds(began)}`);
+  for (const [name, run] of all) {
+    const since = Date.now();
+    try {
+      await limited(run({ fleet, browser }));
+      browser.assertClean();
+      console.log(`ok    ${name} (${seconds(since)})`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL  ${name} (${seconds(since)})\n${error.stack}\n`);
+      await browser.shotAll(`failed-${failed}`);
+      browser.take(/./);
+      // What comes after would wait for a worker or an API that the failed case has taken away.
+      if (!fleet.api.isRunning || !fleet.worker.isRunning) break;
+    } finally {
+      await browser.closeAll();
+    }
+  }
+  if (failed > 0) console.log(fleet.tails());
+} finally {
+  await browser?.chromium.close();
+  await fleet?.stop();
+}
+console.log(`${all.length - failed} of ${all.length} cases passed in ${seconds(began)}`);
+process.exitCode = failed > 0 ? 1 : 0;
