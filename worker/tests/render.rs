@@ -161,6 +161,50 @@ fn renders_what_the_reference_renders_and_an_mp4_that_plays() {
     }
 }
 
+/// True guidance with a negative prompt, inverted sigmas, a model without double blocks, the longest video of the fixtures.
+#[test]
+fn every_kind_of_run_is_the_references() {
+    for name in ["cfg", "rev", "deep", "longest"] {
+        let fixture = Fixture::open(name);
+        let folder = tempfile::tempdir().unwrap();
+        let mut flags = vec!["render".to_owned()];
+        flags.extend(fixture.flags());
+        flags.extend(["--tiling", "off", "--threads", "1", "--dump", "dump.safetensors"].map(str::to_owned));
+        assert_ok(&worker(folder.path(), &flags));
+        let dump = folder.path().join("dump.safetensors");
+        assert_equal_to_reference(&dump, &fixture.reference());
+        let mut names: Vec<String> =
+            Tensor::read_safetensors(&dump).unwrap().into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        let documented =
+            ["frames", "initial_latents", "latents", "noise_pred_0", "pooled_prompt_embeds", "prompt_embeds", "sigmas"];
+        assert_eq!(names, documented);
+    }
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_is_refused_with_every_key() {
+    let fixture = Fixture::open("base");
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    copy_folder(&fixture.model(), &model);
+    let file = model.join("vae/diffusion_pytorch_model.safetensors");
+    let mut tensors = Tensor::read_safetensors(&file).unwrap();
+    let wrong = tensors.iter_mut().find(|(name, _)| name == "decoder.conv_in.conv.bias").unwrap();
+    "decoder.conv_first.bias".clone_into(&mut wrong.0);
+    Tensor::write_safetensors(&tensors, &file).unwrap();
+    let output = worker(folder.path(), ["render", "--model", "model", "--prompt", "x", "--out", "v.mp4"]);
+    let said = text(&output.stderr);
+    assert!(!output.status.success());
+    for wanted in [
+        "1 missing, 1 unexpected, 0 misshaped",
+        "missing    decoder.conv_in.conv.bias",
+        "unexpected decoder.conv_first.bias",
+    ] {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+}
+
 #[test]
 fn given_noise_is_used_instead_of_the_seed() {
     let fixture = Fixture::open("base");

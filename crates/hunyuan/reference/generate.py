@@ -49,6 +49,7 @@ CASES = [
     Case("wide", "model", steps=4, width=64, height=48, frames=25, tiling=SMALL_TILES),
     Case("deep", "model", steps=2, width=64, height=32, frames=1),
     Case("cfg", "../base/model", negative_prompt="blurry, bad", true_cfg_scale=3.0, flow_shift=3.0, guidance=4.5, frames=17),
+    Case("longest", "../base/model", width=32, height=48, frames=33, steps=3),
     Case("rev", "../base/model", flow_reverse=False, frames=21),
     Case("bf16", "../base/model", dtype="bf16", frames=9, steps=6, width=64, height=64),
     Case("bf16wide", "../wide/model", dtype="bf16", frames=9, steps=10),

@@ -8,10 +8,10 @@ use crate::clip::Clip;
 use crate::config::ModelConfig;
 use crate::control::Control;
 use crate::embeddings::Embeddings;
-use crate::error::{Error, Result};
+use crate::error::{CheckpointMismatch, Error, Result};
 use crate::llama::Llama;
 use crate::tokenizer::{ClipTokenizer, LlamaTokenizer, TEMPLATE};
-use crate::weights::{self, Weights};
+use crate::weights::{self, Loader, Weights};
 
 /// Files of a tokenizer's folder that decide what it does.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
@@ -39,15 +39,13 @@ impl TextEncoders {
     /// Files that cannot be read, weights that do not fit their configuration, memory.
     pub(crate) fn load(config: &ModelConfig, device: Device, kind: Kind) -> Result<Self> {
         let llama = Weights::open(&config.component_dir("text_encoder"))?;
-        let prefix = llama.prefix_of(&["model.", ""], "embed_tokens.weight");
-        let build = |loader: &weights::Loader| Llama::load(loader, prefix, &config.text_encoder);
-        let llama_parameters = weights::key_table(build)?.parameters();
+        let build = load_llama(&llama, config);
+        let llama_parameters = weights::key_table(&build)?.parameters();
         let text_encoder = weights::load(&llama, device, kind, build)?;
 
         let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
-        let prefix = clip.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
-        let build = |loader: &weights::Loader| Clip::load(loader, prefix, &config.text_encoder_2);
-        let clip_parameters = weights::key_table(build)?.parameters();
+        let build = load_clip(&clip, config);
+        let clip_parameters = weights::key_table(&build)?.parameters();
         let text_encoder_2 = weights::load(&clip, device, kind, build)?;
 
         let parameters = u64::try_from(llama_parameters + clip_parameters).unwrap_or_default();
@@ -60,6 +58,19 @@ impl TextEncoders {
             device,
             resident_bytes: parameters * kind.elt_size_in_bytes() as u64,
         })
+    }
+
+    /// What differs between both encoders' files and their configurations; nothing is loaded for it.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn mismatches(config: &ModelConfig) -> Result<[CheckpointMismatch; 2]> {
+        let llama = Weights::open(&config.component_dir("text_encoder"))?;
+        let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
+        Ok([
+            llama.compare(&weights::key_table(load_llama(&llama, config))?),
+            clip.compare(&weights::key_table(load_clip(&clip, config))?),
+        ])
     }
 
     /// blake3 of everything that embeddings depend on: both encoders' weights and configurations, both tokenizers, and the
@@ -118,6 +129,18 @@ impl TextEncoders {
         };
         llama.iter().enumerate().map(one).collect()
     }
+}
+
+/// How the language model is built from its files, whose keys may have a prefix.
+fn load_llama<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -> Result<Llama> + use<'a> {
+    let prefix = files.prefix_of(&["model.", ""], "embed_tokens.weight");
+    move |loader| Llama::load(loader, prefix, &config.text_encoder)
+}
+
+/// How CLIP's text model is built from its files.
+fn load_clip<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -> Result<Clip> + use<'a> {
+    let prefix = files.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
+    move |loader| Clip::load(loader, prefix, &config.text_encoder_2)
 }
 
 /// Ids as one tensor `[batch, longest]`, filled up with the last id of each, which is an end token.

@@ -148,6 +148,7 @@ impl Engine {
         }
         let dtype = options.dtype.unwrap_or(if device == Device::Cpu { Dtype::F32 } else { Dtype::Bf16 });
         let config = ModelConfig::read(&options.model_dir)?;
+        check_weights(&config)?;
         let mut parts = Parts { device, dtype, resident_bytes: 0, files: Vec::new() };
         let transformer_config = config.transformer.clone();
         let (transformer, parameters) = parts.load(&options.model_dir.join("transformer"), move |loader| {
@@ -364,6 +365,18 @@ impl Engine {
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)
     }
+}
+
+/// Compares the headers of all components' files with the configurations, before any weight is read.
+fn check_weights(config: &ModelConfig) -> Result<()> {
+    let transformer = Weights::open(&config.component_dir("transformer"))?
+        .compare(&weights::key_table(|loader| Transformer::load(loader, &config.transformer))?);
+    let vae = Weights::open(&config.component_dir("vae"))?
+        .compare(&weights::key_table(|loader| Decoder::load(loader, &config.vae))?);
+    let encoders = TextEncoders::mismatches(config)?;
+    let all = [transformer, vae].into_iter().chain(encoders).filter(|found| !found.is_empty());
+    let all: Vec<_> = all.collect();
+    if all.is_empty() { Ok(()) } else { Err(Error::Checkpoint(all)) }
 }
 
 /// What loading components adds up to.

@@ -22,9 +22,9 @@ pub enum Error {
         reason: String,
     },
 
-    /// The model folder's weights are not those that its configuration describes. All differences at once.
-    #[error(transparent)]
-    Checkpoint(Box<CheckpointMismatch>),
+    /// The model folder's weights are not those that its configurations describe. All differences of all components at once.
+    #[error("{}", one_below_another(.0))]
+    Checkpoint(Vec<CheckpointMismatch>),
 
     /// A configuration or tokenizer file of the model folder cannot be used.
     #[error("{path}: {reason}")]
@@ -104,7 +104,9 @@ impl CheckpointMismatch {
     }
 }
 
-impl std::error::Error for CheckpointMismatch {}
+fn one_below_another(mismatches: &[CheckpointMismatch]) -> String {
+    mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
 
 impl std::fmt::Display for CheckpointMismatch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -230,8 +232,12 @@ mod tests {
             unexpected: vec!["c".into()],
             misshaped: vec![("d".into(), vec![1, 2], vec![2, 1])],
         };
-        let text = Error::Checkpoint(Box::new(mismatch)).to_string();
-        for part in ["2 missing", "missing    a", "missing    b", "unexpected c", "d: wanted [1, 2], found [2, 1]"] {
+        let other =
+            CheckpointMismatch { component: "transformer".into(), missing: vec!["e".into()], ..Default::default() };
+        let text = Error::Checkpoint(vec![mismatch, other]).to_string();
+        let parts =
+            ["`vae`", "2 missing", "missing    a", "missing    b", "unexpected c", "d: wanted [1, 2], found [2, 1]"];
+        for part in parts.into_iter().chain(["`transformer`", "missing    e"]) {
             assert!(text.contains(part), "{part} in {text}");
         }
     }

@@ -138,3 +138,58 @@ fn read_latents(path: &Path) -> anyhow::Result<Tensor> {
     let Some((_, tensor)) = found else { bail!("{} holds no tensor `{INITIAL_LATENTS}`", path.display()) };
     Ok(tensor.f_to_kind(Kind::Float)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn resolved(model: &str, flags: &[&str]) -> anyhow::Result<Resolved> {
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(model);
+        let mut words: Vec<PathBuf> =
+            ["render", "--prompt", "a cat", "--out", "out.mp4", "--model"].map(Into::into).into();
+        words.push(model);
+        words.extend(flags.iter().map(Into::into));
+        let matches = RenderArgs::augment_args(Command::new("render")).try_get_matches_from(words)?;
+        Resolved::new(&RenderArgs::from_arg_matches(&matches)?)
+    }
+
+    #[test]
+    fn a_plain_checkpoint_gets_the_references_defaults() {
+        let request = resolved("crates/hunyuan/tests/fixtures/base/model", &[]).unwrap();
+        assert_eq!((request.width, request.height, request.frames, request.steps), (1280, 720, 129, 50));
+        assert_eq!((request.guidance, request.true_cfg, request.fps), (6.0, 1.0, 24.0));
+        assert!(request.flow_reverse && request.initial_latents.is_none());
+        assert_eq!(request.flow_shift, None, "the checkpoint's own scheduler file says it");
+        assert_eq!(request.prompts, ["a cat"]);
+    }
+
+    #[test]
+    fn a_model_folder_says_its_own_sizes_and_a_flag_wins() {
+        let request = resolved("models/default", &[]).unwrap();
+        let manifest =
+            read_manifest(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default")).unwrap().unwrap();
+        let first = &manifest.sizes[0].aspects[0];
+        assert_eq!((request.width, request.height), (i64::from(first.width), i64::from(first.height)));
+        assert_eq!(request.frames, i64::from(manifest.length.rendered_at_max));
+        assert_eq!(request.flow_shift, Some(manifest.sampling.flow_shift));
+        let flags = ["--size", "32x48", "--frames", "9", "--flow-shift", "2.5", "--fps", "8"];
+        let request = resolved("models/default", &flags).unwrap();
+        assert_eq!((request.width, request.height, request.frames, request.fps), (32, 48, 9, 8.0));
+        assert_eq!(request.flow_shift, Some(2.5));
+    }
+
+    #[test]
+    fn a_negative_prompt_counts_only_with_true_guidance() {
+        let model = "crates/hunyuan/tests/fixtures/base/model";
+        let quiet = resolved(model, &["--negative-prompt", "blurry"]).unwrap();
+        assert_eq!(quiet.prompts, ["a cat"]);
+        let loud = resolved(model, &["--negative-prompt", "", "--true-cfg", "2"]).unwrap();
+        assert_eq!(loud.prompts, ["a cat", ""]);
+        let error = resolved(model, &["--true-cfg", "2"]).unwrap_err().to_string();
+        assert!(error.contains("--negative-prompt"), "{error}");
+    }
+}

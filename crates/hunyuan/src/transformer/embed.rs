@@ -63,17 +63,12 @@ impl ConditionEmbed {
 
     /// The parts that stay the same for all steps: `[batch, hidden]` of the pooled prompt, and of guidance if the model has it.
     ///
-    /// `guidance` has one value a sample. It is rounded to `kind` before and after the multiplication by 1000, because
-    /// the weights were trained on that number: 6.0 becomes 6016 in bf16.
+    /// `guidance` has one value a sample.
     pub(crate) fn constants(&self, pooled: &Tensor, guidance: &[f64], kind: Kind) -> Result<(Tensor, Option<Tensor>)> {
         let text = self.text.forward(pooled)?;
         let guidance = match &self.guidance {
             None => None,
-            Some(embed) => {
-                let values: Vec<f32> = guidance.iter().map(|&value| value as f32).collect();
-                let scaled = Tensor::f_from_slice(&values)?.f_to_kind(kind)?.f_mul_scalar(1000.0)?;
-                Some(embed.forward(&scaled.f_to_kind(Kind::Float)?.f_to_device(pooled.device())?, kind)?)
-            }
+            Some(embed) => Some(embed.forward(&scaled_guidance(guidance, kind)?.f_to_device(pooled.device())?, kind)?),
         };
         Ok((text, guidance))
     }
@@ -87,6 +82,14 @@ impl ConditionEmbed {
             None => Ok(sum),
         }
     }
+}
+
+/// Guidance times 1000, fp32. It is rounded to `kind` before and after the multiplication, because the weights were trained
+/// on that number: 6.0 becomes 6016 in bf16.
+fn scaled_guidance(guidance: &[f64], kind: Kind) -> Result<Tensor> {
+    let values: Vec<f32> = guidance.iter().map(|&value| value as f32).collect();
+    let scaled = Tensor::f_from_slice(&values)?.f_to_kind(kind)?.f_mul_scalar(1000.0)?;
+    Ok(scaled.f_to_kind(Kind::Float)?)
 }
 
 /// Cuts latents into patches and projects them: a convolution whose stride is its kernel, done as one matrix product.
@@ -135,4 +138,16 @@ pub(crate) fn unpatch(tokens: &Tensor, [frames, rows, columns]: [i64; 3], patch:
     let split = tokens.f_view([batch, frames, rows, columns, -1, patch_t, patch_h, patch_w].as_slice())?;
     let ordered = split.f_permute([0, 4, 1, 5, 2, 6, 3, 7])?;
     Ok(ordered.f_reshape([batch, -1, frames * patch_t, rows * patch_h, columns * patch_w])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guidance_is_rounded_as_the_weights_were_trained() {
+        let scaled = |kind| Vec::<f32>::try_from(scaled_guidance(&[6.0, 4.5], kind).unwrap()).unwrap();
+        assert_eq!(scaled(Kind::BFloat16), [6016.0, 4512.0]);
+        assert_eq!(scaled(Kind::Float), [6000.0, 4500.0]);
+    }
 }

@@ -188,7 +188,7 @@ pub fn key_table<N>(build: impl Fn(&Loader) -> Result<N>) -> Result<KeyTable> {
 pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Loader) -> Result<N>) -> Result<N> {
     let mismatch = weights.compare(&key_table(&build)?);
     if !mismatch.is_empty() {
-        return Err(Error::Checkpoint(Box::new(mismatch)));
+        return Err(Error::Checkpoint(vec![mismatch]));
     }
     build(&Loader { source: Source::Files(weights), prefix: String::new(), device, kind })
 }

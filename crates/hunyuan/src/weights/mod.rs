@@ -131,11 +131,11 @@ impl Weights {
     /// Copies `key` into `destination`, which has its shape already, converting on the way.
     fn copy_into(&self, key: &str, destination: &Tensor) -> Result<()> {
         let entry = self.entries.get(key).ok_or_else(|| {
-            Error::Checkpoint(Box::new(CheckpointMismatch {
+            Error::Checkpoint(vec![CheckpointMismatch {
                 component: self.component(),
                 missing: vec![key.to_owned()],
                 ..CheckpointMismatch::default()
-            }))
+            }])
         })?;
         let file = &self.files[entry.file];
         let kind = float_kind(entry.dtype).ok_or_else(|| Error::Config {
