@@ -25,7 +25,9 @@ pub fn start(app: &AppState) {
     tokio::spawn(async move {
         let mut looks = 0_u32;
         loop {
-            if let Err(error) = look(&app, looks.is_multiple_of(RARELY)).await {
+            let looked = look(&app, looks.is_multiple_of(RARELY)).await;
+            services(&app, looked.is_ok()).await;
+            if let Err(error) = looked {
                 tracing::debug!(error = %error, "cannot look at the fleet");
             }
             looks = looks.wrapping_add(1);
@@ -35,6 +37,14 @@ pub fn start(app: &AppState) {
             }
         }
     });
+}
+
+/// Tells the metrics which services answer.
+async fn services(app: &App, database: bool) {
+    app.metrics.dependency("postgres", database);
+    app.metrics.dependency("rabbitmq", app.broker.is_connected());
+    app.metrics.dependency("redis", !app.cache.is_enabled() || app.cache.ping().await);
+    app.metrics.unreadable(app.broker.unreadable());
 }
 
 async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {

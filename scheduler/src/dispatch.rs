@@ -4,8 +4,9 @@
 //! by re-announcing, so a publish that fails here is no reason to take anything back.
 
 use broker::JobReady;
-use store::dispatch::Released;
+use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
+use telemetry::PoolLevel;
 use tracing::{info, warn};
 
 use crate::{Scheduler, seconds};
@@ -18,8 +19,9 @@ impl Scheduler {
     pub(crate) async fn dispatch(&self, epoch: Epoch) -> Result<usize, StoreError> {
         let settings = &self.settings.scheduler;
         let mut released = 0;
-        for load in self.store.pools(self.worker_gone_s()).await? {
-            self.metrics.pool(load.pool.as_str(), load.workers, load.slots, load.running);
+        let loads = self.store.pools(self.worker_gone_s()).await?;
+        self.metrics.pools(&loads.iter().map(level).collect::<Vec<_>>());
+        for load in loads {
             let room = load.room(settings.lookahead);
             if room == 0 {
                 continue;
@@ -56,4 +58,8 @@ impl Scheduler {
             }
         }
     }
+}
+
+fn level(load: &PoolLoad) -> PoolLevel<'_> {
+    PoolLevel { pool: load.pool.as_str(), workers: load.workers, slots: load.slots, running: load.running }
 }

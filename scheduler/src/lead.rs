@@ -43,13 +43,13 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, part: Part, stop: Stop) {
 /// One leadership, from taking it to losing it.
 async fn reign(scheduler: &Arc<Scheduler>, epoch: Epoch, ttl: Duration, stop: &Stop) {
     info!(epoch = epoch.0, "leading");
-    scheduler.metrics.leading.set(1);
+    scheduler.metrics.leads(true);
     let over = stop.soft().child_token();
     let work = tokio::spawn(work(Arc::clone(scheduler), epoch, over.clone()));
     keep(scheduler, epoch, ttl, &over).await;
     over.cancel();
     drop(work.await);
-    scheduler.metrics.leading.set(0);
+    scheduler.metrics.leads(false);
     if let Err(error) = scheduler.store.resign(epoch).await {
         warn!(%error, "leadership not given back; it runs out");
     }

@@ -5,12 +5,13 @@
 //!
 //! # Reading order
 //! [`lead`] becoming and staying the leader; [`round`] what is done when the doorbell rings; [`plan`], [`dispatch`] its
-//! two halves; [`sweep`] what is done whether it rings or not; [`janitor`] what can wait; [`brain`] what was learnt.
+//! two halves; [`sweep`] what is done whether it rings or not; [`levels`] what it tells Prometheus; [`janitor`] what can wait; [`brain`] what was learnt.
 
 mod brain;
 mod dispatch;
 mod janitor;
 mod lead;
+mod levels;
 mod plan;
 mod round;
 mod sweep;

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use domain::JobStatus;
 use domain::lifecycle::AttemptLimits;
 use store::leases::RetryPolicy;
 use store::{Epoch, StoreError};
@@ -10,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::lead::pause;
+use crate::levels::Levels;
 use crate::{Scheduler, seconds};
 
 /// Silent workers are shown as gone for this long before they are forgotten, seconds.
@@ -19,6 +19,7 @@ const FORGET_S: f64 = 86_400.0;
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
     let every = Duration::from_millis(scheduler.settings.scheduler.sweep_ms.max(1));
     let mut sight = Sight::default();
+    let mut levels = Levels::default();
     while pause(every, over).await {
         match sweep(scheduler, epoch, &mut sight).await {
             Ok(()) => {}
@@ -29,7 +30,7 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
                 warn!(%error, "sweep not finished");
             }
         }
-        observe(scheduler).await;
+        levels.observe(scheduler).await;
     }
 }
 
@@ -69,6 +70,7 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &mut Sight) -> Result
     }
     let gone = scheduler.store.give_up_silent_workers(scheduler.worker_gone_s(), FORGET_S).await?;
     if gone > 0 {
+        scheduler.metrics.workers_silent.inc_by(gone);
         warn!(workers = gone, "workers fell silent");
     }
     let taken_back = scheduler.store.unrelease_dead_pools(scheduler.worker_gone_s(), limit, epoch).await?;
@@ -86,32 +88,6 @@ fn retries(scheduler: &Scheduler) -> RetryPolicy {
         limits: AttemptLimits { attempts_max: settings.attempts_max, attempts_total_max: settings.attempts_total_max },
         backoff_s: seconds(settings.backoff_min_s),
         backoff_max_s: seconds(settings.backoff_max_s),
-    }
-}
-
-/// Levels that are read rather than counted.
-async fn observe(scheduler: &Scheduler) {
-    let metrics = &scheduler.metrics;
-    metrics.dependency_up.with_label_values(&["rabbitmq"]).set(i64::from(scheduler.broker.is_connected()));
-    let depth = scheduler.store.backlog_depth().await;
-    metrics.dependency_up.with_label_values(&["postgres"]).set(i64::from(depth.is_ok()));
-    if let Ok(depth) = depth {
-        metrics.backlog.reset();
-        metrics.oldest_waiting_seconds.reset();
-        metrics.jobs.reset();
-        for group in depth {
-            let jobs = i64::try_from(group.jobs).unwrap_or(i64::MAX);
-            metrics.jobs.with_label_values(&[group.status.as_str()]).add(jobs);
-            if group.status == JobStatus::Queued {
-                let tier = group.tier.map_or("unplanned", domain::Tier::as_str);
-                metrics.backlog.with_label_values(&[tier]).add(jobs);
-                let oldest = metrics.oldest_waiting_seconds.with_label_values(&[tier]);
-                oldest.set(oldest.get().max(group.oldest_s));
-            }
-        }
-    }
-    if let Ok(letters) = scheduler.broker.dead_letters().await {
-        metrics.dead_letters.set(i64::from(letters));
     }
 }
 

@@ -23,12 +23,12 @@ FOLDER = ROOT / "monitoring/prometheus"
 CONFIGURATION = FOLDER / "prometheus.yml"
 
 
-def spec(folder: Path, ports: Ports, targets: dict[str, list[str]], running: bool) -> Spec:
-    """How to run it. `targets` gives the addresses of each job name in the configuration."""
+def spec(folder: Path, ports: Ports, targets: dict[str, list[str]], running: bool, every: str | None = None) -> Spec:
+    """How to run it. `targets` gives the addresses of each job name in the configuration, `every` another pace."""
     home = folder / "prometheus"
     home.mkdir(parents=True, exist_ok=True)
     port = ports.get("prometheus") if running else ports.ensure_free("prometheus")
-    text = configuration({**targets, "prometheus": [f"127.0.0.1:{port}"]})
+    text = configuration({**targets, "prometheus": [f"127.0.0.1:{port}"]}, every)
     (home / "prometheus.yml").write_text(text)
     rules = home / "rules"
     shutil.rmtree(rules, ignore_errors=True)

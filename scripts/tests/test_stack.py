@@ -67,6 +67,7 @@ class Checkout:
         self.root = Path(tempfile.mkdtemp(prefix="stack-test-"))
         self.root.chmod(0o755)
         shutil.copytree(SCRIPTS, self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SCRIPTS.parent / "monitoring/prometheus", self.root / "monitoring/prometheus")
         tools = SCRIPTS.parent / ".tools/root"
         if tools.exists():
             (self.root / ".tools").mkdir()
@@ -159,6 +160,26 @@ class StackTest(unittest.TestCase):
 
         self.up()
         self.assertEqual(self.checkout.psql("SELECT n FROM kept"), "7")
+
+    def test_prometheus_runs_beside_the_fleet_when_asked_for(self) -> None:
+        """With the committed rules, pointed at this stack's processes; gone again when it is not wanted."""
+        said = self.up("--monitoring", "--workers", "2").stdout
+        address = f"http://127.0.0.1:{self.checkout.port('prometheus')}"
+        self.assertIn(address, said)
+        self.assertIn("prometheus", self.checkout.fleet("status").stdout)
+
+        def ask(what: str) -> dict:
+            with urllib.request.urlopen(f"{address}/api/v1/{what}") as answer:
+                return json.load(answer)["data"]
+
+        # The processes here are stand-ins without metrics, so only where Prometheus looks is asked.
+        names = ("api", "scheduler", "worker-1", "worker-2", "rabbitmq_prometheus", "prometheus")
+        wanted = {f"http://127.0.0.1:{self.checkout.port(name)}/metrics" for name in names}
+        eventually(lambda: {target["scrapeUrl"] for target in ask("targets")["activeTargets"]} == wanted, "it scrapes every process")
+        self.assertIn("FleetNoWorker", [rule["name"] for group in ask("rules")["groups"] for rule in group["rules"]])
+
+        self.up("--no-monitoring")
+        self.assertNotIn("prometheus", self.checkout.pids())
 
     def test_settings_of_the_caller_reach_the_processes_and_can_be_taken_back(self) -> None:
         self.up(ENABLE_CACHE="false")

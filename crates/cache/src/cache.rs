@@ -109,6 +109,12 @@ impl EmbeddingCache {
         self.inner.damaged.load(Ordering::Relaxed)
     }
 
+    /// Everything that went wrong for this process: failed calls of Redis and damaged values. Each was a miss.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.damaged() + self.inner.redis.failures()
+    }
+
     /// The embeddings of a text, from wherever they are, else from `encode`; of several workers that miss the same text at
     /// once, one encodes and the others wait for it. With the cache off, always from `encode`.
     ///

@@ -1,5 +1,6 @@
 //! Redis itself: every call under a time limit and behind the breaker.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{self, AsyncCommands, FromRedisValue, RedisError, cmd};
@@ -43,6 +44,7 @@ pub(crate) struct Redis {
     pool: Pool,
     breaker: Breaker,
     limit_ms: u64,
+    failures: AtomicU64,
 }
 
 impl Redis {
@@ -72,7 +74,12 @@ impl Redis {
             .build()
             .map_err(|error| CacheError::Settings(error.to_string()))?;
         let breaker = Breaker::new(cache.breaker_failures, Duration::from_millis(cache.breaker_open_ms));
-        Ok(Self { pool, breaker, limit_ms: redis.response_timeout_ms })
+        Ok(Self { pool, breaker, limit_ms: redis.response_timeout_ms, failures: AtomicU64::new(0) })
+    }
+
+    /// Calls that failed. Those that the breaker kept back are none.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     /// Runs one conversation under the time limit, and tells the breaker how it went.
@@ -91,6 +98,7 @@ impl Redis {
             Ok(_) => self.breaker.succeeded(),
             Err(error) => {
                 self.breaker.failed(Instant::now());
+                self.failures.fetch_add(1, Ordering::Relaxed);
                 warn!(%error, "Cache: Redis failed");
             }
         }

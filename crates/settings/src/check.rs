@@ -75,8 +75,11 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
     if settings.worker.video_crf > 51 {
         wrong.push("worker.video_crf must be 0 to 51".to_owned());
     }
-    if !(settings.cost.gpu_hour_usd.is_finite() && settings.cost.gpu_hour_usd >= 0.0) {
-        wrong.push("cost.gpu_hour_usd must be 0 or more".to_owned());
+    let money = [("gpu_hour_usd", settings.cost.gpu_hour_usd), ("budget_day_usd", settings.cost.budget_day_usd)];
+    for (name, usd) in money {
+        if !(usd.is_finite() && usd >= 0.0) {
+            wrong.push(format!("cost.{name} must be 0 or more"));
+        }
     }
 }
 

@@ -6,8 +6,8 @@
 use artifacts::keys;
 use bytes::Bytes;
 use domain::CheckpointRef;
-use store::Lease;
 use store::leases::{ResumeOutcome, SavedCheckpoint};
+use store::{Lease, StoreError};
 use tracing::{debug, info, warn};
 
 use super::Fleet;
@@ -79,7 +79,10 @@ pub(super) async fn store(fleet: &Fleet, lease: Lease, step: u32, bytes: Vec<u8>
             Ok(())
         }
         // Whether the row took it is unknown; the orphan sweep finds out.
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
+            Err(error.into())
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Memory and load of the device that the model runs on.
 
-use std::sync::Arc;
+use std::sync::OnceLock;
 
 use domain::ModelManifest;
 use hunyuan::DeviceChoice;
@@ -27,23 +27,44 @@ pub(super) fn memory_bytes(settings: &WorkerSettings, choice: DeviceChoice, mani
     })
 }
 
-/// Notes memory and load of a GPU; on a CPU there is nothing to note.
-pub(super) fn observe(metrics: &Arc<WorkerMetrics>, device: &str) {
-    let Some(index) = device.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else { return };
+/// Notes memory and load of the device. On a CPU the load is the process's own CPU time, which it exports anyway.
+pub(super) fn observe(metrics: &WorkerMetrics, device: &str, memory_bytes: u64) {
+    let Some(index) = device.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else {
+        if let Some(used) = process_memory() {
+            metrics.device_memory(used, memory_bytes);
+        }
+        return;
+    };
     if let Some((used, total)) = gpu_memory(index) {
-        let bytes = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        metrics.device_memory_bytes.with_label_values(&["used"]).set(bytes(used));
-        metrics.device_memory_bytes.with_label_values(&["total"]).set(bytes(total));
+        metrics.device_memory(used, total);
     }
-    let card = |nvml: &Nvml| Some(nvml.device_by_index(index).ok()?.utilization_rates().ok()?.gpu);
-    if let Some(per_cent) = Nvml::init().ok().as_ref().and_then(card) {
+    if let Some(per_cent) = gpu(index).and_then(|gpu| gpu.utilization_rates().ok()).map(|rates| rates.gpu) {
         metrics.gpu_utilisation.set(f64::from(per_cent) / 100.0);
     }
 }
 
 /// Used and total bytes.
 fn gpu_memory(index: u32) -> Option<(u64, u64)> {
-    let nvml = Nvml::init().ok()?;
-    let memory = nvml.device_by_index(index).ok()?.memory_info().ok()?;
+    let memory = gpu(index)?.memory_info().ok()?;
     Some((memory.used, memory.total))
+}
+
+/// The card that CUDA calls `index`. The driver numbers all cards of the machine, CUDA those that this process may see.
+fn gpu(index: u32) -> Option<nvml_wrapper::Device<'static>> {
+    static NVML: OnceLock<Option<Nvml>> = OnceLock::new();
+    let nvml = NVML.get_or_init(|| Nvml::init().ok()).as_ref()?;
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
+    match visible.split(',').map(str::trim).filter(|name| !name.is_empty()).nth(usize::try_from(index).ok()?) {
+        Some(name) if name.starts_with("GPU-") => nvml.device_by_uuid(name).ok(),
+        Some(name) => nvml.device_by_index(name.parse().ok()?).ok(),
+        None => nvml.device_by_index(index).ok(),
+    }
+}
+
+/// Bytes that this process has in memory.
+fn process_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kib: u64 =
+        status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }

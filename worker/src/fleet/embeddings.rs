@@ -1,6 +1,8 @@
 //! A job's embeddings: from the cache, or encoded once and put there.
 
-use cache::{Found, StoredEmbeddings};
+use std::time::Instant;
+
+use cache::{Found, Source, StoredEmbeddings};
 use domain::CacheMatch;
 use tracing::info;
 
@@ -21,12 +23,14 @@ pub(super) struct Text {
 /// # Errors
 /// [`Ended`] when encoding was stopped or failed; the cache itself never fails a job.
 pub(super) async fn find(fleet: &Fleet, job: &Assignment, control: &Control) -> Result<Text, Ended> {
+    let begun = Instant::now();
     let found = encode_once(fleet, &job.job.request.prompt, control).await?;
     let matched = match (fleet.cache.is_enabled(), found.source.is_hit()) {
         (false, _) => CacheMatch::Off,
         (true, true) => CacheMatch::Identical,
         (true, false) => CacheMatch::Miss,
     };
+    fleet.metrics.looked_up(matched, place(found.source), begun.elapsed().as_secs_f64());
     info!(job.id = %job.job.id, source = ?found.source, tokens = found.embeddings.rows, "Cache {}", word(matched));
     Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched })
 }
@@ -53,6 +57,16 @@ async fn encode_once(fleet: &Fleet, text: &str, control: &Control) -> Result<Fou
     let fingerprint = &fleet.engine.info().encoder_fingerprint;
     let encode = |text: String| fleet.engine.encode(text, control);
     fleet.cache.get_or_encode(fingerprint, text, encode).await.map_err(Ended::from)
+}
+
+/// A word for the metrics' label.
+fn place(source: Source) -> &'static str {
+    match source {
+        Source::Memory => "memory",
+        Source::Redis => "redis",
+        Source::Awaited => "awaited",
+        Source::Encoded => "encoder",
+    }
 }
 
 /// As people search for it in the log.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use broker::FleetEvent;
-use domain::{Clock, Progress, Stage, SystemClock};
+use domain::{Progress, Stage};
+use store::StoreError;
 use store::leases::ProgressMark;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
@@ -112,8 +113,7 @@ impl Follower {
 
     fn tell(&mut self) {
         self.told_at = Some(Instant::now());
-        #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
-        self.fleet.metrics.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+        self.fleet.metrics.alive();
         self.fleet.broker.tell(FleetEvent::Progress(Progress {
             job_id: self.job.job.id,
             tenant_id: self.job.job.tenant_id,
@@ -129,6 +129,7 @@ impl Follower {
         self.row_at = Some(Instant::now());
         // Progress is for people; the heartbeat notices a lost lease.
         if let Err(error) = self.fleet.store.progress(self.job.lease, self.mark).await {
+            self.fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
             debug!(job.id = %self.job.job.id, %error, "progress not written");
         }
     }

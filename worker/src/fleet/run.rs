@@ -132,12 +132,14 @@ async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
 
 async fn observe(fleet: Arc<Fleet>) {
     loop {
-        device::observe(&fleet.metrics, &fleet.engine.info().device);
-        let connected = i64::from(fleet.broker.is_connected());
-        fleet.metrics.dependency_up.with_label_values(&["rabbitmq"]).set(connected);
-        fleet.metrics.dependency_up.with_label_values(&["postgres"]).set(i64::from(fleet.store.ping().await.is_ok()));
-        let cached = !fleet.cache.is_enabled() || fleet.cache.ping().await;
-        fleet.metrics.dependency_up.with_label_values(&["redis"]).set(i64::from(cached));
+        let (metrics, info) = (&fleet.metrics, fleet.engine.info());
+        device::observe(metrics, &info.device, info.memory_bytes);
+        metrics.count_busy();
+        metrics.unreadable(fleet.broker.unreadable());
+        metrics.dependency("rabbitmq", fleet.broker.is_connected());
+        metrics.dependency("postgres", fleet.store.ping().await.is_ok());
+        metrics.dependency("redis", !fleet.cache.is_enabled() || fleet.cache.ping().await);
+        metrics.cache_errors(fleet.cache.errors());
         tokio::time::sleep(OBSERVE_EVERY).await;
     }
 }

@@ -76,6 +76,7 @@ impl Source {
     async fn look(&mut self) -> Option<JobReady> {
         let hears = self.consumer.is_consuming();
         self.fleet.metrics.consuming.set(i64::from(hears));
+        self.fleet.metrics.alive();
         if hears {
             self.part.ok();
             return None;
@@ -124,7 +125,13 @@ impl Source {
         if job.is_none() {
             warn!(job.id = %id, "a claimed job has no plan; its lease will run out");
         }
-        Some(Taken { job: job?, sent_at })
+        let job = job?;
+        if let (1, None, Some(started_at)) = (job.job.attempts_total, &job.job.checkpoint, job.job.started_at) {
+            // Both times are the database's. Later tries have begun from a first claim that was counted then.
+            let waited = started_at.signed_duration_since(job.job.created_at);
+            self.fleet.metrics.waited(job.plan.tier, waited.as_seconds_f64());
+        }
+        Some(Taken { job, sent_at })
     }
 
     async fn give_back_extra(&mut self) {

@@ -10,4 +10,6 @@ pub struct CostSettings {
     pub gpu_hour_usd: f64,
     /// Steps of the baseline; 0 for the model's own.
     pub baseline_steps: u32,
+    /// What the finished jobs of a day may cost before an alert, US dollars; 0 for no limit.
+    pub budget_day_usd: f64,
 }

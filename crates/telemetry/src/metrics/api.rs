@@ -1,12 +1,12 @@
 //! What an API process measures.
 
-use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::declare::{Declare, SHORT_S, render};
+use super::declare::{Declare, Declared, MetricInfo, SHORT_S, raise};
 
 /// Metrics of one API process.
 pub struct ApiMetrics {
-    registry: Registry,
+    declared: Declared,
     submissions: IntCounterVec,
     refusals: IntCounterVec,
     requests: HistogramVec,
@@ -16,8 +16,8 @@ pub struct ApiMetrics {
     /// Open event streams.
     pub event_streams: IntGauge,
     database_connections: IntGaugeVec,
-    /// 1 while a dependency answers.
-    pub dependency_up: IntGaugeVec,
+    dependency_up: IntGaugeVec,
+    unreadable: IntCounter,
 }
 
 impl std::fmt::Debug for ApiMetrics {
@@ -37,7 +37,7 @@ impl ApiMetrics {
     #[must_use]
     pub fn new() -> Self {
         let new = Declare::new("api");
-        Self {
+        let metrics = Self {
             submissions: new.counters(
                 "fleet_submissions_total",
                 "Jobs accepted, or answered again for the same key.",
@@ -68,8 +68,17 @@ impl ApiMetrics {
                 "1 while a service that this process needs answers.",
                 &["dependency"],
             ),
-            registry: new.finish(),
+            unreadable: new.counter(
+                "fleet_unreadable_messages_total",
+                "Messages that this process could not read and moved to the dead-letter queue.",
+            ),
+            declared: new.finish(),
+        };
+        // Series that exist from the start: the first count is then an increase.
+        for outcome in ["accepted", "replayed"] {
+            metrics.submissions.with_label_values(&[outcome]);
         }
+        metrics
     }
 
     /// New jobs were committed.
@@ -104,9 +113,25 @@ impl ApiMetrics {
         self.database_connections.with_label_values(&["idle"]).set(i64::from(open.saturating_sub(used)));
     }
 
+    /// Whether a service answers: `postgres`, `rabbitmq` or `redis`.
+    pub fn dependency(&self, name: &str, up: bool) {
+        self.dependency_up.with_label_values(&[name]).set(i64::from(up));
+    }
+
+    /// Unreadable messages so far.
+    pub fn unreadable(&self, total: u64) {
+        raise(&self.unreadable, total);
+    }
+
     /// As Prometheus reads it.
     #[must_use]
     pub fn render(&self) -> String {
-        render(&self.registry)
+        self.declared.render()
+    }
+
+    /// What there is.
+    #[must_use]
+    pub fn metrics(&self) -> &[MetricInfo] {
+        self.declared.metrics()
     }
 }

@@ -1,4 +1,6 @@
-//! Declaring metrics with one line each.
+//! Declaring metrics with one line each, and remembering what was declared for `docs/metrics.md`.
+
+use std::cell::RefCell;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -14,14 +16,48 @@ pub(super) const SHORT_S: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.
 /// Denoising steps.
 pub(super) const STEPS: &[f64] = &[1.0, 5.0, 10.0, 15.0, 18.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0, 50.0, 75.0, 100.0];
 
+/// What a metric is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// Its name, without the `_bucket`, `_sum` and `_count` of a histogram.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'static str,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// What it says.
+    pub help: String,
+}
+
 /// A registry being filled.
-pub(super) struct Declare(Registry);
+pub(super) struct Declare {
+    registry: Registry,
+    declared: RefCell<Vec<MetricInfo>>,
+}
+
+/// A filled registry.
+pub(super) struct Declared {
+    registry: Registry,
+    metrics: Vec<MetricInfo>,
+}
+
+impl Declared {
+    /// As Prometheus reads it.
+    pub(super) fn render(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// What was declared, in that order.
+    pub(super) fn metrics(&self) -> &[MetricInfo] {
+        &self.metrics
+    }
+}
 
 impl Declare {
     /// An empty registry, with the process's own numbers (CPU, memory, open files) and its version.
     pub(super) fn new(process: &str) -> Self {
-        let declare = Self(Registry::new());
-        declare.add(prometheus::process_collector::ProcessCollector::for_self());
+        let declare = Self { registry: Registry::new(), declared: RefCell::default() };
+        declare.register(prometheus::process_collector::ProcessCollector::for_self());
         let build = declare.int_gauges(
             "fleet_build_info",
             "Version of a process of the fleet; always 1.",
@@ -31,62 +67,75 @@ impl Declare {
         declare
     }
 
-    pub(super) fn finish(self) -> Registry {
-        self.0
+    pub(super) fn finish(self) -> Declared {
+        Declared { registry: self.registry, metrics: self.declared.into_inner() }
     }
 
-    fn add<C: Collector + 'static>(&self, collector: C) {
-        self.0.register(Box::new(collector)).expect("each metric is declared once; this is a bug");
+    fn register<C: Collector + 'static>(&self, collector: C) {
+        self.registry.register(Box::new(collector)).expect("each metric is declared once; this is a bug");
     }
 
-    fn keep<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
+    fn keep<C: Collector + Clone + 'static>(&self, kind: &'static str, made: prometheus::Result<C>) -> C {
         let collector = made.expect("names and labels of metrics are valid; this is a bug");
-        self.add(collector.clone());
+        for described in collector.desc() {
+            self.declared.borrow_mut().push(MetricInfo {
+                name: described.fq_name.clone(),
+                kind,
+                labels: described.variable_labels.clone(),
+                help: described.help.clone(),
+            });
+        }
+        self.register(collector.clone());
         collector
     }
 
     pub(super) fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.keep(IntCounter::new(name, help))
+        self.keep("counter", IntCounter::new(name, help))
     }
 
     pub(super) fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.keep(IntCounterVec::new(Opts::new(name, help), labels))
+        self.keep("counter", IntCounterVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn amount(&self, name: &str, help: &str) -> Counter {
-        self.keep(Counter::new(name, help))
+        self.keep("counter", Counter::new(name, help))
     }
 
     pub(super) fn amounts(&self, name: &str, help: &str, labels: &[&str]) -> CounterVec {
-        self.keep(CounterVec::new(Opts::new(name, help), labels))
+        self.keep("counter", CounterVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> Gauge {
-        self.keep(Gauge::new(name, help))
+        self.keep("gauge", Gauge::new(name, help))
     }
 
     pub(super) fn int_gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.keep(IntGauge::new(name, help))
+        self.keep("gauge", IntGauge::new(name, help))
     }
 
     pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> GaugeVec {
-        self.keep(GaugeVec::new(Opts::new(name, help), labels))
+        self.keep("gauge", GaugeVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn int_gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.keep(IntGaugeVec::new(Opts::new(name, help), labels))
+        self.keep("gauge", IntGaugeVec::new(Opts::new(name, help), labels))
     }
 
     pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
+        self.keep("histogram", Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())))
     }
 
     pub(super) fn histograms(&self, name: &str, help: &str, buckets: &[f64], labels: &[&str]) -> HistogramVec {
-        self.keep(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
+        self.keep("histogram", HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels))
     }
 }
 
-/// A registry as Prometheus reads it.
-pub(super) fn render(registry: &Registry) -> String {
-    TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_else(|error| format!("# {error}\n"))
+/// Brings a counter up to a total that is counted elsewhere; it never goes down.
+pub(super) fn raise(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// As [`raise`], for amounts.
+pub(super) fn raise_amount(counter: &Counter, total: f64) {
+    counter.inc_by((total - counter.get()).max(0.0));
 }

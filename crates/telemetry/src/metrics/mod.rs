@@ -9,5 +9,6 @@ mod scheduler;
 mod worker;
 
 pub use api::ApiMetrics;
-pub use scheduler::SchedulerMetrics;
+pub use declare::MetricInfo;
+pub use scheduler::{BacklogLevel, FleetTotals, GroupTotals, PoolLevel, SchedulerMetrics};
 pub use worker::WorkerMetrics;

@@ -1,29 +1,36 @@
 //! What a worker process measures.
 
-use domain::{JobStatus, Plan, RunRecord};
-use prometheus::{
-    Counter, CounterVec, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry,
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use super::declare::{Declare, LONG_S, STEPS, render};
+use domain::{CacheMatch, Clock, Complexity, JobStatus, Plan, RunRecord, SystemClock, Tier};
+use prometheus::{Counter, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::declare::{Declare, Declared, LONG_S, MetricInfo, STEPS, raise};
+
+/// How a run may end.
+const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
+const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 /// Metrics of one worker process.
 pub struct WorkerMetrics {
-    registry: Registry,
+    declared: Declared,
     runs: IntCounterVec,
     run_seconds: HistogramVec,
     stage_seconds: HistogramVec,
     steps: HistogramVec,
     steps_computed: IntCounterVec,
     steps_skipped: IntCounterVec,
-    cache: IntCounterVec,
-    /// Encoding seconds that cache hits saved, by this worker's own misses.
-    pub cache_saved_seconds: Counter,
+    waited_seconds: HistogramVec,
+    cache_lookups: IntCounterVec,
+    cache_saved_seconds: Counter,
+    cache_errors: IntCounter,
+    /// Seconds and number of this worker's own encodings, for what a hit saves.
+    encoded: Mutex<(f64, f64)>,
     video_seconds: Counter,
-    gpu_seconds: CounterVec,
-    cost_usd: CounterVec,
-    saved_seconds: CounterVec,
-    saved_usd: CounterVec,
+    busy_seconds: Counter,
+    /// Since when a slot has been used and not been counted.
+    busy_since: Mutex<Option<Instant>>,
     /// Runs that failed, by code.
     pub failures: IntCounterVec,
     /// Jobs given back on a stop.
@@ -38,20 +45,17 @@ pub struct WorkerMetrics {
     pub checkpoints: IntCounter,
     /// Runs that began from a checkpoint.
     pub resumes: IntCounter,
-    /// Slots by use.
-    pub slots: IntGaugeVec,
-    /// Memory of the device, bytes, by use.
-    pub device_memory_bytes: IntGaugeVec,
+    slots: IntGaugeVec,
+    device_memory_bytes: IntGaugeVec,
     /// Share of the time in which the GPU computed, 0 to 1.
     pub gpu_utilisation: Gauge,
     /// What attention reached at the start, FLOP a second; 0 where it was not measured.
     pub attention_flops: Gauge,
-    /// Time of the last check that the model passed, seconds since 1970.
-    pub last_progress_timestamp_seconds: Gauge,
+    last_progress_timestamp_seconds: Gauge,
     /// 1 while the consumer is verified to hear of work.
     pub consuming: IntGauge,
-    /// 1 while a dependency answers.
-    pub dependency_up: IntGaugeVec,
+    dependency_up: IntGaugeVec,
+    unreadable: IntCounter,
 }
 
 impl std::fmt::Debug for WorkerMetrics {
@@ -71,7 +75,7 @@ impl WorkerMetrics {
     #[must_use]
     pub fn new() -> Self {
         let new = Declare::new("worker");
-        Self {
+        let metrics = Self {
             runs: new.counters("fleet_runs_total", "Runs by how they ended.", &["outcome", "tier"]),
             run_seconds: new.histograms("fleet_run_duration_seconds", "A whole run.", LONG_S, &["tier"]),
             stage_seconds: new.histograms("fleet_stage_duration_seconds", "One stage of a run.", LONG_S, &["stage"]),
@@ -87,20 +91,29 @@ impl WorkerMetrics {
                 &["tier"],
             ),
             steps_skipped: new.counters("fleet_steps_skipped_total", "Steps that the step cache answered.", &["tier"]),
-            cache: new.counters("fleet_embedding_cache_total", "Embedding look-ups of finished runs.", &["result"]),
-            cache_saved_seconds: new.amount(
-                "fleet_embedding_cache_saved_seconds_total",
-                "Encoding time that cache hits saved, by this worker's own misses.",
-            ),
-            video_seconds: new.amount("fleet_video_seconds_total", "Playback made."),
-            gpu_seconds: new.amounts("fleet_gpu_seconds_total", "Device time of finished runs.", &["tier"]),
-            cost_usd: new.amounts("fleet_cost_usd_total", "Its price.", &["tier"]),
-            saved_seconds: new.amounts(
-                "fleet_saved_seconds_total",
-                "Device time saved against the fixed baseline; negative runs are not counted here.",
+            waited_seconds: new.histograms(
+                "fleet_job_wait_duration_seconds",
+                "From submission to the first claim.",
+                LONG_S,
                 &["tier"],
             ),
-            saved_usd: new.amounts("fleet_saved_usd_total", "Its price.", &["tier"]),
+            cache_lookups: new.counters(
+                "fleet_embedding_cache_lookups_total",
+                "Look-ups of prompts by result (identical, similar, miss, off) and by the place the embeddings came from.",
+                &["result", "place"],
+            ),
+            cache_saved_seconds: new.amount(
+                "fleet_embedding_cache_saved_seconds_total",
+                "Encoding time that hits saved: the mean of this worker's own encodings, less the look-up.",
+            ),
+            cache_errors: new.counter(
+                "fleet_embedding_cache_errors_total",
+                "Calls of Redis that failed, and values that were damaged or foreign; each is a miss, never a failed job.",
+            ),
+            encoded: Mutex::default(),
+            video_seconds: new.amount("fleet_video_seconds_total", "Playback made."),
+            busy_seconds: new.amount("fleet_worker_busy_seconds_total", "Time in which this worker had a job."),
+            busy_since: Mutex::default(),
             failures: new.counters("fleet_run_failures_total", "Runs that failed, by code.", &["code"]),
             handed_back: new.counter("fleet_jobs_handed_back_total", "Jobs given back because the worker stops."),
             leases_lost: new.counter("fleet_leases_lost_total", "Leases lost while working."),
@@ -113,7 +126,11 @@ impl WorkerMetrics {
             checkpoints: new.counter("fleet_checkpoints_total", "Checkpoints stored."),
             resumes: new.counter("fleet_resumes_total", "Runs that began from a checkpoint."),
             slots: new.int_gauges("fleet_slots", "Slots of this worker.", &["state"]),
-            device_memory_bytes: new.int_gauges("fleet_device_memory_bytes", "Memory of the device.", &["state"]),
+            device_memory_bytes: new.int_gauges(
+                "fleet_device_memory_bytes",
+                "Memory of the GPU; on a CPU what this process uses, of what it may use.",
+                &["state"],
+            ),
             gpu_utilisation: new
                 .gauge("fleet_gpu_utilisation_ratio", "Share of the time in which the GPU computed; 0 on a CPU."),
             attention_flops: new.gauge(
@@ -130,8 +147,37 @@ impl WorkerMetrics {
                 "1 while a service that this process needs answers.",
                 &["dependency"],
             ),
-            registry: new.finish(),
+            unreadable: new.counter(
+                "fleet_unreadable_messages_total",
+                "Messages that this process could not read and moved to the dead-letter queue.",
+            ),
+            declared: new.finish(),
+        };
+        metrics.begin_series();
+        metrics
+    }
+
+    /// Series that exist from the start: the first count is then an increase.
+    fn begin_series(&self) {
+        for tier in Tier::ALL.iter().map(|tier| tier.as_str()) {
+            for outcome in OUTCOMES {
+                self.runs.with_label_values(&[*outcome, tier]);
+            }
+            self.run_seconds.with_label_values(&[tier]);
+            self.waited_seconds.with_label_values(&[tier]);
+            self.steps_computed.with_label_values(&[tier]);
+            self.steps_skipped.with_label_values(&[tier]);
+            for complexity in Complexity::ALL {
+                self.steps.with_label_values(&[tier, complexity.as_str()]);
+            }
         }
+        for stage in STAGES {
+            self.stage_seconds.with_label_values(&[stage]);
+        }
+        for place in ["memory", "redis", "awaited"] {
+            self.cache_lookups.with_label_values(&[CacheMatch::Identical.as_str(), place]);
+        }
+        self.cache_lookups.with_label_values(&[CacheMatch::Miss.as_str(), "encoder"]);
     }
 
     /// A run ended in `status` with a record.
@@ -155,18 +201,7 @@ impl WorkerMetrics {
         self.steps.with_label_values(&[tier, plan.complexity.as_str()]).observe(f64::from(plan.steps));
         self.steps_computed.with_label_values(&[tier]).inc_by(u64::from(record.steps_computed));
         self.steps_skipped.with_label_values(&[tier]).inc_by(u64::from(record.steps_skipped));
-        self.cache.with_label_values(&[record.cache_match.as_str()]).inc();
         self.video_seconds.inc_by(video_s);
-        let amounts = [
-            (&self.gpu_seconds, record.gpu_seconds),
-            (&self.cost_usd, record.cost_usd),
-            (&self.saved_seconds, record.saved_s),
-            (&self.saved_usd, record.saved_usd),
-        ];
-        for (counter, amount) in amounts {
-            // Counters only grow; a run that cost more than the baseline shows in the job and in the hourly statistics.
-            counter.with_label_values(&[tier]).inc_by(amount.max(0.0));
-        }
     }
 
     /// A run ended without a record (failed, handed back, lost).
@@ -174,15 +209,82 @@ impl WorkerMetrics {
         self.runs.with_label_values(&[outcome, plan.tier.as_str()]).inc();
     }
 
+    /// A job was claimed for the first time, `seconds` after its submission.
+    pub fn waited(&self, tier: Tier, seconds: f64) {
+        self.waited_seconds.with_label_values(&[tier.as_str()]).observe(seconds.max(0.0));
+    }
+
+    /// A prompt's embeddings were had after `seconds`, from `place`: `memory`, `redis`, `awaited` or `encoder`.
+    pub fn looked_up(&self, result: CacheMatch, place: &str, seconds: f64) {
+        self.cache_lookups.with_label_values(&[result.as_str(), place]).inc();
+        let mut encoded = locked(&self.encoded);
+        if !result.is_hit() {
+            encoded.0 += seconds;
+            encoded.1 += 1.0;
+        } else if encoded.1 > 0.0 {
+            self.cache_saved_seconds.inc_by((encoded.0 / encoded.1 - seconds).max(0.0));
+        }
+    }
+
+    /// Errors of the cache so far.
+    pub fn cache_errors(&self, total: u64) {
+        raise(&self.cache_errors, total);
+    }
+
     /// Slots in use of all.
     pub fn slots(&self, used: u32, all: u32) {
         self.slots.with_label_values(&["used"]).set(i64::from(used));
         self.slots.with_label_values(&["free"]).set(i64::from(all.saturating_sub(used)));
+        self.count_busy();
+        *locked(&self.busy_since) = (used > 0).then(Instant::now);
+    }
+
+    /// Counts the time since the last call, if a slot has been used. Called often, so that a long run does not show as one
+    /// jump at its end.
+    pub fn count_busy(&self) {
+        if let Some(since) = locked(&self.busy_since).as_mut() {
+            let now = Instant::now();
+            self.busy_seconds.inc_by(now.duration_since(*since).as_secs_f64());
+            *since = now;
+        }
+    }
+
+    /// A sign of life: of the model while it works, of the loop while it waits.
+    pub fn alive(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
+        self.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+    }
+
+    /// Memory of the device, bytes.
+    pub fn device_memory(&self, used: u64, total: u64) {
+        for (state, bytes) in [("used", used), ("total", total)] {
+            self.device_memory_bytes.with_label_values(&[state]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Whether a service answers: `postgres`, `rabbitmq` or `redis`.
+    pub fn dependency(&self, name: &str, up: bool) {
+        self.dependency_up.with_label_values(&[name]).set(i64::from(up));
+    }
+
+    /// Unreadable messages so far.
+    pub fn unreadable(&self, total: u64) {
+        raise(&self.unreadable, total);
     }
 
     /// As Prometheus reads it.
     #[must_use]
     pub fn render(&self) -> String {
-        render(&self.registry)
+        self.declared.render()
     }
+
+    /// What there is.
+    #[must_use]
+    pub fn metrics(&self) -> &[MetricInfo] {
+        self.declared.metrics()
+    }
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,149 @@
+//! Goal: what the processes measure is named alike, and documented as it is.
+//! Method: the three registries as declared, against rules and against `docs/metrics.md`. `UPDATE=1` writes that file anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use domain::{JobStatus, Tier};
+use telemetry::{
+    ApiMetrics, BacklogLevel, FleetTotals, GroupTotals, MetricInfo, PoolLevel, SchedulerMetrics, WorkerMetrics,
+};
+
+fn processes() -> Vec<(&'static str, Vec<MetricInfo>)> {
+    vec![
+        ("api", ApiMetrics::new().metrics().to_vec()),
+        ("scheduler", SchedulerMetrics::new().metrics().to_vec()),
+        ("worker", WorkerMetrics::new().metrics().to_vec()),
+    ]
+}
+
+#[test]
+fn names_carry_prefix_and_unit_helps_are_sentences_and_no_id_is_a_label() {
+    for (process, metric) in processes().iter().flat_map(|(process, all)| all.iter().map(move |one| (process, one))) {
+        let name = metric.name.as_str();
+        assert!(name.starts_with("fleet_"), "{process}: {name}");
+        assert_eq!(metric.kind == "counter", name.ends_with("_total"), "{process}: {name} is a {}", metric.kind);
+        assert!(!name.contains("_ms") && !name.contains("_minutes") && !name.contains("_mb"), "{name}: base units");
+        assert!(metric.help.ends_with('.') && metric.help.len() > 10, "{process}: {name}: {}", metric.help);
+        for label in &metric.labels {
+            assert!(
+                !label.ends_with("_id") && label != "id" && label != "tenant" && label != "prompt",
+                "{name}: {label}"
+            );
+        }
+        let prefix = name.rsplit_once('_').map_or(name, |(prefix, _)| prefix);
+        assert!(prefix != "fleet", "{name} says too little");
+    }
+}
+
+#[test]
+fn the_documentation_lists_exactly_what_is_exported() {
+    let mut text = "# Metrics\n\nWritten from the registries in `crates/telemetry/src/metrics` by `UPDATE=1 cargo test --release -p \
+        telemetry`; a test compares.\n\nEach process serves them at `/metrics`: the API on its own port or on \
+        `server.metrics_port`, scheduler and workers on\n`metrics_port`, beside the `process_*` metrics of the Prometheus client. \
+        Counters start at 0 with the process, but for those\nof the scheduler that are counted from rows: they are of all time, and \
+        only the scheduler that leads exports them. Rules\nand dashboards are in `monitoring/`.\n"
+        .to_owned();
+    for (process, metrics) in processes() {
+        write!(text, "\n## {process}\n\n| name | kind | labels | what it says |\n|---|---|---|---|\n")
+            .expect("a string grows");
+        for metric in metrics {
+            let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
+            let help = metric.help.replace('|', "\\|");
+            writeln!(text, "| `{}` | {} | {labels} | {help} |", metric.name, metric.kind).expect("a string grows");
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/metrics.md");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&file, &text).expect("docs/metrics.md can be written");
+    }
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(written == text, "docs/metrics.md is old: UPDATE=1 cargo test --release -p telemetry writes it anew");
+}
+
+#[test]
+fn a_pool_without_workers_and_a_tier_without_jobs_are_shown_as_zero() {
+    let metrics = SchedulerMetrics::new();
+    metrics.pools(&[PoolLevel { pool: "a", workers: 2, slots: 2, running: 1 }]);
+    metrics.backlog(&[BacklogLevel { status: JobStatus::Queued, tier: Some(Tier::Premium), jobs: 3, oldest_s: 9.0 }]);
+    let text = metrics.render();
+    for line in [
+        "fleet_workers{pool=\"a\"} 2",
+        "fleet_worker_slots{pool=\"a\",state=\"free\"} 1",
+        "fleet_backlog_jobs{tier=\"premium\"} 3",
+        "fleet_backlog_oldest_age_seconds{tier=\"premium\"} 9",
+        "fleet_jobs{state=\"running\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    metrics.pools(&[]);
+    metrics.backlog(&[]);
+    let text = metrics.render();
+    for line in [
+        "fleet_workers{pool=\"a\"} 0",
+        "fleet_worker_slots{pool=\"a\",state=\"used\"} 0",
+        "fleet_backlog_jobs{tier=\"premium\"} 0",
+        "fleet_backlog_oldest_age_seconds{tier=\"premium\"} 0",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+}
+
+#[test]
+fn totals_follow_the_rows_and_end_with_the_leadership() {
+    let metrics = SchedulerMetrics::new();
+    let totals = |completed, cost_usd| FleetTotals {
+        groups: vec![GroupTotals {
+            tier: Some(Tier::Standard),
+            completed,
+            cost_usd,
+            saved_usd: -0.5,
+            ..GroupTotals::default()
+        }],
+        requeued: 2,
+        ..FleetTotals::default()
+    };
+    metrics.leads(true);
+    metrics.totals(&totals(4, 1.5));
+    metrics.totals(&totals(5, 2.0));
+    let text = metrics.render();
+    for line in [
+        "fleet_jobs_finished_total{complexity=\"unplanned\",state=\"completed\",tier=\"standard\"} 5",
+        "fleet_cost_usd_total{complexity=\"unplanned\",tier=\"standard\"} 2",
+        "fleet_saved_usd{complexity=\"unplanned\",tier=\"standard\"} -0.5",
+        "fleet_jobs_requeued_total{cause=\"retry\"} 2",
+        "fleet_scheduler_leading 1",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    metrics.leads(false);
+    let text = metrics.render();
+    assert!(!text.contains("fleet_jobs_finished_total{"), "{text}");
+    assert!(text.contains("fleet_scheduler_leading 0"), "{text}");
+}
+
+#[test]
+fn a_hit_saves_what_own_encodings_took_and_busy_time_grows_only_with_a_job() {
+    let metrics = WorkerMetrics::new();
+    let saved = || value(&metrics.render(), "fleet_embedding_cache_saved_seconds_total");
+    metrics.looked_up(domain::CacheMatch::Identical, "redis", 0.5);
+    assert!(saved().abs() < f64::EPSILON, "nothing is known yet of what an encoding takes");
+    metrics.looked_up(domain::CacheMatch::Miss, "encoder", 4.0);
+    metrics.looked_up(domain::CacheMatch::Miss, "encoder", 2.0);
+    metrics.looked_up(domain::CacheMatch::Identical, "memory", 0.5);
+    assert!((saved() - 2.5).abs() < 1e-9, "{}", saved());
+
+    metrics.count_busy();
+    assert!(value(&metrics.render(), "fleet_worker_busy_seconds_total").abs() < f64::EPSILON);
+    metrics.slots(1, 1);
+    metrics.slots(0, 1);
+    let busy = value(&metrics.render(), "fleet_worker_busy_seconds_total");
+    assert!(busy > 0.0);
+    metrics.count_busy();
+    assert!((value(&metrics.render(), "fleet_worker_busy_seconds_total") - busy).abs() < f64::EPSILON);
+}
+
+fn value(text: &str, name: &str) -> f64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.expect("the metric is exported").parse().expect("a number")
+}
