@@ -64,24 +64,25 @@ pub async fn batch(
     headers: HeaderMap,
     JsonBody(batch): JsonBody<BatchRequest>,
 ) -> Answer<Response> {
-    let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers)?;
+    let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
+    let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 
     let rate = match admit(&app, &caller, cost).await {
         Ok(rate) => rate,
         Err(refusal) => {
             if !is_repeated(&app, &jobs).await? {
-                app.metrics.submission_refused(refusal.kind().code());
-                return Err(refusal);
+                return Err(refusal).inspect_err(count);
             }
             None
         }
     };
-    let outcomes = match app.store.insert_all_or_nothing(&jobs).await.map_err(|error| Problem::from_store(&error))? {
+    let inserted = app.store.insert_all_or_nothing(&jobs).await.map_err(|error| Problem::from_store(&error));
+    let outcomes = match inserted.inspect_err(count)? {
         BatchOutcome::Committed(outcomes) => outcomes,
         BatchOutcome::KeysReused(_) => {
             app.rate.give_back(caller.rate_key(), cost);
-            return Err(key_reused());
+            return Err(key_reused()).inspect_err(count);
         }
     };
     let answers = outcomes.into_iter().enumerate().filter_map(|(index, outcome)| match outcome {

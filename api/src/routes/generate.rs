@@ -39,7 +39,8 @@ pub async fn generate(
     headers: HeaderMap,
     JsonBody(request): JsonBody<VideoRequest>,
 ) -> Answer<Response> {
-    let mut job = new_job(&app, &caller, request).map_err(Problem::fields)?;
+    let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
+    let mut job = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
 
@@ -48,8 +49,7 @@ pub async fn generate(
         Err(refusal) => {
             // Only a repeated request may pass a limit.
             if !is_repeated(&app, &job).await? {
-                app.metrics.submission_refused(refusal.kind().code());
-                return Err(refusal);
+                return Err(refusal).inspect_err(count);
             }
             None
         }
@@ -67,7 +67,7 @@ pub async fn generate(
         }
         Ok(InsertOutcome::KeyReused) => {
             app.rate.give_back(caller.rate_key(), 1);
-            Err(key_reused())
+            Err(key_reused()).inspect_err(count)
         }
         Err(error) => Err(refused(&app, &error)),
     }

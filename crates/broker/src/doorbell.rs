@@ -38,7 +38,15 @@ impl Doorbells {
                 continue;
             };
             if let Err(error) = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes) {
-                self.broker.bury(&delivery.data, &error).await;
+                // On its own: who waits for the bell may stop waiting half-way, and the message would be lost.
+                let broker = self.broker.clone();
+                tokio::spawn(async move {
+                    broker.bury(&delivery.data, &error).await;
+                    if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
+                        tracing::debug!(%error, "ack of an unreadable message failed");
+                    }
+                });
+                return;
             }
             if delivery.acker.ack(BasicAckOptions::default()).await.is_err() {
                 self.listening = None;

@@ -108,7 +108,10 @@ async fn what_cannot_be_read_goes_to_the_dead_letter_queue_and_is_counted() {
     assert!(dead[1].1["x-fleet-reason"].as_str().expect("a reason").contains("version 2"), "{dead:?}");
 
     assert!(vhost.publish_raw("fleet.work", "submitted", "not json").await);
+    // Whoever heard it may be gone before it is buried.
     tokio::time::timeout(PATIENCE, broker.doorbells().ring()).await.expect("it rings all the same");
+    let buried = || async { vhost.take("dead-letter", 10).await.first().map(|(payload, _)| payload.clone()) };
+    assert_eq!(eventually("the bell is in the dead-letter queue", PATIENCE, buried).await, "not json");
     assert_eq!(broker.unreadable(), 4);
 }
 
