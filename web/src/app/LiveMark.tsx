@@ -1,23 +1,19 @@
-/** Whether what is shown is live; when it is not, since the stream is lost, how to try now. */
+/** Whether what is shown is live. What to do when it is not stands in the banner below (Troubles). */
+import type { LiveStatus } from '../live/connection';
 import { useLive } from '../live/context';
 
+const looks: Record<LiveStatus, { text: string; ground: string; dot: string }> = {
+  connecting: { text: 'Connecting…', ground: 'text-muted', dot: 'animate-pulse bg-line-strong' },
+  live: { text: 'Live', ground: 'text-muted', dot: 'bg-good' },
+  lost: { text: 'Reconnecting…', ground: 'bg-wait-soft text-wait', dot: 'animate-pulse bg-wait' },
+};
+
 export function LiveMark() {
-  const { status, retryNow } = useLive();
-  if (status === 'lost') {
-    return (
-      <div role="status" className="flex items-center gap-2 rounded-lg bg-wait-soft py-1 pr-1 pl-2.5 text-xs font-medium text-wait">
-        <span className="size-2 animate-pulse rounded-full bg-wait" />
-        <span>Reconnecting…</span>
-        <button type="button" onClick={retryNow} className="rounded-md px-1.5 py-1 underline underline-offset-2">
-          Try now
-        </button>
-      </div>
-    );
-  }
+  const { text, ground, dot } = looks[useLive().status];
   return (
-    <div role="status" className="flex items-center gap-1.5 px-2 text-xs font-medium text-muted">
-      <span className={`size-2 rounded-full ${status === 'live' ? 'bg-good' : 'animate-pulse bg-line-strong'}`} />
-      {status === 'live' ? 'Live' : 'Connecting…'}
+    <div role="status" className={`flex items-center gap-1.5 rounded-lg px-2 py-1 text-xs font-medium ${ground}`}>
+      <span className={`size-2 rounded-full ${dot}`} />
+      {text}
     </div>
   );
 }

@@ -6,6 +6,7 @@ import { SignOutButton } from '../features/session/SignOutButton';
 import { StatsBar } from '../features/stats/StatsBar';
 import { keys } from '../lib/keys';
 import { IconButton } from '../ui/Button';
+import { Logo } from '../ui/Logo';
 import { LiveMark } from './LiveMark';
 import { follow, type Place, paths, usePlace } from './router';
 import { setTheme, useTheme } from './theme';
@@ -15,15 +16,6 @@ const places: { place: Place; label: string }[] = [
   { place: 'create', label: 'Create' },
   { place: 'dashboard', label: 'Dashboard' },
 ];
-
-function Logo() {
-  return (
-    <svg viewBox="0 0 32 32" className="size-7" aria-hidden="true">
-      <rect width="32" height="32" rx="8" className="fill-accent" />
-      <path d="M9 10.5h3.6v4.2h6.8v-4.2H23v11h-3.6v-4H12.6v4H9z" className="fill-on-accent" />
-    </svg>
-  );
-}
 
 export function Shell({ children }: { children: ReactNode }) {
   const here = usePlace();

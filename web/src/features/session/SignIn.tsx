@@ -6,6 +6,7 @@ import { signIn } from '../../api/signIn';
 import { keys } from '../../lib/keys';
 import { Button } from '../../ui/Button';
 import { Field } from '../../ui/Field';
+import { Logo } from '../../ui/Logo';
 
 export function SignIn() {
   const client = useQueryClient();
@@ -27,6 +28,7 @@ export function SignIn() {
         }}
       >
         <div>
+          <Logo className="mb-4 size-10" />
           <h1 className="text-lg font-semibold tracking-tight">Sign in to Hunyuan Fleet</h1>
           <p className="mt-1 text-sm text-muted">Use the API key that you were given. It is exchanged for a session and not stored in this browser.</p>
         </div>

@@ -20,7 +20,7 @@ function Group({ title, groups }: { title: string; groups: GroupView[] }) {
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrollable region must be reachable by keyboard
     <div tabIndex={0} role="region" aria-label={title} className="card overflow-x-auto">
-      <table className="num w-full text-sm">
+      <table className="num w-full text-sm whitespace-nowrap">
         <caption className="px-4 pt-3 pb-2 text-left text-sm font-semibold">{title}</caption>
         <thead>
           <tr className="text-muted">
