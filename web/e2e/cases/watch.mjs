@@ -87,8 +87,11 @@ export const cases = {
     await submit(one, prompt);
     await untilStatus(other, prompt, 'completed');
     await cardOf(one, prompt).getByRole('button', { name: 'Delete' }).click();
+    // Pointing at the message keeps it.
+    const undo = one.getByRole('button', { name: 'Undo' });
+    await undo.hover();
     await cardOf(other, prompt).waitFor({ state: 'detached' });
-    await one.getByRole('button', { name: 'Undo' }).click();
+    await undo.click();
     await untilStatus(one, prompt, 'completed');
     await untilStatus(other, prompt, 'completed');
   },

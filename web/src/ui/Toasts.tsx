@@ -5,7 +5,7 @@
  */
 import { useEffect, useRef } from 'react';
 import { IconButton } from './Button';
-import { dismiss, useToasts } from './toast';
+import { dismiss, hold, release, useToasts } from './toast';
 
 export function Toasts() {
   const toasts = useToasts();
@@ -32,6 +32,10 @@ export function Toasts() {
         {toasts.map((toast) => (
           <div
             key={toast.id}
+            onPointerEnter={() => hold(toast.id)}
+            onPointerLeave={() => release(toast)}
+            onFocus={() => hold(toast.id)}
+            onBlur={() => release(toast)}
             className={`pointer-events-auto flex max-w-lg animate-[rise_160ms_ease-out] items-center gap-3 rounded-lg py-1.5 pr-1.5 pl-4 text-sm shadow-float ${
               toast.tone === 'bad' ? 'border border-bad/40 bg-bad-soft text-bad' : 'bg-ink text-ground'
             }`}

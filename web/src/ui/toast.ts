@@ -9,7 +9,10 @@ export interface Toast {
 }
 
 const SHOWN_MS = 7000;
+/** There is something to decide. */
+const SHOWN_WITH_ACTION_MS = 12_000;
 let toasts: Toast[] = [];
+const timers = new Map<number, ReturnType<typeof setTimeout>>();
 let nextId = 1;
 const listeners = new Set<() => void>();
 
@@ -19,13 +22,26 @@ function set(next: Toast[]): void {
 }
 
 export function dismiss(id: number): void {
+  hold(id);
   set(toasts.filter((toast) => toast.id !== id));
 }
 
+/** Keeps a message for as long as somebody is at it. */
+export function hold(id: number): void {
+  clearTimeout(timers.get(id));
+  timers.delete(id);
+}
+
+/** Lets a message go after its time. */
+export function release({ id, action }: Toast): void {
+  hold(id);
+  timers.set(id, setTimeout(() => dismiss(id), action ? SHOWN_WITH_ACTION_MS : SHOWN_MS));
+}
+
 export function toast(text: string, options: Partial<Pick<Toast, 'tone' | 'action'>> = {}): void {
-  const id = nextId++;
-  set([...toasts.slice(-2), { id, text, tone: options.tone ?? 'plain', action: options.action }]);
-  setTimeout(() => dismiss(id), SHOWN_MS);
+  const fresh: Toast = { id: nextId++, text, tone: options.tone ?? 'plain', action: options.action };
+  set([...toasts.slice(-2), fresh]);
+  release(fresh);
 }
 
 /** Tells why something failed. */
