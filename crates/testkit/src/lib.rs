@@ -1,4 +1,5 @@
-//! Private Postgres, RabbitMQ and Redis for tests, and builders of domain values.
+//! Private Postgres, RabbitMQ and Redis for tests, and builders of domain values; and [`shapes`], which reads what a
+//! video of the default model shows.
 //!
 //! Rule: tests run against the real services, never a stand-in. One stack serves a whole run; each test takes a piece of its
 //! own from it ([`postgres::database`], [`rabbitmq::Vhost`], [`redis::database`]), so tests disturb each other neither in
@@ -20,6 +21,7 @@ mod process;
 pub mod rabbitmq;
 pub mod redis;
 mod services;
+pub mod shapes;
 mod shared;
 mod wait;
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from . import export, latents, text, transformer, vae
+from . import export, latents, resume, text, transformer, vae
 
 STAGES = ("vae", "text", "latents", "transformer", "export")
 log = logging.getLogger("training")
@@ -22,6 +22,8 @@ def main():
     parser.add_argument("--work", type=Path, required=True, help="folder of training states; may already hold some")
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (may be repeated)")
     parser.add_argument("--model", type=Path, default=Path(__file__).parent.parent, help="where the checkpoint goes")
+    parser.add_argument("--from", dest="export", type=Path, help="an export to go on from, into an empty work folder")
+    parser.add_argument("--minutes", type=float, default=0.0, help="train the transformer for so long at most; 0: no limit")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
     wanted = parser.parse_args()
@@ -30,6 +32,8 @@ def main():
         torch.set_num_threads(wanted.threads)
     wanted.work.mkdir(parents=True, exist_ok=True)
     device = torch.device(wanted.device)
+    if wanted.export:
+        resume.from_export(wanted.export, wanted.work)
     for stage in wanted.stage or STAGES:
         log.info("stage %s on %s", stage, device)
         match stage:
@@ -42,7 +46,7 @@ def main():
             case "latents":
                 latents.cache(wanted.work, vae.averaged(wanted.work, device), device)
             case "transformer":
-                transformer.train(wanted.work, device)
+                transformer.train(wanted.work, device, wanted.minutes)
             case "export":
                 log.info("exported: %.1f MB in %s", export.export(wanted.work, wanted.model) / 1e6, wanted.model)
 

@@ -58,17 +58,19 @@ TEXT_BATCH = 96
 TEXT_RATE = 2e-3
 
 LATENT_SHARD = 100  # clips a file
-LATENT_SHARDS = 60
+LATENT_SHARDS = 120
 
 TRANSFORMER = dict(
     in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, num_attention_heads=6, attention_head_dim=32,
     num_layers=1, num_single_layers=4, num_refiner_layers=1, mlp_ratio=4.0, patch_size=4, patch_size_t=1,
     guidance_embeds=True, text_embed_dim=96, pooled_projection_dim=96, rope_theta=256.0, rope_axes_dim=(8, 12, 12),
 )
-TRANSFORMER_STEPS = 2400
+TRANSFORMER_STEPS = 8000
 TRANSFORMER_BATCH = 24  # clips a step in each process
-MUON_RATE = 4e-3
-ADAM_RATE = 1e-3
+STEPS_ALONE = 10  # steps between two meetings of several processes
+MUON_RATE = 3e-3
+ADAM_RATE = 8e-4
+DECAY_STEEPNESS = 1.15  # the rates are at their peak for the first eighth, then fall to zero in a straight line
 AVERAGE_DECAY = 0.995
 FLOW_SHIFT = 3.0
 GUIDANCE = 6.0

@@ -8,6 +8,8 @@ import torch
 from . import checkpoint, config
 from .draw import all_scenes, draw, is_held_out
 
+STATISTICS = "statistics.pt"
+
 log = logging.getLogger(__name__)
 
 
@@ -54,6 +56,8 @@ class Cached:
 
 
 def statistics(folder):
-    """Mean and standard deviation of each latent channel over the first file, each (C)."""
+    """Mean and standard deviation of each latent channel, each (C): as recorded by an export, else over the first file."""
+    if recorded := checkpoint.load(folder / STATISTICS):
+        return recorded["mean"], recorded["std"]
     latents = torch.load(folder / "latents" / "0000.pt")["latents"].float()
     return latents.mean((0, 2, 3, 4)), latents.std((0, 2, 3, 4))

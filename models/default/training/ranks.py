@@ -1,7 +1,8 @@
 """Several processes that train one model on different clips (`torchrun --nproc-per-node N -m training ...`).
 
 On a machine whose cores are busy with other work, processes of one thread each lose less than one process whose
-threads wait for each other in every operation.
+threads wait for each other in every operation. Each makes several steps of its own before they meet and average what
+they have (local SGD), so that none waits for another in every step.
 """
 
 import os
@@ -19,13 +20,23 @@ def start(device):
     return dist.get_rank(), dist.get_world_size()
 
 
-def average_gradients(parameters):
-    """Replaces every gradient by its mean over the processes, in one exchange."""
+def agree(value, device):
+    """The first process's value, in all of them."""
+    if not dist.is_initialized():
+        return value
+    shared = torch.tensor([value], dtype=torch.float64, device=device)
+    dist.broadcast(shared, 0)
+    return float(shared)
+
+
+@torch.no_grad()
+def average_parameters(parameters):
+    """Replaces every parameter by its mean over the processes, in one exchange."""
     if not dist.is_initialized():
         return
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    parameters = list(parameters)
+    flat = torch.cat([parameter.flatten() for parameter in parameters])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()
-    for gradient, mean in zip(gradients, flat.split([gradient.numel() for gradient in gradients])):
-        gradient.copy_(mean.view_as(gradient))
+    for parameter, mean in zip(parameters, flat.split([parameter.numel() for parameter in parameters])):
+        parameter.copy_(mean.view_as(parameter))

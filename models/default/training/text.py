@@ -97,7 +97,11 @@ def train(folder, device):
     both = nn.ModuleList([encoders, readouts])
     optimizer = torch.optim.AdamW(both.parameters(), lr=config.TEXT_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     step = 0
-    if saved := checkpoint.load(path):
+    saved = checkpoint.load(path)
+    if saved and "encoders" in saved:  # from an export, which holds no readouts: nothing to train or to measure
+        encoders.load_state_dict(saved["encoders"])
+        return encoders.requires_grad_(False).eval()
+    if saved:
         both.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         step = saved["step"]

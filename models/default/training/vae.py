@@ -89,14 +89,19 @@ def held_out_psnr(vae, device, clips=16):
     return sum(values) / len(values)
 
 
+def optimizers(vae):
+    """Muon for the inner convolutions, AdamW for the rest; rates are set by the stages."""
+    return muon.optimizers(
+        vae.named_parameters(), 1.0, 0.3, lambda name, p: p.ndim == 5 and p.shape[2] == 3 and "conv_in" not in name and p.shape[0] > 3
+    )
+
+
 def train(folder, device):
     """Trains through all stages, resuming from `folder/vae.pt`; returns the averaged autoencoder."""
     path = folder / "vae.pt"
     vae = build().to(device)
     average = checkpoint.Average(vae, 0.995)
-    pair = muon.optimizers(
-        vae.named_parameters(), 1.0, 0.3, lambda name, p: p.ndim == 5 and p.shape[2] == 3 and "conv_in" not in name and p.shape[0] > 3
-    )
+    pair = optimizers(vae)
     stage_no = step = 0
     spent_s = 0.0
     if saved := checkpoint.load(path):
