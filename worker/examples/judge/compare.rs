@@ -51,7 +51,8 @@ fn ssim((width, height): (usize, usize), a: &[u8], b: &[u8]) -> f64 {
     for (a, b) in frames {
         for top in 0..=height - WINDOW {
             for left in 0..=width - WINDOW {
-                let pixels = (top..top + WINDOW).flat_map(|row| (left..left + WINDOW).map(move |column| row * width + column));
+                let pixels =
+                    (top..top + WINDOW).flat_map(|row| (left..left + WINDOW).map(move |column| row * width + column));
                 sum += similarity(pixels.map(|index| (a[index], b[index])));
                 windows += 1.0;
             }

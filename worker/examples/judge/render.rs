@@ -95,8 +95,7 @@ impl Farm {
     }
 
     fn engine(&self) -> anyhow::Result<Engine> {
-        let options =
-            EngineOptions { device: DeviceChoice::Cpu, threads: Some(1), ..EngineOptions::new(&self.model) };
+        let options = EngineOptions { device: DeviceChoice::Cpu, threads: Some(1), ..EngineOptions::new(&self.model) };
         Ok(Engine::load(&options)?)
     }
 
