@@ -121,11 +121,7 @@ impl Farm {
         let decoded = engine.decode_batch(&latents, &control, &mut |_, _| {})?;
         let mut videos = Vec::new();
         for (frames, denoised) in decoded.iter().zip(&denoised) {
-            let mut rgb = Vec::new();
-            for index in 0..frames.len() {
-                rgb.extend(frames.rgb8(index)?);
-            }
-            videos.push(Video { rgb, computed: denoised.counts.computed });
+            videos.push(Video { rgb: frames.rgb8()?, computed: denoised.counts.computed });
         }
         Ok(videos)
     }
