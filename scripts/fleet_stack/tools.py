@@ -90,12 +90,17 @@ def node_folder() -> Path:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node and npm and _node_major(node) >= OLDEST_NODE:
         return Path(node).parent
+    return fetched_node() / "bin"
+
+
+def fetched_node() -> Path:
+    """The Node of a wheel, whatever the machine has."""
     home = TOOLS / f"node-{NODE_VERSION}"
     if not (home / "bin/npm").exists():
-        say(f"Node {OLDEST_NODE} or newer is missing: fetching Node {NODE_VERSION}")
+        say(f"fetching Node {NODE_VERSION}")
         require_free(TOOLS, 500_000_000, "Node")
         _fetch_node(home)
-    return home / "bin"
+    return home
 
 
 def _fetch_node(home: Path) -> None:
