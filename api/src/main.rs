@@ -22,6 +22,11 @@ enum Command {
     /// API keys: issue, list, revoke.
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Workers on other machines: join, revoke.
+    #[command(subcommand)]
+    Workers(commands::workers::WorkersCommand),
+    /// Print how many GPUs a load needs, by the cost model.
+    FleetSize(commands::fleet_size::FleetSizeArgs),
     /// Print the OpenAPI description.
     Openapi,
     /// Ask the running server on this machine whether it is ready; for containers.
@@ -34,14 +39,18 @@ fn main() -> anyhow::Result<()> {
         return commands::openapi::print();
     }
     let settings = Settings::load()?;
+    if let Command::FleetSize(args) = &command {
+        return commands::fleet_size::print(&settings, args);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     runtime.block_on(async {
         match command {
             Command::Serve => commands::serve::serve(settings).await,
             Command::Migrate => commands::migrate::migrate(&settings).await,
             Command::Keys(keys) => commands::keys::run(&settings, keys).await,
+            Command::Workers(workers) => commands::workers::run(&settings, workers).await,
             Command::Healthcheck => commands::healthcheck::ask(&settings).await,
-            Command::Openapi => Ok(()),
+            Command::Openapi | Command::FleetSize(_) => Ok(()),
         }
     })
 }

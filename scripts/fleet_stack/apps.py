@@ -67,11 +67,11 @@ def env(ports: Ports, wanted: Wanted, extra: dict[str, str]) -> dict[str, str]:
     """Defaults of a private stack, then what the person said, then what this stack must have."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith((*PASSED_ON, "CARGO", "MAKE", "MFLAGS"))}
     defaults = {"FLEET__ARTIFACTS__URL": str(RUN / "artifacts")}
-    path = ":".join(dict.fromkeys(_tool_folders()))
+    path = ":".join(dict.fromkeys(tool_folders()))
     return {**inherited, **defaults, **wanted.variables, **common_env(ports), **extra, "PATH": path}
 
 
-def _tool_folders() -> list[str]:
+def tool_folders() -> list[str]:
     """Folders on PATH, after the one with ffmpeg if that is in the checkout's own prefix."""
     ffmpeg = tools.find("ffmpeg")
     first = [str(ffmpeg.parent)] if ffmpeg else []

@@ -31,7 +31,7 @@ OLDEST_NODE = 20
 
 def find(program: str) -> Path | None:
     """The program's path, or None. The prefix of this checkout comes before the system."""
-    if program in ("postgres", "initdb", "psql", "pg_isready"):
+    if program in ("postgres", "initdb", "psql", "pg_isready", "pg_dump"):
         return _find_postgres(program)
     if program == "rabbitmq-server":
         # Those in sbin change the user and drop the environment; the real scripts lie here.

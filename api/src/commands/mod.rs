@@ -1,10 +1,12 @@
 //! What the `api` program can do besides serving.
 
+pub mod fleet_size;
 pub mod healthcheck;
 pub mod keys;
 pub mod migrate;
 pub mod openapi;
 pub mod serve;
+pub mod workers;
 
 use store::StoreOptions;
 

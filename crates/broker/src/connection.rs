@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use settings::BrokerSettings;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -179,9 +180,21 @@ impl Supervisor {
             topology::declare_shared(&channel).await?;
             channel.close(200, "declared".into()).await
         };
-        in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await??;
+        match in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await? {
+            Err(error) if is_refused(&error) => {
+                // A worker on another machine has a user that may not; the processes of the fleet's owner have declared it.
+                debug!(%error, "this user may not declare what is shared");
+            }
+            other => other?,
+        }
         Ok(connection)
     }
+}
+
+/// Whether RabbitMQ answered that the user has no right to do this.
+fn is_refused(error: &lapin::Error) -> bool {
+    let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
+    matches!(error.kind(), ErrorKind::ProtocolError(answer) if *answer.kind() == refused)
 }
 
 /// The heartbeat is asked for in the URL, unless that says one already.

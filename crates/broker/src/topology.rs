@@ -42,6 +42,28 @@ pub fn ready_queue(pool: &PoolId) -> String {
     format!("ready.{pool}")
 }
 
+/// What a worker's user may do in the fleet's virtual host, as RabbitMQ's three patterns of names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerRights {
+    /// Declare.
+    pub configure: &'static str,
+    /// Publish to, and bind.
+    pub write: &'static str,
+    /// Consume from, and bind to.
+    pub read: &'static str,
+}
+
+/// A worker declares and reads its pool's queue and a listener's own, tells events, and buries what it cannot read. It cannot
+/// read the scheduler's doorbells or what was buried, and cannot release work.
+#[must_use]
+pub const fn worker_rights() -> WorkerRights {
+    WorkerRights {
+        configure: r"^(ready\..+|amq\.gen.*)$",
+        write: r"^(ready\..+|amq\.gen.*|fleet\.events|fleet\.dead)$",
+        read: r"^(ready\..+|amq\.gen.*|fleet\.events|fleet\.work)$",
+    }
+}
+
 fn durable_exchange() -> ExchangeDeclareOptions {
     ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() }
 }

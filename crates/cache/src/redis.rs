@@ -40,6 +40,16 @@ pub enum CacheError {
     Redis(#[from] RedisError),
 }
 
+/// Plain or TLS. The client library takes the process's TLS implementation, so that has to be chosen first.
+fn address(redis: &RedisSettings) -> ConnectionAddr {
+    if !redis.tls {
+        return ConnectionAddr::Tcp(redis.host.clone(), redis.port);
+    }
+    // It is an error only when another part of the process was first, and then there is one.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    ConnectionAddr::TcpTls { host: redis.host.clone(), port: redis.port, insecure: false }
+}
+
 pub(crate) struct Redis {
     pool: Pool,
     breaker: Breaker,
@@ -53,7 +63,7 @@ impl Redis {
         let config = Config {
             url: None,
             connection: Some(ConnectionInfo {
-                addr: ConnectionAddr::Tcp(redis.host.clone(), redis.port),
+                addr: address(redis),
                 redis: RedisConnectionInfo {
                     db: redis.database,
                     username: some(&redis.username),

@@ -121,7 +121,7 @@ impl Store {
     /// [`StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
     pub async fn migrate(&self) -> Result<()> {
         MIGRATOR.run(&self.pool).await?;
-        Ok(())
+        self.renew_worker_grants().await
     }
 
     /// Whether the database answers now, as one round trip.

@@ -36,6 +36,7 @@ pub mod stats;
 pub mod sweep;
 pub mod tenants;
 mod transition;
+mod worker_role;
 pub mod workers;
 
 pub use connect::{MIGRATOR, PoolUsage, Store, StoreOptions};

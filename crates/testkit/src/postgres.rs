@@ -29,9 +29,24 @@ pub async fn database_on(services: &Services) -> String {
     let mut server = PgConnection::connect(&services.database_url).await.expect("Postgres answers");
     let template = template(&mut server, services).await;
     remove_stale(&mut server).await;
-    let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = fresh_name();
     execute(&mut server, format!("CREATE DATABASE {name} TEMPLATE {template}")).await;
     url_of(services, &name)
+}
+
+/// URL of a fresh database without any table, for tests of the migrations themselves.
+///
+/// # Panics
+/// When Postgres refuses.
+pub async fn empty_database(services: &Services) -> String {
+    let mut server = PgConnection::connect(&services.database_url).await.expect("Postgres answers");
+    let name = fresh_name();
+    execute(&mut server, format!("CREATE DATABASE {name}")).await;
+    url_of(services, &name)
+}
+
+fn fresh_name() -> String {
+    format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn url_of(services: &Services, database: &str) -> String {

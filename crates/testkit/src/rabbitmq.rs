@@ -60,6 +60,19 @@ impl Vhost {
         }
     }
 
+    /// Settings of another user of this virtual host, who may configure, write and read what these patterns name.
+    ///
+    /// # Panics
+    /// When the management API refuses.
+    pub async fn settings_with_rights(&self, configure: &str, write: &str, read: &str) -> BrokerSettings {
+        let user = format!("{}-limited", self.name);
+        self.call(Method::PUT, &format!("users/{user}"), &json!({"password": user, "tags": ""})).await;
+        let rights = json!({"configure": configure, "write": write, "read": read});
+        self.call(Method::PUT, &format!("permissions/{}/{user}", self.name), &rights).await;
+        let (_, place) = self.url.rsplit_once('@').expect("an address with a user; this is a bug");
+        BrokerSettings { url: SecretUrl::new(format!("amqp://{user}:{user}@{place}")), ..self.settings() }
+    }
+
     /// Ends every connection to this virtual host, as an operator would; answers how many there were.
     pub async fn kill_connections(&self) -> usize {
         let connections = self.call(Method::GET, &format!("vhosts/{}/connections", self.name), &Value::Null).await;

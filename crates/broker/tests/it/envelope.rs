@@ -94,3 +94,21 @@ fn the_reason_never_quotes_the_message() {
     let error = Envelope::<JobReady>::decode(b"{\"v\":\"hunter2\",\"type\":1}", MAX_BYTES).expect_err("malformed");
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
+
+/// Phase 2 adds to what is said: a release that does not know of it takes the message for what it knows.
+#[test]
+fn what_batches_and_several_gpus_would_add_is_ignored() {
+    let ready = Envelope {
+        id: Uuid::nil(),
+        at: DateTime::UNIX_EPOCH,
+        traceparent: None,
+        body: JobReady { job_id: JobId(Uuid::nil()), dispatch_no: 3, pool: PoolId::from_stored("m.80g".to_owned()) },
+    };
+    let mut wire: serde_json::Value =
+        serde_json::from_slice(&ready.encode(MAX_BYTES).expect("small enough")).expect("JSON");
+    wire["body"]["batch"] = serde_json::json!([Uuid::nil(), Uuid::nil()]);
+    wire["body"]["devices"] = 8.into();
+    wire["body"]["candidate_of"] = Uuid::nil().to_string().into();
+    let read = Envelope::<JobReady>::decode(wire.to_string().as_bytes(), MAX_BYTES).expect("readable");
+    assert_eq!(read, ready);
+}

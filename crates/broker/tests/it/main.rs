@@ -3,3 +3,4 @@
 mod envelope;
 mod faults;
 mod flow;
+mod rights;

@@ -16,6 +16,8 @@ pub struct RedisSettings {
     pub username: String,
     /// Password; empty for none.
     pub password: Secret,
+    /// Speak TLS.
+    pub tls: bool,
     /// Number of the database.
     pub database: i64,
     /// Connections of this process.

@@ -12,6 +12,8 @@ mod events;
 mod insert;
 mod lifecycle;
 mod lists;
+mod phase2;
 mod plans;
 mod stats;
 mod sweep;
+mod worker_role;

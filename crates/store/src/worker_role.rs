@@ -1,0 +1,137 @@
+//! The database role of workers on other machines: what a worker needs, and nothing else.
+//!
+//! A group role named after the database (`fleet_worker` for `fleet`) holds the rights; every machine that joins gets a login of
+//! its own in it, so that one of them can be shut out. A worker reads jobs and models, moves jobs, writes their events and
+//! statistics, and says that it lives. It cannot read keys, sessions or tenants, change what was asked for, or delete.
+//!
+//! Rule: the rights are given anew by every migration, so a column or table that a release adds needs no step by hand. A
+//! new table that workers use is named in [`GRANTS`]; a new column of `jobs` is theirs to change unless it is listed there.
+
+use crate::connect::Store;
+use crate::error::{Result, StoreError};
+
+/// Makes the group role if it is missing; needs the right to create roles.
+const CREATE_GROUP: &str = "
+DO $$
+DECLARE
+    group_name text := current_database() || '_worker';
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext(group_name));
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = group_name) THEN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', group_name);
+    END IF;
+END $$";
+
+/// Gives the group role its rights, exactly these. Nothing happens where no such role exists.
+const GRANTS: &str = "
+DO $$
+DECLARE
+    group_name text := current_database() || '_worker';
+    changeable text;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = group_name) THEN
+        RETURN;
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtext(group_name));
+    -- Whatever an earlier release gave.
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', group_name);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM %I', group_name);
+    EXECUTE format('GRANT SELECT ON jobs, models, workers, stats_hourly TO %I', group_name);
+    EXECUTE format('GRANT INSERT ON workers, job_events, stats_hourly TO %I', group_name);
+    EXECUTE format('GRANT UPDATE ON workers, stats_hourly TO %I', group_name);
+    EXECUTE format('GRANT USAGE ON SEQUENCE job_events_seq_seq TO %I', group_name);
+    -- Of a job everything but what was asked for, by whom, and what was decided for it.
+    SELECT string_agg(quote_ident(column_name), ', ') INTO changeable
+    FROM information_schema.columns
+    WHERE table_schema = 'public' AND table_name = 'jobs' AND column_name <> ALL (ARRAY[
+        'id', 'tenant_id', 'prompt', 'video_size', 'aspect_ratio', 'video_length', 'infer_steps', 'quality_tier', 'seed',
+        'seed_drawn', 'cfg_scale', 'flow_reverse', 'negative_prompt', 'true_cfg_scale', 'step_cache', 'similar_prompts',
+        'model_id', 'deadline_s', 'deadline_at', 'width', 'height', 'frames', 'fps', 'plan', 'tier', 'complexity',
+        'final_steps', 'estimate_s', 'estimate_cached_s', 'memory_bytes', 'order_at', 'idempotency_key', 'payload_hash',
+        'traceparent', 'created_at', 'deleted_at']);
+    EXECUTE format('GRANT UPDATE (%s) ON jobs TO %I', changeable, group_name);
+END $$";
+
+/// Makes or renews the login whose name and password the transaction's settings hold.
+const CREATE_LOGIN: &str = "
+DO $$
+DECLARE
+    group_name text := current_database() || '_worker';
+    login text := group_name || '_' || current_setting('fleet.login');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
+        EXECUTE format('CREATE ROLE %I LOGIN', login);
+    END IF;
+    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', login, current_setting('fleet.password'));
+    EXECUTE format('GRANT %I TO %I', group_name, login);
+END $$";
+
+/// Takes a login away, and ends its connections. Where this user may not end them, their rights are gone all the same.
+const DROP_LOGIN: &str = "
+DO $$
+DECLARE
+    login text := current_database() || '_worker_' || current_setting('fleet.login');
+BEGIN
+    PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = login;
+    EXECUTE format('DROP ROLE IF EXISTS %I', login);
+EXCEPTION WHEN insufficient_privilege THEN
+    EXECUTE format('DROP ROLE IF EXISTS %I', login);
+END $$";
+
+/// Longest name of a machine: Postgres cuts role names after 63 bytes, and the database's name stands before it.
+const NAME_MAX: usize = 24;
+
+impl Store {
+    /// Lets a worker of the machine `name` log in with `password`; a login that exists gets the new password. Answers the
+    /// role's name.
+    ///
+    /// # Errors
+    /// [`StoreError::Unstorable`] for a name of other than lower-case letters, digits and `_`; [`StoreError::Refused`] when this
+    /// user may not create roles.
+    pub async fn let_worker_log_in(&self, name: &str, password: &str) -> Result<String> {
+        check_name(name)?;
+        let mut transaction = self.pool.begin().await?;
+        sqlx::raw_sql(CREATE_GROUP).execute(&mut *transaction).await?;
+        sqlx::raw_sql(GRANTS).execute(&mut *transaction).await?;
+        sqlx::query("SELECT set_config('fleet.login', $1, true), set_config('fleet.password', $2, true)")
+            .bind(name)
+            .bind(password)
+            .execute(&mut *transaction)
+            .await?;
+        sqlx::raw_sql(CREATE_LOGIN).execute(&mut *transaction).await?;
+        let role = sqlx::query_scalar("SELECT current_database() || '_worker_' || $1")
+            .bind(name)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(role)
+    }
+
+    /// Shuts the worker of a machine out; its leases then run out.
+    ///
+    /// # Errors
+    /// As [`Store::let_worker_log_in`].
+    pub async fn shut_worker_out(&self, name: &str) -> Result<()> {
+        check_name(name)?;
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("SELECT set_config('fleet.login', $1, true)").bind(name).execute(&mut *transaction).await?;
+        sqlx::raw_sql(DROP_LOGIN).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Gives the role of workers on other machines, if there is one, its rights on the schema as it is now.
+    pub(crate) async fn renew_worker_grants(&self) -> Result<()> {
+        sqlx::raw_sql(GRANTS).execute(&self.pool).await?;
+        Ok(())
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+    if !name.is_empty() && name.len() <= NAME_MAX && name.bytes().all(fits) {
+        return Ok(());
+    }
+    let reason = format!("use 1 to {NAME_MAX} lower-case letters, digits and _");
+    Err(StoreError::Unstorable { what: "the machine's name", reason })
+}

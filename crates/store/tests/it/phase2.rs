@@ -1,0 +1,87 @@
+//! Goal: batching, several GPUs a video, interpolation, distilled models and speculative candidates come without a migration
+//! that locks, and this release goes on beside them (docs/decisions/0005 to 0009).
+//! Method: the additions that those records name, made while rows are in use; then this release's own calls.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::{Acquire, Executor};
+
+use crate::support::{Fixture, record, rendered};
+
+/// One line for each addition; a file of `migrations/` would hold them as they are.
+const ADDITIONS: [&str; 6] = [
+    // 0005, 0006: how a worker computed it.
+    "ALTER TABLE jobs ADD COLUMN batch_id uuid",
+    "ALTER TABLE workers ADD COLUMN devices integer NOT NULL DEFAULT 1",
+    // 0007: what was rendered before frames were added.
+    "ALTER TABLE jobs ADD COLUMN frames_rendered integer",
+    // 0009: which job this one is a candidate for.
+    "ALTER TABLE jobs ADD COLUMN candidate_of uuid",
+    "ALTER TABLE jobs DROP CONSTRAINT jobs_stage_check",
+    "ALTER TABLE jobs ADD CONSTRAINT jobs_stage_check CHECK (stage IN ('prepare', 'encode', 'denoise', 'interpolate', 'decode', 'deliver')) NOT VALID",
+];
+
+/// Where a table's rows lie; another place means that they were all written anew.
+async fn place(f: &Fixture, table: &str) -> i64 {
+    let oid = sqlx::query_scalar("SELECT pg_relation_filenode($1::regclass)::bigint").bind(table);
+    oid.fetch_one(&f.pool).await.expect("a table")
+}
+
+#[tokio::test]
+async fn additions_rewrite_nothing_and_this_release_goes_on_beside_them() {
+    let f = Fixture::new().await;
+    let (lease, waiting) = (f.running().await, f.planned().await);
+    let before = (place(&f, "jobs").await, place(&f, "workers").await);
+    let mut connection = f.pool.acquire().await.expect("a connection");
+    connection.execute("SET lock_timeout = '10s'").await.expect("set");
+    for addition in ADDITIONS {
+        connection.execute(addition).await.expect(addition);
+    }
+    assert_eq!((place(&f, "jobs").await, place(&f, "workers").await), before, "no row was written anew");
+
+    // Checking old rows takes a lock that lets everybody read and write.
+    let mut checking = connection.begin().await.expect("begin");
+    checking.execute("ALTER TABLE jobs VALIDATE CONSTRAINT jobs_stage_check").await.expect("validate");
+    let renewed = tokio::time::timeout(Duration::from_secs(60), f.store.renew(lease, 60.0)).await;
+    renewed.expect("a renewal does not wait for the check").expect("the lease holds");
+    checking.commit().await.expect("commit");
+
+    f.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
+    assert!(f.get(waiting).await.plan.is_some());
+    f.completed().await;
+}
+
+/// A later release writes more into the plan and the record; this one reads them while both run side by side.
+#[tokio::test]
+async fn plans_and_records_may_say_more() {
+    let f = Fixture::new().await;
+    let (planned, completed) = (f.planned().await, f.completed().await);
+    let more = json!({ "batch_max": 4, "devices": 8, "render_frames": 61, "interpolate_to": 129, "candidates": 4 });
+    let told = json!({ "interpolate_s": 1.5, "batch_size": 2, "devices": ["cuda:0", "cuda:1"] });
+    sqlx::query("UPDATE jobs SET plan = plan || $2 WHERE id = $1")
+        .bind(planned.0)
+        .bind(&more)
+        .execute(&f.pool)
+        .await
+        .expect("more");
+    sqlx::query("UPDATE jobs SET record = record || $2 WHERE id = $1")
+        .bind(completed.0)
+        .bind(&told)
+        .execute(&f.pool)
+        .await
+        .expect("more");
+    assert_eq!(f.get(planned).await.plan.expect("a plan").steps, crate::support::plan().steps);
+    assert_eq!(f.get(completed).await.record.expect("a record"), record());
+    // It is claimed and rendered like any other, and what it said stays.
+    let released = f.store.release(&crate::support::pool(), 10, f.epoch).await.expect("release");
+    let this = released.iter().find(|released| released.job_id == planned).expect("released");
+    let lease = f.claim(planned, this.dispatch_no, 60.0).await.lease;
+    f.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
+    let kept: serde_json::Value = sqlx::query_scalar("SELECT plan FROM jobs WHERE id = $1")
+        .bind(planned.0)
+        .fetch_one(&f.pool)
+        .await
+        .expect("the plan");
+    assert_eq!((&kept["devices"], &kept["candidates"]), (&json!(8), &json!(4)));
+}
