@@ -10,10 +10,13 @@ use tracing::{debug, info, warn};
 
 use crate::key::{embedding_key, normal_form};
 use crate::redis::{CacheError, Redis};
+use crate::similar::Prompt;
 use crate::value::StoredEmbeddings;
 
 /// Pause between two looks for an embedding that another worker is making.
 const WAIT_STEP: Duration = Duration::from_millis(50);
+/// Similar prompts whose embeddings are asked for before giving up: those of the best may have expired.
+const SIMILAR_FETCHES_MAX: usize = 3;
 
 /// Where embeddings came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Source {
     Redis,
     /// Redis, after waiting for a worker that was making them.
     Awaited,
+    /// Redis, where they had been kept for a similar prompt.
+    Similar,
     /// Encoded now.
     Encoded,
 }
@@ -43,6 +48,23 @@ pub struct Found {
     pub embeddings: Arc<StoredEmbeddings>,
     /// Where they came from.
     pub source: Source,
+    /// How similar the prompt is that they were made for, 0 to 1; only with [`Source::Similar`].
+    pub score: Option<f64>,
+}
+
+impl Found {
+    fn of(embeddings: Arc<StoredEmbeddings>, source: Source) -> Self {
+        Self { embeddings, source, score: None }
+    }
+}
+
+/// Whose prompts may stand in for a text, and whether they may now.
+#[derive(Debug, Clone, Copy)]
+pub struct Similar<'a> {
+    /// The tenant: prompts are never compared beyond it.
+    pub tenant: &'a str,
+    /// Whether embeddings of a similar prompt are welcome. If not, the text is still noted for those who welcome them.
+    pub allowed: bool,
 }
 
 /// What the cache did, over all processes since Redis was flushed last.
@@ -115,8 +137,15 @@ impl EmbeddingCache {
         self.damaged() + self.inner.redis.failures()
     }
 
-    /// The embeddings of a text, from wherever they are, else from `encode`; of several workers that miss the same text at
-    /// once, one encodes and the others wait for it. With the cache off, always from `encode`.
+    /// Whether embeddings of similar prompts are used unless a request says otherwise.
+    #[must_use]
+    pub fn similar_by_default(&self) -> bool {
+        self.inner.settings.similar_enabled
+    }
+
+    /// The embeddings of a text, from wherever they are, else those of a similar one where that is allowed, else from
+    /// `encode`; of several workers that miss the same text at once, one encodes and the others wait for it. With the cache
+    /// off, always from `encode`. Without `similar` the text is neither compared nor noted.
     ///
     /// # Errors
     /// What `encode` answered. Redis is never a reason to fail.
@@ -124,6 +153,7 @@ impl EmbeddingCache {
         &self,
         encoder_fingerprint: &str,
         text: &str,
+        similar: Option<Similar<'_>>,
         encode: impl FnOnce(String) -> F,
     ) -> Result<Found, E>
     where
@@ -131,31 +161,45 @@ impl EmbeddingCache {
     {
         let text = normal_form(text);
         if !self.is_enabled() {
-            return Ok(Found { embeddings: Arc::new(encode(text).await?), source: Source::Encoded });
+            return Ok(Found::of(Arc::new(encode(text).await?), Source::Encoded));
         }
         let key = embedding_key(encoder_fingerprint, &text);
+        let prompt = similar.and_then(|similar| Prompt::of(&similar, encoder_fingerprint, &text));
         if let Some(found) = self.find(&key, encoder_fingerprint).await {
+            self.note(prompt.as_ref(), &key).await;
+            self.count(true).await;
+            return Ok(found);
+        }
+        if similar.is_some_and(|similar| similar.allowed)
+            && let Some(prompt) = &prompt
+            && let Some(found) = self.find_similar(prompt, encoder_fingerprint).await
+        {
             self.count(true).await;
             return Ok(found);
         }
         let lock = format!("fleet:encoding:{key}");
         let owner = uuid::Uuid::new_v4().to_string();
         let locked = self.inner.redis.lock(&lock, &owner, self.inner.settings.single_flight_lock_ms).await;
-        if matches!(locked, Ok(false))
-            && let Some(embeddings) = self.await_other(&key, &lock, encoder_fingerprint).await
-        {
+        let made_meanwhile = match locked {
+            Ok(false) => self.await_other(&key, &lock, encoder_fingerprint).await,
+            // Another may have stored it and given its lock back between our look and our lock.
+            Ok(true) => self.fetch(&key, encoder_fingerprint).await,
+            Err(_) => None,
+        };
+        if let Some(embeddings) = made_meanwhile {
+            self.unlock(&lock, &owner, &locked).await;
+            self.note(prompt.as_ref(), &key).await;
             self.count(true).await;
-            return Ok(Found { embeddings, source: Source::Awaited });
+            return Ok(Found::of(embeddings, Source::Awaited));
         }
         self.count(false).await;
         let encoded = encode(text).await;
         if let Ok(embeddings) = &encoded {
             self.put(&key, embeddings).await;
+            self.note(prompt.as_ref(), &key).await;
         }
-        if matches!(locked, Ok(true)) && self.inner.redis.unlock(&lock, &owner).await.is_err() {
-            debug!("the lock ends by itself");
-        }
-        Ok(Found { embeddings: Arc::new(encoded?), source: Source::Encoded })
+        self.unlock(&lock, &owner, &locked).await;
+        Ok(Found::of(Arc::new(encoded?), Source::Encoded))
     }
 
     /// Whether a text's embeddings are kept; `false` when Redis does not answer.
@@ -187,10 +231,31 @@ impl EmbeddingCache {
             if matches!(kept, Ok(false)) {
                 self.put_shared(key, &embeddings).await;
             }
-            return Some(Found { embeddings, source: Source::Memory });
+            return Some(Found::of(embeddings, Source::Memory));
         }
         let embeddings = self.fetch(key, fingerprint).await?;
-        Some(Found { embeddings, source: Source::Redis })
+        Some(Found::of(embeddings, Source::Redis))
+    }
+
+    /// The embeddings of the most similar prompt that still has some.
+    async fn find_similar(&self, prompt: &Prompt, fingerprint: &str) -> Option<Found> {
+        let settings = &self.inner.settings;
+        let noted = self.inner.redis.newest(&prompt.list, settings.similar_candidates_max).await.ok()?;
+        for (score, key) in prompt.best(&noted, settings.similar_threshold).into_iter().take(SIMILAR_FETCHES_MAX) {
+            if let Some(found) = self.find(&key, fingerprint).await {
+                return Some(Found { source: Source::Similar, score: Some(score), ..found });
+            }
+        }
+        None
+    }
+
+    /// Notes under which key the prompt's embeddings are, for similar prompts to come.
+    async fn note(&self, prompt: Option<&Prompt>, key: &str) {
+        let settings = &self.inner.settings;
+        let Some(prompt) = prompt else { return };
+        // Already logged; the prompt is not found by similar ones then.
+        let member = prompt.member(key);
+        drop(self.inner.redis.note(&prompt.list, &member, settings.similar_candidates_max, settings.ttl_s).await);
     }
 
     async fn fetch(&self, key: &str, fingerprint: &str) -> Option<Arc<StoredEmbeddings>> {
@@ -206,6 +271,8 @@ impl EmbeddingCache {
             Err(error) => {
                 self.inner.damaged.fetch_add(1, Ordering::Relaxed);
                 warn!(%error, key, "Cache: a value cannot be used and counts as a miss");
+                // It will not get better, and every look would count it again.
+                drop(self.inner.redis.remove(key).await);
                 None
             }
         }
@@ -227,6 +294,12 @@ impl EmbeddingCache {
             tokio::time::sleep(WAIT_STEP).await;
         }
         None
+    }
+
+    async fn unlock(&self, lock: &str, owner: &str, locked: &Result<bool, CacheError>) {
+        if matches!(locked, Ok(true)) && self.inner.redis.unlock(lock, owner).await.is_err() {
+            debug!("the lock ends by itself");
+        }
     }
 
     async fn put(&self, key: &str, embeddings: &StoredEmbeddings) {

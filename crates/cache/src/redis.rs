@@ -1,7 +1,7 @@
 //! Redis itself: every call under a time limit and behind the breaker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use deadpool_redis::redis::{self, AsyncCommands, FromRedisValue, RedisError, cmd};
 use deadpool_redis::{
@@ -48,6 +48,12 @@ fn address(redis: &RedisSettings) -> ConnectionAddr {
     // It is an error only when another part of the process was first, and then there is one.
     drop(rustls::crypto::ring::default_provider().install_default());
     ConnectionAddr::TcpTls { host: redis.host.clone(), port: redis.port, insecure: false }
+}
+
+/// Only the order of notes depends on it.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) struct Redis {
@@ -143,6 +149,10 @@ impl Redis {
         self.ask(|mut connection| async move { connection.expire(key, seconds).await }).await
     }
 
+    pub(crate) async fn remove(&self, key: &str) -> Result<(), CacheError> {
+        self.ask(|mut connection| async move { connection.del(key).await }).await
+    }
+
     pub(crate) async fn exists(&self, key: &str) -> Result<bool, CacheError> {
         self.ask(|mut connection| async move { connection.exists(key).await }).await
     }
@@ -161,6 +171,26 @@ impl Redis {
         let mut command = cmd("EVAL");
         command.arg(DELETE_IF_MINE).arg(1).arg(name).arg(owner);
         self.run::<i64>(command).await.map(drop)
+    }
+
+    /// Puts `member` first in a list that keeps the newest `max`, each once, and begins the list's life anew.
+    pub(crate) async fn note(&self, list: &str, member: &[u8], max: usize, ttl_s: u64) -> Result<(), CacheError> {
+        let Some(last_kept) = isize::try_from(max).ok().filter(|max| *max > 0).map(|max| -max - 1) else {
+            return Ok(());
+        };
+        let mut commands = redis::pipe();
+        commands.atomic().zadd(list, member, now_ms()).ignore();
+        commands.zremrangebyrank(list, 0, last_kept).ignore();
+        commands.expire(list, i64::try_from(ttl_s).unwrap_or(i64::MAX)).ignore();
+        self.ask(|mut connection| async move { commands.query_async(&mut connection).await }).await
+    }
+
+    /// The newest members of such a list.
+    pub(crate) async fn newest(&self, list: &str, max: usize) -> Result<Vec<Vec<u8>>, CacheError> {
+        let Some(last) = isize::try_from(max).ok().filter(|max| *max > 0).map(|max| max - 1) else {
+            return Ok(Vec::new());
+        };
+        self.ask(|mut connection| async move { connection.zrevrange(list, 0, last).await }).await
     }
 
     pub(crate) async fn count(&self, hit: bool) -> Result<(), CacheError> {

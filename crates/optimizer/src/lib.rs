@@ -6,7 +6,7 @@
 //! # Reading order
 //! [`analysis`] what a prompt demands; [`scoring`] from demands to a class and to steps; [`profiles`] what each tier may
 //! spend; [`plan()`] all of it put together; [`cost`] how long it will take; [`learn`] how few steps are enough;
-//! [`saving()`] what a run saved.
+//! [`saving()`] what a run saved; [`similar`] which prompts may share embeddings.
 //!
 //! # Teaching it a word
 //! 1. Add it to its factor in `lexicon/<language>.toml`, as a base form.
@@ -23,6 +23,7 @@ pub mod profiles;
 pub mod robust;
 pub mod saving;
 pub mod scoring;
+pub mod similar;
 mod tokens;
 
 pub use analysis::{Analysis, analyze};

@@ -58,6 +58,9 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
         if tier.steps_min < 1 || tier.steps_min > tier.steps_max {
             wrong.push(format!("tiers.{name}.steps_min must be at least 1 and at most tiers.{name}.steps_max"));
         }
+        if !(0.0..1.0).contains(&tier.step_cache_threshold) {
+            wrong.push(format!("tiers.{name}.step_cache_threshold must be below 1; 0 takes the mode's own"));
+        }
         if tier.steps_fixed < 1 {
             wrong.push(format!("tiers.{name}.steps_fixed must be at least 1"));
         }

@@ -60,7 +60,7 @@ fn profile(tier: &TierSettings) -> TierProfile {
         steps_max: tier.steps_max,
         steps_fixed: tier.steps_fixed,
         step_cache: tier.step_cache,
-        step_cache_threshold: None,
+        step_cache_threshold: (tier.step_cache_threshold > 0.0).then_some(tier.step_cache_threshold),
         size_max: (tier.size != AS_REQUESTED).then(|| tier.size.clone()),
         error_max: tier.change_max,
     }

@@ -67,7 +67,9 @@ const PAIRS: [&str; 3] = ["auto_steps_max", "step_cache_fast_threshold", "s3_sec
 #[test]
 fn the_tiers_comment_names_every_key_of_a_tier() {
     let comment = BASE.split("[tiers.preview]").next().unwrap().rsplit("tiers ---").next().unwrap();
-    for key in ["steps_min", "steps_max", "steps_fixed", "step_cache", "weight", "change_max", "size"] {
+    for key in
+        ["steps_min", "steps_max", "steps_fixed", "step_cache", "step_cache_threshold", "weight", "change_max", "size"]
+    {
         assert!(comment.contains(key), "{key} is not explained");
     }
 }
@@ -119,6 +121,17 @@ fn every_kind_of_value_comes_from_a_variable() {
     assert!((loaded.cost.gpu_hour_usd - 3.0).abs() < 1e-12);
     assert_eq!(loaded.tiers.preview.step_cache, domain::StepCacheMode::Off);
     assert_eq!(loaded.redis.password.expose(), "0123", "a password that looks like a number stays text");
+}
+
+#[test]
+fn a_tier_may_have_a_step_cache_threshold_of_its_own() {
+    let threshold = |variables: &[(&str, &str)]| {
+        let profiles = load(variables).unwrap().profiles();
+        profiles.threshold(domain::Tier::Standard, domain::StepCacheMode::Balanced)
+    };
+    assert!((threshold(&[]) - 0.025).abs() < 1e-12, "the mode's");
+    assert!((threshold(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", "0.04")]) - 0.04).abs() < 1e-12);
+    assert!(load(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", "1.5")]).is_err());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cache::{Found, Source, StoredEmbeddings};
+use cache::{Found, Similar, Source, StoredEmbeddings};
 use domain::CacheMatch;
 use tracing::info;
 
@@ -16,6 +16,8 @@ pub(super) struct Text {
     pub(super) embeddings: StoredEmbeddings,
     /// For the record.
     pub(super) matched: CacheMatch,
+    /// Similarity of the prompt they were made for, if it is another.
+    pub(super) score: Option<f64>,
 }
 
 /// The prompt's embeddings.
@@ -24,15 +26,21 @@ pub(super) struct Text {
 /// [`Ended`] when encoding was stopped or failed; the cache itself never fails a job.
 pub(super) async fn find(fleet: &Fleet, job: &Assignment, control: &Control) -> Result<Text, Ended> {
     let begun = Instant::now();
-    let found = encode_once(fleet, &job.job.request.prompt, control).await?;
-    let matched = match (fleet.cache.is_enabled(), found.source.is_hit()) {
-        (false, _) => CacheMatch::Off,
-        (true, true) => CacheMatch::Identical,
-        (true, false) => CacheMatch::Miss,
+    let request = &job.job.request;
+    let tenant = job.job.tenant_id.to_string();
+    let allowed = request.similar_prompts.unwrap_or(fleet.cache.similar_by_default());
+    let similar = Similar { tenant: &tenant, allowed };
+    let found = encode_once(fleet, &request.prompt, Some(similar), control).await?;
+    let matched = match found.source {
+        _ if !fleet.cache.is_enabled() => CacheMatch::Off,
+        Source::Memory | Source::Redis | Source::Awaited => CacheMatch::Identical,
+        Source::Similar => CacheMatch::Similar,
+        Source::Encoded => CacheMatch::Miss,
     };
     fleet.metrics.looked_up(matched, place(found.source), begun.elapsed().as_secs_f64());
-    info!(job.id = %job.job.id, source = ?found.source, tokens = found.embeddings.rows, "Cache {}", word(matched));
-    Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched })
+    let (source, score) = (found.source, found.score);
+    info!(job.id = %job.job.id, ?source, score, tokens = found.embeddings.rows, "Cache {}", word(matched));
+    Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched, score })
 }
 
 /// The negative prompt's embeddings, where real guidance wants them.
@@ -49,21 +57,27 @@ pub(super) async fn negative(
         return Ok(None);
     }
     let text = request.negative_prompt.as_deref().unwrap_or_default();
-    let found = encode_once(fleet, text, control).await?;
+    let found = encode_once(fleet, text, None, control).await?;
     Ok(Some(StoredEmbeddings::clone(&found.embeddings)))
 }
 
-async fn encode_once(fleet: &Fleet, text: &str, control: &Control) -> Result<Found, Ended> {
+async fn encode_once(
+    fleet: &Fleet,
+    text: &str,
+    similar: Option<Similar<'_>>,
+    control: &Control,
+) -> Result<Found, Ended> {
     let fingerprint = &fleet.engine.info().encoder_fingerprint;
     let encode = |text: String| fleet.engine.encode(text, control);
-    fleet.cache.get_or_encode(fingerprint, text, encode).await.map_err(Ended::from)
+    fleet.cache.get_or_encode(fingerprint, text, similar, encode).await.map_err(Ended::from)
 }
 
 /// A word for the metrics' label.
 fn place(source: Source) -> &'static str {
     match source {
         Source::Memory => "memory",
-        Source::Redis => "redis",
+        // Which of the two gave those of a similar prompt is no matter; the result says what they are.
+        Source::Redis | Source::Similar => "redis",
         Source::Awaited => "awaited",
         Source::Encoded => "encoder",
     }

@@ -197,7 +197,7 @@ fn record(
     let gpu_seconds = job.gpu_seconds_before + stages.total_s();
     let mut record = RunRecord {
         cache_match: text.matched,
-        cache_score: None,
+        cache_score: text.score,
         steps_computed: measured.computed,
         steps_skipped: measured.skipped,
         stages,

@@ -39,6 +39,8 @@ pub struct TierSettings {
     pub steps_fixed: u32,
     /// Step caching of requests that do not name a mode.
     pub step_cache: StepCacheMode,
+    /// Threshold of the step cache in this tier's own mode; 0 for that of the mode.
+    pub step_cache_threshold: f64,
     /// Place in the queue: larger goes first.
     pub weight: f64,
     /// Largest estimated error that the learner may allow, relative.

@@ -1,0 +1,127 @@
+//! A Redis that is gone or hangs, by a proxy in front of the real one: jobs get their embeddings, and soon stop asking.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use cache::Source;
+use settings::{CacheSettings, RedisSettings};
+use testkit::eventually;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use crate::support::{Encoder, open_impatient as open, settings, shared_only};
+
+const TEXT: &str = "a red ball rolls down a hill";
+
+/// Passes bytes on while it flows; keeps them back, with connections open, while it does not.
+struct Proxy {
+    redis: RedisSettings,
+    flows: watch::Sender<bool>,
+    /// Blocks of bytes that clients sent.
+    asked: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    async fn before(redis: &RedisSettings) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let (flows, flowing) = watch::channel(true);
+        let asked = Arc::new(AtomicU64::new(0));
+        let (target, counter) = ((redis.host.clone(), redis.port), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect((target.0.as_str(), target.1)).await else { return };
+                let (client_in, client_out) = client.into_split();
+                let (server_in, server_out) = server.into_split();
+                tokio::spawn(pass(client_in, server_out, flowing.clone(), Some(Arc::clone(&counter))));
+                tokio::spawn(pass(server_in, client_out, flowing.clone(), None));
+            }
+        });
+        // Long enough for a busy machine that does answer; a hang costs it once.
+        let (connect_timeout_ms, response_timeout_ms) = (3_000, 3_000);
+        let host = "127.0.0.1".to_owned();
+        let redis = RedisSettings { host, port, connect_timeout_ms, response_timeout_ms, ..redis.clone() };
+        Self { redis, flows, asked }
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+async fn pass(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    mut flowing: watch::Receiver<bool>,
+    count: Option<Arc<AtomicU64>>,
+) {
+    let mut block = [0_u8; 4096];
+    while let Ok(length @ 1..) = from.read(&mut block).await {
+        if let Some(count) = &count {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        if flowing.wait_for(|flows| *flows).await.is_err() || to.write_all(&block[..length]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Opens after one failure and stays open for as long as the test lasts.
+fn wary() -> CacheSettings {
+    CacheSettings { breaker_failures: 1, breaker_open_ms: 3_600_000, ..shared_only() }
+}
+
+#[tokio::test]
+async fn a_redis_that_hangs_costs_one_wait_and_is_then_left_alone() {
+    let proxy = Proxy::before(&testkit::redis::database()).await;
+    let encoder = Encoder::default();
+    let cache = open(&proxy.redis, &wary());
+    encoder.get(&cache, TEXT).await;
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Redis, "through the proxy all is well");
+    proxy.flows.send_replace(false);
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
+    let asked = proxy.asked();
+    for _ in 0..5 {
+        assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
+    }
+    assert_eq!(proxy.asked(), asked, "nothing more was sent");
+    assert!(!cache.ping().await && cache.stats().await.is_err());
+}
+
+#[tokio::test]
+async fn memory_serves_while_redis_hangs() {
+    let proxy = Proxy::before(&testkit::redis::database()).await;
+    let encoder = Encoder::default();
+    let cache = open(&proxy.redis, &CacheSettings { memory_max_bytes: settings().memory_max_bytes, ..wary() });
+    encoder.get(&cache, TEXT).await;
+    proxy.flows.send_replace(false);
+    for _ in 0..3 {
+        assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Memory);
+    }
+    assert_eq!(encoder.runs(), 1);
+}
+
+#[tokio::test]
+async fn when_redis_answers_again_it_is_used_again() {
+    let proxy = Proxy::before(&testkit::redis::database()).await;
+    let encoder = Encoder::default();
+    let cache = open(&proxy.redis, &CacheSettings { breaker_open_ms: 20, ..wary() });
+    encoder.get(&cache, TEXT).await;
+    proxy.flows.send_replace(false);
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
+    proxy.flows.send_replace(true);
+    let hit = || async { encoder.get(&cache, TEXT).await.source.is_hit().then_some(()) };
+    eventually("Redis is used again", Duration::from_secs(60), hit).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_fails_no_job() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("it is bound").port();
+    let redis = RedisSettings { host: "127.0.0.1".to_owned(), port: nobody, ..settings::Settings::defaults().redis };
+    let encoder = Encoder::default();
+    let cache = open(&redis, &settings());
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Memory);
+}

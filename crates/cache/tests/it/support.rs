@@ -1,0 +1,86 @@
+//! Caches on a Redis database of the test's own, and an encoder that counts.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use cache::{EmbeddingCache, Found, Similar, StoredEmbeddings, embedding_key};
+use half::f16;
+use settings::{CacheSettings, RedisSettings, Settings};
+
+/// Fingerprint of the encoders.
+pub(crate) const ENCODERS: &str = "encoders";
+
+/// As they come.
+pub(crate) fn settings() -> CacheSettings {
+    Settings::defaults().cache
+}
+
+/// Without the layer in the process's memory, so that every look-up is Redis'.
+pub(crate) fn shared_only() -> CacheSettings {
+    CacheSettings { memory_max_bytes: 0, ..settings() }
+}
+
+/// A cache that waits for a slow machine's Redis.
+pub(crate) fn open(redis: &RedisSettings, cache: &CacheSettings) -> EmbeddingCache {
+    let patient = RedisSettings { connect_timeout_ms: 20_000, response_timeout_ms: 20_000, ..redis.clone() };
+    open_impatient(&patient, cache)
+}
+
+/// A cache with the timeouts that are given.
+pub(crate) fn open_impatient(redis: &RedisSettings, cache: &CacheSettings) -> EmbeddingCache {
+    EmbeddingCache::open(redis, cache).expect("the settings are good")
+}
+
+/// What the encoder makes of a text: told apart from that of any other.
+pub(crate) fn made_of(text: &str) -> StoredEmbeddings {
+    let values: Vec<f16> = text.bytes().map(|byte| f16::from_f32(f32::from(byte))).collect();
+    StoredEmbeddings {
+        rows: values.len(),
+        cols: 1,
+        pooled: values.iter().rev().copied().collect(),
+        prompt: values,
+        fingerprint: ENCODERS.to_owned(),
+    }
+}
+
+/// Counts how often it had to work.
+#[derive(Default)]
+pub(crate) struct Encoder {
+    pub(crate) runs: AtomicUsize,
+}
+
+impl Encoder {
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    pub(crate) async fn get(&self, cache: &EmbeddingCache, text: &str) -> Found {
+        self.get_with(cache, text, None).await
+    }
+
+    pub(crate) async fn get_with(&self, cache: &EmbeddingCache, text: &str, similar: Option<Similar<'_>>) -> Found {
+        let encode = |text: String| async move {
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(made_of(&text))
+        };
+        match cache.get_or_encode(ENCODERS, text, similar, encode).await {
+            Ok(found) => found,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Redis' answer to one command, as it came.
+pub(crate) fn ask(redis: &RedisSettings, words: &[&str]) -> String {
+    testkit::redis::command(redis, words)
+}
+
+/// A whole number that Redis answered.
+pub(crate) fn number(redis: &RedisSettings, words: &[&str]) -> i64 {
+    let answer = ask(redis, words);
+    answer.trim().trim_start_matches(':').parse().unwrap_or_else(|_| panic!("{words:?}: {answer}"))
+}
+
+pub(crate) fn key(text: &str) -> String {
+    embedding_key(ENCODERS, text)
+}
