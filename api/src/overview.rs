@@ -1,13 +1,13 @@
-//! What the API remembers of the fleet between requests: worker pools, models that workers brought, learnt estimates.
+//! What the API remembers of the fleet between requests: worker pools, models, estimates, what was learnt of steps.
 //!
 //! Read again on a clock, so that no request pays for it. Stale by at most the pause; nothing is decided by it.
 
 use std::time::Duration;
 
-use domain::JobStatus;
-use optimizer::{CostBook, CostRecord, RunFacts};
-use store::StoreError;
-use store::jobs::{JobFilter, Scope};
+use domain::VideoRequest;
+use optimizer::{CostBook, CostRecord, Learned, RunFacts};
+use store::stats::MeasuredRun;
+use store::{Learning, StoreError};
 
 use crate::planning::Planner;
 use crate::state::{App, AppState};
@@ -16,7 +16,7 @@ use crate::state::{App, AppState};
 const POOLS_EVERY: Duration = Duration::from_secs(2);
 /// Looks at the workers between two looks at models and finished runs.
 const RARELY: u32 = 15;
-/// Newest finished runs that estimates are fitted to.
+/// Newest finished runs of a model that estimates are fitted to.
 const RUNS_MAX: u32 = 1_000;
 
 /// Starts looking.
@@ -51,38 +51,37 @@ async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {
     #[expect(clippy::cast_precision_loss, reason = "a setting of seconds")]
     let alive_s = app.settings.scheduler.worker_gone_s as f64;
     app.set_pools(app.store.pools(alive_s).await?);
+    let Learning { learned, .. } = app.store.learning::<Learned>().await?;
+    let mut planner = Planner { learned, ..Planner::clone(&app.planner()) };
     if also_rare {
         app.models.add(app.store.models().await?);
-        let costs = fit(app).await?;
-        app.set_planner(Planner { costs, ..Planner::clone(&app.planner()) });
+        planner.costs = fit(app).await?;
     }
+    app.set_planner(planner);
     Ok(())
 }
 
 /// Fits the estimates to the newest finished runs.
 async fn fit(app: &App) -> Result<CostBook, StoreError> {
-    let filter = JobFilter { statuses: vec![JobStatus::Completed], ..JobFilter::default() };
-    let scan_max = app.settings.limits.list_scan_max;
-    let newest = app.store.list(Scope::Fleet, &filter, None, RUNS_MAX, scan_max).await?.jobs;
-    // Newest first in the list, oldest first for the fit.
-    let records: Vec<CostRecord> = newest
-        .iter()
-        .rev()
-        .filter_map(|job| {
-            let (plan, record) = (job.plan.as_ref()?, job.record.as_ref()?);
-            let model_id = job.request.model.as_deref()?;
-            let run = RunFacts {
-                model_id,
-                worker_class: &record.device,
-                request: &job.request,
-                shape: &job.shape,
-                plan,
-                record,
-            };
-            CostRecord::of(&run)
-        })
-        .collect();
     let models = app.models.all();
+    let mut records = Vec::new();
+    for model_id in models.keys() {
+        let newest = app.store.recent_runs(model_id, RUNS_MAX).await?;
+        // The store answers the newest first; the fit wants the oldest first.
+        records.extend(newest.iter().rev().filter_map(|run| record(model_id, run)));
+    }
     let priors = models.iter().map(|(id, manifest)| (id.as_str(), &manifest.cost_prior));
     Ok(CostBook::fit(priors, &records, app.settings.fit_rules()))
+}
+
+fn record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
+    let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
+    CostRecord::of(&RunFacts {
+        model_id,
+        worker_class: &run.record.device,
+        request: &request,
+        shape: &run.shape,
+        plan: &run.plan,
+        record: &run.record,
+    })
 }

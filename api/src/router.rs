@@ -34,6 +34,7 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::videos::poster))
         .routes(routes!(r::analyze::analyze))
         .routes(routes!(r::tiers::tiers))
+        .routes(routes!(r::learned::learned, r::learned::freeze, r::learned::reset))
         .routes(routes!(r::models::models))
         .routes(routes!(r::workers::workers))
         .routes(routes!(r::stats::stats))

@@ -1,15 +1,15 @@
 //! What finished runs teach: how long a run takes here, and how few steps are enough.
 //!
-//! Both are pure functions of the newest runs, so nothing is kept between rounds but their result, and every scheduler
-//! that leads comes to the same one.
+//! Times are fitted anew to the newest runs, so every scheduler that leads comes to the same result. Steps move slowly and
+//! each run teaches once, so what was learnt of them lies in the database, where API replicas read it and admins freeze or
+//! reset it.
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use domain::{ModelManifest, VideoRequest};
 use optimizer::{ConvergenceRecord, CostBook, CostRecord, Learned, RunFacts};
-use store::StoreError;
 use store::stats::MeasuredRun;
+use store::{Epoch, Learning, StoreError};
 
 use crate::Scheduler;
 
@@ -23,8 +23,6 @@ pub(crate) struct Brain {
     pub(crate) costs: CostBook,
     /// Steps that can be spared.
     pub(crate) learned: Learned,
-    /// The newest run that `learned` knows; each run teaches once.
-    taught_until: Option<DateTime<Utc>>,
 }
 
 impl Scheduler {
@@ -32,9 +30,10 @@ impl Scheduler {
     ///
     /// # Errors
     /// The database's.
-    pub(crate) async fn reflect(&self) -> Result<(), StoreError> {
+    pub(crate) async fn reflect(&self, epoch: Epoch) -> Result<(), StoreError> {
         let before = self.brain();
-        let mut next = Brain::clone(&before);
+        let read: Learning<Learned> = self.store.learning().await?;
+        let mut next = read.clone();
         let mut records = Vec::new();
         for manifest in self.models.values() {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
@@ -43,11 +42,15 @@ impl Scheduler {
             let own: Vec<_> = runs.iter().filter_map(|run| cost_record(&manifest.id, run)).collect();
             self.rate_estimates(&before, &manifest.id, &own);
             records.extend(own);
-            self.learn_steps(manifest, &runs, &before, &mut next);
+            self.learn_steps(manifest, &runs, &read, &mut next);
         }
         let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
-        next.costs = CostBook::fit(priors, &records, self.settings.fit_rules());
-        self.learn(next);
+        let costs = CostBook::fit(priors, &records, self.settings.fit_rules());
+        let moved = next != read;
+        // Changed meanwhile, by an admin or a new leader: what is there counts, and the same runs teach it next time.
+        let kept = if !moved || self.store.save_learning(&next, epoch).await? { next } else { read };
+        self.show(&kept.learned);
+        self.learn(Brain { costs, learned: kept.learned });
         Ok(())
     }
 
@@ -59,15 +62,28 @@ impl Scheduler {
         }
     }
 
-    fn learn_steps(&self, manifest: &ModelManifest, runs: &[MeasuredRun], before: &Brain, next: &mut Brain) {
-        let fresh = |run: &&MeasuredRun| before.taught_until.is_none_or(|until| run.finished_at > until);
+    fn learn_steps(
+        &self,
+        manifest: &ModelManifest,
+        runs: &[MeasuredRun],
+        read: &Learning<Learned>,
+        next: &mut Learning<Learned>,
+    ) {
+        if !self.settings.optimization.learning {
+            return;
+        }
+        let fresh = |run: &&MeasuredRun| read.taught_until.is_none_or(|until| run.finished_at > until);
         let lesson =
             |run: &MeasuredRun| ConvergenceRecord::of(run.requested, manifest, &run.plan, &run.record, &self.profiles);
         let lessons: Vec<_> = runs.iter().filter(fresh).filter_map(lesson).collect();
         next.learned = next.learned.learn(&lessons, &self.settings.learn_rules());
         next.taught_until = next.taught_until.max(runs.last().map(|run| run.finished_at));
-        for group in next.learned.groups.iter().filter(|group| group.model_id == manifest.id) {
-            let labels = [manifest.id.as_str(), group.requested.as_str(), group.complexity.as_str()];
+    }
+
+    fn show(&self, learned: &Learned) {
+        self.metrics.learned_steps_lower.reset();
+        for group in &learned.groups {
+            let labels = [group.model_id.as_str(), group.requested.as_str(), group.complexity.as_str()];
             self.metrics.learned_steps_lower.with_label_values(&labels).set(i64::from(group.lower_by));
         }
     }

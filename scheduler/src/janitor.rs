@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use artifacts::{ObjectInfo, keys};
 use domain::{Clock, SystemClock};
 use futures::StreamExt;
+use store::Epoch;
 use store::sweep::StoredObject;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,11 +19,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 const BATCH: u32 = 200;
 
 /// Tidies until the leadership is over. Nothing here is urgent, so a failure only waits for the next time.
-pub(crate) async fn run(scheduler: &Scheduler, over: &CancellationToken) {
+pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
     let orphans_every = every(scheduler.settings.scheduler.orphan_sweep_s);
     let mut orphans_at = Instant::now() + orphans_every;
     loop {
-        if let Err(error) = scheduler.reflect().await {
+        if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
         }
         if let Err(error) = retention(scheduler).await {

@@ -85,7 +85,7 @@ async fn work(scheduler: Arc<Scheduler>, epoch: Epoch, over: CancellationToken) 
     tokio::join!(
         round::run(&scheduler, epoch, &over),
         sweep::run(&scheduler, epoch, &over),
-        janitor::run(&scheduler, &over),
+        janitor::run(&scheduler, epoch, &over),
     );
 }
 

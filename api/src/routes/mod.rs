@@ -8,6 +8,7 @@ pub mod generate;
 pub mod health;
 pub mod job;
 pub mod jobs;
+pub mod learned;
 pub mod metrics;
 pub mod models;
 pub mod openapi;

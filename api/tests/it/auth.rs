@@ -17,7 +17,7 @@ async fn with_keys() -> TestApp {
     .await
 }
 
-async fn issue(app: &TestApp, tenant: &str, role: Role) -> (KeyId, String) {
+pub(crate) async fn issue(app: &TestApp, tenant: &str, role: Role) -> (KeyId, String) {
     let tenant = app.store.ensure_tenant(tenant).await.unwrap();
     let fresh = FreshKey::draw();
     let key = NewKey {

@@ -12,6 +12,7 @@ mod faults;
 mod generate;
 mod ingest;
 mod jobs;
+mod learned;
 mod limits;
 mod openapi;
 mod reading;

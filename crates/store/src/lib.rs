@@ -7,7 +7,7 @@
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by who calls them: [`jobs`] (API), [`planning`] and [`dispatch`]
 //! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
-//! [`tenants`], [`keys`], [`sessions`], [`stats`].
+//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`].
 //!
 //! # Lost answers
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -26,6 +26,7 @@ pub mod events;
 pub mod jobs;
 pub mod keys;
 pub mod leader;
+pub mod learning;
 pub mod leases;
 pub mod models;
 pub mod planning;
@@ -42,4 +43,5 @@ pub mod workers;
 pub use connect::{MIGRATOR, PoolUsage, Store, StoreOptions};
 pub use error::{Result, StoreError};
 pub use leader::Epoch;
+pub use learning::Learning;
 pub use leases::Lease;

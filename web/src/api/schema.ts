@@ -238,6 +238,36 @@ export interface JobView {
   worker_id?: string | null;
 }
 
+/** What to change. */
+export interface LearnedChange {
+  /** Whether to learn nothing more for now. */
+  frozen: boolean;
+}
+
+/** What was learnt of one kind of jobs. */
+export interface LearnedGroupView {
+  /** The prompts' class. */
+  complexity: Complexity;
+  /** Steps taken off what the prompt analysis gives; never out of the tier's range. */
+  lower_by: number;
+  /** The model's id. */
+  model: string;
+  /** The tier as it was requested. */
+  quality_tier: QualityTier;
+  /** Runs that taught it. */
+  runs: number;
+}
+
+/** What was learnt. */
+export interface LearnedView {
+  /** Whether plans use it (`optimization.learning` and adaptive steps). */
+  enabled: boolean;
+  /** Whether nothing is learnt at present; what was learnt stays in force. */
+  frozen: boolean;
+  /** One entry for each kind of jobs that has had a run. */
+  groups: LearnedGroupView[];
+}
+
 /** What a request may ask for. */
 export interface LimitsView {
   /** Most requests of one batch. */

@@ -5,11 +5,13 @@
 mod support;
 
 mod access;
+mod at_scale;
 mod claims;
 mod dispatch;
 mod drift;
 mod events;
 mod insert;
+mod learning;
 mod lifecycle;
 mod lists;
 mod phase2;
