@@ -1,0 +1,74 @@
+"""How much of a video is kept: PSNR and SSIM against another one, and what the default model's own pixel reader sees."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import subprocess
+import sys
+import types
+
+import numpy as np
+from lab import ROOT, tools
+
+TRAINING = ROOT / "models/default/training"
+SSIM_WINDOW = 7
+SAME_DB = 99.0
+
+
+def frames(mp4: bytes, width: int = 64, height: int = 64) -> np.ndarray:
+    """The frames (T, H, W, 3) of an MP4, as bytes."""
+    argv = [str(tools.need("ffmpeg")), "-v", "error", "-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+    raw = subprocess.run(argv, input=mp4, check=True, stdout=subprocess.PIPE).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """In dB; equal videos count as 99."""
+    error = np.square(a.astype(np.float64) - b).mean()
+    return SAME_DB if error == 0 else min(SAME_DB, 10 * np.log10(255**2 / error))
+
+
+def _means(planes: np.ndarray) -> np.ndarray:
+    """Means over all windows, of the last two axes."""
+    sums = np.pad(planes.cumsum(-1).cumsum(-2), ((0, 0), (1, 0), (1, 0)))
+    n = SSIM_WINDOW
+    return (sums[:, n:, n:] - sums[:, :-n, n:] - sums[:, n:, :-n] + sums[:, :-n, :-n]) / n**2
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """Mean SSIM of the luma over frames and 7x7 windows (Wang et al. 2004, uniform windows)."""
+    weights = np.array([0.299, 0.587, 0.114])
+    x, y = a @ weights, b @ weights
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    mx, my = _means(x), _means(y)
+    vx, vy, cov = _means(x * x) - mx * mx, _means(y * y) - my * my, _means(x * y) - mx * my
+    return float((((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
+
+
+def _reader() -> types.ModuleType:
+    """The model's judge. It needs the names and colours of `draw`, whose drawing needs torch; so only the tables are read."""
+    tables = types.ModuleType("training.draw")
+    for statement in ast.parse((TRAINING / "draw.py").read_text()).body:
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            try:
+                setattr(tables, statement.targets[0].id, ast.literal_eval(statement.value))
+            except ValueError:
+                continue
+    package = types.ModuleType("training")
+    package.__path__ = [str(TRAINING)]
+    sys.modules.update({"training": package, "training.draw": tables})
+    spec = importlib.util.spec_from_file_location("training.reader", TRAINING / "reader.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["training.reader"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+READER = _reader()
+
+
+def followed(video: np.ndarray, scene: dict[str, str]) -> float:
+    """Share of what the prompt names that the reader finds in the video."""
+    seen = READER.read(video)
+    return float(np.mean([getattr(seen, field) == value for field, value in scene.items()]))
