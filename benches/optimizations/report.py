@@ -140,11 +140,14 @@ def text(cells: dict, scenarios: dict, rows: list[dict], moved: list[dict], enco
          f"{len(rows)} requests ({', '.join(f'{n} {c}' for c, n in classes.items())}); {100 * repeats:.0f} % repeat an earlier prompt with another "
          f"seed, {100 * hits:.0f} % hit. Before: 50 steps, no caches. PSNR and SSIM are against the \"before\" video of the same seed; "
          f"\"text followed\" is the share of colour, size, shape, motion and background that the model's own pixel reader finds as asked."],
+        ["![Seconds of a run before and after](images/optimizations-before-after.png)"],
         mix_table(rows),
         [f"Estimates: the median error of what was told at planning is {100 * error:.1f} %, once thirty jobs had run; runs of equal work "
          f"themselves differ by {100 * spread:.1f} % (median, on this machine at this time). `/api/stats` of the fleet \"after\": hit rate "
          f"{stats['optimization']['cache_hit_rate']} %, average steps {stats['optimization']['avg_steps']}, saved {stats['savings']['saved_s']:.0f} s."],
-        ["#### Fewer steps, or the step cache"],
+        ["#### Fewer steps, or the step cache",
+         "![Quality by steps that go through the transformer](images/optimizations-steps.png)",
+         "![Threshold against speed and quality](images/optimizations-threshold.png)"],
         curve_table(points),
         ["#### What a hit saves", f"Encode stage, medians: resident encoders {encode('resident', 'miss')} for a miss and {encode('resident', 'hit')} for a hit; "
          f"loaded on demand {encode('on_demand', 'miss')} and {encode('on_demand', 'hit')}. Encoding with resident encoders is {100 * share:.1f} % of a run."],
