@@ -9,7 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use domain::{FieldError, JobId};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::problem::{Problem, ProblemKind};
 
@@ -38,7 +38,7 @@ where
                 Problem::new(ProblemKind::Malformed, "the body could not be read to its end")
             }
         })?;
-        parse_json(&bytes).map(Self)
+        read_json(&bytes).map(Self)
     }
 }
 
@@ -50,8 +50,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
 }
 
-/// Parses JSON and says which field is wrong.
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object.
+///
+/// # Errors
+/// Says which field is wrong, or that it is no JSON object. Never panics, whatever the bytes.
+pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // serde would read an array as a struct's fields in order, which nobody means.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::new(ProblemKind::Malformed, "the body must be a JSON object"));
@@ -62,6 +65,9 @@ fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let inner = error.into_inner();
         if inner.is_data() {
             field_problem(&path, &inner.to_string())
+        } else if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
+            // serde_json calls null in the place of a word a mistake of the syntax, which it is not.
+            field_problem(&path, "has a value of the wrong kind")
         } else {
             Problem::new(ProblemKind::Malformed, format!("the body is not valid JSON: {inner}"))
         }
@@ -84,11 +90,15 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        parse_query(parts.uri.query().unwrap_or_default()).map(Self)
+        read_query(parts.uri.query().unwrap_or_default()).map(Self)
     }
 }
 
-fn parse_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+/// Reads a query string.
+///
+/// # Errors
+/// Says which parameter is wrong. Never panics, whatever the text.
+pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let pairs = serde_urlencoded::Deserializer::new(form_pairs(query));
     serde_path_to_error::deserialize(pairs).map_err(|error| {
         let path = error.path().to_string();
@@ -153,14 +163,20 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Ok(text) = value.to_str() else {
             return wrong("must be printable ASCII".to_owned());
         };
-        match unquote(text.trim()) {
-            Ok(key) if key.is_empty() => wrong("is empty; send a fresh UUID for each new request".to_owned()),
-            Ok(key) if key.len() > IDEMPOTENCY_KEY_CHARS_MAX => {
-                wrong(format!("has {} characters; at most {IDEMPOTENCY_KEY_CHARS_MAX} are allowed", key.len()))
-            }
-            Ok(key) => Ok(Self(Some(key))),
-            Err(reason) => wrong(reason.to_owned()),
-        }
+        read_idempotency_key(text).map(|key| Self(Some(key))).or_else(wrong)
+    }
+}
+
+/// Reads an idempotency key, quoted or bare.
+///
+/// # Errors
+/// What is wrong with it. Never panics, whatever the text.
+pub fn read_idempotency_key(text: &str) -> Result<String, String> {
+    let key = unquote(text.trim())?;
+    match key.len() {
+        0 => Err("is empty; send a fresh UUID for each new request".to_owned()),
+        1..=IDEMPOTENCY_KEY_CHARS_MAX => Ok(key),
+        longer => Err(format!("has {longer} characters; at most {IDEMPOTENCY_KEY_CHARS_MAX} are allowed")),
     }
 }
 
@@ -216,7 +232,7 @@ mod tests {
     }
 
     fn wrong_field<T: DeserializeOwned + std::fmt::Debug>(json: &str) -> String {
-        parse_json::<T>(json.as_bytes()).unwrap_err().body().errors[0].field.clone()
+        read_json::<T>(json.as_bytes()).unwrap_err().body().errors[0].field.clone()
     }
 
     #[test]
@@ -226,6 +242,7 @@ mod tests {
         assert_eq!(wrong_field::<VideoRequest>(r#"{"video_length": 5}"#), "prompt");
         assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "infer_steps": -1}"#), "infer_steps");
         assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "quality_tier": "best"}"#), "quality_tier");
+        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "quality_tier": null}"#), "quality_tier");
         assert_eq!(
             wrong_field::<Many>(r#"{"requests": [{"prompt": "a"}, {"prompt": "b", "sead": 1}]}"#),
             "requests[1].sead"
@@ -236,19 +253,19 @@ mod tests {
     #[test]
     fn broken_json_is_malformed() {
         for broken in ["", "{", "{\"prompt\": \"a\"} x", "[\"a prompt\"]"] {
-            let problem = parse_json::<VideoRequest>(broken.as_bytes()).unwrap_err();
+            let problem = read_json::<VideoRequest>(broken.as_bytes()).unwrap_err();
             assert_eq!(problem.kind(), ProblemKind::Malformed, "{broken}");
         }
     }
 
     #[test]
     fn query_errors_name_the_field() {
-        let field = |query: &str| parse_query::<Page>(query).unwrap_err().body().errors[0].field.clone();
+        let field = |query: &str| read_query::<Page>(query).unwrap_err().body().errors[0].field.clone();
         assert_eq!(field("limit=x"), "limit");
         assert_eq!(field("limti=3"), "limti");
         assert_eq!(field("limit=3&limit=4"), "limit");
-        assert!(parse_query::<Page>("limit=3").is_ok());
-        assert!(parse_query::<Page>("").is_ok());
+        assert!(read_query::<Page>("limit=3").is_ok());
+        assert!(read_query::<Page>("").is_ok());
     }
 
     #[test]
@@ -262,7 +279,80 @@ mod tests {
         }
     }
 
+    /// JSON that is nearly a request: its fields with values of every kind, and some that it does not have.
+    fn nearly_a_request() -> impl Strategy<Value = String> {
+        let fields = [
+            "prompt",
+            "video_size",
+            "aspect_ratio",
+            "video_length",
+            "infer_steps",
+            "quality_tier",
+            "seed",
+            "cfg_scale",
+            "flow_reverse",
+            "negative_prompt",
+            "true_cfg_scale",
+            "step_cache",
+            "similar_prompts",
+            "model",
+            "deadline_s",
+            "stepz",
+            "",
+        ];
+        let value = prop_oneof![
+            any::<Option<bool>>().prop_map(|value| serde_json::json!(value)),
+            any::<i64>().prop_map(|value| serde_json::json!(value)),
+            any::<u64>().prop_map(|value| serde_json::json!(value)),
+            any::<f64>().prop_map(|value| serde_json::json!(value)),
+            ".{0,20}".prop_map(|value| serde_json::json!(value)),
+            proptest::sample::select(vec!["auto", "540p", "960x544", "off", "fast"]).prop_map(|v| serde_json::json!(v)),
+            Just(serde_json::json!([1, {"a": []}])),
+        ];
+        let pair = (proptest::sample::select(fields.to_vec()), value);
+        // Joined by hand, since a map would not hold a field twice.
+        proptest::collection::vec(pair, 0..8).prop_map(|pairs| {
+            let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+            format!("{{{}}}", pairs.join(","))
+        })
+    }
+
     proptest! {
+        #[test]
+        fn nearly_right_json_is_read_or_refused_by_field(json in nearly_a_request()) {
+            match read_json::<VideoRequest>(json.as_bytes()) {
+                Ok(request) => {
+                    let written = serde_json::to_vec(&request).expect("a request is JSON");
+                    prop_assert_eq!(read_json::<VideoRequest>(&written).expect("our own JSON"), request);
+                }
+                Err(problem) => {
+                    let wrong = problem.body().errors;
+                    prop_assert!(!wrong.is_empty() && wrong.iter().all(|error| !error.reason.is_empty()), "{}", json);
+                }
+            }
+            // In a batch the same mistakes are told with the item's place.
+            let batch = format!("{{\"requests\":[{json}]}}");
+            if let Err(problem) = read_json::<Many>(batch.as_bytes()) {
+                let wrong = problem.body().errors;
+                prop_assert!(wrong.iter().all(|error| error.field.starts_with("requests[0]")), "{:?}", wrong);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(read_json::<VideoRequest>(&bytes).is_err());
+            let text = String::from_utf8_lossy(&bytes);
+            drop(read_query::<Page>(&text));
+            drop(read_idempotency_key(&text));
+        }
+
+        #[test]
+        fn any_query_is_read_or_refused_by_field(query in "(limit|page|[a-z%&=0-9]{0,9})=?[^#]{0,12}") {
+            if let Err(problem) = read_query::<Page>(&query) {
+                prop_assert!(!problem.body().errors.is_empty());
+            }
+        }
+
         /// Whatever a client means, quoting it gives the same key as sending it bare.
         #[test]
         fn quoting_changes_nothing(key in "[a-zA-Z0-9_:./ -]{1,60}") {

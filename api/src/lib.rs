@@ -15,6 +15,7 @@
 pub mod announce;
 pub mod auth;
 pub mod commands;
+pub mod deadline;
 pub mod dto;
 pub mod extract;
 pub mod headers;

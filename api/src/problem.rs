@@ -31,6 +31,8 @@ pub enum ProblemKind {
     MethodNotAllowed,
     /// The job is in a state that does not allow it.
     Conflict,
+    /// The request took too long, mostly because its body did not arrive.
+    TimedOut,
     /// The body is larger than the limit.
     TooLarge,
     /// The body is not JSON.
@@ -61,6 +63,7 @@ impl ProblemKind {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::TimedOut => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
@@ -82,6 +85,7 @@ impl ProblemKind {
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict => "conflict",
+            Self::TimedOut => "timed-out",
             Self::TooLarge => "too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::RangeNotSatisfiable => "range-not-satisfiable",
@@ -103,6 +107,7 @@ impl ProblemKind {
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The method is not known here",
             Self::Conflict => "The job's state does not allow it",
+            Self::TimedOut => "The request took too long",
             Self::TooLarge => "The request is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::RangeNotSatisfiable => "The range lies outside the file",
@@ -270,6 +275,7 @@ mod tests {
             K::NotFound,
             K::MethodNotAllowed,
             K::Conflict,
+            K::TimedOut,
             K::TooLarge,
             K::UnsupportedMediaType,
             K::RangeNotSatisfiable,

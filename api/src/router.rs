@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::observe::observe;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::AppState;
-use crate::{auth, headers, routes as r};
+use crate::{auth, deadline, headers, routes as r};
 
 /// Routes that need a caller.
 fn of_callers() -> OpenApiRouter<AppState> {
@@ -56,14 +56,17 @@ fn of_everybody() -> OpenApiRouter<AppState> {
 /// The description of all routes.
 #[must_use]
 pub fn document() -> OpenApi {
-    of_callers().merge(of_everybody()).into_openapi()
+    let (mut callers, mut everybody) = (of_callers().into_openapi(), of_everybody().into_openapi());
+    r::openapi::add_common_answers(&mut callers, true);
+    r::openapi::add_common_answers(&mut everybody, false);
+    callers.merge_from(everybody)
 }
 
 /// The whole service.
 pub fn router(state: AppState) -> Router {
     let guarded = of_callers().route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
-    let (router, document) = guarded.merge(of_everybody()).split_for_parts();
-    let router = r::openapi::serve(router, &document);
+    let (router, _) = guarded.merge(of_everybody()).split_for_parts();
+    let router = r::openapi::serve(router, &document());
     let router = r::page::serve(router, &state.settings.server.web_dir);
     let id = HeaderName::from_static("x-request-id");
     // From the outside in.
@@ -73,6 +76,7 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(state.clone(), observe))
         .layer(from_fn(headers::secure))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))
         .layer(DefaultBodyLimit::max(state.settings.server.body_max_bytes));
     router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state)
 }

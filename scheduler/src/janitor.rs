@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use artifacts::{ObjectInfo, keys};
-use domain::{Clock, SystemClock};
 use futures::StreamExt;
 use store::Epoch;
 use store::sweep::StoredObject;
@@ -63,7 +62,9 @@ async fn retention(scheduler: &Scheduler) -> anyhow::Result<()> {
 /// Removes objects that no row knows, once they are older than the longest upload or run can be.
 async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Result<()> {
     let grace = chrono::Duration::seconds(i64::try_from(scheduler.settings.scheduler.orphan_grace_s)?);
-    let old_before = SystemClock.now() - grace;
+    // By the database's clock, as leases are: a scheduler whose own is ahead must not delete what is being uploaded.
+    let (now, _) = scheduler.store.server_times().await?;
+    let old_before = now - grace;
     let old = |object: &ObjectInfo| object.written_at < old_before;
     let mut chunks = scheduler.artifacts.list().chunks(BATCH as usize);
     while let Some(chunk) = chunks.next().await {

@@ -23,6 +23,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "chromium": "chromium",
+    "wrk": "wrk",
 }
 SERVICES = ["postgres", "redis-server", "rabbitmq-server", "epmd"]
 NODE_VERSION = "24.19.0"

@@ -22,6 +22,7 @@ const OWN_PROMPTS: u32 = 20;
 #[into_params(parameter_in = Query)]
 pub struct AnalyzeQuery {
     /// The prompt.
+    #[param(example = "A red ball rolls over green grass")]
     pub prompt: String,
     /// Quality tier.
     pub quality_tier: Option<QualityTier>,

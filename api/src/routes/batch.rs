@@ -20,6 +20,7 @@ use crate::submission::{admit, new_job, traceparent};
 /// Several requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({"requests": [{"prompt": "A red ball rolls over green grass"}, {"prompt": "A blue square turns"}]}))]
 pub struct BatchRequest {
     /// The requests, each as `POST /api/generate` takes it.
     pub requests: Vec<VideoRequest>,

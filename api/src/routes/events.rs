@@ -39,6 +39,8 @@ pub struct EventsQuery {
         (status = 200, description = "The stream", content_type = "text/event-stream"),
         (status = 204, description = "The job has ended and nothing is left to tell"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
     )
 )]
 pub async fn job_events(
@@ -60,7 +62,8 @@ pub async fn job_events(
     params(EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
         (status = 200, description = "The stream; it does not end by itself", content_type = "text/event-stream"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
     )
 )]
 pub async fn all_events(

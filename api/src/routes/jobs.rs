@@ -74,8 +74,11 @@ pub async fn list_jobs(
         wrong.push(FieldError::new("cursor", "must be the next_cursor of an earlier page"));
         None
     });
-    if query.q.as_ref().is_some_and(|text| text.contains('\0')) {
-        wrong.push(FieldError::new("q", "must not contain the NUL character"));
+    // Postgres takes no such text, not even to compare with.
+    for (field, text) in [("q", &query.q), ("model", &query.model)] {
+        if text.as_ref().is_some_and(|text| text.contains('\0')) {
+            wrong.push(FieldError::new(field, "must not contain the NUL character"));
+        }
     }
     if !wrong.is_empty() {
         return Err(Problem::fields(wrong));

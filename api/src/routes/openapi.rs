@@ -6,8 +6,9 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{OpenApi, SecurityRequirement};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder, SecurityRequirement};
 use utoipa::{Modify, OpenApi as _};
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
@@ -59,6 +60,42 @@ impl Modify for Security {
 #[must_use]
 pub fn base() -> OpenApi {
     ApiDoc::openapi()
+}
+
+/// Describes the answers that are no operation's own: they come from what stands before every handler.
+pub fn add_common_answers(document: &mut OpenApi, guarded: bool) {
+    for item in document.paths.paths.values_mut() {
+        for (operation, changes) in [
+            (&mut item.get, false),
+            (&mut item.post, true),
+            (&mut item.put, true),
+            (&mut item.patch, true),
+            (&mut item.delete, true),
+        ] {
+            let Some(operation) = operation else { continue };
+            if operation.request_body.is_some() {
+                add(operation, "400", "The body is not a JSON object");
+                add(operation, "413", "The body is larger than this server accepts");
+                add(operation, "415", "The body is not declared as JSON");
+            }
+            if guarded {
+                add(operation, "401", "No key, or one that is unknown or revoked");
+            }
+            if guarded && changes {
+                add(operation, "403", "Sent by another site's page, or without the page's CSRF token");
+            }
+            add(operation, "408", "The request took too long");
+            add(operation, "500", "A fault of the service; it is logged under the answer's x-request-id");
+            add(operation, "503", "The database does not answer");
+        }
+    }
+}
+
+fn add(operation: &mut Operation, status: &str, description: &str) {
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
+    let response = ResponseBuilder::new().description(description).content("application/problem+json", body).build();
+    // What the handler itself says of a status is more exact.
+    operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
 }
 
 /// Adds the document and its page.

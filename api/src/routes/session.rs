@@ -54,6 +54,8 @@ pub async fn show(State(app): State<AppState>, caller: Caller) -> Json<SessionVi
     responses(
         (status = 200, body = SessionView, description = "Signed in; the cookie is set"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "The key is unknown or revoked"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Sent by another site's page"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "Fields are wrong"),
     )
 )]
 pub async fn sign_in(

@@ -86,6 +86,7 @@ pub struct SeriesQuery {
     /// Hours back from now; 24 when absent, at most a year.
     hours: Option<u32>,
     /// `hour` (default) or `day`.
+    #[param(inline)]
     bucket: Option<BucketWord>,
 }
 

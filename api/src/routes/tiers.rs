@@ -20,6 +20,7 @@ pub struct TiersQuery {
     /// The model's id.
     model: Option<String>,
     /// A size that the model names, or `WIDTHxHEIGHT`.
+    #[param(example = "540p")]
     video_size: Option<String>,
     /// One of the named size's aspects.
     aspect_ratio: Option<String>,

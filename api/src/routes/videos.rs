@@ -33,6 +33,7 @@ pub struct VideoQuery {
         (status = 304, description = "The client has it already"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
         (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins behind the end"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
     )
 )]
 pub async fn video(
@@ -60,9 +61,11 @@ pub async fn video(
     get, path = "/api/videos/{job_id}/poster", tag = "videos",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
-        (status = 200, content_type = "image/jpeg"),
+        (status = 200, description = "The whole poster", content_type = "image/jpeg"),
+        (status = 206, description = "The bytes that were asked for", content_type = "image/jpeg"),
         (status = 304, description = "The client has it already"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins behind the end"),
     )
 )]
 pub async fn poster(
@@ -96,7 +99,7 @@ async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> A
     // A key holds the token of the run that made it, so the same key is always the same bytes.
     let etag = HeaderValue::try_from(format!("\"{}\"", &blake3::hash(file.key.as_bytes()).to_hex()[..32]))
         .expect("hex digits are a header value; this is a bug");
-    if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == etag) {
+    if is_known(headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     // A range of another version of the file would be wrong bytes: then the whole.
@@ -134,6 +137,13 @@ async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> A
         answer.insert(header::CONTENT_RANGE, value);
     }
     Ok(response)
+}
+
+/// Whether one of the client's tags is this one; a tag that a proxy has made weak is still the same bytes here.
+fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
 }
 
 fn from_artifacts(error: &artifacts::ArtifactError) -> Problem {

@@ -60,9 +60,29 @@ async fn a_tenant_sees_its_own_jobs_and_an_admin_all() {
     for hidden in [path.clone(), format!("{path}/events"), format!("/api/videos/{}", id(&job))] {
         assert_eq!(get(&blue, &hidden).await.0, StatusCode::NOT_FOUND, "{hidden}");
     }
+    for (method, hidden) in [
+        (Method::POST, format!("{path}/cancel")),
+        (Method::POST, format!("{path}/retry")),
+        (Method::POST, format!("{path}/restore")),
+        (Method::DELETE, path.clone()),
+        (Method::GET, format!("/api/videos/{}/poster", id(&job))),
+    ] {
+        let (status, _) = answer(app.call(method.clone(), &hidden).bearer_auth(&blue)).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "{method} {hidden}");
+    }
+    assert_eq!(get(&blue, "/api/jobs").await.1["jobs"], json!([]));
+    assert_eq!(get(&red, &path).await.1["status"], "queued", "nothing of that had an effect");
+    // The same idempotency key is another one for another tenant.
+    let keyed = |key: &str, prompt: &str| {
+        let call = app.call(Method::POST, "/api/generate").bearer_auth(key).header("Idempotency-Key", "same");
+        answer(call.json(&json!({"prompt": prompt})))
+    };
+    assert_eq!(keyed(&red, "a rose").await.0, StatusCode::ACCEPTED);
+    assert_eq!(keyed(&blue, "a violet").await.0, StatusCode::ACCEPTED);
+
     assert_eq!(get(&admin, &path).await.0, StatusCode::OK);
-    assert_eq!(get(&blue, "/api/stats").await.1["total_generations"], 0);
-    assert_eq!(get(&admin, "/api/stats").await.1["total_generations"], 1);
+    assert_eq!(get(&blue, "/api/stats").await.1["total_generations"], 1);
+    assert_eq!(get(&admin, "/api/stats").await.1["total_generations"], 3);
     assert_eq!(get(&blue, "/metrics").await.0, StatusCode::FORBIDDEN);
     assert_eq!(get(&admin, "/metrics").await.0, StatusCode::OK);
     assert!(app.store.revoke_key(red_id).await.unwrap());

@@ -67,6 +67,8 @@ async fn lists_can_be_searched_and_filtered() {
         ("status=done", "status"),
         ("page=1", "page"),
         ("tier=best", "tier"),
+        ("q=a%00b", "q"),
+        ("model=a%00b", "model"),
     ] {
         let (status, problem) = app.get(&format!("/api/jobs?{query}")).await;
         assert_eq!((status, blamed(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec![field]), "{query}");

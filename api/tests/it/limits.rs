@@ -72,3 +72,22 @@ async fn a_body_beyond_the_limit_is_refused() {
     let (status, problem) = app.post("/api/generate", &json!({"prompt": "x".repeat(2000)})).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{problem}");
 }
+
+#[tokio::test]
+async fn a_body_that_never_arrives_is_not_waited_for() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let app = TestApp::spawn_with(|settings| settings.server.request_timeout_s = 1).await;
+    let address = app.url.strip_prefix("http://").unwrap();
+    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head =
+        "POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 300];
+    let read = socket.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..read]);
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    // A stream lasts longer than that.
+    let mut stream = app.call(Method::GET, "/api/events").send().await.unwrap();
+    assert_eq!(stream.status(), StatusCode::OK);
+    assert!(stream.chunk().await.unwrap().is_some());
+}

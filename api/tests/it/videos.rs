@@ -30,8 +30,16 @@ async fn a_video_is_served_whole_in_parts_and_not_twice() {
     assert_eq!(outside.status(), StatusCode::RANGE_NOT_SATISFIABLE);
     assert_eq!(outside.headers()["content-range"], "bytes */5000");
 
-    let known = app.call(Method::GET, &path).header("If-None-Match", etag).send().await.unwrap();
-    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    let etag = etag.to_str().unwrap();
+    for tags in [etag.to_owned(), format!("W/{etag}"), format!("\"other\", {etag}"), "*".to_owned()] {
+        let known = app.call(Method::GET, &path).header("If-None-Match", &tags).send().await.unwrap();
+        assert_eq!(known.status(), StatusCode::NOT_MODIFIED, "{tags}");
+    }
+    let unknown = app.call(Method::GET, &path).header("If-None-Match", "\"other\"").send().await.unwrap();
+    assert_eq!(unknown.status(), StatusCode::OK);
+    // A range of what the client believes to be there, when it is not: the whole.
+    let stale = app.call(Method::GET, &path).header("Range", "bytes=0-9").header("If-Range", "\"other\"");
+    assert_eq!(stale.send().await.unwrap().status(), StatusCode::OK);
 
     let head = app.call(Method::HEAD, &path).send().await.unwrap();
     assert_eq!(head.headers()["content-length"], "5000");

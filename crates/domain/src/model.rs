@@ -210,6 +210,11 @@ impl CostPrior {
     }
 }
 
+/// Longest side of a frame and most frames that a manifest may name: far above any model, and small enough that counts of
+/// pixels and tokens stay far below their types' ends.
+const SIDE_MAX: u32 = 16_384;
+const LENGTH_MAX: u32 = 100_001;
+
 impl ModelManifest {
     /// Reads and checks a manifest.
     ///
@@ -236,14 +241,17 @@ impl ModelManifest {
         if multiple == 0 || !multiple.is_multiple_of(16) {
             return wrong("custom_size.multiple_of", format!("{multiple} must be a multiple of 16 above 0"));
         }
+        if self.custom_size.pixels_max > SIDE_MAX * SIDE_MAX {
+            return wrong("custom_size.pixels_max", format!("must be at most {}", SIDE_MAX * SIDE_MAX));
+        }
         for size in &self.sizes {
             let key = format!("sizes.{}", size.name);
             if size.aspects.is_empty() {
                 return wrong(&key, "name at least one aspect".to_owned());
             }
             for side in size.aspects.iter().flat_map(|a| [a.width, a.height]) {
-                if side == 0 || !side.is_multiple_of(16) {
-                    return wrong(&key, format!("{side} must be a multiple of 16 above 0"));
+                if side == 0 || side > SIDE_MAX || !side.is_multiple_of(16) {
+                    return wrong(&key, format!("{side} must be a multiple of 16 from 16 to {SIDE_MAX}"));
                 }
             }
         }
@@ -251,8 +259,8 @@ impl ModelManifest {
         for (key, frames) in
             [("max", length.max), ("rendered_at_max", length.rendered_at_max), ("rendered_min", length.rendered_min)]
         {
-            if frames % 4 != 1 {
-                return wrong(&format!("length.{key}"), format!("{frames} must be 4k+1"));
+            if frames % 4 != 1 || frames > LENGTH_MAX {
+                return wrong(&format!("length.{key}"), format!("{frames} must be 4k+1 and at most {LENGTH_MAX}"));
             }
         }
         if length.rendered_min > length.rendered_at_max || length.rendered_at_max > length.max {
@@ -260,6 +268,10 @@ impl ModelManifest {
         }
         if self.sampling.steps_max == 0 {
             return wrong("sampling.steps_max", "must be above 0".to_owned());
+        }
+        let shift = self.sampling.flow_shift;
+        if !(shift.is_finite() && shift > 0.0) {
+            return wrong("sampling.flow_shift", format!("{shift} must be a number above 0"));
         }
         self.check_prior()
     }
@@ -341,8 +353,9 @@ impl ModelManifest {
     }
 }
 
-/// Reads `960x544`.
+/// Reads `960x544`: digits alone, no sign.
 fn parse_pixels(text: &str) -> Option<(u32, u32)> {
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (width, height) = text.split_once(['x', 'X'])?;
-    Some((width.parse().ok()?, height.parse().ok()?))
+    Some((digits(width)?, digits(height)?))
 }

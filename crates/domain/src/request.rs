@@ -8,9 +8,11 @@ use crate::tier::{QualityTier, StepCacheMode};
 /// A request as it came in. Every field but `prompt` has a default; unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(example = json!({"prompt": "A red ball rolls over green grass"})))]
 #[serde(deny_unknown_fields)]
 pub struct VideoRequest {
     /// What the video shows. Any language; HunyuanVideo is trained on English and Chinese.
+    #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub prompt: String,
     /// A size that the model names (`540p`, `720p`) or `WIDTHxHEIGHT`.
     #[serde(default = "defaults::video_size")]
@@ -20,6 +22,7 @@ pub struct VideoRequest {
     pub aspect_ratio: Option<String>,
     /// Frames at 24 a second, 4k+1.
     #[serde(default = "defaults::video_length")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub video_length: u32,
     /// Denoising steps; 0 lets the fleet choose.
     #[serde(default)]
@@ -29,9 +32,11 @@ pub struct VideoRequest {
     pub quality_tier: QualityTier,
     /// Same seed, same video. Drawn and reported when null.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub seed: Option<i64>,
     /// Embedded guidance: how closely to follow the prompt. Costs nothing.
     #[serde(default = "defaults::cfg_scale")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cfg_scale: f64,
     /// Integrates from noise to video as the released weights were trained; false only for experiments.
     #[serde(default = "defaults::flow_reverse")]
@@ -41,6 +46,7 @@ pub struct VideoRequest {
     pub negative_prompt: Option<String>,
     /// Real classifier-free guidance; above 1 it doubles the cost of each step.
     #[serde(default = "defaults::true_cfg_scale")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub true_cfg_scale: f64,
     /// Step caching; the tier's when null.
     #[serde(default)]
@@ -53,6 +59,7 @@ pub struct VideoRequest {
     pub model: Option<String>,
     /// Seconds from submission by which the video should be there. Orders the queue, promises nothing.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
 }
 

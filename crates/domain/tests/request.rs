@@ -73,6 +73,7 @@ fn sizes_are_names_of_the_model_or_pixels_within_its_limits() {
     assert_eq!(pixels("540p", Some("9:16")), Ok((544, 960)));
     assert_eq!(pixels("720x720", None), Ok((720, 720)));
     assert_eq!(pixels("4k", None).expect_err("unknown")[0].field, "video_size");
+    assert_eq!(pixels("+720x720", None).expect_err("a sign")[0].field, "video_size");
     assert_eq!(pixels("721x720", None).expect_err("not a multiple of 16")[0].field, "video_size");
     assert_eq!(pixels("4096x4096", None).expect_err("too many pixels")[0].field, "video_size");
     assert_eq!(pixels("720x720", Some("1:1")).expect_err("says it twice")[0].field, "aspect_ratio");
@@ -92,6 +93,11 @@ fn a_manifest_that_makes_no_sense_names_the_key() {
         (FULL_SCALE.replace("width = 960", "width = 961"), "sizes.540p"),
         (FULL_SCALE.replace("rendered_min = 1 ", "rendered_min = 2 "), "length.rendered_min"),
         (FULL_SCALE.replace("step_s = 12.0", "step_s = -1.0"), "cost_prior.step_s"),
+        (FULL_SCALE.replace("width = 960", "width = 4294967280"), "sizes.540p"),
+        (FULL_SCALE.replace("max = 129, ", "max = 4294967293, "), "length.max"),
+        (FULL_SCALE.replace("pixels_max = 921600", "pixels_max = 4294967295"), "custom_size.pixels_max"),
+        (FULL_SCALE.replace("flow_shift = 7.0", "flow_shift = nan"), "sampling.flow_shift"),
+        (FULL_SCALE.replace("multiple_of = 16", "multiple_of = 0"), "custom_size.multiple_of"),
     ];
     for (text, expected) in cases {
         match ModelManifest::parse(&text) {
@@ -113,6 +119,38 @@ proptest! {
         (request.seed, request.cfg_scale) = (seed, scale);
         if let Err(errors) = request.validate(&LIMITS, &full_scale()) {
             prop_assert!(!errors.is_empty() && errors.iter().all(|e| !e.field.is_empty() && !e.reason.is_empty()));
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_manifest_or_is_refused(text in ".{0,200}") {
+        prop_assert!(ModelManifest::parse(&text).is_err());
+    }
+
+    /// One value of a good manifest at a time becomes something else: it is refused, or everything it names can be
+    /// planned.
+    #[test]
+    fn a_manifest_with_any_one_value_changed_is_refused_or_whole(
+        at in any::<prop::sample::Index>(),
+        value in prop_oneof![
+            any::<i64>().prop_map(|n| n.to_string()), any::<u32>().prop_map(|n| n.to_string()), Just("0".to_owned()),
+            any::<f64>().prop_map(|n| format!("{n:?}").to_lowercase()), Just("\"x\"".to_owned()), Just("[]".to_owned()),
+        ],
+    ) {
+        let values: Vec<_> = FULL_SCALE.match_indices(" = ").map(|(start, _)| start + 3).collect();
+        let start = values[at.index(values.len())];
+        let length = FULL_SCALE[start..].find([',', '}', '\n']).expect("a value ends");
+        let text = format!("{}{value} {}", &FULL_SCALE[..start], &FULL_SCALE[start + length..]);
+        let Ok(manifest) = ModelManifest::parse(&text) else { return Ok(()) };
+        for size in &manifest.sizes {
+            for aspect in &size.aspects {
+                for length in [1, manifest.length.rendered_at_max, manifest.length.max] {
+                    let shape = manifest.shape(&size.name, Some(&aspect.aspect), length).expect("a size it names");
+                    prop_assert!(shape.tokens() > 0 && shape.duration_s() > 0.0, "{:?}", shape);
+                    prop_assert!(manifest.memory.need_bytes(shape.tokens()) >= manifest.memory.base_bytes);
+                    prop_assert!(manifest.cost_prior.step_scale(shape.tokens()).is_finite());
+                }
+            }
         }
     }
 

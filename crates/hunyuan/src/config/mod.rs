@@ -186,10 +186,30 @@ fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::res
     Ok(config)
 }
 
+/// Largest width, vocabulary or length that is looked at further: far above any network, and small enough that no product
+/// of sizes leaves 64 bits.
+const SIZE_MAX: i64 = 1 << 24;
+/// Most layers, blocks or heads of a kind, and largest patch or compression.
+const COUNT_MAX: i64 = 1 << 10;
+
 /// Refuses sizes that no network can have.
-fn positive(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
-    match fields.iter().find(|(_, value)| *value <= 0) {
-        Some((name, value)) => Err(format!("`{name}` is {value}; it must be at least 1")),
+fn sizes(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(1, SIZE_MAX, fields)
+}
+
+/// Refuses numbers of layers that no network can have; there may be none.
+fn layers(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(0, COUNT_MAX, fields)
+}
+
+/// Refuses heads, patches and compressions that no network can have.
+fn counts(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(1, COUNT_MAX, fields)
+}
+
+fn within(min: i64, max: i64, fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    match fields.iter().find(|(_, value)| !(min..=max).contains(value)) {
+        Some((name, value)) => Err(format!("`{name}` is {value}; it must be {min} to {max}")),
         None => Ok(()),
     }
 }

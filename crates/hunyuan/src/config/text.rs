@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::positive;
+use super::{counts, layers, sizes};
 
 /// `text_encoder/config.json`: the LLaMA of the language model.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -100,14 +100,14 @@ impl LlamaConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        positive(&[
+        sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.key_value_heads()),
             ("head_dim", self.head_dim()),
         ])?;
+        counts(&[("num_attention_heads", self.num_attention_heads), ("num_key_value_heads", self.key_value_heads())])?;
+        layers(&[("num_hidden_layers", self.num_hidden_layers)])?;
         if self.used_layers() < 0 {
             let layers = self.num_hidden_layers;
             return Err(format!(
@@ -185,16 +185,14 @@ impl Default for ClipConfig {
 
 impl ClipConfig {
     pub(super) fn check(&self) -> Result<(), String> {
-        positive(&[
+        sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),
             ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads", self.num_attention_heads),
             ("max_position_embeddings", self.max_position_embeddings),
         ])?;
-        if self.num_hidden_layers < 0 {
-            return Err(format!("`num_hidden_layers` is {}; it cannot be negative", self.num_hidden_layers));
-        }
+        counts(&[("num_attention_heads", self.num_attention_heads)])?;
+        layers(&[("num_hidden_layers", self.num_hidden_layers)])?;
         if self.hidden_size % self.num_attention_heads != 0 {
             let (width, heads) = (self.hidden_size, self.num_attention_heads);
             return Err(format!("`hidden_size` {width} cannot be shared by {heads} heads"));

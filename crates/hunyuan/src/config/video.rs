@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{defaults, positive, read_checked};
+use super::{SIZE_MAX, counts, defaults, layers, read_checked, sizes};
 use crate::error::Result;
 
 /// `transformer/config.json`.
@@ -94,27 +94,26 @@ impl TransformerConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        positive(&[
+        sizes(&[
             ("in_channels", self.in_channels),
             ("out_channels", self.out_channels()),
-            ("num_attention_heads", self.num_attention_heads),
             ("attention_head_dim", self.attention_head_dim),
-            ("patch_size", self.patch_size),
-            ("patch_size_t", self.patch_size_t),
             ("text_embed_dim", self.text_embed_dim),
             ("pooled_projection_dim", self.pooled_projection_dim),
         ])?;
-        for (name, value) in [
+        counts(&[
+            ("num_attention_heads", self.num_attention_heads),
+            ("patch_size", self.patch_size),
+            ("patch_size_t", self.patch_size_t),
+        ])?;
+        layers(&[
             ("num_layers", self.num_layers),
             ("num_single_layers", self.num_single_layers),
             ("num_refiner_layers", self.num_refiner_layers),
-        ] {
-            if value < 0 {
-                return Err(format!("`{name}` is {value}; it cannot be negative"));
-            }
-        }
-        if self.mlp_ratio * (self.hidden_size() as f64) < 1.0 {
-            return Err(format!("`mlp_ratio` is {}, which leaves the MLP no channel", self.mlp_ratio));
+        ])?;
+        if !(1.0..=SIZE_MAX as f64).contains(&(self.mlp_ratio * self.hidden_size() as f64)) {
+            let (ratio, width) = (self.mlp_ratio, self.hidden_size());
+            return Err(format!("`mlp_ratio` is {ratio}; times {width} it must give the MLP 1 to {SIZE_MAX} channels"));
         }
         if self.qk_norm != "rms_norm" {
             return Err(format!("`qk_norm` is `{}`; only `rms_norm` is known", self.qk_norm));
@@ -125,7 +124,7 @@ impl TransformerConfig {
             ));
         }
         let axes = &self.rope_axes_dim;
-        if axes.len() != 3 || axes.iter().any(|axis| *axis <= 0 || axis % 2 != 0) {
+        if axes.len() != 3 || axes.iter().any(|axis| !(1..=SIZE_MAX).contains(axis) || axis % 2 != 0) {
             return Err(format!("`rope_axes_dim` is {axes:?}; it must be three positive even numbers"));
         }
         if axes.iter().sum::<i64>() != self.attention_head_dim {
@@ -189,10 +188,9 @@ impl Default for VaeConfig {
 
 impl VaeConfig {
     pub(super) fn check(&self) -> Result<(), String> {
-        positive(&[
-            ("latent_channels", self.latent_channels),
+        sizes(&[("latent_channels", self.latent_channels), ("norm_num_groups", self.norm_num_groups)])?;
+        counts(&[
             ("layers_per_block", self.layers_per_block),
-            ("norm_num_groups", self.norm_num_groups),
             ("spatial_compression_ratio", self.spatial_compression_ratio),
             ("temporal_compression_ratio", self.temporal_compression_ratio),
         ])?;
@@ -208,7 +206,8 @@ impl VaeConfig {
         if self.block_out_channels.is_empty() || self.block_out_channels.len() != self.up_block_types.len() {
             return Err("`block_out_channels` and `up_block_types` must have the same number of entries".to_owned());
         }
-        if let Some(channels) = self.block_out_channels.iter().find(|c| **c <= 0 || **c % self.norm_num_groups != 0) {
+        let unfit = |c: &&i64| !(1..=SIZE_MAX).contains(*c) || **c % self.norm_num_groups != 0;
+        if let Some(channels) = self.block_out_channels.iter().find(unfit) {
             return Err(format!("{channels} channels cannot be normed in {} groups", self.norm_num_groups));
         }
         for (name, ratio) in [
@@ -282,7 +281,7 @@ impl SchedulerConfig {
         if !(self.shift.is_finite() && self.shift > 0.0) {
             return Err(format!("`shift` is {}; it must be above 0", self.shift));
         }
-        positive(&[("num_train_timesteps", self.num_train_timesteps)])?;
+        sizes(&[("num_train_timesteps", self.num_train_timesteps)])?;
         for (name, set) in [
             ("use_dynamic_shifting", self.use_dynamic_shifting),
             ("shift_terminal", self.shift_terminal.is_some_and(|value| value != 0.0)),

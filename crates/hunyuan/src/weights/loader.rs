@@ -30,7 +30,8 @@ impl KeyTable {
     /// Number of values in all wanted tensors.
     #[must_use]
     pub fn parameters(&self) -> i64 {
-        self.tensors.values().map(|shape| shape.iter().product::<i64>()).sum()
+        let values = |shape: &Vec<i64>| shape.iter().fold(1_i64, |product, size| product.saturating_mul(*size));
+        self.tensors.values().map(values).fold(0, i64::saturating_add)
     }
 
     /// Whether the network reads this key.

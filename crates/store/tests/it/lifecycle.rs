@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::support::{Fixture, LIMITS, POLICY, new_job, plan, record, rendered};
 
 #[derive(Debug, Clone)]
-enum Move {
+pub(crate) enum Move {
     Release,
     Unrelease,
     Claim { stale: i32, owner: u128 },
@@ -51,7 +51,8 @@ fn action(retry: bool) -> FailureAction {
     if retry { FailureAction::Retry } else { FailureAction::Fail }
 }
 
-fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<Lifecycle> {
+/// What the model answers; `None` when it refuses.
+pub(crate) fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<Lifecycle> {
     let dispatch_no = job.dispatch_no;
     match *step {
         Move::Release => job.release(),
@@ -71,7 +72,7 @@ fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<Lifecycle> {
 }
 
 /// Every owner's token; fixed in a case, so that an owner comes back with an old one.
-struct Tokens(Uuid);
+pub(crate) struct Tokens(pub(crate) Uuid);
 
 impl Tokens {
     fn of(&self, owner: u128) -> LeaseToken {
@@ -79,20 +80,30 @@ impl Tokens {
     }
 }
 
-struct Case<'a> {
+/// One job, and who moves it.
+pub(crate) struct Case<'a> {
     f: &'a Fixture,
-    job_id: JobId,
+    pub(crate) job_id: JobId,
     pool: PoolId,
-    tokens: Tokens,
+    pub(crate) tokens: Tokens,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
+    /// A fresh planned job, the only one of its pool.
+    pub(crate) async fn new(f: &'a Fixture) -> Self {
+        let model_id = format!("m{}", Uuid::new_v4().simple());
+        let job = f.insert(new_job(TenantId::DEFAULT, &model_id)).await;
+        f.plan_all(&[job.id], plan()).await;
+        let pool = PoolId::of_worker(&model_id, 1 << 30);
+        Self { f, job_id: job.id, pool, tokens: Tokens(Uuid::new_v4()) }
+    }
+
     fn lease(&self, owner: u128) -> Lease {
         Lease { job_id: self.job_id, token: self.tokens.of(owner) }
     }
 
     /// Makes the move in SQL. Whether it was refused shows in the row, and stale leases must be told.
-    async fn make(&self, before: &Lifecycle, step: &Move) -> Result<(), StoreError> {
+    pub(crate) async fn make(&self, before: &Lifecycle, step: &Move) -> Result<(), StoreError> {
         let store = &self.f.store;
         match *step {
             Move::Release => store.release(&self.pool, 5, self.f.epoch).await.map(|_| ()),
@@ -125,7 +136,24 @@ impl Case<'_> {
         }
     }
 
-    async fn row(&self) -> Lifecycle {
+    /// Makes the move in both; they must agree on whether it may happen and on what it leads to.
+    pub(crate) async fn step(&self, model: Lifecycle, step: &Move) -> Result<Lifecycle, TestCaseError> {
+        let made = self.make(&model, step).await;
+        let row = self.row().await;
+        let next = model_of(model.clone(), &self.tokens, step);
+        if next.is_some() {
+            prop_assert!(made.is_ok(), "{:?} was refused: {:?} in {:?}", step, made, model);
+        } else {
+            let stale = matches!(made, Ok(()) | Err(StoreError::LeaseLost { .. }));
+            prop_assert!(stale, "{:?} failed otherwise: {:?}", step, made);
+        }
+        let next = next.unwrap_or(model);
+        prop_assert_eq!(comparable(row), comparable(next.clone()), "after {:?}", step);
+        Ok(next)
+    }
+
+    /// The row as the model has it.
+    pub(crate) async fn row(&self) -> Lifecycle {
         type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool);
         let row: Row = sqlx::query_as(
             "SELECT status, dispatch_no, lease_token, attempts, attempts_total, checkpoint_step,
@@ -149,7 +177,7 @@ impl Case<'_> {
 }
 
 /// A completed job needs no checkpoint, which the model does not know.
-fn comparable(mut job: Lifecycle) -> Lifecycle {
+pub(crate) fn comparable(mut job: Lifecycle) -> Lifecycle {
     if job.status == JobStatus::Completed {
         job.checkpoint_step = 0;
     }
@@ -157,22 +185,10 @@ fn comparable(mut job: Lifecycle) -> Lifecycle {
 }
 
 async fn run_case(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseError> {
-    let model_id = format!("m{}", Uuid::new_v4().simple());
-    let job = f.insert(new_job(TenantId::DEFAULT, &model_id)).await;
-    f.plan_all(&[job.id], plan()).await;
-    let case = Case { f, job_id: job.id, pool: PoolId::of_worker(&model_id, 1 << 30), tokens: Tokens(Uuid::new_v4()) };
+    let case = Case::new(f).await;
     let mut model = Lifecycle::default();
     for step in moves {
-        let made = case.make(&model, step).await;
-        let row = case.row().await;
-        if let Some(next) = model_of(model.clone(), &case.tokens, step) {
-            prop_assert!(made.is_ok(), "{:?} was refused: {:?} in {:?}", step, made, model);
-            model = next;
-        } else {
-            let stale = matches!(made, Ok(()) | Err(StoreError::LeaseLost { .. }));
-            prop_assert!(stale, "{:?} failed otherwise: {:?}", step, made);
-        }
-        prop_assert_eq!(comparable(row), comparable(model.clone()), "after {:?}", step);
+        model = case.step(model, step).await?;
     }
     Ok(())
 }

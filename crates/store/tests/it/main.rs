@@ -11,6 +11,7 @@ mod dispatch;
 mod drift;
 mod events;
 mod insert;
+mod interleavings;
 mod learning;
 mod lifecycle;
 mod lists;

@@ -1,7 +1,4 @@
-//! Throws bytes at the prompt analysis: it must not panic, must show only the prompt's own words, and a further clause
-//! must never lower a score.
-//!
-//! `cargo +nightly fuzz run analyze` in `crates/optimizer`, with `cargo install cargo-fuzz`.
+//! Prompts: the analysis shows only the prompt's own words, and a further clause never lowers a score.
 
 #![no_main]
 

@@ -1,0 +1,257 @@
+//! Goal: cancel against completion, retry, hand-back and sweep: in whatever order they meet, a job ends in one state.
+//! Method: explicit-state exploration. Each actor has a few moves; every order of all of them is walked, states that
+//! were reached before are walked once, and the orders through each are counted. Every claim has a token of its own and
+//! a worker goes on believing in its lease after it was lost, so late writes are part of every order.
+
+use std::collections::HashMap;
+
+use domain::lifecycle::AttemptLimits;
+use domain::{FailureAction, InvalidTransition, JobStatus, LeaseToken, Lifecycle};
+use uuid::Uuid;
+
+const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 2, attempts_total_max: 3 };
+const WORKERS: usize = 2;
+
+/// How often each actor may still move.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Budget {
+    cancels: u8,
+    retries: u8,
+    releases: u8,
+    unreleases: u8,
+    sweeps: u8,
+}
+
+/// A worker as it sees itself: the token of the claim that it believes in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Worker {
+    claims: u8,
+    checkpoints: u8,
+    believes: Option<u128>,
+}
+
+/// The fields of [`Lifecycle`], which is no map key itself.
+type JobKey = (JobStatus, i32, Option<LeaseToken>, i32, i32, i32, bool);
+
+#[derive(Debug, Clone)]
+struct World {
+    job: Lifecycle,
+    budget: Budget,
+    workers: [Worker; WORKERS],
+    /// Claims granted less hand-backs since the job began or was retried: what attempts must count.
+    spent: i32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Move {
+    Cancel,
+    Retry,
+    Release,
+    Unrelease,
+    Sweep,
+    /// With the current release's message, or the one before it.
+    Claim(usize, i32),
+    Checkpoint(usize),
+    Complete(usize),
+    HandBack(usize),
+    Fail(usize, FailureAction),
+    Stopped(usize),
+}
+
+impl World {
+    fn new() -> Self {
+        let worker = Worker { claims: 2, checkpoints: 1, believes: None };
+        Self {
+            job: Lifecycle::default(),
+            budget: Budget { cancels: 2, retries: 1, releases: 3, unreleases: 1, sweeps: 2 },
+            workers: [worker.clone(), worker],
+            spent: 0,
+        }
+    }
+
+    fn key(&self) -> (JobKey, Budget, [Worker; WORKERS], i32) {
+        let Lifecycle { status, dispatch_no, lease, attempts, attempts_total, checkpoint_step, cancel_requested } =
+            self.job.clone();
+        let job = (status, dispatch_no, lease, attempts, attempts_total, checkpoint_step, cancel_requested);
+        (job, self.budget.clone(), self.workers.clone(), self.spent)
+    }
+
+    /// What some actor may try next, whether or not the job allows it.
+    fn moves(&self) -> Vec<Move> {
+        let Budget { cancels, retries, releases, unreleases, sweeps } = self.budget;
+        let of_everybody = [
+            (cancels, Move::Cancel),
+            (retries, Move::Retry),
+            (releases, Move::Release),
+            (unreleases, Move::Unrelease),
+            (sweeps, Move::Sweep),
+        ];
+        let mut moves: Vec<_> = of_everybody.into_iter().filter(|(left, _)| *left > 0).map(|(_, step)| step).collect();
+        for (index, worker) in self.workers.iter().enumerate() {
+            match worker.believes {
+                None if worker.claims > 0 => moves.extend([Move::Claim(index, 0), Move::Claim(index, 1)]),
+                None => {}
+                Some(_) => {
+                    if worker.checkpoints > 0 {
+                        moves.push(Move::Checkpoint(index));
+                    }
+                    moves.extend([
+                        Move::Complete(index),
+                        Move::HandBack(index),
+                        Move::Fail(index, FailureAction::Retry),
+                        Move::Fail(index, FailureAction::Fail),
+                        Move::Stopped(index),
+                    ]);
+                }
+            }
+        }
+        moves
+    }
+
+    fn believed(&self, worker: usize) -> LeaseToken {
+        LeaseToken(Uuid::from_u128(self.workers[worker].believes.expect("only a believer moves so")))
+    }
+
+    /// Fresh for each claim.
+    fn fresh_token(&self, worker: usize) -> u128 {
+        (worker as u128 + 1) * 100 + u128::from(self.workers[worker].claims)
+    }
+
+    fn attempt(&self, step: Move) -> Result<Lifecycle, InvalidTransition> {
+        let job = self.job.clone();
+        match step {
+            Move::Cancel => job.cancel(),
+            Move::Retry => job.retry(),
+            Move::Release => job.release(),
+            Move::Unrelease => job.unrelease(),
+            Move::Sweep => job.lose(LIMITS),
+            Move::Claim(worker, behind) => {
+                let dispatch_no = job.dispatch_no - behind;
+                job.claim(dispatch_no, LeaseToken(Uuid::from_u128(self.fresh_token(worker))))
+            }
+            Move::Checkpoint(worker) => {
+                let next = job.checkpoint_step + 1;
+                job.checkpoint(self.believed(worker), next)
+            }
+            Move::Complete(worker) => job.complete(self.believed(worker)),
+            Move::HandBack(worker) => job.hand_back(self.believed(worker)),
+            Move::Fail(worker, action) => job.fail(self.believed(worker), action, LIMITS),
+            Move::Stopped(worker) => job.stopped(self.believed(worker)),
+        }
+    }
+
+    /// The world after somebody tried: the actor has moved either way, the job only if it was allowed.
+    fn after(&self, step: Move) -> Self {
+        let mut next = self.clone();
+        let tried = self.attempt(step);
+        match step {
+            Move::Cancel => next.budget.cancels -= 1,
+            Move::Retry => next.budget.retries -= 1,
+            Move::Release => next.budget.releases -= 1,
+            Move::Unrelease => next.budget.unreleases -= 1,
+            Move::Sweep => next.budget.sweeps -= 1,
+            Move::Claim(worker, _) => {
+                next.workers[worker].believes = tried.is_ok().then(|| self.fresh_token(worker));
+                next.workers[worker].claims -= 1;
+                next.spent += i32::from(tried.is_ok());
+            }
+            Move::Checkpoint(worker) => next.workers[worker].checkpoints -= 1,
+            Move::HandBack(worker) => {
+                next.workers[worker].believes = None;
+                next.spent -= i32::from(tried.is_ok());
+            }
+            Move::Complete(worker) | Move::Fail(worker, _) | Move::Stopped(worker) => {
+                next.workers[worker].believes = None;
+            }
+        }
+        if let Ok(job) = tried {
+            self.check(step, &job);
+            if step == Move::Retry {
+                next.spent = 0;
+            }
+            next.job = job;
+        }
+        next
+    }
+
+    /// What holds for every allowed move, in whatever order.
+    fn check(&self, step: Move, after: &Lifecycle) {
+        let before = &self.job;
+        assert_eq!(after.lease.is_some(), after.status == JobStatus::Running, "{step:?} from {self:?}");
+        if before.status.is_terminal() {
+            assert_eq!(step, Move::Retry, "{step:?} moved an ended job: {self:?}");
+        }
+        if after.status == JobStatus::Completed {
+            assert!(!before.cancel_requested, "a cancel that was granted was lost: {self:?}");
+            assert!(matches!(step, Move::Complete(worker) if before.lease == Some(self.believed(worker))));
+        }
+        if before.cancel_requested && step != Move::Retry && after.status != before.status {
+            assert_eq!(after.status, JobStatus::Cancelled, "{step:?} from {self:?}");
+        }
+        assert!(after.attempts <= LIMITS.attempts_max && after.attempts_total <= LIMITS.attempts_total_max);
+    }
+
+    /// However things stand, the fleet alone brings the job to one end: the sweep takes what a dead worker held, the
+    /// scheduler releases, somebody renders. And what the user last wanted decides which end.
+    fn check_it_can_end(&self) {
+        let mut job = self.job.clone();
+        assert_eq!(job.attempts_total, self.spent, "a hand-back is free, every other claim counts: {self:?}");
+        let fresh = LeaseToken(Uuid::from_u128(9));
+        if job.status == JobStatus::Running {
+            job = job.lose(LIMITS).expect("a running job can be lost");
+        }
+        if job.status == JobStatus::Queued {
+            job = job.release().expect("a waiting job can be released");
+        }
+        if job.status == JobStatus::Scheduled {
+            let dispatch_no = job.dispatch_no;
+            job = job.claim(dispatch_no, fresh).and_then(|job| job.complete(fresh)).expect("it can be rendered");
+        }
+        assert!(job.status.is_terminal(), "{self:?} leads nowhere");
+        if self.job.cancel_requested {
+            assert_eq!(job.status, JobStatus::Cancelled, "{self:?}");
+        }
+    }
+}
+
+/// Orders from a world to where nobody can move, by the state that the job has there.
+type Orders = HashMap<JobStatus, u128>;
+type Known = HashMap<(JobKey, Budget, [Worker; WORKERS], i32), Orders>;
+
+fn explore(world: &World, known: &mut Known) -> Orders {
+    let key = world.key();
+    if let Some(orders) = known.get(&key) {
+        return orders.clone();
+    }
+    world.check_it_can_end();
+    let moves = world.moves();
+    let mut orders = Orders::new();
+    if moves.is_empty() {
+        orders.insert(world.job.status, 1);
+    }
+    for step in moves {
+        for (status, count) in explore(&world.after(step), known) {
+            *orders.entry(status).or_default() += count;
+        }
+    }
+    known.insert(key, orders.clone());
+    orders
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are what a reader of this test wants to see")]
+fn every_order_of_all_actors_moves_keeps_the_rules_and_can_end_in_one_state() {
+    let mut known = Known::new();
+    let orders = explore(&World::new(), &mut known);
+    let all: u128 = orders.values().sum();
+    println!("{} states, {all} orders of moves; by last state: {orders:?}", known.len());
+    assert!(
+        known.len() > 10_000 && all > 10_000,
+        "the exploration covers little: {} states, {all} orders",
+        known.len()
+    );
+    // Each end is reached by some order, or the actors cannot do what they are for.
+    for status in [JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled] {
+        assert!(orders.contains_key(&status), "no order ends {status}");
+    }
+}

@@ -1,0 +1,228 @@
+//! Goal: cancel against completion, retry, hand-back and sweep: one terminal state each, in Postgres as in the model.
+//! Method: (1) the moves of user, scheduler, two workers and sweeper in random interleavings, each move made in both and
+//! compared; then the fleet ends the job, and the events tell every end once. (2) Moves that are sent at the same moment
+//! on connections of their own: the row must be one that some order of them leads to in the model.
+//!
+//! `FLEET_INTERLEAVINGS=10000` sets how many of each; `scripts/verify.d/interleavings` does.
+
+use std::sync::Arc;
+
+use domain::{JobStatus, Lifecycle};
+use futures::future::join_all;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+
+use crate::lifecycle::{Case, Move, comparable, model_of};
+use crate::support::Fixture;
+
+/// Cases that run beside one another, each lane on a database of its own, since a sweep takes every lease it finds.
+const LANES: usize = 4;
+
+fn wanted() -> usize {
+    std::env::var("FLEET_INTERLEAVINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(240)
+}
+
+/// A worker's life with one job: claim it, perhaps store a checkpoint, end it in some way; two of them, so that the
+/// second finds what the first left behind.
+fn worker(owner: u128) -> impl Strategy<Value = Vec<Move>> {
+    let life = (any::<bool>(), 0..6u8).prop_map(move |(checkpoint, end)| {
+        let mut moves = vec![Move::Claim { stale: 0, owner }];
+        if checkpoint {
+            moves.push(Move::Checkpoint { owner, step: 3 });
+        }
+        moves.push(match end {
+            0 | 1 => Move::Complete { owner },
+            2 => Move::HandBack { owner },
+            3 => Move::Fail { owner, retry: true },
+            4 => Move::Fail { owner, retry: false },
+            _ => Move::Stopped { owner },
+        });
+        moves
+    });
+    proptest::collection::vec(life, 1..3).prop_map(|lives| lives.concat())
+}
+
+/// Each actor's moves in its own order, the actors in any order between each other.
+fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
+    let user = prop_oneof![
+        Just(vec![Move::Cancel]),
+        Just(vec![Move::Cancel, Move::Retry]),
+        Just(vec![Move::Cancel, Move::Retry, Move::Cancel]),
+        Just(vec![Move::Retry]),
+    ];
+    let scheduler = prop_oneof![
+        Just(vec![Move::Release; 2]),
+        Just(vec![Move::Release; 4]),
+        Just(vec![Move::Release, Move::Unrelease, Move::Release]),
+    ];
+    let sweeper = (0..3usize).prop_map(|times| vec![Move::Lose; times]);
+    let actors = (user, scheduler, worker(1), worker(2), sweeper);
+    let turns = proptest::collection::vec(any::<prop::sample::Index>(), 32);
+    (actors, turns).prop_map(|((user, scheduler, one, two, sweeper), turns)| {
+        let mut waiting: Vec<_> = [user, scheduler, one, two, sweeper].into_iter().map(Vec::into_iter).collect();
+        let mut moves = Vec::new();
+        for turn in turns.iter().cycle() {
+            waiting.retain(|actor| actor.len() > 0);
+            if waiting.is_empty() {
+                break;
+            }
+            let at = turn.index(waiting.len());
+            moves.extend(waiting[at].next());
+        }
+        moves
+    })
+}
+
+/// A runner whose cases are the same in every run; `stream` tells lanes apart.
+fn runner(stream: usize) -> TestRunner {
+    let mut seed = [7; 32];
+    seed[0] = u8::try_from(stream).expect("few lanes");
+    TestRunner::new_with_rng(ProptestConfig::default(), TestRng::from_seed(RngAlgorithm::ChaCha, &seed))
+}
+
+async fn terminal_events(f: &Fixture, case: &Case<'_>) -> usize {
+    let kinds = f.event_kinds(case.job_id).await;
+    kinds.iter().filter(|kind| ["completed", "failed", "cancelled"].contains(&kind.as_str())).count()
+}
+
+/// What the fleet does when everybody else is gone: it ends the job.
+async fn end(case: &Case<'_>, mut model: Lifecycle) -> Result<Lifecycle, TestCaseError> {
+    for step in [Move::Lose, Move::Release, Move::Claim { stale: 0, owner: 3 }, Move::Complete { owner: 3 }] {
+        model = case.step(model, &step).await?;
+    }
+    prop_assert!(model.status.is_terminal(), "{:?} does not end", model);
+    Ok(model)
+}
+
+async fn one_after_another(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseError> {
+    let case = Case::new(f).await;
+    let mut model = Lifecycle::default();
+    let mut ends = 0;
+    for step in moves {
+        let before = model.status;
+        model = case.step(model, step).await?;
+        ends += usize::from(!before.is_terminal() && model.status.is_terminal());
+    }
+    let before = model.status;
+    model = end(&case, model).await?;
+    ends += usize::from(!before.is_terminal());
+    prop_assert_eq!(terminal_events(f, &case).await, ends, "every end is told once");
+    let job = f.get(case.job_id).await;
+    prop_assert_eq!(job.rendered.is_some(), model.status == JobStatus::Completed, "a video exactly when completed");
+    Ok(())
+}
+
+/// Moves that may meet at one moment.
+fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
+    let before = prop_oneof![
+        4 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }]),
+        1 => Just(vec![Move::Release]),
+        1 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }, Move::Cancel]),
+        1 => Just(vec![Move::Cancel]),
+    ];
+    let meeting = proptest::sample::subsequence(
+        vec![
+            Move::Cancel,
+            Move::Complete { owner: 1 },
+            Move::HandBack { owner: 1 },
+            Move::Fail { owner: 1, retry: true },
+            Move::Stopped { owner: 1 },
+            Move::Checkpoint { owner: 1, step: 3 },
+            Move::Lose,
+            Move::Retry,
+            Move::Claim { stale: 0, owner: 2 },
+            Move::Unrelease,
+        ],
+        2..=4,
+    );
+    (before, meeting)
+}
+
+/// Every state and number of ends that some order of the moves leads to. `known` is what messages said before.
+fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move]) -> Vec<(Lifecycle, usize)> {
+    let mut all = vec![(comparable(model.clone()), 0)];
+    if !moves.is_empty() {
+        all.clear();
+    }
+    for at in 0..moves.len() {
+        let mut rest = moves.to_vec();
+        let step = rest.remove(at);
+        // A sweep leaves out what another transaction holds at the moment and comes again later.
+        if matches!(step, Move::Lose) {
+            all.extend(outcomes(model, known, case, &rest));
+        }
+        // Those who move by a release's number know the one from before the meeting.
+        let by_number = matches!(step, Move::Claim { .. } | Move::Unrelease);
+        let refused = by_number && model.dispatch_no != known.dispatch_no;
+        let next = if refused { None } else { model_of(model.clone(), &case.tokens, &step) };
+        let next = next.unwrap_or_else(|| model.clone());
+        let ended = usize::from(!model.status.is_terminal() && next.status.is_terminal());
+        all.extend(outcomes(&next, known, case, &rest).into_iter().map(|(last, ends)| (last, ends + ended)));
+    }
+    all
+}
+
+async fn at_the_same_moment(f: &Fixture, before: &[Move], moves: &[Move]) -> Result<(), TestCaseError> {
+    let case = Case::new(f).await;
+    let mut model = Lifecycle::default();
+    let mut ends = 0;
+    for step in before {
+        let status = model.status;
+        model = case.step(model, step).await?;
+        ends += usize::from(!status.is_terminal() && model.status.is_terminal());
+    }
+    let made = join_all(moves.iter().map(|step| case.make(&model, step))).await;
+    for (step, made) in moves.iter().zip(&made) {
+        let told = matches!(made, Ok(()) | Err(store::StoreError::LeaseLost { .. }));
+        prop_assert!(told, "{:?} failed otherwise: {:?}", step, made);
+    }
+    let row = case.row().await;
+    let told = terminal_events(f, &case).await;
+    let possible = outcomes(&model, &model, &case, moves);
+    let reached = (comparable(row.clone()), told - ends);
+    prop_assert!(possible.contains(&reached), "{:?} with {} ends after {:?} meeting in {:?}", row, told, moves, model);
+    let status = row.status;
+    end(&case, row).await?;
+    let last = terminal_events(f, &case).await;
+    prop_assert_eq!(last, told + usize::from(!status.is_terminal()), "every end is told once");
+    Ok(())
+}
+
+/// Runs `count` cases in lanes.
+async fn in_lanes<S, F>(count: usize, first_stream: usize, strategy: fn() -> S, body: F)
+where
+    S: Strategy<Value: Send>,
+    F: AsyncFn(&Fixture, &S::Value) -> Result<(), TestCaseError>,
+{
+    let body = Arc::new(body);
+    let lane = |lane: usize| {
+        let body = Arc::clone(&body);
+        async move {
+            let f = Fixture::new().await;
+            let mut runner = runner(first_stream + lane);
+            let strategy = strategy();
+            for number in 0..count.div_ceil(LANES) {
+                let moves = strategy.new_tree(&mut runner).expect("a case").current();
+                if let Err(error) = body(&f, &moves).await {
+                    panic!("lane {lane}, case {number}, {moves:?}: {error}");
+                }
+            }
+        }
+    };
+    join_all((0..LANES).map(lane)).await;
+}
+
+#[tokio::test]
+async fn random_interleavings_end_in_one_state_as_in_the_model() {
+    in_lanes(wanted(), 0, any_interleaving, async |f: &Fixture, moves: &Vec<Move>| one_after_another(f, moves).await)
+        .await;
+}
+
+#[tokio::test]
+async fn moves_that_meet_are_made_in_some_order() {
+    in_lanes(wanted(), LANES, any_meeting, async |f: &Fixture, (before, moves): &(Vec<Move>, Vec<Move>)| {
+        at_the_same_moment(f, before, moves).await
+    })
+    .await;
+}

@@ -1,0 +1,19 @@
+//! Stored embeddings: any bytes, and any content under a right checksum. What is taken fills its shape and is written
+//! back byte for byte.
+
+#![no_main]
+
+use cache::StoredEmbeddings;
+use libfuzzer_sys::fuzz_target;
+
+fn read(bytes: &[u8]) {
+    let Ok(stored) = StoredEmbeddings::from_bytes(bytes, "f") else { return };
+    assert_eq!(stored.prompt.len(), stored.rows * stored.cols);
+    assert_eq!(stored.to_bytes(), bytes);
+}
+
+fuzz_target!(|data: &[u8]| {
+    read(data);
+    // No mutation guesses a hash; with it the fields behind it are reached.
+    read(&[data, &blake3::hash(data).as_bytes()[..16]].concat());
+});
