@@ -4,6 +4,7 @@
 //! by re-announcing, so a publish that fails here is no reason to take anything back.
 
 use broker::JobReady;
+use futures::future::join_all;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
@@ -46,15 +47,18 @@ impl Scheduler {
         Ok(due.len())
     }
 
+    /// All at once, in their order: a RabbitMQ that does not answer then costs one timeout and not one for each job.
     async fn announce(&self, jobs: &[Released]) {
-        for job in jobs {
-            let ready = JobReady { job_id: job.job_id, dispatch_no: job.dispatch_no, pool: job.pool.clone() };
-            match self.broker.publish_ready(ready, None).await {
-                Ok(()) => info!(job.id = %job.job_id, pool = %job.pool, dispatch_no = job.dispatch_no, "job released"),
-                Err(error) => {
-                    self.metrics.announce_failures.inc();
-                    warn!(job.id = %job.job_id, %error, "release not announced; workers find it by polling");
-                }
+        join_all(jobs.iter().map(|job| self.announce_one(job))).await;
+    }
+
+    async fn announce_one(&self, job: &Released) {
+        let ready = JobReady { job_id: job.job_id, dispatch_no: job.dispatch_no, pool: job.pool.clone() };
+        match self.broker.publish_ready(ready, None).await {
+            Ok(()) => info!(job.id = %job.job_id, pool = %job.pool, dispatch_no = job.dispatch_no, "job released"),
+            Err(error) => {
+                self.metrics.announce_failures.inc();
+                warn!(job.id = %job.job_id, %error, "release not announced; workers find it by polling");
             }
         }
     }

@@ -65,7 +65,9 @@ async fn keep(scheduler: &Scheduler, epoch: Epoch, ttl: Duration, over: &Cancell
             () = tokio::time::sleep(ttl / RENEWALS) => {}
         }
         let sent_at = Instant::now();
-        match scheduler.store.keep_leading(epoch, ttl.as_secs_f64()).await {
+        let kept = tokio::time::timeout(ttl, scheduler.store.keep_leading(epoch, ttl.as_secs_f64()));
+        let Ok(kept) = kept.await else { return warn!("leadership not renewed: the database is silent") };
+        match kept {
             Ok(true) => renewed_at = sent_at,
             Ok(false) => return warn!(epoch = epoch.0, "another scheduler leads"),
             Err(error) if renewed_at.elapsed() < ttl => warn!(%error, "leadership not renewed; trying again"),

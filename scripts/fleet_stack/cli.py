@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("--yes", action="store_true", help="do not ask")
     services = commands.add_parser("services", help="run only the three services, for tests")
     services.add_argument("--dir", type=Path, required=True, help="where their data go")
+    services.add_argument("--only", nargs="+", choices=["postgres", "redis", "rabbitmq"], help="start only these")
     beside = commands.add_parser("with-services", help="run a command beside a throwaway stack")
     beside.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     commands.add_parser("node-path", help="print the folder that holds node and npm")
@@ -64,7 +65,7 @@ def _dispatch(asked: argparse.Namespace) -> int:
     elif asked.command == "reset":
         commands.reset(sure=asked.yes)
     elif asked.command == "services":
-        testing.serve(asked.dir.resolve())
+        testing.serve(asked.dir.resolve(), asked.only)
     elif asked.command == "with-services":
         rest = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
         if not rest:

@@ -63,7 +63,7 @@ def spec(folder: Path, ports: Ports) -> Spec:
     if not (data / "PG_VERSION").exists():
         _init(folder, data, user)
     _check_version(data, binary)
-    _leave_no_stale_lock(data)
+    leave_no_stale_lock(data)
     port = ports.ensure_free("postgres")
     argv = [str(binary), "-D", str(data), "-p", str(port)]
     for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "log_timezone=UTC"):
@@ -170,7 +170,7 @@ def _check_version(data: Path, binary: Path) -> None:
         )
 
 
-def _leave_no_stale_lock(data: Path) -> None:
+def leave_no_stale_lock(data: Path) -> None:
     """After a hard end: lets the old server's last processes go, then removes its lock file.
 
     Postgres takes the lock for held while any process has the number in it, be it a zombie or somebody else's.

@@ -22,19 +22,25 @@ class Services:
         self.ports = Ports(folder / "ports.json")
         self._specs: dict[str, Spec] = {}
 
-    def start(self, group: Group, tell: Callable[[str, float], None] = lambda name, seconds: None) -> None:
-        """Starts what does not run yet and returns when all three answer."""
+    def start(
+        self, group: Group, tell: Callable[[str, float], None] = lambda name, seconds: None,
+        only: tuple[str, ...] = ("redis", "postgres", "rabbitmq"),
+    ) -> None:
+        """Starts what does not run yet and returns when all three, or those asked for, answer."""
         require_free(self.folder, 1_000_000_000, "The stack's data")
         self.folder.mkdir(parents=True, exist_ok=True)
         for program in tools.SERVICES:
             tools.need(program)
         # RabbitMQ takes longest by far, so it goes first; it needs its port mapper.
-        self._ensure(group, "epmd", lambda: rabbitmq.mapper_spec(self.folder, self.ports))
-        group.wait_ready(["epmd"])
-        self._ensure(group, "rabbitmq", lambda: rabbitmq.spec(self.folder, self.ports))
-        self._ensure(group, "redis", lambda: redis.spec(self.folder, self.ports))
-        self._ensure(group, "postgres", lambda: postgres.spec(self.folder, self.ports))
-        group.wait_ready(["redis", "postgres", "rabbitmq"], tell)
+        if "rabbitmq" in only:
+            self._ensure(group, "epmd", lambda: rabbitmq.mapper_spec(self.folder, self.ports))
+            group.wait_ready(["epmd"])
+            self._ensure(group, "rabbitmq", lambda: rabbitmq.spec(self.folder, self.ports))
+        if "redis" in only:
+            self._ensure(group, "redis", lambda: redis.spec(self.folder, self.ports))
+        if "postgres" in only:
+            self._ensure(group, "postgres", lambda: postgres.spec(self.folder, self.ports))
+        group.wait_ready(list(only), tell)
 
     def _ensure(self, group: Group, name: str, make: Callable[[], Spec]) -> None:
         """A running service keeps its spec: asking for a free port would find its own port taken."""

@@ -6,6 +6,7 @@ input closes or its parent ends. Meanwhile it takes commands on its input, one a
     kill NAME     SIGKILL, and stay down        stop NAME      polite stop, and stay down
     start NAME    start again, same data, and wait until it answers
     pause NAME    SIGSTOP                       resume NAME    SIGCONT
+    alarm rabbitmq  memory alarm: publishers are blocked          calm rabbitmq  no alarm
 
 NAME is postgres, redis or rabbitmq. Each command is answered by one line of JSON: {"ok": true} or {"error": "..."}.
 
@@ -24,10 +25,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from . import postgres
 from .console import Problem, say, warn
 from .group import Group
 from .paths import RUN
-from .process import die_with_parent
+from .process import Spec, die_with_parent
 from .services import Services
 
 CONTROLLED = ("postgres", "redis", "rabbitmq")
@@ -41,16 +43,17 @@ def _on_signal(_number: int, _frame: object) -> None:
     raise Stopped
 
 
-def serve(folder: Path) -> None:
-    """Runs the stack until the input closes."""
+def serve(folder: Path, only: list[str] | None = None) -> None:
+    """Runs the stack, or only some services of it, until the input closes."""
     die_with_parent(signal.SIGTERM)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _on_signal)
     group, services = Group(), Services(folder)
     try:
-        services.start(group)
+        started = tuple(only or CONTROLLED)
+        services.start(group, only=started)
         facts = services.facts()
-        facts["pids"] = {name: group.children[name].pid for name in CONTROLLED}
+        facts["pids"] = {name: group.children[name].pid for name in started}
         say(json.dumps(facts))
         for line in _lines():
             say(json.dumps(_obey(group, services, line.split())))
@@ -77,8 +80,8 @@ def _lines():
 
 
 def _obey(group: Group, services: Services, words: list[str]) -> dict[str, object]:
-    if len(words) != 2 or words[1] not in CONTROLLED:
-        return {"error": f"expected a verb and one of {', '.join(CONTROLLED)}"}
+    if len(words) != 2 or words[1] not in group.children:
+        return {"error": f"expected a verb and one of {', '.join(group.children)}"}
     verb, name = words
     child = group.children[name]
     if verb == "kill":
@@ -93,13 +96,27 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
         if child.exit_code() is None:
             return {"error": f"{name} runs already"}
         try:
+            if name == "postgres":
+                postgres.leave_no_stale_lock(child.spec.cwd)
             group.ensure(child.spec)
             group.wait_ready([name])
         except Problem as problem:
             return {"error": str(problem)}
         return {"ok": True, "pid": group.children[name].pid}
+    elif verb in ("alarm", "calm") and name == "rabbitmq":
+        return _set_alarm(child.spec, on=verb == "alarm")
     else:
         return {"error": f"no such verb: {verb}"}
+    return {"ok": True}
+
+
+def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
+    """Any memory use is above a limit of next to nothing, and RabbitMQ then blocks whoever publishes."""
+    control = Path(spec.argv[0]).with_name("rabbitmqctl")
+    argv = [str(control), "set_vm_memory_high_watermark", "0.000001" if on else "0.4"]
+    done = subprocess.run(argv, env=spec.env, cwd=spec.cwd, capture_output=True, text=True)
+    if done.returncode != 0:
+        return {"error": (done.stderr or done.stdout).strip()}
     return {"ok": True}
 
 

@@ -11,7 +11,7 @@ use hunyuan::{DeviceChoice, Engine, EngineOptions};
 
 /// Print the fingerprints of a model folder.
 #[derive(Debug, Args)]
-pub(crate) struct FingerprintArgs {
+pub struct FingerprintArgs {
     /// Model folder: a HunyuanVideo checkpoint in the diffusers layout
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
@@ -24,7 +24,7 @@ pub(crate) struct FingerprintArgs {
 ///
 /// # Errors
 /// A folder that does not load; a `fleet.toml` without the lines to be replaced.
-pub(crate) fn run(args: &FingerprintArgs) -> anyhow::Result<()> {
+pub fn run(args: &FingerprintArgs) -> anyhow::Result<()> {
     let options = EngineOptions { device: DeviceChoice::Cpu, ..EngineOptions::new(&args.model) };
     let engine = Engine::load(&options).context("load the model")?;
     let (weights, encoders) = (&engine.info().model_fingerprint, &engine.info().encoder_fingerprint);

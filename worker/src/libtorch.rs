@@ -15,7 +15,7 @@ const EXPECTED: &str = env!("HUNYUAN_LIBTORCH_VERSION");
 /// # Errors
 /// When they differ, with what to install. A library without a version file beside it passes: a distribution's own
 /// package may have none.
-pub(crate) fn check_version() -> anyhow::Result<()> {
+pub fn check_version() -> anyhow::Result<()> {
     let Some(folder) = hunyuan::cuda_half::libtorch_folder() else { return Ok(()) };
     let home = folder.parent().unwrap_or(&folder);
     match version_of(home) {

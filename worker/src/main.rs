@@ -1,17 +1,9 @@
 //! Claims jobs and renders them; also renders one video without a fleet.
-//!
-//! One subcommand a module: [`fleet`] for the fleet, [`render`] for a person with a model folder, [`fingerprint`] for whoever makes a model folder.
-
-mod engine;
-mod fingerprint;
-mod fleet;
-mod libtorch;
-mod mp4;
-mod render;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use worker::{fingerprint, fleet, libtorch, render};
 
 /// The fleet's worker.
 #[derive(Debug, Parser)]

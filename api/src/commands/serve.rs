@@ -109,12 +109,12 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
 /// Migrates, waiting for a database that is still starting.
 async fn migrate(store: &Store, stop: &Stop) -> anyhow::Result<()> {
     loop {
-        match store.ping().await {
-            Ok(()) => return store.migrate().await.context("migrate the database"),
+        match store.migrate().await {
+            Ok(()) => return Ok(()),
             Err(StoreError::Unavailable(error)) => {
                 tracing::warn!(error = %error, "waiting for the database");
             }
-            Err(error) => return Err(error).context("reach the database"),
+            Err(error) => return Err(error).context("migrate the database"),
         }
         tokio::select! {
             () = stop.soft().cancelled() => bail!("stopped while waiting for the database"),

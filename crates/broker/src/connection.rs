@@ -2,15 +2,18 @@
 //!
 //! The client library can recover by itself, but gives up after some tries and leaves channels that RabbitMQ closed as
 //! they are. A supervisor that simply connects anew, and users that simply open a new channel, cover every case alike.
+//!
+//! Rule: whoever keeps a channel watches the link and drops the channel when the link changes. A connection that fell
+//! silent may come back to life after it was given up (a host that was frozen); it must not have users then.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use settings::BrokerSettings;
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
@@ -38,12 +41,15 @@ impl std::fmt::Debug for Broker {
     }
 }
 
+/// The connection of the moment. Every change ends what was opened on the one before.
+pub(crate) type Link = watch::Receiver<Option<Arc<Connection>>>;
+
 pub(crate) struct Inner {
     pub(crate) settings: BrokerSettings,
-    pub(crate) link: watch::Receiver<Option<Arc<Connection>>>,
+    pub(crate) link: Link,
     pub(crate) health: watch::Receiver<bool>,
-    /// The channel with confirms; opened when needed, dropped when anything goes wrong with it.
-    pub(crate) confirmed: Mutex<Option<Channel>>,
+    /// The channel with confirms and its connection; opened when needed, dropped when anything goes wrong with it.
+    pub(crate) confirmed: Mutex<Option<(Weak<Connection>, Channel)>>,
     pub(crate) told: mpsc::Sender<FleetEvent>,
     pub(crate) dropped_tells: AtomicU64,
     pub(crate) unreadable: AtomicU64,
@@ -108,10 +114,22 @@ impl Broker {
         self.inner.unreadable.load(Ordering::Relaxed)
     }
 
+    /// The connection of the moment.
+    pub(crate) fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
+        self.inner.link.borrow().clone().ok_or(BrokerError::NotConnected)
+    }
+
     /// A fresh channel.
     pub(crate) async fn channel(&self) -> Result<Channel, BrokerError> {
-        let connection = self.inner.link.borrow().clone().ok_or(BrokerError::NotConnected)?;
+        let connection = self.connection()?;
         self.rpc(connection.create_channel()).await
+    }
+
+    /// A view of the link that notices every change from now on.
+    pub(crate) fn watch_link(&self) -> Link {
+        let mut link = self.inner.link.clone();
+        link.mark_unchanged();
+        link
     }
 
     pub(crate) async fn rpc<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
@@ -160,6 +178,7 @@ impl Supervisor {
                     self.health.send_replace(false);
                     self.link.send_replace(None);
                     warn!("RabbitMQ connection lost; connecting again");
+                    tokio::spawn(give_up(connection, self.settings.rpc_timeout_ms));
                 }
                 Err(error) => {
                     debug!(%error, "RabbitMQ cannot be reached");
@@ -172,22 +191,50 @@ impl Supervisor {
 
     /// Connects and declares what is shared; a connection on which that fails is no use.
     async fn open(&self) -> Result<Connection, BrokerError> {
-        let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        let address = with_heartbeat(self.settings.url.expose(), self.settings.heartbeat_s);
-        let connection = in_time(self.settings.connect_timeout_ms, Connection::connect(&address, properties)).await??;
+        let connection = self.connect().await?;
         let declared = async {
             let channel = connection.create_channel().await?;
             topology::declare_shared(&channel).await?;
             channel.close(200, "declared".into()).await
         };
-        match in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await? {
-            Err(error) if is_refused(&error) => {
+        match in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await {
+            Ok(Ok(())) => Ok(connection),
+            Ok(Err(error)) if is_refused(&error) => {
                 // A worker on another machine has a user that may not; the processes of the fleet's owner have declared it.
                 debug!(%error, "this user may not declare what is shared");
+                Ok(connection)
             }
-            other => other?,
+            failed => {
+                tokio::spawn(give_up(Arc::new(connection), self.settings.rpc_timeout_ms));
+                failed?.map_err(BrokerError::from).and(Err(BrokerError::NotConnected))
+            }
         }
-        Ok(connection)
+    }
+
+    /// Connects in time. The client library cannot be stopped half way: an attempt that comes to life later (the host was
+    /// frozen) is closed then, or each would stay open beside the one that is used.
+    async fn connect(&self) -> Result<Connection, BrokerError> {
+        let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
+        let address = with_heartbeat(self.settings.url.expose(), self.settings.heartbeat_s);
+        let (made, connection) = oneshot::channel();
+        let rpc_timeout_ms = self.settings.rpc_timeout_ms;
+        tokio::spawn(async move {
+            let attempt = Connection::connect(&address, properties).await;
+            if let Err(Ok(late)) = made.send(attempt) {
+                give_up(Arc::new(late), rpc_timeout_ms).await;
+            }
+        });
+        match in_time(self.settings.connect_timeout_ms, connection).await? {
+            Ok(attempt) => attempt.map_err(BrokerError::from),
+            Err(_) => Err(BrokerError::NotConnected),
+        }
+    }
+}
+
+/// Closes a connection that nobody is to use any more, if it still hears.
+async fn give_up(connection: Arc<Connection>, ms: u64) {
+    if let Err(error) = in_time(ms, connection.close(200, "given up".into())).await {
+        debug!(%error, "a connection that was given up does not answer");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use lapin::options::BasicAckOptions;
 
-use crate::connection::Broker;
+use crate::connection::{Broker, in_time};
 use crate::listen::Listening;
 use crate::messages::{Envelope, JobSubmitted};
 use crate::topology::SUBMITTED_QUEUE;
@@ -48,7 +48,8 @@ impl Doorbells {
                 });
                 return;
             }
-            if delivery.acker.ack(BasicAckOptions::default()).await.is_err() {
+            let acked = delivery.acker.ack(BasicAckOptions::default());
+            if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
                 self.listening = None;
             }
             return;
@@ -57,9 +58,10 @@ impl Doorbells {
 
     async fn listen(&mut self) {
         self.broker.until_connected().await;
+        let link = self.broker.watch_link();
         let opened = async {
             let channel = self.broker.channel().await?;
-            self.broker.consume(channel, SUBMITTED_QUEUE, PREFETCH, false).await
+            self.broker.consume(channel, SUBMITTED_QUEUE, PREFETCH, false, link).await
         };
         match opened.await {
             Ok(listening) => self.listening = Some(listening),

@@ -54,10 +54,11 @@ impl EventStream {
 
     async fn listen(&mut self) {
         self.broker.until_connected().await;
+        let link = self.broker.watch_link();
         let opened = async {
             let channel = self.broker.channel().await?;
             let queue = self.broker.rpc(topology::declare_events(&channel, self.patterns)).await?;
-            self.broker.consume(channel, &queue, 0, true).await
+            self.broker.consume(channel, &queue, 0, true, link).await
         };
         match opened.await {
             Ok(listening) => self.listening = Some(listening),

@@ -6,13 +6,14 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, message::Delivery};
 use tracing::debug;
 
-use crate::connection::Broker;
+use crate::connection::{Broker, Link};
 use crate::error::BrokerError;
 
 /// A consumer and the channel it lives on; both are dropped together and opened anew together.
 pub(crate) struct Listening {
     pub(crate) channel: Channel,
     pub(crate) consumer: Consumer,
+    link: Link,
 }
 
 impl Broker {
@@ -23,27 +24,35 @@ impl Broker {
         drop(health.wait_for(|connected| *connected).await);
     }
 
-    /// Consumes a queue on a fresh channel.
+    /// Consumes a queue on a fresh channel. `link` was taken before the channel was opened.
     pub(crate) async fn consume(
         &self,
         channel: Channel,
         queue: &str,
         prefetch: u16,
         no_ack: bool,
+        link: Link,
     ) -> Result<Listening, BrokerError> {
         if !no_ack {
             self.rpc(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         }
         let options = BasicConsumeOptions { no_ack, ..BasicConsumeOptions::default() };
         let consumer = self.rpc(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await?;
-        Ok(Listening { channel, consumer })
+        Ok(Listening { channel, consumer, link })
     }
 }
 
 impl Listening {
     /// The next delivery; `None` when the channel or the connection is gone.
     pub(crate) async fn next(&mut self) -> Option<Delivery> {
-        match self.consumer.next().await {
+        let delivered = tokio::select! {
+            delivered = self.consumer.next() => delivered,
+            _ = self.link.changed() => {
+                debug!("listening on the next connection");
+                None
+            }
+        };
+        match delivered {
             Some(Ok(delivery)) => Some(delivery),
             Some(Err(error)) => {
                 debug!(%error, "consumer ended");

@@ -7,12 +7,12 @@ use domain::{Clock, SystemClock};
 use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Connection};
+use lapin::{BasicProperties, Channel};
 use settings::BrokerSettings;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tracing::debug;
 
-use crate::connection::{Broker, in_time};
+use crate::connection::{Broker, Link, in_time};
 use crate::error::BrokerError;
 use crate::messages::{Envelope, FleetEvent, JobReady, JobSubmitted, Message};
 use crate::topology::{self, EVENTS_EXCHANGE, SUBMITTED_QUEUE, WORK_EXCHANGE};
@@ -94,13 +94,17 @@ impl Broker {
     }
 
     async fn confirmed_channel(&self) -> Result<Channel, BrokerError> {
+        let connection = self.connection()?;
         let mut kept = self.inner.confirmed.lock().await;
-        if let Some(channel) = kept.as_ref().filter(|channel| channel.status().connected()) {
+        if let Some((of, channel)) = kept.as_ref()
+            && of.ptr_eq(&Arc::downgrade(&connection))
+            && channel.status().connected()
+        {
             return Ok(channel.clone());
         }
-        let channel = self.channel().await?;
+        let channel = self.rpc(connection.create_channel()).await?;
         self.rpc(channel.confirm_select(ConfirmSelectOptions::default())).await?;
-        *kept = Some(channel.clone());
+        *kept = Some((Arc::downgrade(&connection), channel.clone()));
         Ok(channel)
     }
 }
@@ -120,14 +124,12 @@ fn properties<M: Message>(envelope: &Envelope<M>) -> BasicProperties {
 
 /// Sends what [`Broker::tell`] was given, one after the other, without confirms; waits while there is no connection, and
 /// what gathers beyond the buffer meanwhile is dropped at the door.
-pub(crate) async fn send_told(
-    mut link: watch::Receiver<Option<Arc<Connection>>>,
-    settings: BrokerSettings,
-    mut waiting: mpsc::Receiver<FleetEvent>,
-) {
+pub(crate) async fn send_told(mut link: Link, settings: BrokerSettings, mut waiting: mpsc::Receiver<FleetEvent>) {
     let mut channel: Option<Channel> = None;
     while let Some(event) = waiting.recv().await {
-        if channel.as_ref().is_none_or(|open| !open.status().connected()) {
+        let changed = link.has_changed().unwrap_or(true);
+        if changed || channel.as_ref().is_none_or(|open| !open.status().connected()) {
+            channel = None;
             let Ok(connection) = link.wait_for(Option::is_some).await.map(|connected| connected.clone()) else {
                 return;
             };

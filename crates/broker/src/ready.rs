@@ -15,7 +15,7 @@ use lapin::{Channel, Consumer};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use crate::connection::Broker;
+use crate::connection::{Broker, Link, in_time};
 use crate::error::BrokerError;
 use crate::messages::{Envelope, JobReady};
 use crate::topology;
@@ -30,6 +30,7 @@ pub struct Delivered {
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
     acker: lapin::Acker,
+    ack_timeout_ms: u64,
     /// A channel closes with its last handle, and RabbitMQ would then give the message to somebody else.
     _channel: Channel,
 }
@@ -37,10 +38,15 @@ pub struct Delivered {
 impl Delivered {
     /// Acks it; `false` when that failed, which only means that the message comes again and its claim will be refused.
     pub async fn ack(self) -> bool {
-        match self.acker.ack(BasicAckOptions::default()).await {
-            Ok(acked) => acked,
-            Err(error) => {
+        // Under an alarm not even acks get through, and the job must not wait for that.
+        match in_time(self.ack_timeout_ms, self.acker.ack(BasicAckOptions::default())).await {
+            Ok(Ok(acked)) => acked,
+            Ok(Err(error)) => {
                 debug!(job.id = %self.ready.job_id, %error, "ack failed; the message may come again");
+                false
+            }
+            Err(error) => {
+                debug!(job.id = %self.ready.job_id, %error, "ack not sent; the message may come again");
                 false
             }
         }
@@ -64,6 +70,8 @@ pub struct ReadyConsumer {
     /// Kept between two jobs: opening one costs as much as a job's whole dispatch.
     channel: Option<Channel>,
     consumer: Option<Consumer>,
+    /// What `channel` was opened on.
+    link: Link,
     /// A consumer in the making: it goes on when the call that wanted it is dropped.
     opening: Option<JoinHandle<Result<(Channel, Consumer), BrokerError>>>,
     unread: Option<Delivery>,
@@ -77,6 +85,7 @@ impl Broker {
     pub fn ready(&self, pool: PoolId) -> ReadyConsumer {
         ReadyConsumer {
             broker: self.clone(),
+            link: self.watch_link(),
             pool,
             prefetch: PREFETCH,
             channel: None,
@@ -102,14 +111,20 @@ impl ReadyConsumer {
             }
             match &mut self.consumer {
                 None => self.listen().await,
-                Some(consumer) => match consumer.next().await {
-                    Some(Ok(delivery)) => self.unread = Some(delivery),
-                    Some(Err(error)) => {
-                        debug!(%error, pool = %self.pool, "consumer ended");
-                        self.forget();
+                Some(consumer) => {
+                    let delivered = tokio::select! {
+                        delivered = consumer.next() => delivered,
+                        _ = self.link.changed() => None,
+                    };
+                    match delivered {
+                        Some(Ok(delivery)) => self.unread = Some(delivery),
+                        Some(Err(error)) => {
+                            debug!(%error, pool = %self.pool, "consumer ended");
+                            self.forget();
+                        }
+                        None => self.forget(),
                     }
-                    None => self.forget(),
-                },
+                }
             }
         }
     }
@@ -122,7 +137,8 @@ impl ReadyConsumer {
     /// Whether the consumer stands, as far as this side knows.
     #[must_use]
     pub fn is_consuming(&self) -> bool {
-        self.consumer.is_some() && self.channel.as_ref().is_some_and(|channel| channel.status().connected())
+        let stands = self.channel.as_ref().is_some_and(|channel| channel.status().connected());
+        self.consumer.is_some() && stands && !self.link.has_changed().unwrap_or(true)
     }
 
     /// Cancels the consumer and awaits RabbitMQ's word that nothing more will come; what came until then is extra. A worker
@@ -168,12 +184,14 @@ impl ReadyConsumer {
                 ready: envelope.body,
                 traceparent: envelope.traceparent,
                 acker: delivery.acker.clone(),
+                ack_timeout_ms: self.broker.inner.settings.rpc_timeout_ms,
                 _channel: channel.clone(),
             }),
             Err(error) => {
                 self.broker.bury(&delivery.data, &error).await;
-                if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
-                    debug!(%error, "ack of an unreadable message failed");
+                let acked = delivery.acker.ack(BasicAckOptions::default());
+                if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
+                    debug!("an unreadable message was not acked and may come again");
                 }
             }
         }
@@ -189,6 +207,13 @@ impl ReadyConsumer {
 
     async fn listen(&mut self) {
         self.broker.until_connected().await;
+        if self.link.has_changed().unwrap_or(true) {
+            self.forget();
+            self.link = self.broker.watch_link();
+            if let Some(opening) = self.opening.take() {
+                opening.abort();
+            }
+        }
         let opening = self.opening.get_or_insert_with(|| {
             tokio::spawn(open(self.broker.clone(), self.pool.clone(), self.prefetch, self.channel.take()))
         });

@@ -11,9 +11,13 @@ use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
+use crate::pool::Pool;
 
 /// The migrations, built into every process.
 pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+
+/// An answer takes this much longer than its statement may run, at most; then the connection is taken for dead.
+const ANSWER_SLACK: Duration = Duration::from_secs(2);
 
 /// How to reach the database. Every value is a setting.
 #[derive(Clone, PartialEq)]
@@ -26,7 +30,8 @@ pub struct StoreOptions {
     pub connections_min: u32,
     /// Longest wait for a free connection, milliseconds; then the call fails as unavailable.
     pub acquire_timeout_ms: u64,
-    /// Longest run of one statement, milliseconds, enforced by Postgres. 0 is no limit.
+    /// Longest run of one statement, milliseconds, enforced by Postgres. 0 is no limit. A connection on which no answer
+    /// comes for a little longer is closed.
     pub statement_timeout_ms: u64,
     /// Longest wait for another transaction's row, milliseconds, enforced by Postgres. 0 is no limit.
     pub lock_timeout_ms: u64,
@@ -51,6 +56,13 @@ impl StoreOptions {
             application_name: "fleet".to_owned(),
         }
     }
+
+    fn answer_max(&self) -> Duration {
+        match self.statement_timeout_ms {
+            0 => Duration::MAX,
+            ms => Duration::from_millis(ms) + ANSWER_SLACK,
+        }
+    }
 }
 
 impl fmt::Debug for StoreOptions {
@@ -66,7 +78,7 @@ impl fmt::Debug for StoreOptions {
 /// Handle to everything in Postgres. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pub(crate) pool: PgPool,
+    pub(crate) pool: Pool,
 }
 
 impl Store {
@@ -106,13 +118,13 @@ impl Store {
             .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
             .idle_timeout(Duration::from_secs(options.idle_timeout_s))
             .connect_lazy_with(connect);
-        Ok(Self { pool })
+        Ok(Self { pool: Pool::new(pool, options.answer_max()) })
     }
 
     /// Wraps a pool that exists.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max()) }
     }
 
     /// Brings the schema up to this release; waits for another process that does the same.
@@ -120,7 +132,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
     pub async fn migrate(&self) -> Result<()> {
-        MIGRATOR.run(&self.pool).await?;
+        MIGRATOR.run(self.pool.connections()).await?;
         self.renew_worker_grants().await
     }
 
@@ -136,14 +148,14 @@ impl Store {
     /// Connections in use and open in all, for metrics.
     #[must_use]
     pub fn pool_usage(&self) -> PoolUsage {
-        let open = self.pool.size();
-        let idle = u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX);
+        let open = self.pool.connections().size();
+        let idle = u32::try_from(self.pool.connections().num_idle()).unwrap_or(u32::MAX);
         PoolUsage { open, used: open.saturating_sub(idle) }
     }
 
     /// Closes the pool after the calls that run now.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.pool.connections().close().await;
     }
 }
 

@@ -50,7 +50,7 @@ pub enum StoreError {
     Options(String),
     /// A migration failed or the database is newer than this release.
     #[error("the database could not be migrated; a database newer than this release needs the newer release")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[source] sqlx::migrate::MigrateError),
     /// Postgres refused the statement: a bug, or a schema that is not migrated.
     #[error("the database refused the statement; has it been migrated?")]
     Refused(#[source] sqlx::Error),
@@ -97,6 +97,17 @@ impl From<sqlx::Error> for StoreError {
                 Self::Unavailable(error)
             }
             _ => Self::Refused(error),
+        }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError as M;
+        match error {
+            // A database that goes away in the middle is no other than one that is not there yet.
+            M::Execute(cause) | M::ExecuteMigration(cause, _) => Self::from(cause),
+            other => Self::Migrate(other),
         }
     }
 }

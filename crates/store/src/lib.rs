@@ -30,6 +30,7 @@ pub mod learning;
 pub mod leases;
 pub mod models;
 pub mod planning;
+mod pool;
 mod retry;
 mod row;
 pub mod sessions;

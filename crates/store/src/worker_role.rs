@@ -90,7 +90,7 @@ impl Store {
     /// user may not create roles.
     pub async fn let_worker_log_in(&self, name: &str, password: &str) -> Result<String> {
         check_name(name)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.connections().begin().await?;
         sqlx::raw_sql(CREATE_GROUP).execute(&mut *transaction).await?;
         sqlx::raw_sql(GRANTS).execute(&mut *transaction).await?;
         sqlx::query("SELECT set_config('fleet.login', $1, true), set_config('fleet.password', $2, true)")
@@ -113,7 +113,7 @@ impl Store {
     /// As [`Store::let_worker_log_in`].
     pub async fn shut_worker_out(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool.connections().begin().await?;
         sqlx::query("SELECT set_config('fleet.login', $1, true)").bind(name).execute(&mut *transaction).await?;
         sqlx::raw_sql(DROP_LOGIN).execute(&mut *transaction).await?;
         transaction.commit().await?;

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::accounting::objects_in;
+use crate::gates::Gates;
 use crate::postgres;
 use crate::process::{Process, free_port, program, repository};
 use crate::rabbitmq::Vhost;
@@ -40,6 +43,7 @@ pub struct Fleet {
     /// Where the first API listens.
     pub api_url: String,
     api_port: u16,
+    second_port: OnceLock<u16>,
     /// The fleet's own virtual host.
     pub vhost: Vhost,
     /// For talking to the API.
@@ -73,7 +77,15 @@ impl Fleet {
         .collect();
         environment.extend(options.variables);
         let client = Client::builder().build().expect("an HTTP client");
-        Self { folder, environment, api_url: format!("http://127.0.0.1:{api_port}"), api_port, vhost, client }
+        Self {
+            folder,
+            environment,
+            api_url: format!("http://127.0.0.1:{api_port}"),
+            api_port,
+            second_port: OnceLock::new(),
+            vhost,
+            client,
+        }
     }
 
     /// Starts API, scheduler and one worker, and waits until the API answers.
@@ -106,23 +118,89 @@ impl Fleet {
         self.process("api", "api", &[], &[])
     }
 
+    /// Starts the API with variables of its own.
+    #[must_use]
+    pub fn api_with(&self, variables: &[(&str, &str)]) -> Process {
+        self.process("api", "api", &[], variables)
+    }
+
     /// Starts one more API on a port of its own; answers its address.
     #[must_use]
     pub fn another_api(&self, name: &str) -> (Process, String) {
-        let port = loop {
-            let port = free_port();
-            if port != self.api_port {
-                break port;
-            }
-        };
-        let process = self.process(name, "api", &[], &[("FLEET__SERVER__PORT", &port.to_string())]);
-        (process, format!("http://127.0.0.1:{port}"))
+        let port = self.second_port();
+        (self.api_on(name, port), format!("http://127.0.0.1:{port}"))
+    }
+
+    /// Starts an API on a port of the caller's choice.
+    #[must_use]
+    pub fn api_on(&self, name: &str, port: u16) -> Process {
+        self.process(name, "api", &[], &[("FLEET__SERVER__PORT", &port.to_string())])
+    }
+
+    /// The port of a second API; the same each time.
+    #[must_use]
+    pub fn second_port(&self) -> u16 {
+        *self.second_port.get_or_init(|| {
+            // The first one's may not be taken yet.
+            std::iter::repeat_with(free_port).find(|port| *port != self.api_port).unwrap_or_default()
+        })
+    }
+
+    /// Issues a key of a tenant, which is made if there is none of this name.
+    ///
+    /// # Panics
+    /// When the API's command fails.
+    #[must_use]
+    pub fn issue_key(&self, tenant: &str) -> String {
+        let issued = Command::new(program("api"))
+            .args(["keys", "issue", "--tenant", tenant])
+            .current_dir(repository())
+            .envs(&self.environment)
+            .output()
+            .expect("the command runs");
+        assert!(issued.status.success(), "{}", String::from_utf8_lossy(&issued.stderr));
+        String::from_utf8_lossy(&issued.stdout).lines().last().unwrap_or_default().trim().to_owned()
     }
 
     /// Starts a scheduler.
     #[must_use]
     pub fn scheduler(&self, name: &str) -> Process {
         self.process(name, "scheduler", &[], &[])
+    }
+
+    /// Starts a scheduler with variables of its own.
+    #[must_use]
+    pub fn scheduler_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
+        self.process(name, "scheduler", &[], variables)
+    }
+
+    /// Gates for a worker of this name.
+    #[must_use]
+    pub fn gates(&self, name: &str) -> Gates {
+        Gates::new(&self.folder.path().join(format!("gates-{name}")))
+    }
+
+    /// Starts a worker whose model waits at gates and needs no time (see `worker/examples/gated_worker`).
+    #[must_use]
+    pub fn gated_worker(&self, name: &str, gates: &Gates, variables: &[(&str, &str)]) -> Process {
+        let folder = gates.folder().display().to_string();
+        let mut all = vec![("FLEET__WORKER__NAME", name), ("FLEET_TEST_GATES", folder.as_str())];
+        all.extend(variables);
+        self.process(name, "examples/gated_worker", &[], &all)
+    }
+
+    /// Starts a worker whose model needs no time and waits nowhere.
+    #[must_use]
+    pub fn quick_worker(&self, name: &str, variables: &[(&str, &str)]) -> Process {
+        let mut all = vec![("FLEET__WORKER__NAME", name)];
+        all.extend(variables);
+        self.process(name, "examples/gated_worker", &[], &all)
+    }
+
+    /// Keys of all objects in the folder that the fleet's object store is, if it is one.
+    #[must_use]
+    pub fn objects(&self) -> Vec<String> {
+        objects_in(Path::new(self.variable("FLEET__ARTIFACTS__URL")))
     }
 
     /// Starts a worker.

@@ -10,23 +10,34 @@
 //!    it, the first test starts a stack that the others share and that ends by itself when nobody has used it for a while.
 //! 2. `let vhost = Vhost::create().await;` and give `vhost.settings()` to what is tested.
 //! 3. Wait with [`eventually`], never with a sleep.
+//! 4. For faults: [`Proxy`] between our processes and a service, [`Gates`] in the worker's model, [`ObjectStore`] that fails
+//!    (the one service that no package brings), and [`Accounting`] of what became of every job.
 //!
 //! Everything here panics when it fails: a test that cannot be set up has failed.
 
+pub mod accounting;
 pub mod builders;
 mod fleet;
+mod gates;
+mod objects;
 pub mod postgres;
 mod private;
 mod process;
+mod proxy;
 pub mod rabbitmq;
 pub mod redis;
 mod services;
 pub mod shapes;
 mod shared;
 mod wait;
+mod wire;
 
+pub use accounting::{Accounting, Report};
 pub use fleet::{Fleet, FleetOptions};
+pub use gates::Gates;
+pub use objects::ObjectStore;
 pub use private::PrivateStack;
 pub use process::{Process, free_port, program, repository};
+pub use proxy::{Catch, Protocol, Proxy};
 pub use services::{Services, services};
 pub use wait::{eventually, eventually_seen};

@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::services::{Services, checkout};
+use crate::services::{Services, checkout, services};
 
 /// Postgres, RabbitMQ and Redis of one test; gone with it.
 pub struct PrivateStack {
@@ -25,6 +25,33 @@ impl PrivateStack {
     /// When it does not start; its log is printed by the script.
     #[must_use]
     pub fn start() -> Self {
+        Self::launch(&[])
+    }
+
+    /// Starts only these of the three; the others are the run's shared ones. Without RabbitMQ it takes about a second.
+    ///
+    /// # Panics
+    /// As [`PrivateStack::start`].
+    #[must_use]
+    pub fn only(names: &[&str]) -> Self {
+        let mut stack = Self::launch(names);
+        let (own, shared) = (stack.services.clone(), services().clone());
+        let is_own = |name: &str| names.contains(&name);
+        stack.services = Services {
+            database_url: if is_own("postgres") { own.database_url } else { shared.database_url },
+            broker_url: if is_own("rabbitmq") { own.broker_url } else { shared.broker_url },
+            broker_management_url: match is_own("rabbitmq") {
+                true => own.broker_management_url,
+                false => shared.broker_management_url,
+            },
+            redis_host: if is_own("redis") { own.redis_host } else { shared.redis_host },
+            redis_port: if is_own("redis") { own.redis_port } else { shared.redis_port },
+            dir: own.dir,
+        };
+        stack
+    }
+
+    fn launch(only: &[&str]) -> Self {
         let parent = checkout().join(".run/tests");
         std::fs::create_dir_all(&parent).expect("the folder for test stacks can be made");
         let folder = tempfile::Builder::new().prefix("own-").tempdir_in(&parent).expect("a folder");
@@ -32,6 +59,8 @@ impl PrivateStack {
         let mut child = Command::new(checkout().join("scripts/fleet"))
             .args(["services", "--dir"])
             .arg(folder.path())
+            .args(if only.is_empty() { None } else { Some("--only") })
+            .args(only)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -65,6 +94,16 @@ impl PrivateStack {
     /// SIGCONT.
     pub fn resume(&mut self, service: &str) {
         self.command("resume", service);
+    }
+
+    /// A memory alarm: RabbitMQ lets nobody publish.
+    pub fn alarm(&mut self) {
+        self.command("alarm", "rabbitmq");
+    }
+
+    /// Ends the alarm.
+    pub fn calm(&mut self) {
+        self.command("calm", "rabbitmq");
     }
 
     fn command(&mut self, verb: &str, service: &str) {

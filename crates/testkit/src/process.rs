@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
 
 /// The checkout that these tests belong to.
 ///
@@ -19,13 +22,13 @@ pub fn repository() -> PathBuf {
 /// An executable that this build made, beside the tests'.
 ///
 /// # Panics
-/// When it was not built: `cargo build --release --bins`.
+/// When it was not built: `cargo build --release --bins --examples`.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its executable");
     let folder = test.ancestors().nth(2).expect("tests lie in target/release/deps");
     let path = folder.join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --release --bins` first", path.display());
+    assert!(path.exists(), "{} is missing: run `cargo build --release --bins --examples` first", path.display());
     path
 }
 
@@ -35,8 +38,9 @@ pub fn program(name: &str) -> PathBuf {
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    // Every process starts elsewhere, so that tests side by side seldom try the same port.
-    let start = u16::try_from(std::process::id() % 9_000).unwrap_or_default();
+    // Every process and every call starts elsewhere, so that tests side by side seldom try the same port.
+    let calls = NEXT_PORT.fetch_add(13, Ordering::Relaxed);
+    let start = u16::try_from((std::process::id() + calls) % 9_000).unwrap_or_default();
     (0..9_000)
         .map(|n| 20_000 + (start + n * 7) % 9_000)
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())

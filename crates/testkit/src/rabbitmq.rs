@@ -73,6 +73,12 @@ impl Vhost {
         BrokerSettings { url: SecretUrl::new(format!("amqp://{user}:{user}@{place}")), ..self.settings() }
     }
 
+    /// How many connections there are to this virtual host, as far as the management API knows.
+    pub async fn connections(&self) -> usize {
+        let connections = self.call(Method::GET, &format!("vhosts/{}/connections", self.name), &Value::Null).await;
+        connections.as_array().map_or(0, Vec::len)
+    }
+
     /// Ends every connection to this virtual host, as an operator would; answers how many there were.
     pub async fn kill_connections(&self) -> usize {
         let connections = self.call(Method::GET, &format!("vhosts/{}/connections", self.name), &Value::Null).await;
@@ -90,6 +96,19 @@ impl Vhost {
     pub async fn queues(&self) -> Vec<String> {
         let queues = self.call(Method::GET, &format!("queues/{}?columns=name", self.name), &Value::Null).await;
         queues.as_array().into_iter().flatten().filter_map(|q| q["name"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// The queues that outlive their listeners, and how many messages wait in each.
+    pub async fn queue_lengths(&self) -> Vec<(String, Option<u64>)> {
+        let path = format!("queues/{}?columns=name,messages,durable", self.name);
+        let queues = self.call(Method::GET, &path, &Value::Null).await;
+        let durable = queues.as_array().into_iter().flatten().filter(|queue| queue["durable"] == true);
+        let length = |queue: &Value| {
+            let name = queue["name"].as_str().unwrap_or_default().to_owned();
+            // The count comes some seconds late; until then it is not known.
+            (name, queue["messages"].as_u64())
+        };
+        durable.map(length).collect()
     }
 
     /// Declares a durable queue with these arguments.

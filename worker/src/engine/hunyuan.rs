@@ -16,7 +16,7 @@ use tracing::warn;
 use super::{RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
 /// The engine and what the fleet was told of it.
-pub(crate) struct HunyuanRenderer {
+pub struct HunyuanRenderer {
     engine: Engine,
     memory_bytes: u64,
 }
@@ -26,7 +26,7 @@ impl HunyuanRenderer {
     ///
     /// # Errors
     /// What the engine says of the folder or the device.
-    pub(crate) fn load(options: &EngineOptions, memory_bytes: u64) -> anyhow::Result<Self> {
+    pub fn load(options: &EngineOptions, memory_bytes: u64) -> anyhow::Result<Self> {
         let engine = Engine::load(options).context("load the model")?;
         Ok(Self { engine, memory_bytes })
     }

@@ -10,65 +10,65 @@ mod thread;
 use cache::StoredEmbeddings;
 use domain::{Failure, FailureAction};
 
-pub(crate) use self::hunyuan::HunyuanRenderer;
+pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::thread::EngineThread;
-pub(crate) use ::hunyuan::Control;
+pub use ::hunyuan::Control;
 
 /// What a renderer says of itself; goes into the worker's registration and each job's record.
 #[derive(Debug, Clone)]
-pub(crate) struct RendererInfo {
+pub struct RendererInfo {
     /// Fingerprint of transformer and VAE.
-    pub(crate) model_fingerprint: String,
+    pub model_fingerprint: String,
     /// Fingerprint of what embeddings depend on; part of their cache key.
-    pub(crate) encoder_fingerprint: String,
+    pub encoder_fingerprint: String,
     /// `cpu` or the GPU's name.
-    pub(crate) device: String,
+    pub device: String,
     /// What determinism is promised within.
-    pub(crate) device_class: String,
+    pub device_class: String,
     /// Worker and libtorch version.
-    pub(crate) build: String,
+    pub build: String,
     /// Threads the model computes with.
-    pub(crate) threads: u32,
+    pub threads: u32,
     /// Memory the device has for us, bytes.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
     /// What attention reached at the start, FLOP a second; 0 where it was not measured.
-    pub(crate) attention_flops: f64,
+    pub attention_flops: f64,
 }
 
 /// One job, as the model needs it.
 #[derive(Debug, Clone)]
-pub(crate) struct RenderOrder {
+pub struct RenderOrder {
     /// Pixels.
-    pub(crate) width: u32,
+    pub width: u32,
     /// Pixels.
-    pub(crate) height: u32,
+    pub height: u32,
     /// Frames, 4k+1.
-    pub(crate) frames: u32,
+    pub frames: u32,
     /// Denoising steps.
-    pub(crate) steps: u32,
+    pub steps: u32,
     /// Seed of the initial noise.
-    pub(crate) seed: i64,
+    pub seed: i64,
     /// Embedded guidance.
-    pub(crate) guidance: f64,
+    pub guidance: f64,
     /// Flow-match shift.
-    pub(crate) flow_shift: f64,
+    pub flow_shift: f64,
     /// Noise to video; false integrates the inverted sigmas.
-    pub(crate) flow_reverse: bool,
+    pub flow_reverse: bool,
     /// EasyCache threshold; `None` computes every step.
-    pub(crate) step_cache_threshold: Option<f64>,
+    pub step_cache_threshold: Option<f64>,
     /// The prompt's embeddings.
-    pub(crate) embeddings: StoredEmbeddings,
+    pub embeddings: StoredEmbeddings,
     /// The negative prompt's embeddings and the true guidance scale.
-    pub(crate) negative: Option<(StoredEmbeddings, f64)>,
+    pub negative: Option<(StoredEmbeddings, f64)>,
     /// A checkpoint's bytes to resume from.
-    pub(crate) resume: Option<Vec<u8>>,
+    pub resume: Option<Vec<u8>>,
     /// Seconds of denoising between two checkpoints.
-    pub(crate) checkpoint_every_s: f64,
+    pub checkpoint_every_s: f64,
 }
 
 /// What the renderer tells while it works.
 #[derive(Debug)]
-pub(crate) enum RenderEvent {
+pub enum RenderEvent {
     /// Denoising begins, after `resumed_from` steps of an earlier attempt.
     Started {
         /// Steps taken over from a checkpoint; 0 without one.
@@ -98,28 +98,28 @@ pub(crate) enum RenderEvent {
 
 /// Frames of a finished run.
 #[derive(Debug)]
-pub(crate) struct RenderedFrames {
+pub struct RenderedFrames {
     /// `[frames, height, width, 3]`, 8 bits a channel.
-    pub(crate) rgb: Vec<u8>,
+    pub rgb: Vec<u8>,
     /// Pixels.
-    pub(crate) width: u32,
+    pub width: u32,
     /// Pixels.
-    pub(crate) height: u32,
+    pub height: u32,
     /// Steps through the transformer, over all attempts that this run builds on.
-    pub(crate) steps_computed: u32,
+    pub steps_computed: u32,
     /// Steps answered by the step cache, likewise.
-    pub(crate) steps_skipped: u32,
+    pub steps_skipped: u32,
     /// Relative velocity change from step to step.
-    pub(crate) convergence: Vec<f32>,
+    pub convergence: Vec<f32>,
     /// Seconds of denoising in this attempt.
-    pub(crate) denoise_s: f64,
+    pub denoise_s: f64,
     /// Seconds of decoding.
-    pub(crate) decode_s: f64,
+    pub decode_s: f64,
 }
 
 /// Why a run gave no frames.
 #[derive(Debug)]
-pub(crate) enum RenderError {
+pub enum RenderError {
     /// Stopped through its [`Control`]; the last step boundary's state is here when there is one.
     Stopped {
         /// Steps covered and the checkpoint's bytes.
@@ -135,7 +135,7 @@ pub(crate) enum RenderError {
 }
 
 /// What can render a video. Lives on one thread; calls block for as long as the work takes.
-pub(crate) trait Renderer {
+pub trait Renderer {
     /// What it is.
     fn info(&self) -> RendererInfo;
 

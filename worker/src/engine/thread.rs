@@ -1,5 +1,6 @@
 //! The OS thread that owns the renderer, and the handle through which async code uses it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 
@@ -25,10 +26,11 @@ enum Command {
     },
 }
 
-/// Handle to the model's thread. Dropping it lets the thread finish its command and joins it.
+/// Handle to the model's thread. Dropping it lets the thread finish its command and joins it, unless it was given up.
 pub(crate) struct EngineThread {
     commands: Option<std_mpsc::Sender<Command>>,
     thread: Option<JoinHandle<()>>,
+    given_up: AtomicBool,
     info: RendererInfo,
 }
 
@@ -56,7 +58,7 @@ impl EngineThread {
             })
             .context("start the model's thread")?;
         let info = built.await.context("the model's thread ended while loading")??;
-        Ok(Self { commands: Some(commands), thread: Some(thread), info })
+        Ok(Self { commands: Some(commands), thread: Some(thread), given_up: AtomicBool::new(false), info })
     }
 
     /// What the renderer says of itself.
@@ -89,9 +91,14 @@ impl EngineThread {
         answer.await.unwrap_or_else(|_| Err(thread_gone()))
     }
 
+    /// Takes the thread for wedged: nothing waits for it any more, and it ends with the process.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+
     /// Whether the thread still takes commands.
     pub(crate) fn is_alive(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        !self.given_up.load(Ordering::Relaxed) && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
     fn send(&self, command: Command) -> Result<(), RenderError> {
@@ -103,7 +110,9 @@ impl EngineThread {
 impl Drop for EngineThread {
     fn drop(&mut self) {
         self.commands.take();
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take()
+            && !self.given_up.load(Ordering::Relaxed)
+        {
             // A panic of the thread was already reported where it happened.
             drop(thread.join());
         }

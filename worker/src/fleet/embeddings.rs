@@ -7,7 +7,9 @@ use domain::CacheMatch;
 use tracing::info;
 
 use super::Fleet;
+use super::heart::HeldLease;
 use super::job::{Assignment, Ended};
+use super::watch;
 use crate::engine::Control;
 
 /// Embeddings and how they were come by.
@@ -24,13 +26,13 @@ pub(super) struct Text {
 ///
 /// # Errors
 /// [`Ended`] when encoding was stopped or failed; the cache itself never fails a job.
-pub(super) async fn find(fleet: &Fleet, job: &Assignment, control: &Control) -> Result<Text, Ended> {
+pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, control: &Control) -> Result<Text, Ended> {
     let begun = Instant::now();
     let request = &job.job.request;
     let tenant = job.job.tenant_id.to_string();
     let allowed = request.similar_prompts.unwrap_or(fleet.cache.similar_by_default());
     let similar = Similar { tenant: &tenant, allowed };
-    let found = encode_once(fleet, &request.prompt, Some(similar), control).await?;
+    let found = encode_once(fleet, &request.prompt, Some(similar), lease, control).await?;
     let matched = match found.source {
         _ if !fleet.cache.is_enabled() => CacheMatch::Off,
         Source::Memory | Source::Redis | Source::Awaited => CacheMatch::Identical,
@@ -50,6 +52,7 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, control: &Control) -> 
 pub(super) async fn negative(
     fleet: &Fleet,
     job: &Assignment,
+    lease: &HeldLease,
     control: &Control,
 ) -> Result<Option<StoredEmbeddings>, Ended> {
     let request = &job.job.request;
@@ -57,7 +60,7 @@ pub(super) async fn negative(
         return Ok(None);
     }
     let text = request.negative_prompt.as_deref().unwrap_or_default();
-    let found = encode_once(fleet, text, None, control).await?;
+    let found = encode_once(fleet, text, None, lease, control).await?;
     Ok(Some(StoredEmbeddings::clone(&found.embeddings)))
 }
 
@@ -65,11 +68,12 @@ async fn encode_once(
     fleet: &Fleet,
     text: &str,
     similar: Option<Similar<'_>>,
+    lease: &HeldLease,
     control: &Control,
 ) -> Result<Found, Ended> {
     let fingerprint = &fleet.engine.info().encoder_fingerprint;
-    let encode = |text: String| fleet.engine.encode(text, control);
-    fleet.cache.get_or_encode(fingerprint, text, similar, encode).await.map_err(Ended::from)
+    let encode = |text: String| watch::answer(fleet, lease, fleet.engine.encode(text, control));
+    fleet.cache.get_or_encode(fingerprint, text, similar, encode).await
 }
 
 /// A word for the metrics' label.

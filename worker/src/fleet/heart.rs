@@ -54,6 +54,8 @@ struct Held {
     control: Control,
     interrupt: watch::Sender<Option<Interrupt>>,
     deadline: Instant,
+    /// Whether the model has a command of this job, so that it owes us checks.
+    watched: bool,
     beats: u64,
     beaten_at: Instant,
 }
@@ -99,6 +101,18 @@ impl HeldLease {
         *self.interrupt.borrow()
     }
 
+    /// Expects the model to pass checks until the guard is dropped.
+    pub(crate) fn watch_model(&self) -> WatchedModel<'_> {
+        self.set_watched(true);
+        WatchedModel { lease: self }
+    }
+
+    fn set_watched(&self, watched: bool) {
+        if let Some(held) = self.heart.leases().get_mut(&self.token) {
+            (held.watched, held.beaten_at) = (watched, Instant::now());
+        }
+    }
+
     /// Resolves when the work must stop.
     pub(crate) async fn until_interrupted(&self) -> Interrupt {
         let mut interrupt = self.interrupt.clone();
@@ -110,6 +124,17 @@ impl HeldLease {
                 return Interrupt::LeaseLost;
             }
         }
+    }
+}
+
+/// As long as it lives, a model without a check counts as stalled.
+pub(crate) struct WatchedModel<'a> {
+    lease: &'a HeldLease,
+}
+
+impl Drop for WatchedModel<'_> {
+    fn drop(&mut self) {
+        self.lease.set_watched(false);
     }
 }
 
@@ -133,6 +158,7 @@ impl Heart {
             control: control.clone(),
             interrupt: sender,
             deadline: sent_at + self.rhythm.lease - self.rhythm.margin,
+            watched: false,
             beats: control.beats(),
             beaten_at: Instant::now(),
         };
@@ -143,6 +169,11 @@ impl Heart {
     /// Whether the fleet still knows this worker.
     pub(crate) fn known(&self) -> watch::Receiver<bool> {
         self.known.subscribe()
+    }
+
+    /// Longest time without a check of the model.
+    pub(crate) fn stall(&self) -> Duration {
+        self.rhythm.stall
     }
 
     fn is_draining(&self) -> bool {
@@ -225,7 +256,7 @@ impl Heart {
         let (alive, stalled): (Vec<_>, Vec<_>) = self
             .leases()
             .values()
-            .map(|held| (held.lease, now.duration_since(held.beaten_at) < self.rhythm.stall))
+            .map(|held| (held.lease, !held.watched || now.duration_since(held.beaten_at) < self.rhythm.stall))
             .partition(|(_, progresses)| *progresses);
         for (lease, _) in stalled {
             if let Some(held) = self.leases().get(&lease.token) {

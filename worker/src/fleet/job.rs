@@ -20,7 +20,7 @@ use super::deliver::deliver;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Follower, Seen};
-use super::{Fleet, checkpoints, lasting};
+use super::{Fleet, checkpoints, lasting, watch};
 use crate::engine::{Control, RenderError, RenderOrder, RenderedFrames};
 
 /// A claimed job with its plan, which every released job has.
@@ -114,17 +114,25 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     follower.stage(Stage::Prepare).await;
     let start = checkpoints::fetch(fleet, job).await;
     follower.stage(Stage::Encode).await;
-    let text = embeddings::find(fleet, job, control).await?;
-    let negative = embeddings::negative(fleet, job, control).await?;
+    let text = embeddings::find(fleet, job, lease, control).await?;
+    let negative = embeddings::negative(fleet, job, lease, control).await?;
     let encode_s = begun.elapsed().as_secs_f64();
 
     follower.stage(Stage::Denoise).await;
     let order = order(fleet, job, &text, negative, start.bytes);
     let (events, heard) = mpsc::unbounded_channel();
     let following = tokio::spawn(follower.follow(heard));
-    let rendered = fleet.engine.render(order, control, events).await;
+    let rendered = watch::answer(fleet, lease, fleet.engine.render(order, control, events)).await;
+    let lost = lease.interrupted() == Some(Interrupt::LeaseLost);
+    if lost || !fleet.engine.is_alive() {
+        // Nothing that it still writes would be taken, or nobody will say any more that the run is over.
+        following.abort();
+    }
     let followed = following.await;
     let frames = rendered?;
+    if lost {
+        return Err(Ended::Interrupted { checkpoint: None });
+    }
     let Ok((mut follower, mut seen)) = followed else {
         return Err(Ended::failed("worker_broken", "progress could not be followed".to_owned(), FailureAction::Retry));
     };

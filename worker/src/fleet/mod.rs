@@ -2,8 +2,8 @@
 //!
 //! # Reading order
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
-//! [`checkpoints`], [`progress`], [`deliver`] are its parts; [`heart`] keeps the lease; [`lasting`] makes sure that what
-//! was done is written down.
+//! [`checkpoints`], [`progress`], [`deliver`] are its parts; [`heart`] keeps the lease and [`watch`] notices a wedged model;
+//! [`lasting`] makes sure that what was done is written down.
 
 mod checkpoints;
 mod deliver;
@@ -14,8 +14,9 @@ mod job;
 mod lasting;
 mod progress;
 mod register;
-pub(crate) mod run;
+pub mod run;
 mod take;
+mod watch;
 
 use std::path::PathBuf;
 use std::sync::Arc;

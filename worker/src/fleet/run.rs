@@ -24,13 +24,15 @@ use tracing::{info, warn};
 use super::heart::{Heart, Interrupt, Rhythm};
 use super::take::Source;
 use super::{Fleet, device, job, register};
-use crate::engine::{EngineThread, HunyuanRenderer, RendererInfo};
+use crate::engine::{EngineThread, HunyuanRenderer, Renderer, RendererInfo};
 use crate::mp4::Encoder;
 
 /// Connections of the main part; the heartbeat has one of its own.
 const CONNECTIONS: u32 = 4;
 /// The worker stops this share of a lease before the database lets go of it.
 const MARGIN_SHARE: u32 = 5;
+/// A database that is silent must not keep a worker that leaves.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How often memory and load of the device are noted.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -38,17 +40,34 @@ const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// Settings, model or device that cannot be used.
-pub(crate) fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<()> {
+    run_with(HunyuanRenderer::load)
+}
+
+/// The same with another renderer: `load` makes it on the model's thread, of the model folder and the device's memory in
+/// bytes.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with<R, F>(load: F) -> anyhow::Result<()>
+where
+    R: Renderer,
+    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+{
     let settings = Settings::load().context("read the settings")?;
     telemetry::init_logging(&settings.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let worked = runtime.block_on(work(settings));
+    let worked = runtime.block_on(work(settings, load));
     // Whatever still blocks (a wedged model, an ffmpeg) must not keep the process.
     runtime.shutdown_background();
     worked
 }
 
-async fn work(settings: Settings) -> anyhow::Result<()> {
+async fn work<R, F>(settings: Settings, load: F) -> anyhow::Result<()>
+where
+    R: Renderer,
+    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+{
     let stop = Stop::on_signals();
     let health = Health::new();
     let metrics = Arc::new(WorkerMetrics::new());
@@ -60,7 +79,7 @@ async fn work(settings: Settings) -> anyhow::Result<()> {
 
     let (model, work) = (health.part("model"), health.part("work"));
     let manifest = settings::read_manifest(&worker.model_dir)?;
-    let engine = start_engine(worker, &manifest).await?;
+    let engine = start_engine(worker, &manifest, load).await?;
     model.ok();
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
     let info = worker_info(&settings, &fleet);
@@ -78,8 +97,10 @@ async fn work(settings: Settings) -> anyhow::Result<()> {
         () = stop.hard().cancelled() => warn!("leaving at once; the lease will run out"),
         _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
     }
-    if let Err(error) = fleet.store.worker_gone(fleet.worker_id).await {
-        warn!(%error, "could not say goodbye");
+    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "could not say goodbye"),
+        Err(_) => warn!("nobody heard the goodbye"),
     }
     fleet.broker.tell(FleetEvent::WorkerChanged { worker_id: fleet.worker_id });
     Ok(())
@@ -92,7 +113,7 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
             // The supervisor starts a new process, which loads the model anew.
-            warn!("the model's thread has ended; leaving");
+            warn!("the model's thread has ended or is wedged; leaving");
             return;
         }
     }
@@ -144,7 +165,15 @@ async fn observe(fleet: Arc<Fleet>) {
     }
 }
 
-async fn start_engine(settings: &WorkerSettings, manifest: &ModelManifest) -> anyhow::Result<EngineThread> {
+async fn start_engine<R, F>(
+    settings: &WorkerSettings,
+    manifest: &ModelManifest,
+    load: F,
+) -> anyhow::Result<EngineThread>
+where
+    R: Renderer,
+    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+{
     let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
     let memory_bytes = device::memory_bytes(settings, device, manifest);
     let options = EngineOptions {
@@ -157,7 +186,7 @@ async fn start_engine(settings: &WorkerSettings, manifest: &ModelManifest) -> an
         ..EngineOptions::new(&settings.model_dir)
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
-    let engine = EngineThread::start(move || HunyuanRenderer::load(&options, memory_bytes)).await?;
+    let engine = EngineThread::start(move || load(&options, memory_bytes)).await?;
     check_fingerprint(engine.info(), manifest)?;
     Ok(engine)
 }

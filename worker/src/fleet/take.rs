@@ -1,5 +1,8 @@
 //! Finding work: from the pool's queue while RabbitMQ is there, by asking the database while it is not.
 //!
+//! An idle worker that hears RabbitMQ asks the database too, only more seldom: under an alarm RabbitMQ keeps connections
+//! and consumers, and lets nobody publish.
+//!
 //! A message is acked as soon as the claim has been decided, whatever was decided: the row has the job now, or somebody
 //! else has, or the sweep will find it. Extra deliveries are given back through the row and acked too.
 
@@ -20,11 +23,15 @@ use super::job::Assignment;
 const CLAIM_TRIES: u32 = 5;
 const CLAIM_PAUSE: Duration = Duration::from_millis(300);
 
+/// While RabbitMQ is heard, only every so many looks go to the database.
+const LOOKS_WHILE_HEARING: u32 = 5;
+
 /// Where work comes from.
 pub(super) struct Source {
     fleet: Arc<Fleet>,
     consumer: ReadyConsumer,
     poll: Duration,
+    looks: u32,
     part: Part,
 }
 
@@ -36,7 +43,7 @@ pub(super) struct Taken {
 
 impl Source {
     pub(super) fn new(fleet: Arc<Fleet>, consumer: ReadyConsumer, poll: Duration, part: Part) -> Self {
-        Self { fleet, consumer, poll, part }
+        Self { fleet, consumer, poll, looks: 0, part }
     }
 
     /// Waits until a job is claimed; `None` when a stop comes first. While it waits the worker is ready as long as it can
@@ -72,20 +79,27 @@ impl Source {
         }
     }
 
-    /// Says whether this worker hears of work, and looks for released jobs itself while RabbitMQ is away.
+    /// Says whether this worker hears of work, and looks for released jobs itself.
     async fn look(&mut self) -> Option<JobReady> {
         let hears = self.consumer.is_consuming();
         self.fleet.metrics.consuming.set(i64::from(hears));
         self.fleet.metrics.alive();
+        self.looks = self.looks.wrapping_add(1);
         if hears {
             self.part.ok();
-            return None;
+            if !self.looks.is_multiple_of(LOOKS_WHILE_HEARING) {
+                return None;
+            }
         }
         match self.fleet.store.unclaimed(&self.fleet.pool, 1).await {
             Ok(found) => {
                 self.part.ok();
                 let released = found.into_iter().next()?;
                 Some(JobReady { job_id: released.job_id, dispatch_no: released.dispatch_no, pool: released.pool })
+            }
+            Err(error) if hears => {
+                debug!(%error, "cannot look for work");
+                None
             }
             Err(error) => {
                 self.part.not_ready("neither RabbitMQ nor the database answers");

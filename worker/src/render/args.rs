@@ -10,7 +10,7 @@ use crate::mp4::PosterFormat;
 
 /// Render one video.
 #[derive(Debug, Args)]
-pub(crate) struct RenderArgs {
+pub struct RenderArgs {
     /// Model folder: a HunyuanVideo checkpoint in the diffusers layout
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,

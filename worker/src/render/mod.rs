@@ -15,7 +15,7 @@ use anyhow::Context;
 use hunyuan::{Control, Engine, Frames};
 use tch::Tensor;
 
-pub(crate) use self::args::RenderArgs;
+pub use self::args::RenderArgs;
 use self::{dump::Dump, progress::Progress, report::Report, request::Resolved};
 use crate::mp4::{Clip, Encoder};
 
@@ -23,7 +23,7 @@ use crate::mp4::{Clip, Encoder};
 ///
 /// # Errors
 /// Whatever stops it, as a sentence that names what to change.
-pub(crate) fn run(args: &RenderArgs) -> anyhow::Result<()> {
+pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let mut report = Report::default();
     let control = Control::new();
     let resolved = Resolved::new(args)?;

@@ -157,3 +157,67 @@ async fn a_publish_gives_up_when_rabbitmq_does_not_answer() {
     let error = broker.publish_ready(ready(4), None).await.expect_err("nobody there");
     assert!(matches!(error, BrokerError::NotConnected), "{error}");
 }
+
+/// A RabbitMQ that was frozen in the middle of a publish and goes on later, as when its host was paused: everyone is back
+/// on one connection, whatever was tried meanwhile.
+#[tokio::test]
+async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
+    let mut stack = PrivateStack::only(&["rabbitmq"]);
+    let vhost = Vhost::create_on(&stack.services).await;
+    let mut settings = vhost.settings();
+    (settings.publish_timeout_ms, settings.rpc_timeout_ms, settings.connect_timeout_ms) = (300, 600, 600);
+    let broker = Broker::connect(&settings, "test");
+    eventually("connected", PATIENCE, || async { broker.publish_ready(ready(1), None).await.ok() }).await;
+    let mut consumer = broker.ready(builders::pool());
+    assert!(consumer.next().await.ack().await);
+    let (mut doorbells, mut events) = (broker.doorbells(), broker.events());
+    let frozen = async {
+        stack.pause("rabbitmq");
+        let mut health = broker.health();
+        while *health.borrow_and_update() {
+            let error = broker.publish_ready(ready(2), None).await.expect_err("nobody confirms");
+            assert!(matches!(error, BrokerError::Timeout { .. } | BrokerError::NotConnected), "{error}");
+        }
+        // Several attempts to connect meet the frozen one; it answers them all when it wakes.
+        for _ in 0..4 {
+            let error = broker.publish_ready(ready(2), None).await.expect_err("nobody there");
+            assert!(matches!(error, BrokerError::NotConnected), "{error}");
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        stack.resume("rabbitmq");
+    };
+    tokio::select! {
+        () = frozen => {}
+        () = doorbells.ring() => panic!("nobody has rung"),
+        event = events.next() => panic!("nobody has told {event:?}"),
+    }
+    eventually("publishing comes back", PATIENCE, || async { broker.publish_ready(ready(3), None).await.ok() }).await;
+    // What was published while it was frozen may have arrived or not.
+    let again = async {
+        loop {
+            let delivered = consumer.next().await;
+            let number = delivered.ready.dispatch_no;
+            assert!(delivered.ack().await);
+            if number == 3 {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, again).await.expect("the consumer is back");
+    let ring = async {
+        let submitted = JobSubmitted { job_ids: Vec::new() };
+        broker.publish_submitted(submitted, None).await.expect("published");
+        doorbells.ring().await;
+    };
+    tokio::time::timeout(PATIENCE, ring).await.expect("the doorbell is back");
+    let heard = async {
+        loop {
+            broker.tell(broker::FleetEvent::Progress(builders::progress(JobId::fresh())));
+            if tokio::time::timeout(Duration::from_millis(200), events.next()).await.is_ok() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, heard).await.expect("events are back");
+    eventually("one connection is left", PATIENCE, || async { (vhost.connections().await == 1).then_some(()) }).await;
+}

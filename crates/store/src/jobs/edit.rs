@@ -1,7 +1,7 @@
 //! What owners do to their jobs: cancel, retry, delete, restore.
 
 use domain::{JobId, JobStatus};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use crate::connect::Store;
 use crate::error::Result;
@@ -18,7 +18,8 @@ impl Store {
     pub async fn cancel(&self, scope: Scope, job_id: JobId) -> Result<CancelOutcome> {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
-            cancel(&mut connection, scope, job_id).await
+            let outcome = self.pool.in_time(cancel(&mut connection, scope, job_id)).await;
+            connection.settle(outcome)
         })
         .await
     }
@@ -54,7 +55,8 @@ impl Store {
             return Ok(RetryOutcome::Queued);
         }
         let mut connection = self.pool.acquire().await?;
-        Ok(match status_of(&mut connection, scope, job_id).await? {
+        let status = self.pool.in_time(status_of(&mut connection, scope, job_id)).await;
+        Ok(match connection.settle(status)? {
             Some((status, false)) => RetryOutcome::NotEnded(status),
             _ => RetryOutcome::NotFound,
         })
@@ -66,31 +68,9 @@ impl Store {
     /// The database's.
     pub async fn soft_delete(&self, scope: Scope, job_id: JobId) -> Result<DeleteOutcome> {
         on_conflict(|| async {
-            let mut transaction = self.pool.begin().await?;
-            if cancel(&mut transaction, scope, job_id).await? == CancelOutcome::NotFound {
-                return Ok(DeleteOutcome::NotFound);
-            }
-            let status = sqlx::query_scalar!(
-                r#"-- soft_delete_job
-                WITH moved AS (
-                    UPDATE jobs SET deleted_at = clock_timestamp()
-                    WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND deleted_at IS NULL
-                    RETURNING id, tenant_id, status
-                ), told AS (
-                    INSERT INTO job_events (job_id, tenant_id, kind) SELECT id, tenant_id, 'deleted' FROM moved
-                )
-                SELECT status AS "status!" FROM moved"#,
-                job_id.0,
-                scope.tenant()
-            )
-            .fetch_optional(&mut *transaction)
-            .await?;
-            transaction.commit().await?;
-            Ok(match status.as_deref() {
-                Some("running") => DeleteOutcome::DeletedWhileRunning,
-                Some(_) => DeleteOutcome::Deleted,
-                None => DeleteOutcome::NotFound,
-            })
+            let mut connection = self.pool.acquire().await?;
+            let outcome = self.pool.in_time(soft_delete(&mut connection, scope, job_id)).await;
+            connection.settle(outcome)
         })
         .await
     }
@@ -151,6 +131,34 @@ async fn cancel(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> R
         Some(JobStatus::Cancelled) => CancelOutcome::Cancelled,
         Some(_) => CancelOutcome::Requested,
         None => CancelOutcome::NotFound,
+    })
+}
+
+async fn soft_delete(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> Result<DeleteOutcome> {
+    let mut transaction = connection.begin().await?;
+    if cancel(&mut transaction, scope, job_id).await? == CancelOutcome::NotFound {
+        return Ok(DeleteOutcome::NotFound);
+    }
+    let status = sqlx::query_scalar!(
+        r#"-- soft_delete_job
+                WITH moved AS (
+                    UPDATE jobs SET deleted_at = clock_timestamp()
+                    WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND deleted_at IS NULL
+                    RETURNING id, tenant_id, status
+                ), told AS (
+                    INSERT INTO job_events (job_id, tenant_id, kind) SELECT id, tenant_id, 'deleted' FROM moved
+                )
+                SELECT status AS "status!" FROM moved"#,
+        job_id.0,
+        scope.tenant()
+    )
+    .fetch_optional(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(match status.as_deref() {
+        Some("running") => DeleteOutcome::DeletedWhileRunning,
+        Some(_) => DeleteOutcome::Deleted,
+        None => DeleteOutcome::NotFound,
     })
 }
 

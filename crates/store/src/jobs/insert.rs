@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use domain::{Job, JobId, JobStatus};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::connect::Store;
@@ -55,16 +55,9 @@ impl Store {
     /// The database's; then nothing was inserted, or, after a lost answer, everything: repeat it with the same jobs.
     pub async fn insert_all_or_nothing(&self, jobs: &[NewJob]) -> Result<BatchOutcome> {
         on_conflict(|| async {
-            let mut transaction = self.pool.begin().await?;
-            let outcomes = insert_and_look_up(&mut transaction, jobs).await?;
-            let is_reused = |outcome: &InsertOutcome| matches!(outcome, InsertOutcome::KeyReused);
-            let reused: Vec<usize> = (0..outcomes.len()).filter(|at| is_reused(&outcomes[*at])).collect();
-            if reused.is_empty() {
-                transaction.commit().await?;
-                return Ok(BatchOutcome::Committed(outcomes));
-            }
-            transaction.rollback().await?;
-            Ok(BatchOutcome::KeysReused(reused))
+            let mut connection = self.pool.acquire().await?;
+            let outcome = self.pool.in_time(insert_whole(&mut connection, jobs)).await;
+            connection.settle(outcome)
         })
         .await
     }
@@ -72,8 +65,22 @@ impl Store {
     /// One try of a micro-batch. The insert is a transaction by itself: one round trip to the commit.
     async fn insert_in_one(&self, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {
         let mut connection = self.pool.acquire().await?;
-        insert_and_look_up(&mut connection, jobs).await
+        let outcome = self.pool.in_time(insert_and_look_up(&mut connection, jobs)).await;
+        connection.settle(outcome)
     }
+}
+
+async fn insert_whole(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<BatchOutcome> {
+    let mut transaction = connection.begin().await?;
+    let outcomes = insert_and_look_up(&mut transaction, jobs).await?;
+    let is_reused = |outcome: &InsertOutcome| matches!(outcome, InsertOutcome::KeyReused);
+    let reused: Vec<usize> = (0..outcomes.len()).filter(|at| is_reused(&outcomes[*at])).collect();
+    if reused.is_empty() {
+        transaction.commit().await?;
+        return Ok(BatchOutcome::Committed(outcomes));
+    }
+    transaction.rollback().await?;
+    Ok(BatchOutcome::KeysReused(reused))
 }
 
 async fn insert_and_look_up(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {

@@ -35,7 +35,8 @@ impl Store {
     /// Rows by id; `tenant` of `None` is the whole fleet.
     pub(crate) async fn load_rows(&self, tenant: Option<Uuid>, ids: &[Uuid]) -> Result<HashMap<Uuid, JobRow>> {
         let mut connection = self.pool.acquire().await?;
-        rows_by_id(&mut connection, tenant, ids).await
+        let rows = self.pool.in_time(rows_by_id(&mut connection, tenant, ids)).await;
+        connection.settle(rows)
     }
 
     /// The job of one tenant that was submitted with this idempotency key.

@@ -1,0 +1,67 @@
+//! The test's side of the gates of `gated-worker` (see `worker/examples/gated_worker`): points at which its model waits.
+
+use std::path::{Path, PathBuf};
+
+use crate::eventually_seen;
+
+/// The gates of one worker. Points are `encode`, `step-N` (before the Nth step) and `decode`.
+#[derive(Debug, Clone)]
+pub struct Gates {
+    folder: PathBuf,
+}
+
+impl Gates {
+    /// Gates in a folder of their own.
+    ///
+    /// # Panics
+    /// When the folder cannot be made.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        std::fs::create_dir_all(folder).expect("a folder for the gates");
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The model waits at this point until [`Gates::open`].
+    pub fn hold(&self, point: &str) {
+        self.forget(point);
+        self.write(&format!("hold-{point}"));
+    }
+
+    /// The model hangs at this point and heeds nothing, until [`Gates::open`].
+    pub fn wedge(&self, point: &str) {
+        self.forget(point);
+        self.write(&format!("wedge-{point}"));
+    }
+
+    /// Lets the model pass.
+    pub fn open(&self, point: &str) {
+        for kind in ["hold", "wedge"] {
+            // Only one of them is there.
+            drop(std::fs::remove_file(self.folder.join(format!("{kind}-{point}"))));
+        }
+    }
+
+    /// An earlier run may have come there.
+    fn forget(&self, point: &str) {
+        drop(std::fs::remove_file(self.folder.join(format!("reached-{point}"))));
+    }
+
+    /// Resolves when the model has come to this point.
+    pub async fn until_reached(&self, point: &str) {
+        let reached = self.folder.join(format!("reached-{point}"));
+        eventually_seen(&format!("the model reaches {point}"), || async {
+            if reached.exists() { Ok(()) } else { Err("it has not".to_owned()) }
+        })
+        .await;
+    }
+
+    fn write(&self, name: &str) {
+        std::fs::write(self.folder.join(name), []).expect("a gate can be set");
+    }
+}

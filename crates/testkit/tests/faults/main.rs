@@ -1,0 +1,15 @@
+//! Goal: whatever fails, no job is lost, none is completed twice, and a video that survived a fault has the bytes of one
+//! that met none.
+//! Method: the real processes on real services; faults are signals, a proxy that loses exactly one reply, an object store
+//! that refuses, and a model that waits at gates so that a fault meets the wanted moment. Nearly all workers have a
+//! renderer that needs no time, one has the real model.
+//!
+//! One file a dependency; `storm` kills everything at random.
+
+mod api_and_scheduler;
+mod postgres;
+mod rabbitmq;
+mod redis_and_objects;
+mod storm;
+mod support;
+mod worker;

@@ -1,0 +1,135 @@
+//! RabbitMQ that dies, blocks, closes what is open, and messages that are doubled, lost, old or nonsense.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use testkit::{Accounting, Fleet, PrivateStack, eventually_seen};
+use tokio::task::JoinSet;
+
+use crate::support::{PATIENCE, Recovery, report, request, submit, until_completed, until_workers, with_long_leases};
+
+/// Submits these seeds one after the other, beside the test.
+fn submit_beside(fleet: &Fleet, book: &Arc<Accounting>, seeds: std::ops::Range<i64>) -> JoinSet<Vec<String>> {
+    let (client, urls, book) = (fleet.client.clone(), [fleet.api_url.clone()], Arc::clone(book));
+    let mut clients = JoinSet::new();
+    clients.spawn(async move {
+        let mut ids = Vec::new();
+        for seed in seeds {
+            let key = format!("seed-{seed}");
+            ids.push(book.submit(&client, &urls, None, &key, &request(seed), PATIENCE).await);
+        }
+        ids
+    });
+    clients
+}
+
+/// Goal: RabbitMQ killed during submission, dispatch and a job, and later blocking all publishers: everything is accepted
+/// and rendered once, and the job that ran meanwhile noticed nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_or_blocked_it_delays_hints_and_loses_nothing() {
+    let mut stack = PrivateStack::only(&["rabbitmq"]);
+    let fleet =
+        Fleet::prepare(testkit::FleetOptions { services: Some(stack.services.clone()), ..with_long_leases() }).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Arc::new(Accounting::default());
+    let gates = fleet.gates("long");
+    gates.hold("step-4");
+    let _long = fleet.gated_worker("long", &gates, &[]);
+    let running = submit(&fleet, &book, 1).await;
+    gates.until_reached("step-4").await;
+    let _worker = fleet.quick_worker("worker", &[]);
+    until_workers(&fleet, 2).await;
+
+    let clients = submit_beside(&fleet, &book, 10..20);
+    let recovery = Recovery::begins();
+    stack.kill("rabbitmq");
+    let during = submit(&fleet, &book, 2).await;
+    until_completed(&fleet, std::slice::from_ref(&during)).await;
+    recovery.over("RabbitMQ killed; a job submitted then is done");
+    stack.start_again("rabbitmq");
+    let ids = clients.join_all().await.concat();
+    until_completed(&fleet, &ids).await;
+
+    stack.alarm();
+    let recovery = Recovery::begins();
+    let clients = submit_beside(&fleet, &book, 20..25);
+    let ids = clients.join_all().await.concat();
+    until_completed(&fleet, &ids).await;
+    recovery.over("RabbitMQ blocks publishers; five jobs submitted then are done");
+    stack.calm();
+    let after = submit(&fleet, &book, 3).await;
+    gates.open("step-4");
+    until_completed(&fleet, &[after, running]).await;
+
+    let report = report(&fleet, &book).await;
+    report.assert_all_completed_once();
+    assert_eq!(report.duplicate_executions, 0, "{report}");
+}
+
+/// Goal: a message is only a hint. Doubled, old, lost and unreadable ones, queues that vanish and channels that close:
+/// each job runs once, and what nobody can read lies in the dead-letter queue.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_and_no_lack_of_one_changes_what_happens() {
+    let fleet = Fleet::prepare(with_long_leases().with("FLEET__BROKER__MESSAGE_MAX_BYTES", "20000")).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Accounting::default();
+    let gates = fleet.gates("busy");
+    gates.hold("step-2");
+    let _worker = fleet.gated_worker("busy", &gates, &[]);
+    let mut ids = vec![submit(&fleet, &book, 1).await];
+    gates.until_reached("step-2").await;
+    // One job runs; the next is released ahead of time and its message waits for a free worker.
+    for seed in 2..=4 {
+        ids.push(submit(&fleet, &book, seed).await);
+    }
+    let queue = eventually_seen("a job is released to a queue", || async {
+        let queues = fleet.vhost.queues().await;
+        queues.iter().find(|name| name.starts_with("ready.")).cloned().ok_or(format!("{queues:?}"))
+    })
+    .await;
+    let (message, _) = eventually_seen("a message waits", || async {
+        fleet.vhost.take(&queue, 1).await.into_iter().next().ok_or("none".to_owned())
+    })
+    .await;
+    // That one was lost. Now others come: of the running job (old), of the lost one (doubled), of nobody, and nonsense.
+    let running = {
+        let mut old: serde_json::Value = serde_json::from_str(&message).expect("JSON");
+        old["body"]["job_id"] = json!(ids[0]);
+        old.to_string()
+    };
+    let unknown_version = json!({"v": 9, "type": "job.ready", "anything": true}).to_string();
+    let bad = ["nonsense", unknown_version.as_str(), &"x".repeat(30_000)];
+    for payload in [running.as_str(), &message, &message].into_iter().chain(bad) {
+        assert!(fleet.vhost.publish_raw("fleet.work", &queue, payload).await, "it is routed");
+    }
+    assert!(fleet.vhost.publish_raw("fleet.work", "submitted", "nonsense").await, "it is routed");
+    gates.open("step-2");
+    until_completed(&fleet, &ids).await;
+
+    fleet.vhost.delete(&queue).await;
+    let vanished = submit(&fleet, &book, 5).await;
+    until_completed(&fleet, &[vanished]).await;
+    eventually_seen("the connections can be closed", || async {
+        let closed = fleet.vhost.kill_connections().await;
+        if closed >= 3 { Ok(()) } else { Err(format!("{closed} closed")) }
+    })
+    .await;
+    let closed = submit(&fleet, &book, 6).await;
+    until_completed(&fleet, &[closed]).await;
+
+    let report = report(&fleet, &book).await;
+    report.assert_all_completed_once();
+    assert_eq!(report.duplicate_executions, 0, "{report}");
+    let dead = Mutex::new(Vec::new());
+    eventually_seen("all that is unreadable is kept", || async {
+        let taken = fleet.vhost.take("dead-letter", 10).await;
+        let mut dead = dead.lock().expect("nobody else has it");
+        dead.extend(taken.into_iter().map(|(payload, _)| payload));
+        if dead.len() >= 4 { Ok(()) } else { Err(format!("{} of 4", dead.len())) }
+    })
+    .await;
+    let dead = dead.into_inner().expect("nobody else has it");
+    assert_eq!(dead.iter().filter(|payload| *payload == "nonsense").count(), 2, "{dead:?}");
+}

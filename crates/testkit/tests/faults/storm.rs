@@ -1,0 +1,232 @@
+//! Everything is killed at random while several tenants submit, until nobody could say what happened when; then the book
+//! must balance. `scripts/verify.d/storm` runs the same with a thousand jobs for minutes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Process, eventually};
+use tokio::task::JoinSet;
+
+use crate::support::{database, impatient, request, tell};
+
+/// How much of it: from variables, else the short form.
+struct Size {
+    jobs: i64,
+    seconds: u64,
+    seed: u64,
+}
+
+impl Size {
+    fn from_environment() -> Self {
+        let number = |name: &str, default: u64| {
+            std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text}?")))
+        };
+        Self {
+            jobs: i64::try_from(number("FLEET_STORM_JOBS", 60)).expect("not that many"),
+            seconds: number("FLEET_STORM_SECONDS", 20),
+            seed: number("FLEET_STORM_SEED", 1),
+        }
+    }
+
+    /// Waits are as long as the work may take on a slow machine.
+    fn patience(&self) -> Duration {
+        Duration::from_secs(240 + self.seconds + 3 * u64::try_from(self.jobs).unwrap_or_default())
+    }
+}
+
+/// A small generator (xorshift): the same faults in the same order for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+/// The tenants: name and share of the jobs in a hundred. The small one submits last and must not wait for the large one.
+const TENANTS: [(&str, i64); 3] = [("large", 60), ("middle", 25), ("small", 15)];
+
+/// Jobs by which one tenant may be ahead of another: a round releases several at once.
+const UNFAIR_MAX: i64 = 8;
+
+/// Everything that can be killed.
+struct Stage {
+    fleet: Arc<Fleet>,
+    stack: PrivateStack,
+    processes: BTreeMap<String, Process>,
+    faults: BTreeMap<String, u32>,
+    strikes: usize,
+}
+
+impl Stage {
+    fn start(&mut self, name: &str) {
+        let kind = name.split('-').next().unwrap_or(name);
+        let process = match kind {
+            "api" if name == "api-1" => self.fleet.api(),
+            "api" => self.fleet.api_on(name, self.fleet.second_port()),
+            "scheduler" => self.fleet.scheduler(name),
+            _ => self.fleet.quick_worker(name, &[]),
+        };
+        self.processes.insert(name.to_owned(), process);
+    }
+
+    /// One fault: a process is killed, asked to stop, or paused for a while; every fourth time a service is killed. All
+    /// come back.
+    fn strike(&mut self, dice: &mut Dice) {
+        const SERVICES: [&str; 3] = ["redis", "postgres", "rabbitmq"];
+        self.strikes += 1;
+        if self.strikes.is_multiple_of(4) {
+            let service = SERVICES[self.strikes / 4 % SERVICES.len()];
+            *self.faults.entry(format!("{service} killed")).or_default() += 1;
+            self.stack.kill(service);
+            self.stack.start_again(service);
+            return;
+        }
+        let names: Vec<_> = self.processes.keys().cloned().collect();
+        let name = names[usize::try_from(dice.below(names.len() as u64)).unwrap_or_default()].clone();
+        let kind = name.split('-').next().unwrap_or_default().to_owned();
+        let process = self.processes.get_mut(&name).expect("it is ours");
+        let how = match dice.below(4) {
+            0 => {
+                process.signal(Signal::SIGSTOP);
+                std::thread::sleep(Duration::from_millis(500 + dice.below(7_000)));
+                process.signal(Signal::SIGCONT);
+                "paused"
+            }
+            1 => {
+                process.signal(Signal::SIGTERM);
+                std::thread::sleep(Duration::from_millis(200));
+                process.kill();
+                self.start(&name);
+                "stopped"
+            }
+            _ => {
+                process.kill();
+                self.start(&name);
+                "killed"
+            }
+        };
+        *self.faults.entry(format!("{kind} {how}")).or_default() += 1;
+    }
+}
+
+/// Goal: lost 0, duplicated artifacts 0, every job completed, no row or object left over, and the small tenant did not wait for the
+/// large one's backlog.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
+    let size = Size::from_environment();
+    let stack = PrivateStack::start();
+    let options = FleetOptions { services: Some(stack.services.clone()), ..impatient() }
+        .with("ENABLE_CACHE", "true")
+        .with("FLEET__SERVER__KEYS", "on")
+        .with("FLEET__SCHEDULER__ORPHAN_GRACE_S", "2")
+        .with("FLEET__SCHEDULER__ORPHAN_SWEEP_S", "1");
+    let fleet = Arc::new(Fleet::prepare(options).await);
+    let mut stage =
+        Stage { fleet: Arc::clone(&fleet), stack, processes: BTreeMap::new(), faults: BTreeMap::new(), strikes: 0 };
+    for name in ["api-1", "api-2", "scheduler-1", "scheduler-2", "worker-1", "worker-2"] {
+        stage.start(name);
+    }
+    fleet.until_api_ready().await;
+    let book = Arc::new(Accounting::default());
+    let clients = submit_all(&fleet, &book, &size);
+
+    let mut dice = Dice(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let end = Instant::now() + Duration::from_secs(size.seconds);
+    let mut stage = tokio::task::spawn_blocking(move || {
+        while Instant::now() < end {
+            stage.strike(&mut dice);
+            std::thread::sleep(Duration::from_millis(dice.below(1_200)));
+        }
+        stage
+    })
+    .await
+    .expect("the faults");
+    let calm = Instant::now();
+    clients.join_all().await;
+    until_all_ended(&fleet, &size).await;
+    let settled_s = calm.elapsed().as_secs();
+    let report = until_nothing_left(&fleet, &book, &size).await;
+    let (faults, seed) = (std::mem::take(&mut stage.faults), size.seed);
+    tell(&format!("storm, seed {seed}: {report}"));
+    tell(&format!("faults {faults:?}; all jobs ended {settled_s} s after the last one"));
+    report.assert_all_completed_once();
+    assert_eq!(report.accepted, u64::try_from(size.jobs).expect("a count"));
+    tell_messages(&fleet).await;
+    assert_order_is_fair(&fleet).await;
+}
+
+/// Three clients, one a tenant; the small one's jobs come when the others' wait already.
+fn submit_all(fleet: &Arc<Fleet>, book: &Arc<Accounting>, size: &Size) -> JoinSet<()> {
+    let urls = [fleet.api_url.clone(), format!("http://127.0.0.1:{}", fleet.second_port())];
+    let mut clients = JoinSet::new();
+    let (mut first, patience) = (0, size.patience());
+    for (at, (tenant, share)) in TENANTS.iter().enumerate() {
+        let last = if at + 1 == TENANTS.len() { size.jobs } else { first + size.jobs * share / 100 };
+        let token = fleet.issue_key(tenant);
+        let (client, urls, book) = (fleet.client.clone(), urls.clone(), Arc::clone(book));
+        let (tenant, seeds, before) = (*tenant, first..last, usize::try_from(first / 2).unwrap_or_default());
+        first = last;
+        clients.spawn(async move {
+            let waiting = || async { (book.accepted().len() >= before).then_some(()) };
+            eventually("the other tenants have submitted", patience, waiting).await;
+            for seed in seeds {
+                let key = format!("{tenant}-{seed}");
+                book.submit(&client, &urls, Some(&token), &key, &request(seed), patience).await;
+            }
+        });
+    }
+    clients
+}
+
+async fn until_all_ended(fleet: &Fleet, size: &Size) {
+    eventually("all jobs have ended", size.patience(), || async {
+        let mut database = database(fleet).await;
+        let open = "SELECT count(*) FROM jobs WHERE status NOT IN ('completed', 'failed', 'cancelled')";
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&mut database).await.ok()?;
+        (open == 0).then_some(())
+    })
+    .await;
+}
+
+/// What crashes left in the object store goes with the orphan sweep.
+async fn until_nothing_left(fleet: &Fleet, book: &Accounting, size: &Size) -> testkit::Report {
+    eventually("the orphan sweep has tidied", size.patience(), || async {
+        let report = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await;
+        report.left_over.is_empty().then_some(report)
+    })
+    .await
+}
+
+/// Messages that still wait are hints without a job; the count comes late from RabbitMQ's statistics, so it is told and
+/// not asserted.
+async fn tell_messages(fleet: &Fleet) {
+    tell(&format!("queues at the end: {:?}", fleet.vhost.queue_lengths().await));
+}
+
+/// Start-time fair queueing: while a job of the small tenant waited, the large one was released about as many jobs as the
+/// small one, and not its whole backlog.
+async fn assert_order_is_fair(fleet: &Fleet) {
+    let mut database = database(fleet).await;
+    let overtaken: i64 = sqlx::query_scalar(
+        "WITH jobs AS (
+             SELECT tenants.name, min(seq) FILTER (WHERE kind = 'queued') AS submitted,
+                 min(seq) FILTER (WHERE kind = 'scheduled') AS released
+             FROM job_events JOIN tenants ON tenants.id = tenant_id GROUP BY job_id, tenants.name
+         )
+         SELECT COALESCE(max(
+             (SELECT count(*) FROM jobs WHERE name = 'large' AND released > own.submitted AND released < own.released)
+             - (SELECT count(*) FROM jobs WHERE name = 'small' AND released > own.submitted
+                 AND released < own.released)), 0)
+         FROM jobs AS own WHERE name = 'small'",
+    )
+    .fetch_one(&mut database)
+    .await
+    .expect("the releases");
+    assert!(overtaken <= UNFAIR_MAX, "the large tenant was released {overtaken} jobs more while the small one waited");
+}

@@ -1,0 +1,137 @@
+//! What the fault tests share: settings that notice a death within seconds, and looks at rows and videos.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection};
+use testkit::{Accounting, Fleet, FleetOptions, Report, eventually_seen};
+
+/// Long, because it only matters when something is broken.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Short leases, sweeps and timeouts. The cache is off, so that every run comes to the `encode` gate.
+pub(crate) fn impatient() -> FleetOptions {
+    let variables = [
+        ("ENABLE_CACHE", "false"),
+        ("FLEET__WORKER__LEASE_S", "5"),
+        ("FLEET__WORKER__HEARTBEAT_S", "1"),
+        ("FLEET__WORKER__CHECKPOINT_EVERY_S", "1"),
+        ("FLEET__WORKER__POLL_MS", "200"),
+        ("FLEET__SCHEDULER__POLL_MS", "200"),
+        ("FLEET__SCHEDULER__SWEEP_MS", "300"),
+        ("FLEET__SCHEDULER__BACKOFF_MIN_S", "1"),
+        ("FLEET__SCHEDULER__BACKOFF_MAX_S", "2"),
+        ("FLEET__SCHEDULER__LEADER_TTL_S", "3"),
+        ("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "1"),
+        ("FLEET__SCHEDULER__REANNOUNCE_MAX_S", "2"),
+        ("FLEET__SCHEDULER__WORKER_GONE_S", "6"),
+        // Faults of the test's own making are not the job's.
+        ("FLEET__SCHEDULER__ATTEMPTS_MAX", "20"),
+        ("FLEET__SCHEDULER__ATTEMPTS_TOTAL_MAX", "40"),
+        ("FLEET__SCHEDULER__CHECKPOINT_RESUMES_MAX", "40"),
+        ("FLEET__DATABASE__STATEMENT_TIMEOUT_MS", "3000"),
+        ("FLEET__BROKER__HEARTBEAT_S", "2"),
+        ("FLEET__BROKER__PUBLISH_TIMEOUT_MS", "1000"),
+        ("FLEET__BROKER__RPC_TIMEOUT_MS", "2000"),
+        ("FLEET__BROKER__RECONNECT_MAX_MS", "500"),
+    ];
+    variables.into_iter().fold(FleetOptions::default(), |options, (name, value)| options.with(name, value))
+}
+
+/// The same with leases that outlast whatever the test does: where none may be lost.
+pub(crate) fn with_long_leases() -> FleetOptions {
+    impatient().with("FLEET__WORKER__LEASE_S", "60")
+}
+
+/// For whom the proxy holds a statement: it must not lose patience before the test lets it go.
+pub(crate) const PATIENT: (&str, &str) = ("FLEET__DATABASE__STATEMENT_TIMEOUT_MS", "120000");
+
+/// Six steps, no step cache, everything named: the same bytes each time.
+pub(crate) fn request(seed: i64) -> Value {
+    json!({
+        "prompt": "a blue square rotates on the sand", "seed": seed, "infer_steps": 6, "step_cache": "off",
+        "video_length": 33,
+    })
+}
+
+/// Submits through the book.
+pub(crate) async fn submit(fleet: &Fleet, book: &Accounting, seed: i64) -> String {
+    submit_as(fleet, book, &format!("seed-{seed}"), seed).await
+}
+
+/// Submits through the book, under a key of the caller's choice.
+pub(crate) async fn submit_as(fleet: &Fleet, book: &Accounting, key: &str, seed: i64) -> String {
+    let urls = [fleet.api_url.clone()];
+    book.submit(&fleet.client, &urls, None, key, &request(seed), PATIENCE).await
+}
+
+/// Waits until all these jobs are completed.
+pub(crate) async fn until_completed(fleet: &Fleet, ids: &[String]) {
+    for id in ids {
+        let job = fleet.until_status(id, &["completed", "failed", "cancelled"]).await;
+        assert_eq!(job["status"], "completed", "{job}");
+    }
+}
+
+/// The videos of undisturbed runs, by seed. All jobs in the book must be over.
+pub(crate) async fn undisturbed(fleet: &Fleet, book: &Accounting, seeds: &[i64]) -> BTreeMap<i64, Vec<u8>> {
+    let mut ids = Vec::new();
+    for seed in seeds {
+        ids.push(submit_as(fleet, book, &format!("undisturbed-{seed}"), *seed).await);
+    }
+    until_completed(fleet, &ids).await;
+    let mut videos = BTreeMap::new();
+    for (seed, id) in seeds.iter().zip(&ids) {
+        videos.insert(*seed, fleet.video(id).await);
+    }
+    videos
+}
+
+/// The fleet's database, past every proxy.
+pub(crate) async fn database(fleet: &Fleet) -> PgConnection {
+    PgConnection::connect(fleet.variable("FLEET__DATABASE__URL")).await.expect("the database answers")
+}
+
+/// Waits until a query that counts answers at least `wanted`.
+pub(crate) async fn until_count(fleet: &Fleet, what: &str, query: &'static str, wanted: i64) {
+    eventually_seen(what, || async {
+        let mut database = PgConnection::connect(fleet.variable("FLEET__DATABASE__URL")).await;
+        let database = database.as_mut().map_err(|error| error.to_string())?;
+        let count: i64 = sqlx::query_scalar(query).fetch_one(database).await.map_err(|error| error.to_string())?;
+        if count >= wanted { Ok(()) } else { Err(format!("{count} of {wanted}")) }
+    })
+    .await;
+}
+
+/// Waits until a worker has registered.
+pub(crate) async fn until_workers(fleet: &Fleet, wanted: i64) {
+    let query = "SELECT count(*) FROM workers WHERE state <> 'gone'";
+    until_count(fleet, "the workers have registered", query, wanted).await;
+}
+
+/// The book against the rows, with the folder's objects.
+pub(crate) async fn report(fleet: &Fleet, book: &Accounting) -> Report {
+    let report = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await;
+    tell(&report.to_string());
+    report
+}
+
+/// How long it took from a fault until all was well; `docs/reliability.md` quotes these lines.
+pub(crate) struct Recovery(Instant);
+
+impl Recovery {
+    pub(crate) fn begins() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn over(&self, what: &str) {
+        tell(&format!("recovery: {what}: {:.1} s", self.0.elapsed().as_secs_f64()));
+    }
+}
+
+/// Shown with a failure, and by `--no-capture`.
+#[expect(clippy::print_stdout, reason = "the test runner keeps it until somebody wants it")]
+pub(crate) fn tell(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,43 @@
+//! Gates: files by which a test makes the model wait at a point, and learns that it got there.
+//!
+//! Points are `encode`, `step-N` (before the Nth step) and `decode`. At each point the renderer writes `reached-POINT`, then
+//! waits while `hold-POINT` exists, heeding a stop like a model between two blocks; while `wedge-POINT` exists it heeds
+//! nothing, like a GPU that hangs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use worker::engine::Control;
+
+/// Pause between two looks at a gate.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The folder of the gates, if there is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Gates {
+    folder: Option<PathBuf>,
+}
+
+impl Gates {
+    /// Where the test said.
+    pub(crate) fn from_environment() -> Self {
+        Self { folder: std::env::var_os("FLEET_TEST_GATES").map(PathBuf::from) }
+    }
+
+    /// Passes a point; `false` when a stop was asked for.
+    pub(crate) fn pass(&self, point: &str, control: &Control) -> bool {
+        let Some(folder) = &self.folder else { return control.check().is_ok() };
+        let (held, wedged) = (folder.join(format!("hold-{point}")), folder.join(format!("wedge-{point}")));
+        if let Err(error) = std::fs::write(folder.join(format!("reached-{point}")), []) {
+            tracing::warn!(point, %error, "the test's folder is gone");
+        }
+        while wedged.exists() {
+            std::thread::sleep(PAUSE);
+        }
+        while held.exists() && !control.is_cancelled() {
+            control.beat();
+            std::thread::sleep(PAUSE);
+        }
+        control.check().is_ok()
+    }
+}

@@ -1,0 +1,151 @@
+//! A renderer that needs no time: what it draws is a hash over seed, prompt and every step.
+//!
+//! It keeps the model's promises to the worker: checks between pieces, a checkpoint every second step, the same bytes
+//! after a resume, a stop that answers with the last step's state.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use cache::StoredEmbeddings;
+use domain::{Failure, FailureAction, ModelManifest};
+use serde::{Deserialize, Serialize};
+use worker::engine::{Control, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+
+use crate::gates::Gates;
+
+/// A step takes this long.
+const STEP: Duration = Duration::from_millis(4);
+/// Steps between two checkpoints.
+const CHECKPOINT_EVERY: u32 = 2;
+/// Width of the embeddings: of no meaning, but of a shape that the cache takes.
+const COLS: usize = 16;
+
+pub(crate) struct Quick {
+    manifest: ModelManifest,
+    memory_bytes: u64,
+    gates: Gates,
+}
+
+/// The state between two steps, as its checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct State {
+    identity: String,
+    step: u32,
+    hash: String,
+}
+
+impl State {
+    fn begin(order: &RenderOrder) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&order.seed.to_le_bytes()).update(&order.steps.to_le_bytes());
+        hasher.update(&order.embeddings.to_bytes());
+        let identity = hasher.finalize().to_hex().to_string();
+        Self { hash: identity.clone(), identity, step: 0 }
+    }
+
+    fn next(&self) -> Self {
+        let step = self.step + 1;
+        let hash = blake3::hash(format!("{} {step}", self.hash).as_bytes()).to_hex().to_string();
+        Self { identity: self.identity.clone(), step, hash }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+}
+
+impl Quick {
+    pub(crate) fn new(model_dir: &Path, memory_bytes: u64, gates: Gates) -> anyhow::Result<Self> {
+        let manifest = settings::read_manifest(model_dir).context("read the manifest")?;
+        Ok(Self { manifest, memory_bytes, gates })
+    }
+}
+
+impl Renderer for Quick {
+    fn info(&self) -> RendererInfo {
+        RendererInfo {
+            model_fingerprint: self.manifest.fingerprint.weights.clone(),
+            encoder_fingerprint: self.manifest.fingerprint.encoders.clone(),
+            device: "cpu".to_owned(),
+            device_class: "test".to_owned(),
+            build: "quick".to_owned(),
+            threads: 1,
+            memory_bytes: self.memory_bytes,
+            attention_flops: 0.0,
+        }
+    }
+
+    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
+        if !self.gates.pass("encode", control) {
+            return Err(RenderError::Stopped { checkpoint: None });
+        }
+        let hash = blake3::hash(text.as_bytes());
+        let values: Vec<_> = hash.as_bytes().iter().map(|byte| half::f16::from(*byte)).collect();
+        let (prompt, pooled) = values.split_at(COLS);
+        let fingerprint = self.manifest.fingerprint.encoders.clone();
+        Ok(StoredEmbeddings { prompt: prompt.to_vec(), rows: 1, cols: COLS, pooled: pooled.to_vec(), fingerprint })
+    }
+
+    fn render(
+        &mut self,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
+        let begun = Instant::now();
+        let mut state = State::begin(order);
+        let mut restarted_because = None;
+        if let Some(bytes) = &order.resume {
+            match serde_json::from_slice::<State>(bytes) {
+                Ok(saved) if saved.identity == state.identity => state = saved,
+                Ok(_) => restarted_because = Some("of another run".to_owned()),
+                Err(error) => restarted_because = Some(error.to_string()),
+            }
+        }
+        tell(RenderEvent::Started { resumed_from: state.step, restarted_because });
+        while state.step < order.steps {
+            if !self.gates.pass(&format!("step-{}", state.step + 1), control) {
+                return Err(stopped(&state));
+            }
+            std::thread::sleep(STEP);
+            state = state.next();
+            tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None });
+            let due = order.checkpoint_every_s > 0.0 && state.step.is_multiple_of(CHECKPOINT_EVERY);
+            if due || state.step == order.steps {
+                tell(RenderEvent::Checkpoint { step: state.step, bytes: state.to_bytes() });
+            }
+        }
+        tell(RenderEvent::Decoding);
+        if !self.gates.pass("decode", control) {
+            return Err(stopped(&state));
+        }
+        Ok(RenderedFrames {
+            rgb: draw(&state, order)?,
+            width: order.width,
+            height: order.height,
+            steps_computed: order.steps,
+            steps_skipped: 0,
+            convergence: Vec::new(),
+            denoise_s: begun.elapsed().as_secs_f64(),
+            decode_s: 0.0,
+        })
+    }
+}
+
+fn stopped(state: &State) -> RenderError {
+    RenderError::Stopped { checkpoint: (state.step > 0).then(|| (state.step, state.to_bytes())) }
+}
+
+/// A colour for each frame.
+fn draw(state: &State, order: &RenderOrder) -> Result<Vec<u8>, RenderError> {
+    let failed = |reason: String| RenderError::Failed {
+        failure: Failure { code: "test".to_owned(), reason },
+        action: FailureAction::Fail,
+    };
+    let frames = usize::try_from(order.frames).map_err(|error| failed(error.to_string()))?;
+    let pixels = usize::try_from(order.width * order.height).map_err(|error| failed(error.to_string()))?;
+    let mut colours = vec![0; frames * 3];
+    blake3::Hasher::new().update(state.hash.as_bytes()).finalize_xof().fill(&mut colours);
+    Ok(colours.chunks(3).flat_map(|colour| colour.repeat(pixels)).collect())
+}
