@@ -63,7 +63,7 @@ fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
         let mut waiting: Vec<_> = [user, scheduler, one, two, sweeper].into_iter().map(Vec::into_iter).collect();
         let mut moves = Vec::new();
         for turn in turns.iter().cycle() {
-            waiting.retain(|actor| actor.len() > 0);
+            waiting.retain(|actor| !actor.as_slice().is_empty());
             if waiting.is_empty() {
                 break;
             }
@@ -141,10 +141,10 @@ fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
 
 /// Every state and number of ends that some order of the moves leads to. `known` is what messages said before.
 fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move]) -> Vec<(Lifecycle, usize)> {
-    let mut all = vec![(comparable(model.clone()), 0)];
-    if !moves.is_empty() {
-        all.clear();
+    if moves.is_empty() {
+        return vec![(comparable(model.clone()), 0)];
     }
+    let mut all = Vec::new();
     for at in 0..moves.len() {
         let mut rest = moves.to_vec();
         let step = rest.remove(at);
