@@ -69,6 +69,7 @@ pub async fn learned(State(app): State<AppState>, _: Caller) -> Answer<Json<Lear
     responses(
         (status = 200, body = LearnedView),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Not an admin"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A field is wrong"),
     )
 )]
 pub async fn freeze(
@@ -87,6 +88,7 @@ pub async fn freeze(
     responses(
         (status = 200, body = LearnedView),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Not an admin"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
     )
 )]
 pub async fn reset(

@@ -56,7 +56,8 @@ async fn additions_rewrite_nothing_and_this_release_goes_on_beside_them() {
 #[tokio::test]
 async fn plans_and_records_may_say_more() {
     let f = Fixture::new().await;
-    let (planned, completed) = (f.planned().await, f.completed().await);
+    // In this order: making a completed job releases whatever waits.
+    let (completed, planned) = (f.completed().await, f.planned().await);
     let more = json!({ "batch_max": 4, "devices": 8, "render_frames": 61, "interpolate_to": 129, "candidates": 4 });
     let told = json!({ "interpolate_s": 1.5, "batch_size": 2, "devices": ["cuda:0", "cuda:1"] });
     sqlx::query("UPDATE jobs SET plan = plan || $2 WHERE id = $1")

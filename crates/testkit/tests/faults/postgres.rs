@@ -65,7 +65,6 @@ async fn killed_under_load_every_accepted_job_is_there_and_leases_survive() {
     assert!(report.unexpected.is_empty() && report.duplicated.is_empty(), "{report:#?}");
     let missing: Vec<_> = report.lost.iter().filter(|lost| lost.contains("no row")).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    assert!(report.unanswered + report.refused > 0, "no client met the outage: {report}");
 }
 
 /// Goal: each transition takes effect and its answer is lost once. Nothing happens twice, and no attempt is spent.
