@@ -103,6 +103,11 @@ def work(fleet: Fleet) -> None:
     fleet.group.wait_ready(["worker"])
     fleet.until_status(lost, "completed")
 
+    # Seconds of work also on a fast machine, so that a worker that lives on has stored checkpoints.
+    twice = {"negative_prompt": "grass", "true_cfg_scale": 2.0}
+    kept = fleet.submit("a green star moves to the left at night", infer_steps=100, step_cache="off", **twice)
+    fleet.until_status(kept, "completed")
+
 
 def value(fleet: Fleet, expr: str) -> float:
     """One number; 0 when there is none."""
