@@ -62,7 +62,7 @@ LATENT_SHARDS = 120
 
 TRANSFORMER = dict(
     in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, num_attention_heads=6, attention_head_dim=32,
-    num_layers=1, num_single_layers=4, num_refiner_layers=1, mlp_ratio=4.0, patch_size=4, patch_size_t=1,
+    num_layers=1, num_single_layers=4, num_refiner_layers=1, mlp_ratio=4.0, patch_size=2, patch_size_t=1,
     guidance_embeds=True, text_embed_dim=96, pooled_projection_dim=96, rope_theta=256.0, rope_axes_dim=(8, 12, 12),
 )
 TRANSFORMER_STEPS = 8000

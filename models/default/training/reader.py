@@ -18,7 +18,7 @@ TRAVEL = 0.09  # of the shorter side: less is no movement
 SAME_OUTLINE = 0.86  # overlap of first and later outline below which the object has turned
 ANGLES = 72
 CORNERS = {"triangle": 3, "square": 4, "star": 5}
-ROUND = 0.045  # strongest outline wave, relative to the mean radius, below which it is a ball
+ROUND = 0.035  # strongest outline wave, relative to the mean radius, below which it is a ball: drawn balls have 0.001, squares 0.068
 
 
 @dataclass(frozen=True)

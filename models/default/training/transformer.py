@@ -4,7 +4,6 @@ The network is given (1 - sigma) * clip + sigma * noise and learns noise - clip,
 Euler scheduler follows from sigma 1 to 0.
 """
 
-import contextlib
 import logging
 import random
 import time
@@ -12,7 +11,6 @@ import time
 import torch
 import torch.nn.functional as F
 from diffusers import HunyuanVideoTransformer3DModel
-from diffusers.models.transformers import transformer_hunyuan_video
 
 from . import captions, checkpoint, config, latents, muon, ranks, text
 from .draw import MOTIONS, SIZES, all_scenes, draw
@@ -29,26 +27,6 @@ def build():
             if modulates or name.startswith("proj_out"):
                 parameter.zero_()
     return model
-
-
-def _plain_attention(query, key, value, attn_mask=None, **_):
-    """Attention of (B, S, H, D) tensors by two matrix products: quicker backward on CPUs than the fused kernel."""
-    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-    scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-    scores = scores.masked_fill(~attn_mask, -1e9)
-    return (scores.float().softmax(-1).to(value.dtype) @ value).transpose(1, 2)
-
-
-@contextlib.contextmanager
-def quick_attention(device):
-    """Replaces diffusers' attention while training on a CPU; the weights are the same."""
-    original = transformer_hunyuan_video.dispatch_attention_fn
-    if device.type == "cpu":
-        transformer_hunyuan_video.dispatch_attention_fn = _plain_attention
-    try:
-        yield
-    finally:
-        transformer_hunyuan_video.dispatch_attention_fn = original
 
 
 def sample_sigmas(count, generator):
@@ -170,36 +148,35 @@ def train(folder, device, minutes=0.0):
     batches = Batches(folder, text.train(folder, device), (step + 3) * count + rank, device)
     started = time.monotonic() - spent_s
     recent = []
-    with quick_attention(device):
-        while True:
-            if step % config.STEPS_ALONE == 0:
-                ranks.average_parameters(model.parameters())
-                left = ranks.agree(remaining(step, started, minutes), device)
-                if left <= 0:
-                    break
-            muon.set_rate(pair, min(1.0, (step + 1) / 60, config.DECAY_STEEPNESS * left))
-            given, target, weights = batches.next(config.TRANSFORMER_BATCH)
-            with torch.autocast(device.type, torch.bfloat16):
-                flow = model(**given, return_dict=False)[0]
-            loss = (weights * (flow.float() - target).square()).mean() / 2
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in pair:
-                optimizer.step()
-                optimizer.zero_grad()
-            average.update(model)
-            recent.append(float(loss.detach()))
-            step += 1
-            if step % 50 == 0:
-                batches.cached.refresh()
-                if rank == 0:
-                    spent_s = time.monotonic() - started
-                    mean_loss = sum(recent) / len(recent)
-                    log.info(
-                        "transformer step %d loss %.4f, %d clips, %.0f s, %.3f left", step, mean_loss, len(batches.cached), spent_s, left
-                    )
-                    save(path, model, average, pair, step, spent_s)
-                recent = []
+    while True:
+        if step % config.STEPS_ALONE == 0:
+            ranks.average_parameters(model.parameters())
+            left = ranks.agree(remaining(step, started, minutes), device)
+            if left <= 0:
+                break
+        muon.set_rate(pair, min(1.0, (step + 1) / 60, config.DECAY_STEEPNESS * left))
+        given, target, weights = batches.next(config.TRANSFORMER_BATCH)
+        with torch.autocast(device.type, torch.bfloat16):
+            flow = model(**given, return_dict=False)[0]
+        loss = (weights * (flow.float() - target).square()).mean() / 2
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in pair:
+            optimizer.step()
+            optimizer.zero_grad()
+        average.update(model)
+        recent.append(float(loss.detach()))
+        step += 1
+        if step % 50 == 0:
+            batches.cached.refresh()
+            if rank == 0:
+                spent_s = time.monotonic() - started
+                mean_loss = sum(recent) / len(recent)
+                log.info(
+                    "transformer step %d loss %.4f, %d clips, %.0f s, %.3f left", step, mean_loss, len(batches.cached), spent_s, left
+                )
+                save(path, model, average, pair, step, spent_s)
+            recent = []
     if rank == 0:
         save(path, model, average, pair, step, time.monotonic() - started)
     return averaged(folder, device)

@@ -5,8 +5,9 @@ use std::f64::consts::PI;
 /// Directions.
 const ANGLES: usize = 72;
 const CORNERS: [(&str, f64); 3] = [("triangle", 3.0), ("square", 4.0), ("star", 5.0)];
-/// Strongest outline wave, relative to the mean radius, below which it is a ball.
-const ROUND: f64 = 0.045;
+/// Strongest outline wave, relative to the mean radius, below which it is a ball: half way between drawn balls (0.001) and squares
+/// (0.068).
+const ROUND: f64 = 0.035;
 /// Overlap of first and later outline below which the object has turned.
 const SAME: f64 = 0.86;
 
