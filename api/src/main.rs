@@ -3,7 +3,11 @@
 use anyhow::Context as _;
 use api::commands;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 use settings::Settings;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The HTTP face of the fleet.
 #[derive(Parser)]

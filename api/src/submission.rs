@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use axum::http::HeaderMap;
-use domain::{FieldError, VideoRequest};
+use domain::{FieldError, Plan, VideoRequest};
 use store::jobs::NewJob;
 
 use crate::auth::Caller;
@@ -11,17 +11,20 @@ use crate::limits::RateState;
 use crate::problem::{Answer, Problem, ProblemKind};
 use crate::state::App;
 
-/// Validates a request against the limits and its model and makes the job of it.
+/// Validates a request against the limits and its model; answers the job and the plan that it will probably get.
 ///
 /// # Errors
 /// Everything that is wrong with the request's fields.
-pub fn new_job(app: &App, caller: &Caller, request: VideoRequest) -> Result<NewJob, Vec<FieldError>> {
+pub fn new_job(app: &App, caller: &Caller, request: VideoRequest) -> Result<(NewJob, Plan), Vec<FieldError>> {
     let manifest = app.models.find(request.model.as_deref()).map_err(|error| vec![error])?;
     let shape = request.validate(&app.request_limits, &manifest)?;
     let planner = app.planner();
-    let tier = planner.plan(&request, &shape, &manifest).tier;
-    let shape = planner.profiles.shape(tier, &request, shape, &manifest);
-    Ok(NewJob::new(caller.tenant_id, request, &manifest.id, shape))
+    let mut forecast = planner.plan(&request, &shape, &manifest);
+    let shape_of_tier = planner.profiles.shape(forecast.tier, &request, shape, &manifest);
+    if shape_of_tier != shape {
+        forecast = planner.plan(&request, &shape_of_tier, &manifest);
+    }
+    Ok((NewJob::new(caller.tenant_id, request, &manifest.id, shape_of_tier), forecast))
 }
 
 /// Takes `cost` submissions from the caller's rate and the backlog.

@@ -128,7 +128,7 @@ fn new_jobs(
     let mut wrong = Vec::new();
     for (index, request) in batch.requests.into_iter().enumerate() {
         match new_job(app, caller, request) {
-            Ok(mut job) => {
+            Ok((mut job, _)) => {
                 job.idempotency_key = key.map(|key| format!("{key}/{index}"));
                 job.payload_hash = whole.unwrap_or(job.payload_hash);
                 job.traceparent.clone_from(&traceparent);

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use domain::{Job, VideoRequest};
+use domain::VideoRequest;
 use store::jobs::{InsertOutcome, NewJob};
 
 use crate::auth::Caller;
@@ -40,7 +40,7 @@ pub async fn generate(
     JsonBody(request): JsonBody<VideoRequest>,
 ) -> Answer<Response> {
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
-    let mut job = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
+    let (mut job, forecast) = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
 
@@ -58,12 +58,12 @@ pub async fn generate(
         Ok(InsertOutcome::Created(job)) => {
             app.metrics.submission_accepted(1);
             tracing::debug!(job.id = %job.id, "job accepted");
-            Ok(accepted(&app, *job, rate))
+            Ok(accepted(JobView::new(*job, Some(&forecast), None), rate))
         }
         Ok(InsertOutcome::Replayed(job)) => {
             app.metrics.submission_replayed(1);
             app.rate.give_back(caller.rate_key(), 1);
-            Ok(accepted(&app, *job, rate))
+            Ok(accepted(app.view(*job, None), rate))
         }
         Ok(InsertOutcome::KeyReused) => {
             app.rate.give_back(caller.rate_key(), 1);
@@ -80,10 +80,10 @@ async fn is_repeated(app: &App, job: &NewJob) -> Answer<bool> {
     Ok(earlier.is_some())
 }
 
-fn accepted(app: &App, job: Job, rate: Option<RateState>) -> Response {
+fn accepted(job: JobView, rate: Option<RateState>) -> Response {
     let location =
-        HeaderValue::try_from(format!("/api/jobs/{}", job.id)).expect("a UUID is a header value; this is a bug");
-    let mut response = (StatusCode::ACCEPTED, Json(app.view(job, None))).into_response();
+        HeaderValue::try_from(format!("/api/jobs/{}", job.job_id)).expect("a UUID is a header value; this is a bug");
+    let mut response = (StatusCode::ACCEPTED, Json(job)).into_response();
     response.headers_mut().insert(header::LOCATION, location);
     if let Some(rate) = rate {
         rate.write(response.headers_mut());
