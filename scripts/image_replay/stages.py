@@ -97,7 +97,7 @@ class Builder:
         if not reuse:
             stamp.unlink(missing_ok=True)
             remove(root)
-            _copy_root(below.root, root)
+            copy_root(below.root, root)
         for word, rest in stage.steps:
             began = time.monotonic()
             self._step(image, word, rest, only_settings=reuse)
@@ -116,7 +116,7 @@ class Builder:
             image.root = HOME / re.sub(r"\W+", "-", reference.partition("@")[0])
             if not image.root.with_name(image.root.name + ".key").exists():
                 remove(image.root)
-                _copy_root(root, image.root)
+                copy_root(root, image.root)
                 self._shell(image, f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {packages}", [])
                 image.root.with_name(image.root.name + ".key").write_text(image.key)
         self.images[reference] = image
@@ -202,7 +202,8 @@ def _copy_parts(rest: str) -> tuple[dict[str, str], list[str], str]:
     return options, sources, target
 
 
-def _copy_root(source: Path, target: Path) -> None:
+def copy_root(source: Path, target: Path) -> None:
+    """A folder with everything that a root holds, owners and devices too."""
     target.mkdir(parents=True)
     subprocess.run(["cp", "-a", "--reflink=auto", f"{source}/.", target], check=True)
 
