@@ -7,6 +7,7 @@ SHELL := /bin/bash
 WORKERS ?=
 PORT ?=
 MONITORING ?=
+PARTS ?=
 
 up_flags := $(if $(WORKERS),--workers $(WORKERS)) $(if $(PORT),--port $(PORT)) \
             $(if $(MONITORING),$(if $(filter 0 false no off,$(MONITORING)),--no-monitoring,--monitoring))
@@ -44,8 +45,8 @@ reset: ## delete this checkout's jobs and videos
 test: ## set up and run every check and test (what CI runs)
 	@scripts/run-tests
 
-verify: ## the long run: test, then fault runs, image builds and benchmarks
-	@scripts/run-verify
+verify: ## the long run: test, then fault runs, image builds and benchmarks; PARTS="backup join" for some
+	@scripts/run-verify --write $(PARTS)
 
 fmt: ## format the code
 	@cargo fmt --all

@@ -24,6 +24,7 @@ interface Field<Custom> {
   unit: string;
   min?: number;
   max?: number;
+  noValue?: string;
   color: FieldColor;
   thresholds: ThresholdsConfig;
   custom?: Custom;

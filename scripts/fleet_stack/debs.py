@@ -21,6 +21,7 @@ PREFIX = TOOLS / "root"
 # Starters of programs in the prefix; first on the PATH of whatever we start.
 WRAPPERS = TOOLS / "bin"
 WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli"]
+AT_ONCE = 25
 POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
 
@@ -89,14 +90,17 @@ def _unpack(packages: list[str]) -> None:
         raise Problem("apt cannot find " + ", ".join(packages) + ":\n" + plan.stderr.strip())
     wanted = re.findall(r"^Inst (\S+)", plan.stdout, re.M)
     folder = TOOLS / "apt" / "debs"
-    for number, name in enumerate(wanted, 1):
-        say(f"  {number}/{len(wanted)} {name}")
-        _run(["apt-get", *options, "download", "-qq", name], cwd=folder)
+    # apt reads all its lists at every start, and one start for all would say nothing for minutes.
+    for first in range(0, len(wanted), AT_ONCE):
+        some = wanted[first : first + AT_ONCE]
+        say(f"  {first + len(some)}/{len(wanted)} {some[0]} ...")
+        _run(["apt-get", *options, "download", "-qq", *some], cwd=folder)
         for deb in folder.glob("*.deb"):
             _run(["dpkg-deb", "-x", str(deb), str(PREFIX)])
             deb.unlink()
     _point_erlang_at_prefix()
     _wrap_programs()
+    _require_libraries()
 
 
 def _wrap_programs() -> None:
@@ -110,6 +114,17 @@ def _wrap_programs() -> None:
             wrapper = WRAPPERS / name
             wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')
             wrapper.chmod(0o755)
+
+
+def _require_libraries() -> None:
+    """A program that was unpacked finds all its libraries, so that it does not fail in the middle of a job."""
+    env = {**os.environ, **library_env()}
+    for folder in (PREFIX / "usr/bin", *PREFIX.glob("usr/lib/postgresql/*/bin")):
+        for program in folder.iterdir():
+            if program.name in (*WRAPPED, "redis-server", "postgres", "initdb", "psql"):
+                told = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
+                if missing := re.findall(r"(\S+) => not found", told):
+                    raise Problem(f"{program} was unpacked, but not what it needs: {', '.join(missing)}")
 
 
 def _point_erlang_at_prefix() -> None:
@@ -136,7 +151,9 @@ def library_env() -> dict[str, str]:
     base = PREFIX / "usr/lib"
     if not base.exists():
         return {}
-    machine = base / f"{os.uname().machine}-linux-gnu"
-    folders = [machine, base, *(machine / sub for sub in ("blas", "lapack", "pulseaudio", "openblas-pthread"))]
+    triplet = f"{os.uname().machine}-linux-gnu"
+    machine = base / triplet
+    # Some packages still put theirs into /lib, which is a link to /usr/lib on a system and a folder here.
+    folders = [machine, base, PREFIX / "lib" / triplet, *(machine / sub for sub in ("blas", "lapack", "pulseaudio", "openblas-pthread"))]
     present = [str(folder) for folder in folders if folder.exists()]
     return {"LD_LIBRARY_PATH": ":".join([*present, *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])}

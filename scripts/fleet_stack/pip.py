@@ -14,7 +14,6 @@ from pathlib import Path
 
 from . import debs
 from .console import Problem, Progress
-from .paths import TOOLS
 
 
 def pip_command() -> list[str]:

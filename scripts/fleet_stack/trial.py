@@ -129,14 +129,14 @@ def ended(api: str, job_id: str) -> dict | None:
     return job if job["status"] == "completed" else None
 
 
-def until(what: str, look):
+def until(what: str, look, patience_s: float = PATIENCE_S):
     """Looks until there is something to see."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         if (found := look()) is not None:
             return found
         time.sleep(0.1)
-    raise Problem(f"waited {PATIENCE_S:.0f} s in vain: {what}")
+    raise Problem(f"waited {patience_s:.0f} s in vain: {what}")
 
 
 def require(holds: bool, what: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -36,10 +37,25 @@ def check_written() -> None:
 def queries() -> Iterator[Query]:
     """Every query of every panel."""
     for file in sorted(FOLDER.glob("*.json")):
-        board = json.loads(file.read_text())
+        board = _read(file)
         for panel in board["panels"]:
             for target in panel.get("targets", []):
                 yield Query(f"{board['title']} / {panel['title']} / {target['refId']}", target["expr"])
+
+
+def check_named(document: Path) -> None:
+    """Where a page says `*Dashboard*, "Panel"`, both are there, up to the end of that paragraph or point."""
+    titles = {board["title"]: {panel["title"] for panel in board["panels"]} for board in map(_read, sorted(FOLDER.glob("*.json")))}
+    for block in re.split(r"\n(?=- |\n)", document.read_text()):
+        for board, said in re.findall(r"(?<!\*)\*([A-Z][\w ]+)\*(?!\*)([^*]*)", block):
+            if board not in titles:
+                raise Problem(f"{document.name} names a dashboard {board}, which is not there")
+            if unknown := set(re.findall(r'"([^"]+)"', said)) - titles[board]:
+                raise Problem(f"{document.name} names panels of {board} that are not there: {', '.join(sorted(unknown))}")
+
+
+def _read(file: Path) -> dict:
+    return json.loads(file.read_text())
 
 
 def install_packages() -> None:
@@ -65,11 +81,11 @@ def check_types() -> None:
     install_packages()
     with tempfile.TemporaryDirectory(prefix=".check-", dir=GRAFANA) as folder:
         for file in sorted(FOLDER.glob("*.json")):
-            text, where = _as_typescript(json.loads(file.read_text()))
+            text, where = _as_typescript(_read(file))
             (Path(folder) / f"{file.stem}.ts").write_text(text)
             if found := _compile(Path(folder) / f"{file.stem}.ts", where):
                 raise Problem(f"{file.name} is not what Grafana understands:\n{found}")
-        for wrong in _broken(json.loads(sorted(FOLDER.glob("*.json"))[0].read_text())):
+        for wrong in _broken(_read(sorted(FOLDER.glob("*.json"))[0])):
             text, where = _as_typescript(wrong)
             (Path(folder) / "broken.ts").write_text(text)
             if not _compile(Path(folder) / "broken.ts", where):

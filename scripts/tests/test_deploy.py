@@ -1,4 +1,4 @@
-"""How the checks read .dockerignore and the Dockerfile."""
+"""How the checks read .dockerignore, the Dockerfile and the commands of docs/docker.md."""
 
 import sys
 import unittest
@@ -7,6 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from deploy_checks import dockerfile  # noqa: E402  (the path above comes first)
+from image_replay import commands  # noqa: E402
 
 
 class Ignored(unittest.TestCase):
@@ -30,6 +31,17 @@ class Instructions(unittest.TestCase):
         text = "# syntax=x\nFROM a AS b\nRUN one \\\n # in between\n && two\n\nENTRYPOINT [\"c\"]\n"
         words = [(word, " ".join(rest.split())) for word, rest in dockerfile.instructions(text)]
         self.assertEqual(words, [("FROM", "a AS b"), ("RUN", "one && two"), ("ENTRYPOINT", '["c"]')])
+
+
+class Documented(unittest.TestCase):
+    """The commands by which a person looks at the fleet: all that were promised, and an answer is known for each."""
+
+    def test_each_has_its_answer(self) -> None:
+        lines = commands.documented()
+        for part in commands.ANSWERS:
+            self.assertTrue(any(part in line for line in lines), part)
+        for line in lines:
+            self.assertEqual(len([part for part in commands.ANSWERS if part in line]), 1, line)
 
 
 if __name__ == "__main__":

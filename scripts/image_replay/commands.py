@@ -1,0 +1,79 @@
+"""The commands of docs/docker.md by which a person looks at the fleet, run as they are written.
+
+Only what an engine would do is played: an `exec` into the cache is the same command on the Redis beside us, one into our
+containers runs in their place, `logs` are the files that they wrote. Pipes go through the real shell.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from deploy_checks import live
+from deploy_checks.report import expect
+from fleet_stack import tools
+from fleet_stack.console import Problem
+from fleet_stack.paths import ROOT
+
+from .sandbox import Place
+
+DOCUMENT = ROOT / "docs/docker.md"
+# Part of a command -> what a working fleet that has rendered a video answers.
+ANSWERS = {
+    "redis-cli ping": r"^PONG$",
+    "INFO stats": r"^keyspace_hits:\d+",
+    'KEYS "embed:*"': r"^embed:",
+    "FLUSHALL": r"^OK$",
+    "hunyuan-api env": r"(?s)(?=.*^REDIS_HOST=)(?=.*^REDIS_PORT=)(?=.*^ENABLE_CACHE=true$)",
+    "compose logs": r"(?s)(?=.*Cache MISS)(?=.*Optimization: job planned)",
+    "/api/health": r'"status": ?"ok"',
+    "/api/stats": r'"avg_steps": ?\d',
+    "probe": r"^",
+}
+
+
+def check(place: Callable[[str], Place], api_port: int, scheduler_port: int, logs: Path) -> None:
+    """Every documented command answers as it should, and no promised one is missing."""
+    lines = documented()
+    for part in ANSWERS:
+        expect(any(part in line for line in lines), f"{DOCUMENT.name} does not show how to ask `{part}`")
+    for line in lines:
+        known = line.replace("localhost:8000", f"localhost:{api_port}").replace("scheduler:9101", f"127.0.0.1:{scheduler_port}")
+        status, said = _run(known, place, logs)
+        wanted = next((answer for part, answer in ANSWERS.items() if part in line), None)
+        expect(wanted is not None, f"nobody says what `{line}` answers")
+        expect(status == 0 and re.search(wanted or "", said, re.M) is not None, f"`{line}` ended with {status}:\n{said[-2000:]}")
+
+
+def documented() -> list[str]:
+    """The commands under "Looking", without their comments."""
+    found = re.search(r"^## Looking\n.*?^```sh\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
+    if not found:
+        raise Problem(f"{DOCUMENT.name} has no commands under Looking")
+    return [re.sub(r"\s+# .*", "", line) for line in found[1].splitlines()]
+
+
+def _run(line: str, place: Callable[[str], Place], logs: Path) -> tuple[int, str]:
+    first, piped, rest = line.partition(" | ")
+    match shlex.split(first):
+        case ["docker", "exec", "hunyuan-cache", "redis-cli", *words]:
+            redis = live.services()
+            done = _text([tools.need("redis-cli"), "-h", redis["redis_host"], "-p", str(redis["redis_port"]), *words])
+        case ["docker", "exec", "hunyuan-api", *words] | ["docker", "compose", "exec", "backend", *words]:
+            done = place("backend").run(words)
+        case ["docker", "compose", "logs", *names]:
+            done = _text(["cat", *(logs / f"{name}.log" for name in names)])
+        case ["curl", *words]:
+            done = _text(["curl", *words])
+        case words:
+            raise Problem(f"the replay does not know `{' '.join(words)}`")
+    if done.returncode == 0 and piped:
+        done = _text(["bash", "-c", rest], input=done.stdout)
+    return done.returncode, done.stdout
+
+
+def _text(argv: list, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)

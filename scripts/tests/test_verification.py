@@ -1,0 +1,63 @@
+"""The record of `make verify`: parts keep their entries, and what is written says nothing of the machine's folders."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fleet_stack.paths import ROOT  # noqa: E402
+from verification import parts, record  # noqa: E402
+
+ABOUTS = {"test": "Every check", "backup": "Backs up"}
+
+
+def entry(name: str, *, passed: bool = True, lines: list[str] | None = None) -> record.Entry:
+    return record.Entry(name, ABOUTS[name], passed, "2026-01-02", 1234, "2 cores, 16 GB, no GPU", lines or ["restored", "done"])
+
+
+class RecordTest(unittest.TestCase):
+    def test_what_is_written_is_read_back(self) -> None:
+        entries = {"test": entry("test"), "backup": entry("backup", passed=False, lines=["a | b", "", "c."])}
+        text = record.render(ABOUTS, entries)
+        self.assertEqual(record.read(text, ABOUTS), entries)
+        self.assertEqual(record.render(ABOUTS, record.read(text, ABOUTS)), text)
+
+    def test_a_part_that_runs_leaves_the_others(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "verification.md"
+            record.keep(ABOUTS, entry("test"), file)
+            self.assertIn("| backup | Backs up | not recorded | | |", file.read_text())
+            record.keep(ABOUTS, entry("backup", passed=False), file)
+            record.keep(ABOUTS, entry("backup", lines=["second run"]), file)
+            self.assertEqual(record.read(file.read_text(), ABOUTS), {"test": entry("test"), "backup": entry("backup", lines=["second run"])})
+
+    def test_a_part_that_is_gone_loses_its_entry(self) -> None:
+        text = record.render(ABOUTS, {"test": entry("test"), "backup": entry("backup")})
+        self.assertEqual(set(record.read(text, {"test": ""})), {"test"})
+
+    def test_a_fence_in_the_output_ends_nothing(self) -> None:
+        text = record.render(ABOUTS, {"backup": entry("backup", lines=["```", "after"])})
+        self.assertEqual(record.read(text, ABOUTS)["backup"].lines, ["'''", "after"])
+
+
+class PartsTest(unittest.TestCase):
+    def test_every_part_says_what_it_does(self) -> None:
+        for part in parts.all_parts():
+            self.assertRegex(part.about(), r"^[A-Z].{20,}[^.]$", part.name)
+
+    def test_lines_name_no_folder_of_this_machine(self) -> None:
+        self.assertEqual(parts.neutral(f"\x1b[32mkept\x1b[0m in {ROOT}/docs/x of {ROOT}\n"), "kept in docs/x of .")
+        self.assertEqual(parts.neutral("  10 %\r  100 %\n"), "  100 %")
+
+    def test_the_record_is_of_the_parts_that_there_are(self) -> None:
+        abouts = {part.name: part.about() for part in parts.all_parts()}
+        text = record.FILE.read_text()
+        self.assertEqual(record.render(abouts, record.read(text, abouts)), text, "run `scripts/run-verify --write PART`")
+
+
+if __name__ == "__main__":
+    unittest.main()
