@@ -17,7 +17,7 @@ async fn a_consumer_that_is_made_after_it_was_wanted_takes_nothing() {
     let vhost = Vhost::create().await;
     let free = connected(&vhost).await;
     let proxy = Proxy::start(Protocol::Bytes, vhost.settings().url.expose());
-    let url = SecretUrl::new(&proxy.through(vhost.settings().url.expose()));
+    let url = SecretUrl::new(proxy.through(vhost.settings().url.expose()));
     let busy = Broker::connect(&BrokerSettings { url, ..vhost.settings() }, "busy");
     let mut consumer = busy.ready(builders::pool());
     proxy.arm(CONSUME, Catch::HoldReply);
