@@ -10,6 +10,7 @@ use artifacts::Artifacts;
 use axum::Router;
 use broker::Broker;
 use cache::EmbeddingCache;
+use domain::ModelManifest;
 use settings::Settings;
 use store::{Store, StoreError};
 use telemetry::{ApiMetrics, Stop};
@@ -87,12 +88,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     );
 
     let store = Store::connect_lazy(&store_options(&settings.database)).context("read the database settings")?;
-    if settings.database.migrate_on_start {
-        migrate(&store, &stop).await?;
-    }
-    for manifest in &manifests {
-        store.upsert_model(manifest).await.context("register the models")?;
-    }
+    prepare_database(&store, settings.database.migrate_on_start, &manifests, &stop).await?;
     let parts = Parts {
         broker: Broker::connect(&settings.broker, "api"),
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
@@ -106,15 +102,28 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     Ok(App::start(parts, planner))
 }
 
-/// Migrates, waiting for a database that is still starting.
-async fn migrate(store: &Store, stop: &Stop) -> anyhow::Result<()> {
+/// Brings the database up to date, if that is this process's to do, and registers the models. Waits out a database that is
+/// still starting, or dies meanwhile: all of it may be done twice.
+async fn prepare_database(
+    store: &Store,
+    migrate: bool,
+    manifests: &[ModelManifest],
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let prepare = || async {
+        if migrate {
+            store.migrate().await?;
+        }
+        for manifest in manifests {
+            store.upsert_model(manifest).await?;
+        }
+        Ok::<_, StoreError>(())
+    };
     loop {
-        match store.migrate().await {
+        match prepare().await {
             Ok(()) => return Ok(()),
-            Err(StoreError::Unavailable(error)) => {
-                tracing::warn!(error = %error, "waiting for the database");
-            }
-            Err(error) => return Err(error).context("migrate the database"),
+            Err(error) if error.is_unavailable() => tracing::warn!(%error, "waiting for the database"),
+            Err(error) => return Err(error).context("prepare the database"),
         }
         tokio::select! {
             () = stop.soft().cancelled() => bail!("stopped while waiting for the database"),

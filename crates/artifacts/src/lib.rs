@@ -10,6 +10,7 @@ mod error;
 pub mod keys;
 mod open;
 mod read;
+mod unfinished;
 mod write;
 
 pub use error::ArtifactError;

@@ -5,11 +5,11 @@ use std::ops::Range;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use crate::{ArtifactError, Artifacts};
+use crate::{ArtifactError, Artifacts, unfinished};
 
 /// Parts of an object as they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ArtifactError>>;
@@ -59,19 +59,27 @@ impl Artifacts {
     /// # Errors
     /// The store's.
     pub async fn delete(&self, key: &str) -> Result<(), ArtifactError> {
+        if let Some(folder) = self.folder()
+            && unfinished::is_one(key)
+        {
+            return unfinished::remove(folder, key).await;
+        }
         match self.in_time(self.store.delete(&Path::from(key))).await? {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Everything in the store, as a stream: the orphan sweep must not hold a million keys.
+    /// Everything in the store, as a stream: the orphan sweep must not hold a million keys. In a folder that includes what a
+    /// write that was cut short has left; [`Artifacts::delete`] takes those keys too.
     pub fn list(&self) -> BoxStream<'static, Result<ObjectInfo, ArtifactError>> {
         let listed = self.store.list(None).map(|meta| {
             let meta = meta?;
             Ok(ObjectInfo { key: meta.location.to_string(), size: meta.size, written_at: meta.last_modified })
         });
-        listed.boxed()
+        let Some(folder) = self.folder().map(ToOwned::to_owned) else { return listed.boxed() };
+        let unfinished = async { Ok::<_, ArtifactError>(stream::iter(unfinished::list(folder).await?).map(Ok)) };
+        listed.chain(stream::once(unfinished).try_flatten()).boxed()
     }
 
     /// Writes and deletes a small object: whether the store can be used at all.

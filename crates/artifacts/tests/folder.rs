@@ -85,6 +85,28 @@ async fn a_listing_says_key_size_and_age() {
 }
 
 #[tokio::test]
+async fn what_a_write_that_was_cut_short_has_left_is_listed_and_can_be_deleted() {
+    let (folder, store) = folder();
+    let (job, token) = (JobId::fresh(), LeaseToken::fresh());
+    let whole = keys::poster(job, token);
+    store.put(&whole, Bytes::from_static(b"jpeg")).await.expect("put");
+    let half = format!("{}#1", keys::video(job, LeaseToken::fresh()));
+    let path = folder.path().join("store").join(&half);
+    std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+    std::fs::write(&path, b"half").expect("write");
+    let listed: Vec<_> = store.list().try_collect().await.expect("list");
+    let sizes: Vec<_> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
+    assert_eq!(sizes, [(whole.as_str(), 4), (half.as_str(), 4)]);
+    assert_eq!(keys::owner(&half).map(|(owner, _)| owner), Some(job), "the orphan sweep can ask for it");
+
+    store.delete(&half).await.expect("delete");
+    store.delete(&half).await.expect("deleting again is no error");
+    assert!(!path.parent().expect("it has one").exists(), "its folder is gone too");
+    assert_eq!(store.get(&whole).await.expect("get"), "jpeg", "the other lease's object is untouched");
+    assert!(store.delete("../outside#1").await.is_err(), "nothing outside is touched");
+}
+
+#[tokio::test]
 async fn a_folder_that_cannot_be_written_is_an_error_and_not_a_panic() {
     let (folder, store) = folder();
     // A file where the job's folder should be: refused for root too, unlike permissions.

@@ -14,6 +14,7 @@
 
 mod connection;
 pub mod dead;
+mod delivered;
 pub mod doorbell;
 mod error;
 pub mod events;
@@ -24,8 +25,9 @@ pub mod ready;
 pub mod topology;
 
 pub use connection::Broker;
+pub use delivered::Delivered;
 pub use doorbell::Doorbells;
 pub use error::BrokerError;
 pub use events::EventStream;
 pub use messages::{Envelope, FleetEvent, JobReady, JobSubmitted, MessageError};
-pub use ready::{Delivered, ReadyConsumer};
+pub use ready::ReadyConsumer;

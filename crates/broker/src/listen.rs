@@ -6,7 +6,7 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, message::Delivery};
 use tracing::debug;
 
-use crate::connection::{Broker, Link};
+use crate::connection::{Broker, Link, in_time};
 use crate::error::BrokerError;
 
 /// A consumer and the channel it lives on; both are dropped together and opened anew together.
@@ -24,6 +24,18 @@ impl Broker {
         drop(health.wait_for(|connected| *connected).await);
     }
 
+    /// Closes a channel that nobody is to use any more, in the background. Dropping it is not enough: a consumer whose
+    /// start was not waited for, or whose cancel was not answered, keeps its channel open, and would take a message that
+    /// nobody reads.
+    pub(crate) fn give_up(&self, channel: Channel) {
+        let ms = self.inner.settings.rpc_timeout_ms;
+        tokio::spawn(async move {
+            if !matches!(in_time(ms, channel.close(200, "given up".into())).await, Ok(Ok(()))) {
+                debug!("a channel that was given up was not closed; it goes with its connection");
+            }
+        });
+    }
+
     /// Consumes a queue on a fresh channel. `link` was taken before the channel was opened.
     pub(crate) async fn consume(
         &self,
@@ -37,8 +49,13 @@ impl Broker {
             self.rpc(channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
         }
         let options = BasicConsumeOptions { no_ack, ..BasicConsumeOptions::default() };
-        let consumer = self.rpc(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await?;
-        Ok(Listening { channel, consumer, link })
+        match self.rpc(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await {
+            Ok(consumer) => Ok(Listening { channel, consumer, link }),
+            Err(error) => {
+                self.give_up(channel);
+                Err(error)
+            }
+        }
     }
 }
 

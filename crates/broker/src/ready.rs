@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::debug;
 
 use crate::connection::{Broker, Link, in_time};
+use crate::delivered::Delivered;
 use crate::error::BrokerError;
 use crate::messages::{Envelope, JobReady};
 use crate::topology;
@@ -23,41 +24,7 @@ use crate::topology;
 /// One message at a time: the next free worker takes the next.
 const PREFETCH: u16 = 1;
 
-/// A delivery that was understood.
-pub struct Delivered {
-    /// What it says.
-    pub ready: JobReady,
-    /// W3C traceparent of the submission.
-    pub traceparent: Option<String>,
-    acker: lapin::Acker,
-    ack_timeout_ms: u64,
-    /// A channel closes with its last handle, and RabbitMQ would then give the message to somebody else.
-    _channel: Channel,
-}
-
-impl Delivered {
-    /// Acks it; `false` when that failed, which only means that the message comes again and its claim will be refused.
-    pub async fn ack(self) -> bool {
-        // Under an alarm not even acks get through, and the job must not wait for that.
-        match in_time(self.ack_timeout_ms, self.acker.ack(BasicAckOptions::default())).await {
-            Ok(Ok(acked)) => acked,
-            Ok(Err(error)) => {
-                debug!(job.id = %self.ready.job_id, %error, "ack failed; the message may come again");
-                false
-            }
-            Err(error) => {
-                debug!(job.id = %self.ready.job_id, %error, "ack not sent; the message may come again");
-                false
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Delivered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Delivered").field("ready", &self.ready).finish_non_exhaustive()
-    }
-}
+type Opened = Result<(Channel, Consumer), BrokerError>;
 
 /// Takes work from one pool's queue through every reconnection.
 ///
@@ -73,7 +40,7 @@ pub struct ReadyConsumer {
     /// What `channel` was opened on.
     link: Link,
     /// A consumer in the making: it goes on when the call that wanted it is dropped.
-    opening: Option<JoinHandle<Result<(Channel, Consumer), BrokerError>>>,
+    opening: Option<JoinHandle<Opened>>,
     unread: Option<Delivery>,
     first: Option<Delivered>,
     extra: VecDeque<Delivered>,
@@ -144,14 +111,11 @@ impl ReadyConsumer {
     /// Cancels the consumer and awaits RabbitMQ's word that nothing more will come; what came until then is extra. A worker
     /// that stops calls this, and then [`ReadyConsumer::take_extra`].
     pub async fn stop_consuming(&mut self) {
-        if let Some(opening) = self.opening.take() {
-            // A busy worker must not come to hold a delivery.
-            opening.abort();
-        }
+        self.forget_opening();
         if let (Some(channel), Some(consumer)) = (&self.channel, &self.consumer) {
             let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
             if let Err(error) = self.broker.rpc(cancel).await {
-                // The channel is given up, and RabbitMQ gives its deliveries to somebody else.
+                // RabbitMQ gives what was delivered on this channel to somebody else.
                 debug!(%error, "consumer not cancelled");
                 self.forget();
             }
@@ -180,18 +144,16 @@ impl ReadyConsumer {
             return;
         };
         match Envelope::<JobReady>::decode(&delivery.data, self.broker.inner.settings.message_max_bytes) {
-            Ok(envelope) => self.extra.push_back(Delivered {
-                ready: envelope.body,
-                traceparent: envelope.traceparent,
-                acker: delivery.acker.clone(),
-                ack_timeout_ms: self.broker.inner.settings.rpc_timeout_ms,
-                _channel: channel.clone(),
-            }),
+            Ok(envelope) => {
+                let (broker, channel) = (self.broker.clone(), channel.clone());
+                self.extra.push_back(Delivered::new(envelope, delivery.acker.clone(), broker, channel));
+            }
             Err(error) => {
                 self.broker.bury(&delivery.data, &error).await;
                 let acked = delivery.acker.ack(BasicAckOptions::default());
                 if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
                     debug!("an unreadable message was not acked and may come again");
+                    self.broker.give_up(channel.clone());
                 }
             }
         }
@@ -200,9 +162,24 @@ impl ReadyConsumer {
 
     /// The channel is no longer of use; whatever was delivered on it comes again.
     fn forget(&mut self) {
-        self.channel = None;
+        if let Some(channel) = self.channel.take() {
+            self.broker.give_up(channel);
+        }
         self.consumer = None;
         self.unread = None;
+    }
+
+    /// A consumer in the making is not wanted any more: a busy worker must not come to hold a delivery. It is made to its end,
+    /// for only then can its channel be closed.
+    fn forget_opening(&mut self) {
+        if let Some(opening) = self.opening.take() {
+            let broker = self.broker.clone();
+            tokio::spawn(async move {
+                if let Ok(Ok((channel, _consumer))) = opening.await {
+                    broker.give_up(channel);
+                }
+            });
+        }
     }
 
     async fn listen(&mut self) {
@@ -210,9 +187,7 @@ impl ReadyConsumer {
         if self.link.has_changed().unwrap_or(true) {
             self.forget();
             self.link = self.broker.watch_link();
-            if let Some(opening) = self.opening.take() {
-                opening.abort();
-            }
+            self.forget_opening();
         }
         let opening = self.opening.get_or_insert_with(|| {
             tokio::spawn(open(self.broker.clone(), self.pool.clone(), self.prefetch, self.channel.take()))
@@ -235,12 +210,7 @@ impl ReadyConsumer {
 }
 
 /// Consumes a pool's queue, on the channel that is there or on a fresh one.
-async fn open(
-    broker: Broker,
-    pool: PoolId,
-    prefetch: u16,
-    kept: Option<Channel>,
-) -> Result<(Channel, Consumer), BrokerError> {
+async fn open(broker: Broker, pool: PoolId, prefetch: u16, kept: Option<Channel>) -> Opened {
     let channel = match kept.filter(|channel| channel.status().connected()) {
         Some(channel) => channel,
         None => {
@@ -249,12 +219,20 @@ async fn open(
             channel
         }
     };
-    // Each time: somebody may have deleted the queue meanwhile.
-    broker.rpc(topology::declare_ready(&channel, &pool)).await?;
-    let queue = topology::ready_queue(&pool);
-    let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
-    let consumer = broker.rpc(channel.basic_consume(queue.as_str().into(), "".into(), options, none)).await?;
-    Ok((channel, consumer))
+    let consumed = async {
+        // Each time: somebody may have deleted the queue meanwhile.
+        broker.rpc(topology::declare_ready(&channel, &pool)).await?;
+        let queue = topology::ready_queue(&pool);
+        let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
+        broker.rpc(channel.basic_consume(queue.as_str().into(), "".into(), options, none)).await
+    };
+    match consumed.await {
+        Ok(consumer) => Ok((channel, consumer)),
+        Err(error) => {
+            broker.give_up(channel);
+            Err(error)
+        }
+    }
 }
 
 /// The next delivery that is here already; `None` when there is none, or the consumer is at its end.

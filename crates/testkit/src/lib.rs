@@ -29,6 +29,7 @@ pub mod redis;
 mod services;
 pub mod shapes;
 mod shared;
+mod small_disk;
 mod wait;
 mod wire;
 
@@ -40,4 +41,5 @@ pub use private::PrivateStack;
 pub use process::{Process, free_port, program, repository};
 pub use proxy::{Catch, Protocol, Proxy};
 pub use services::{Services, services};
+pub use small_disk::SmallDisk;
 pub use wait::{eventually, eventually_seen};

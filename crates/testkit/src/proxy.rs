@@ -31,6 +31,17 @@ pub enum Catch {
     LoseRequest,
     /// It waits until [`Proxy::release`], or is lost with its connection before.
     Hold,
+    /// It goes through and takes effect; its reply, and what comes after it on that connection, waits until
+    /// [`Proxy::release`].
+    HoldReply,
+}
+
+/// A trap that has caught something.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sprung {
+    pub(crate) catch: Catch,
+    /// Releases before it: it is let go by the next one.
+    pub(crate) released: u64,
 }
 
 /// How bytes pass.
@@ -63,13 +74,20 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// Takes the trap that a message springs; each catches once.
-    pub(crate) fn spring(&self, matches: impl Fn(&str) -> bool) -> Option<Catch> {
+    pub(crate) fn spring(&self, matches: impl Fn(&str) -> bool) -> Option<Sprung> {
         let mut traps = lock(&self.traps);
         let at = traps.iter().position(|trap| matches(&trap.needle))?;
-        let trap = traps.remove(at);
+        let catch = traps.remove(at).catch;
         drop(traps);
+        let released = *self.releases.borrow();
         self.sprung.send_modify(|count| *count += 1);
-        Some(trap.catch)
+        Some(Sprung { catch, released })
+    }
+
+    /// Waits until [`Proxy::release`] was called after `released` times.
+    pub(crate) async fn until_released(&self, released: u64) {
+        // The sender lives as long as this.
+        drop(self.releases.subscribe().wait_for(|count| *count > released).await);
     }
 
     /// Waits as the proxy was told to.

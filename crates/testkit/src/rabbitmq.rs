@@ -19,6 +19,19 @@ pub struct Vhost {
     client: Client,
 }
 
+/// What RabbitMQ's statistics say of a queue. They come some seconds late; until then they are `None`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueLevel {
+    /// Its name.
+    pub name: String,
+    /// Messages that wait or were delivered and not acked.
+    pub messages: Option<u64>,
+    /// Of those, delivered.
+    pub unacked: Option<u64>,
+    /// Who listens.
+    pub consumers: Option<u64>,
+}
+
 impl Vhost {
     /// A fresh one on the shared RabbitMQ; those of processes that are gone are removed.
     ///
@@ -98,17 +111,18 @@ impl Vhost {
         queues.as_array().into_iter().flatten().filter_map(|q| q["name"].as_str().map(str::to_owned)).collect()
     }
 
-    /// The queues that outlive their listeners, and how many messages wait in each.
-    pub async fn queue_lengths(&self) -> Vec<(String, Option<u64>)> {
-        let path = format!("queues/{}?columns=name,messages,durable", self.name);
-        let queues = self.call(Method::GET, &path, &Value::Null).await;
+    /// The queues that outlive their listeners.
+    pub async fn queue_levels(&self) -> Vec<QueueLevel> {
+        let columns = "name,durable,messages,messages_unacknowledged,consumers";
+        let queues = self.call(Method::GET, &format!("queues/{}?columns={columns}", self.name), &Value::Null).await;
         let durable = queues.as_array().into_iter().flatten().filter(|queue| queue["durable"] == true);
-        let length = |queue: &Value| {
-            let name = queue["name"].as_str().unwrap_or_default().to_owned();
-            // The count comes some seconds late; until then it is not known.
-            (name, queue["messages"].as_u64())
+        let level = |queue: &Value| QueueLevel {
+            name: queue["name"].as_str().unwrap_or_default().to_owned(),
+            messages: queue["messages"].as_u64(),
+            unacked: queue["messages_unacknowledged"].as_u64(),
+            consumers: queue["consumers"].as_u64(),
         };
-        durable.map(length).collect()
+        durable.map(level).collect()
     }
 
     /// Declares a durable queue with these arguments.

@@ -2,18 +2,49 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::proxy::{Catch, Protocol, Shared};
+use crate::proxy::{Catch, Protocol, Shared, Sprung};
 
 /// Request codes in a Postgres start-up packet for TLS and GSS encryption; both are answered by one byte.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 /// A start-up packet or message beyond this is no Postgres.
 const MESSAGE_MAX: usize = 256 << 20;
+
+/// What becomes of the server's bytes on one connection.
+#[derive(Debug, Clone, Copy)]
+enum Answers {
+    Pass,
+    Lost,
+    /// Until a release beyond these many.
+    Held(u64),
+}
+
+/// Shared by the two directions of a connection.
+struct Fate(Mutex<Answers>);
+
+impl Fate {
+    fn get(&self) -> Answers {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, answers: Answers) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answers;
+    }
+
+    /// Waits while answers are held; `false` when they are lost.
+    async fn passes(&self, shared: &Shared) -> bool {
+        if let Answers::Held(released) = self.get() {
+            shared.until_released(released).await;
+            self.set(Answers::Pass);
+        }
+        !matches!(self.get(), Answers::Lost)
+    }
+}
 
 /// Carries a connection to its end.
 pub(crate) async fn carry(client: TcpStream, server: TcpStream, shared: &Shared) -> io::Result<()> {
@@ -22,19 +53,19 @@ pub(crate) async fn carry(client: TcpStream, server: TcpStream, shared: &Shared)
     server.set_nodelay(true)?;
     let (mut client_in, mut client_out) = client.into_split();
     let (mut server_in, mut server_out) = server.into_split();
-    let losing = AtomicBool::new(false);
+    let fate = Fate(Mutex::new(Answers::Pass));
     match shared.protocol {
         Protocol::Postgres => {
             start_up(&mut client_in, &mut client_out, &mut server_in, &mut server_out, shared).await?;
             tokio::select! {
-                ended = statements(&mut client_in, &mut server_out, shared, &losing) => ended,
-                ended = answers(&mut server_in, &mut client_out, shared, &losing) => ended,
+                ended = statements(&mut client_in, &mut server_out, shared, &fate) => ended,
+                ended = answers(&mut server_in, &mut client_out, shared, &fate) => ended,
             }
         }
         Protocol::Bytes => {
             tokio::select! {
-                ended = requests(&mut client_in, &mut server_out, shared, &losing) => ended,
-                ended = replies(&mut server_in, &mut client_out, shared, &losing) => ended,
+                ended = requests(&mut client_in, &mut server_out, shared, &fate) => ended,
+                ended = replies(&mut server_in, &mut client_out, shared, &fate) => ended,
             }
         }
     }
@@ -83,12 +114,7 @@ async fn message(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
 }
 
 /// From the client: springs traps at the execution of statements.
-async fn statements(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    shared: &Shared,
-    losing: &AtomicBool,
-) -> io::Result<()> {
+async fn statements(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Shared, fate: &Fate) -> io::Result<()> {
     let mut prepared: HashMap<String, String> = HashMap::new();
     loop {
         let message = message(from).await?;
@@ -107,7 +133,7 @@ async fn statements(
             _ => None,
         };
         if let Some(text) = executed {
-            caught(shared.spring(|needle| text.contains(needle)), shared, losing).await?;
+            caught(shared.spring(|needle| text.contains(needle)), shared, fate).await?;
         }
         shared.pass().await;
         to.write_all(&message).await?;
@@ -115,15 +141,10 @@ async fn statements(
 }
 
 /// From the server: a reply is over when it is ready for the next query.
-async fn answers(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    shared: &Shared,
-    losing: &AtomicBool,
-) -> io::Result<()> {
+async fn answers(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Shared, fate: &Fate) -> io::Result<()> {
     loop {
         let message = message(from).await?;
-        if losing.load(Ordering::SeqCst) {
+        if !fate.passes(shared).await {
             if message[0] == b'Z' {
                 return Ok(());
             }
@@ -134,12 +155,7 @@ async fn answers(
     }
 }
 
-async fn requests(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    shared: &Shared,
-    losing: &AtomicBool,
-) -> io::Result<()> {
+async fn requests(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Shared, fate: &Fate) -> io::Result<()> {
     let mut piece = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut piece).await?;
@@ -148,22 +164,17 @@ async fn requests(
         }
         let bytes = &piece[..read];
         let contains = |needle: &str| bytes.windows(needle.len().max(1)).any(|window| window == needle.as_bytes());
-        caught(shared.spring(contains), shared, losing).await?;
+        caught(shared.spring(contains), shared, fate).await?;
         shared.pass().await;
         to.write_all(bytes).await?;
     }
 }
 
-async fn replies(
-    from: &mut OwnedReadHalf,
-    to: &mut OwnedWriteHalf,
-    shared: &Shared,
-    losing: &AtomicBool,
-) -> io::Result<()> {
+async fn replies(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Shared, fate: &Fate) -> io::Result<()> {
     let mut piece = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut piece).await?;
-        if read == 0 || losing.load(Ordering::SeqCst) {
+        if read == 0 || !fate.passes(shared).await {
             return Ok(());
         }
         shared.pass().await;
@@ -172,17 +183,13 @@ async fn replies(
 }
 
 /// Does to a caught message what its trap says; an error cuts the connection before the message goes on.
-async fn caught(catch: Option<Catch>, shared: &Shared, losing: &AtomicBool) -> io::Result<()> {
+async fn caught(sprung: Option<Sprung>, shared: &Shared, fate: &Fate) -> io::Result<()> {
+    let Some(Sprung { catch, released }) = sprung else { return Ok(()) };
     match catch {
-        None => {}
-        Some(Catch::LoseReply) => losing.store(true, Ordering::SeqCst),
-        Some(Catch::LoseRequest) => return Err(io::ErrorKind::ConnectionAborted.into()),
-        Some(Catch::Hold) => {
-            let mut releases = shared.releases.subscribe();
-            releases.mark_unchanged();
-            // The sender lives as long as this.
-            drop(releases.changed().await);
-        }
+        Catch::LoseReply => fate.set(Answers::Lost),
+        Catch::LoseRequest => return Err(io::ErrorKind::ConnectionAborted.into()),
+        Catch::Hold => shared.until_released(released).await,
+        Catch::HoldReply => fate.set(Answers::Held(released)),
     }
     Ok(())
 }

@@ -3,4 +3,5 @@
 mod envelope;
 mod faults;
 mod flow;
+mod late;
 mod rights;

@@ -4,9 +4,11 @@
 //! that refuses, and a model that waits at gates so that a fault meets the wanted moment. Nearly all workers have a
 //! renderer that needs no time, one has the real model.
 //!
-//! One file a dependency; `storm` kills everything at random.
+//! One file a dependency; `lost_replies` and `lost_sweeps` lose the answer of every transition; `storm` kills everything at random.
 
 mod api_and_scheduler;
+mod lost_replies;
+mod lost_sweeps;
 mod postgres;
 mod rabbitmq;
 mod redis_and_objects;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use testkit::{Accounting, Catch, Fleet, FleetOptions, PrivateStack, Protocol, Proxy, eventually_seen};
 use tokio::task::JoinSet;
@@ -65,102 +64,6 @@ async fn killed_under_load_every_accepted_job_is_there_and_leases_survive() {
     assert!(report.unexpected.is_empty() && report.duplicated.is_empty(), "{report:#?}");
     let missing: Vec<_> = report.lost.iter().filter(|lost| lost.contains("no row")).collect();
     assert!(missing.is_empty(), "{missing:?}");
-}
-
-/// Goal: each transition takes effect and its answer is lost once. Nothing happens twice, and no attempt is spent.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_lost_after_the_commit_changes_nothing() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let scratch = folder.path().join("scratch");
-    let options = with_long_leases().with("FLEET__WORKER__SCRATCH_DIR", &scratch.display().to_string());
-    let fleet = Fleet::prepare(options).await;
-    let proxy = || Proxy::start(Protocol::Postgres, fleet.variable(DATABASE));
-    let (api, scheduler, worker) = (proxy(), proxy(), proxy());
-    let through = |proxy: &Proxy| proxy.through(fleet.variable(DATABASE));
-    worker.arm("register_worker", Catch::LoseReply);
-    scheduler.arm("try_lead", Catch::LoseReply);
-    let _api = fleet.api_with(&[(DATABASE, &through(&api))]);
-    let _scheduler = fleet.scheduler_with("scheduler", &[(DATABASE, &through(&scheduler))]);
-    fleet.until_api_ready().await;
-    let gates = fleet.gates("worker");
-    let mut process = fleet.gated_worker("worker", &gates, &[(DATABASE, &through(&worker))]);
-    worker.until_sprung().await;
-    scheduler.until_sprung().await;
-    let book = Accounting::default();
-
-    // From submission to completion.
-    gates.hold("step-3");
-    api.arm("insert_jobs", Catch::LoseReply);
-    for what in ["save_plans", "release_jobs", "keep_leading", "reannounce_due"] {
-        scheduler.arm(what, Catch::LoseReply);
-    }
-    for what in ["claim_job", "note_progress", "renew_lease", "heartbeat", "save_checkpoint", "complete_job"] {
-        worker.arm(what, Catch::LoseReply);
-    }
-    let first = submit(&fleet, &book, 1).await;
-    gates.until_reached("step-3").await;
-    api.until_sprung().await;
-    scheduler.until_sprung().await;
-    // All but the last are under way while the model waits.
-    eventually_seen("the worker's answers are lost", || async {
-        let sprung = worker.sprung();
-        if sprung >= 6 { Ok(()) } else { Err(format!("{sprung} of 6")) }
-    })
-    .await;
-    gates.open("step-3");
-    until_completed(&fleet, std::slice::from_ref(&first)).await;
-    worker.until_sprung().await;
-
-    // A cancel, and a retry that goes on from a checkpoint.
-    gates.hold("step-5");
-    let second = submit(&fleet, &book, 2).await;
-    gates.until_reached("step-5").await;
-    api.arm("cancel_job", Catch::LoseReply);
-    worker.arm("stop_job", Catch::LoseReply);
-    repeat(&fleet, &second, "cancel", StatusCode::OK).await;
-    fleet.until_status(&second, &["cancelled"]).await;
-    gates.open("step-5");
-    api.arm("retry_job", Catch::LoseReply);
-    worker.arm("begin_resume", Catch::LoseReply);
-    // The first took effect, so the job is no longer one that can be retried.
-    repeat(&fleet, &second, "retry", StatusCode::CONFLICT).await;
-    until_completed(&fleet, std::slice::from_ref(&second)).await;
-
-    // A failure: the worker has no room for its files.
-    worker.arm("fail_job", Catch::LoseReply);
-    std::fs::remove_dir_all(&scratch).expect("the worker's folder is there");
-    let third = submit(&fleet, &book, 3).await;
-    worker.until_sprung().await;
-    std::fs::create_dir_all(&scratch).expect("a folder");
-    until_completed(&fleet, std::slice::from_ref(&third)).await;
-
-    // A hand-back.
-    gates.hold("step-3");
-    let fourth = submit(&fleet, &book, 4).await;
-    gates.until_reached("step-3").await;
-    worker.arm("hand_back_job", Catch::LoseReply);
-    process.signal(Signal::SIGTERM);
-    process.until_ended(PATIENCE).await;
-    worker.until_sprung().await;
-    let _successor = fleet.quick_worker("successor", &[]);
-    until_completed(&fleet, std::slice::from_ref(&fourth)).await;
-
-    for (job, attempts) in [(&first, 1), (&second, 1), (&fourth, 1)] {
-        let job = fleet.job(job).await.expect("the job");
-        assert_eq!(job["attempts"], attempts, "{job}");
-    }
-    report(&fleet, &book).await.assert_all_completed_once();
-}
-
-/// Calls until there is an answer, and expects the last one to be this.
-async fn repeat(fleet: &Fleet, job: &str, verb: &str, wanted: StatusCode) {
-    let url = format!("{}/api/jobs/{job}/{verb}", fleet.api_url);
-    eventually_seen("the call is answered", || async {
-        let answer = fleet.client.post(&url).send().await.map_err(|error| error.to_string())?;
-        let status = answer.status();
-        if status == wanted { Ok(()) } else { Err(format!("{status}: {}", answer.text().await.unwrap_or_default())) }
-    })
-    .await;
 }
 
 /// Goal: a client that repeats its batch after a lost answer has one batch.

@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
-use testkit::{Accounting, Fleet, FleetOptions, ObjectStore, PrivateStack, Protocol, Proxy, eventually_seen};
+use testkit::{
+    Accounting, Fleet, FleetOptions, ObjectStore, PrivateStack, Protocol, Proxy, SmallDisk, eventually_seen,
+};
 
-use crate::support::{impatient, report, submit_as, tell, until_completed};
+use crate::support::{
+    CHECKPOINTED, Recovery, impatient, report, submit_as, tell, tidy, until_completed, until_count, until_nothing_left,
+};
 
 fn cached() -> FleetOptions {
     // Every look goes to Redis, so that its troubles are met.
@@ -141,5 +145,50 @@ async fn a_folder_that_cannot_be_written_delays_the_video() {
     std::fs::rename(&aside, &folder).expect("the folder comes back");
     until_completed(&fleet, std::slice::from_ref(&id)).await;
     assert!(fleet.video(&id).await == video, "after the folder came back");
+    report(&fleet, &book).await.assert_all_completed_once();
+}
+
+/// Goal: a disk that is really full, to the last byte, costs time. The job keeps what it had computed, is tried again, and ends
+/// once there is room; no half of a file is left, not even of a writer that was killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_delays_the_video_and_leaves_no_half_of_a_file() {
+    let fleet = Fleet::prepare(tidy(impatient())).await;
+    let folder = std::path::PathBuf::from(fleet.variable("FLEET__ARTIFACTS__URL"));
+    let Some(disk) = SmallDisk::mount(&folder) else {
+        tell("SKIPPED: this user may not mount a small file system, so no disk was full");
+        return;
+    };
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Accounting::default();
+    let gates = fleet.gates("worker");
+    let _worker = fleet.gated_worker("worker", &gates, &[]);
+    let (first, video) = rendered(&fleet, &book, "undisturbed").await;
+    gates.hold("step-5");
+    let id = submit_as(&fleet, &book, "full-disk", 1).await;
+    gates.until_reached("step-5").await;
+    until_count(&fleet, "a checkpoint is stored", CHECKPOINTED, 1).await;
+    disk.fill();
+    let recovery = Recovery::begins();
+    gates.open("step-5");
+    eventually_seen("the run fails for want of space and is tried again", || async {
+        let job = fleet.job(&id).await.map_err(|error| error.to_string())?;
+        if job["attempts"].as_u64() >= Some(2) { Ok(()) } else { Err(job.to_string()) }
+    })
+    .await;
+    let tried = "SELECT count(*) FROM job_events WHERE kind = 'retrying' AND detail ->> 'code' = 'storage_failed'";
+    until_count(&fleet, "the store was the reason", tried, 1).await;
+    disk.make_room();
+    until_completed(&fleet, std::slice::from_ref(&id)).await;
+    recovery.over("disk full in the middle of a job, room made after its second try began; the job is done");
+    let job = fleet.job(&id).await.expect("the job");
+    assert!(job["record"]["resumed_from"].as_u64() >= Some(1), "its work was kept: {job}");
+    assert!(fleet.video(&id).await == video, "after a full disk");
+
+    // What a writer that was killed in the middle leaves: a lease that is over, and a name that listings hide.
+    let key = format!("{}/{}/video.mp4#1", first["job_id"].as_str().expect("an id"), domain::LeaseToken::fresh());
+    std::fs::create_dir_all(folder.join(&key).parent().expect("it has one")).expect("a folder");
+    std::fs::write(folder.join(&key), b"half").expect("there is room");
+    until_nothing_left(&fleet, &book).await;
     report(&fleet, &book).await.assert_all_completed_once();
 }

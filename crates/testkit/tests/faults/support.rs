@@ -44,6 +44,11 @@ pub(crate) fn with_long_leases() -> FleetOptions {
     impatient().with("FLEET__WORKER__LEASE_S", "60")
 }
 
+/// The same with an orphan sweep every few seconds.
+pub(crate) fn tidy(options: FleetOptions) -> FleetOptions {
+    options.with("FLEET__SCHEDULER__ORPHAN_GRACE_S", "2").with("FLEET__SCHEDULER__ORPHAN_SWEEP_S", "1")
+}
+
 /// For whom the proxy holds a statement: it must not lose patience before the test lets it go.
 pub(crate) const PATIENT: (&str, &str) = ("FLEET__DATABASE__STATEMENT_TIMEOUT_MS", "120000");
 
@@ -104,6 +109,9 @@ pub(crate) async fn until_count(fleet: &Fleet, what: &str, query: &'static str, 
     .await;
 }
 
+/// Running jobs that would not begin at step 0 again.
+pub(crate) const CHECKPOINTED: &str = "SELECT count(*) FROM jobs WHERE status = 'running' AND checkpoint_step > 0";
+
 /// Waits until a worker has registered.
 pub(crate) async fn until_workers(fleet: &Fleet, wanted: i64) {
     let query = "SELECT count(*) FROM workers WHERE state <> 'gone'";
@@ -115,6 +123,15 @@ pub(crate) async fn report(fleet: &Fleet, book: &Accounting) -> Report {
     let report = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await;
     tell(&report.to_string());
     report
+}
+
+/// Waits until the folder holds no object that no row points to: the orphan sweep must be quick (see [`tidy`]).
+pub(crate) async fn until_nothing_left(fleet: &Fleet, book: &Accounting) {
+    eventually_seen("the orphan sweep has tidied", || async {
+        let left = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await.left_over;
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+    })
+    .await;
 }
 
 /// How long it took from a fault until all was well; `docs/reliability.md` quotes these lines.

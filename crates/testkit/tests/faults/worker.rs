@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use testkit::{Accounting, Catch, Fleet, ObjectStore, Protocol, Proxy, eventually_seen};
 
 use crate::support::{
-    PATIENCE, PATIENT, Recovery, impatient, report, submit, tell, undisturbed, until_completed, until_count,
-    until_workers,
+    CHECKPOINTED, PATIENCE, PATIENT, Recovery, impatient, report, submit, tell, undisturbed, until_completed,
+    until_count, until_workers,
 };
 
 /// Goal: at each stage a SIGKILL costs a lease, not the video. Five workers are held at another stage each, all are killed
@@ -44,8 +44,7 @@ async fn killed_at_any_stage_the_job_goes_on_elsewhere_with_the_same_bytes() {
         fleet.gates(point).until_reached(point).await;
     }
     database.until_sprung().await;
-    let saved = "SELECT count(*) FROM jobs WHERE status = 'running' AND checkpoint_step > 0";
-    until_count(&fleet, "three of them have stored a checkpoint", saved, 3).await;
+    until_count(&fleet, "three of them have stored a checkpoint", CHECKPOINTED, 3).await;
     let recovery = Recovery::begins();
     workers.iter_mut().for_each(testkit::Process::kill);
     drop(database);
@@ -83,11 +82,11 @@ async fn the_real_model_goes_on_elsewhere_with_the_same_bytes() {
     let job = id(&fleet.submit(&request).await);
     gates.until_reached("step-30").await;
     // A checkpoint is due after a second of work, and the model is quicker than that.
-    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let worked = "SELECT count(*) FROM jobs WHERE status = 'running' AND claimed_at < now() - interval '1.2 s'";
+    until_count(&fleet, "a second of work has passed", worked, 1).await;
     gates.open("step-30");
     gates.until_reached("step-60").await;
-    let saved = "SELECT count(*) FROM jobs WHERE status = 'running' AND checkpoint_step > 0";
-    until_count(&fleet, "a checkpoint is stored", saved, 1).await;
+    until_count(&fleet, "a checkpoint is stored", CHECKPOINTED, 1).await;
     killed.kill();
     let _successor = fleet.worker("successor");
     until_completed(&fleet, std::slice::from_ref(&job)).await;
