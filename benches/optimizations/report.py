@@ -129,6 +129,23 @@ def curve_table(points: list[dict]) -> list[str]:
     return lines
 
 
+def same_passes(points: list[dict]) -> str:
+    """The step cache against fewer steps, at as many passes through the transformer."""
+    plain = sorted((p["computed"], p["psnr"]) for p in points if p["kind"] == "steps")
+    gains = []
+    for p in points:
+        for (low, worse), (high, better) in zip(plain, plain[1:]):
+            if p["kind"] == "threshold" and low <= p["computed"] < high:
+                gains.append(p["psnr"] - (worse + (better - worse) * (p["computed"] - low) / (high - low)))
+    if not gains:
+        return "No threshold needed as many passes as one of the step numbers."
+    gain = mean(gains)
+    return (
+        f"At as many passes the step cache keeps {abs(gain):.1f} dB {'more' if gain > 0 else 'less'} than fewer steps do (mean over {len(gains)} "
+        "thresholds, between the step numbers by interpolation)."
+    )
+
+
 def similar_table(moved: list[dict]) -> list[str]:
     lines = [
         "| prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | text followed with its own | with the other's |",
@@ -193,6 +210,7 @@ def text(found: dict, scenarios: dict) -> str:
         "![Quality by steps that go through the transformer](images/optimizations-steps.png)",
         "![Threshold against speed and quality](images/optimizations-threshold.png)",
         "\n".join(curve_table(found["curves"])),
+        same_passes(found["curves"]),
         "### What a hit saves",
         f"Encode stage, medians: resident encoders {encode('resident', 'miss')} for a miss and {encode('resident', 'hit')} for a hit; loaded on "
         f"demand {encode('on_demand', 'miss')} and {encode('on_demand', 'hit')}. Encoding with resident encoders is {100 * share:.1f} % of a run.",
