@@ -244,10 +244,9 @@ class Watch:
 
 
 def save(name: str, found: dict) -> None:
-    """Keeps what was measured, so that a report can be made again."""
+    """Keeps what was measured under `.run/bench`, so that a report can be made again."""
     path = RUN / "bench" / f"{name}.json"
     path.write_text(json.dumps(found, default=lambda run: {"__run__": vars(run)}))
-    say(f"kept in {path.relative_to(ROOT)}")
 
 
 def saved(name: str) -> dict:
