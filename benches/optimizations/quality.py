@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import math
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -30,6 +32,11 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """In dB; equal videos count as 99."""
     error = np.square(a.astype(np.float64) - b).mean()
     return SAME_DB if error == 0 else min(SAME_DB, 10 * np.log10(255**2 / error))
+
+
+def mean_db(values: list[float]) -> float:
+    """Of several videos: the dB of their mean error, so that an equal one does not outweigh the others."""
+    return -10 * math.log10(statistics.mean(10 ** (-value / 10) for value in values))
 
 
 def _means(planes: np.ndarray) -> np.ndarray:

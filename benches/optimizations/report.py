@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from statistics import mean, median
 
+import quality
 from lab import ROOT, Problem, Run, say
 
 DOCUMENT = ROOT / "docs/optimizations.md"
@@ -77,8 +78,8 @@ def by_tier(rows: list[dict]) -> list[dict]:
             "steps": mean(r.facts["steps"] for r in after), "computed": mean(r.record["steps_computed"] for r in after),
             "hits": mean(hit), "full_before": mean(full_size_s(r.record["steps_computed"], 0) for r in before),
             "full_after": mean(full_size_s(r.record["steps_computed"], h) for r, h in zip(after, hit)),
-            "worst": min(row["psnr"] for row in group),
-            **{key: mean(row[key] for row in group) for key in ("psnr", "ssim", "followed_before", "followed_after")},
+            "worst": min(row["psnr"] for row in group), "psnr": quality.mean_db([row["psnr"] for row in group]),
+            **{key: mean(row[key] for row in group) for key in ("ssim", "followed_before", "followed_after")},
         })
     return out
 
@@ -100,7 +101,7 @@ def time_table(tiers: list[dict]) -> list[str]:
 
 def quality_table(tiers: list[dict]) -> list[str]:
     lines = [
-        "| tier | embedding hits | steps planned | computed | PSNR, mean | lowest | SSIM | text followed before | after |",
+        "| tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | text followed before | after |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in tiers:

@@ -81,4 +81,5 @@ def measure(fleet: Fleet, scenes: int) -> list[dict]:
 def _means(name: str, cases: list[dict]) -> dict:
     matches = sorted({case["match"] for case in cases})
     numbers = {key: mean(case[key] for case in cases) for key, value in cases[0].items() if isinstance(value, float)}
-    return {"pattern": name, "match": " or ".join(matches), "score": None, **numbers}
+    psnr = quality.mean_db([case["psnr"] for case in cases])
+    return {"pattern": name, "match": " or ".join(matches), "score": None, **numbers, "psnr": psnr}
