@@ -236,7 +236,7 @@ class Watch:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
         threads = os.environ.get("BENCH_THREADS", "0")
-        used = f"{os.cpu_count()} cores" if threads == "0" else f"workers with {threads} of {os.cpu_count()} cores"
+        used = f"{os.cpu_count()} cores" + ("" if threads == "0" else f", workers of {threads} thread{'s' * (threads != '1')}")
         if self.waited_us is None:
             return f"{model}, {used}, load {os.getloadavg()[2]:.1f}"
         share = (self._waited_us() - self.waited_us) / 1e6 / (time.monotonic() - self.began)
