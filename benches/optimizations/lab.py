@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -51,7 +52,7 @@ def inside(script: str) -> None:
     interpreter = os.environ.get("BENCH_PYTHON") or _packages()
     if Path(sys.executable) != Path(interpreter):
         os.execv(interpreter, [interpreter, script, *sys.argv[1:]])
-    if SERVICES not in os.environ:
+    if SERVICES not in os.environ and not os.environ.get("BENCH_REPORT"):
         command = [str(ROOT / "scripts/fleet"), "with-services", "--", interpreter, script, *sys.argv[1:]]
         sys.exit(subprocess.run(command).returncode)
 
@@ -90,11 +91,12 @@ class Run:
 class Fleet:
     """A running fleet and what one can ask of it."""
 
-    def __init__(self, name: str, number: int, variables: dict[str, str]) -> None:
+    def __init__(self, name: str, number: int, workers: int, variables: dict[str, str]) -> None:
         self.services = json.loads(os.environ[SERVICES])
         self.folder = RUN / "bench" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.group = Group()
+        self.workers = ("worker", *(f"worker-{n}" for n in range(2, workers + 1)))
         self.ports = Ports(self.folder / "ports.json")
         self.database = f"bench_{number}"
         self.psql("postgres", f"DROP DATABASE IF EXISTS {self.database}", f"CREATE DATABASE {self.database}")
@@ -118,25 +120,26 @@ class Fleet:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.ports.get('api')}"
 
-    def start(self, names: tuple[str, ...] = ("api", "scheduler", "worker"), **changed: str) -> None:
-        """Starts processes, or restarts those whose settings have changed."""
+    def start(self, names: tuple[str, ...] = (), **changed: str) -> None:
+        """Starts processes (all of them), or restarts those whose settings have changed."""
         self.variables.update(changed)
-        for name in names:
+        for name in names or ("api", "scheduler", *self.workers):
             self.group.ensure(self._spec(name))
             self.group.wait_ready([name])
 
     def stop(self) -> None:
         """Workers go first, so that they can say goodbye."""
-        self.group.stop_all(order=[["worker"], ["scheduler"]])
+        self.group.stop_all(order=[list(self.workers), ["scheduler"]])
 
     def _spec(self, name: str) -> Spec:
-        program = target_dir() / name
+        kind = "worker" if name in self.workers else name
+        program = target_dir() / kind
         if not program.exists():
             raise Problem(f"{program} is missing: run `make build` first.")
         port = self.ports.get(name)
-        where = {"FLEET__SERVER__PORT": str(port)} if name == "api" else {f"FLEET__{name.upper()}__METRICS_PORT": str(port)}
+        where = {"FLEET__SERVER__PORT": str(port)} if name == "api" else {f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("FLEET", "ENABLE_", "REDIS_"))}
-        argv = [str(program), *(["run"] if name == "worker" else [])]
+        argv = [str(program), *(["run"] if kind == "worker" else [])]
         environment = {**inherited, **self.variables, **where}
         return Spec(name, argv, environment, ROOT, self.folder / f"{name}.log", lambda: http_ok(f"http://127.0.0.1:{port}/readyz"), start_patience_s=180.0)
 
@@ -202,9 +205,56 @@ class Fleet:
                     raise Problem(f"job {job_id} {status}; see {self.folder}/worker.log")
             if time.monotonic() > deadline:
                 raise Problem(f"nothing was finished for {JOB_PATIENCE_S:.0f} s; see {self.folder}")
-            time.sleep(0.03)
+            # Often enough for jobs that take seconds, and seldom enough not to slow them.
+            time.sleep(0.1)
         facts = json.loads(self.psql(self.database, FACTS) or "{}")
         return [Run(done[index], request, facts[done[index]]) for index, request in enumerate(requests)]
+
+    def all_runs(self) -> list[Run]:
+        """Every finished job of this fleet, oldest first."""
+        facts = json.loads(self.psql(self.database, FACTS) or "{}")
+        return [Run(job_id, {}, facts[job_id]) for job_id in sorted(facts)]
+
+
+class Watch:
+    """The machine and how busy it was since this was made."""
+
+    def __init__(self) -> None:
+        self.began, self.waited_us = time.monotonic(), self._waited_us()
+
+    @staticmethod
+    def _waited_us() -> int | None:
+        """Microseconds since the machine's start in which something that could run had no core."""
+        path = Path("/proc/pressure/cpu")
+        return int(path.read_text().split("total=")[1].split()[0]) if path.exists() else None
+
+    def minutes(self) -> float:
+        return (time.monotonic() - self.began) / 60
+
+    def machine(self) -> str:
+        """In words."""
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+        threads = os.environ.get("BENCH_THREADS", "0")
+        used = f"{os.cpu_count()} cores" + ("" if threads == "0" else f", workers of {threads} thread{'s' * (threads != '1')}")
+        if self.waited_us is None:
+            return f"{model}, {used}, load {os.getloadavg()[2]:.1f}"
+        share = (self._waited_us() - self.waited_us) / 1e6 / (time.monotonic() - self.began)
+        return f"{model}, {used}; in {100 * share:.0f} % of the time something waited for a core"
+
+
+def save(name: str, found: dict) -> None:
+    """Keeps what was measured under `.run/bench`, so that a report can be made again."""
+    path = RUN / "bench" / f"{name}.json"
+    path.write_text(json.dumps(found, default=lambda run: {"__run__": vars(run)}))
+
+
+def saved(name: str) -> dict:
+    """What was kept last."""
+    path = RUN / "bench" / f"{name}.json"
+    if not path.exists():
+        raise Problem(f"{path.relative_to(ROOT)} is missing: nothing was measured yet.")
+    return json.loads(path.read_text(), object_hook=lambda item: Run(**item["__run__"]) if "__run__" in item else item)
 
 
 def _redis_answer(file) -> bytes | int | list | None:
@@ -219,9 +269,9 @@ def _redis_answer(file) -> bytes | int | list | None:
 
 
 @contextmanager
-def fleet(name: str, number: int, **variables: str) -> Iterator[Fleet]:
+def fleet(name: str, number: int, workers: int = 1, **variables: str) -> Iterator[Fleet]:
     """A fleet for the time of a block."""
-    started = Fleet(name, number, variables)
+    started = Fleet(name, number, workers, variables)
     try:
         started.start()
         yield started

@@ -68,6 +68,7 @@ def mix(count: int, seed: int) -> list[tuple[Scene, dict]]:
     """A day's requests in order: each kind in its share, some prompts again later with another seed."""
     chooser = random.Random(seed)
     kinds = [kind[:2] for kind in MIX for _ in range(kind[2])]
+    chooser.shuffle(kinds)
     fresh = round(count * (1 - REPEATS))
     new = [(scene, {"prompt": scene.prompt(kind[0]), "quality_tier": kind[1]})
            for scene, kind in zip(scenes(fresh, seed), (kinds * (fresh // len(kinds) + 1))[:fresh])]

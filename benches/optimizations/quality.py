@@ -4,29 +4,39 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import math
+import statistics
 import subprocess
 import sys
+import tomllib
 import types
 
 import numpy as np
 from lab import ROOT, tools
 
 TRAINING = ROOT / "models/default/training"
+# All videos have the size that the default model draws.
+SIZE = tomllib.loads((ROOT / "models/default/fleet.toml").read_text())["sizes"][0]["aspects"][0]
 SSIM_WINDOW = 7
 SAME_DB = 99.0
 
 
-def frames(mp4: bytes, width: int = 64, height: int = 64) -> np.ndarray:
+def frames(mp4: bytes) -> np.ndarray:
     """The frames (T, H, W, 3) of an MP4, as bytes."""
     argv = [str(tools.need("ffmpeg")), "-v", "error", "-i", "pipe:0", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
     raw = subprocess.run(argv, input=mp4, check=True, stdout=subprocess.PIPE).stdout
-    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
+    return np.frombuffer(raw, np.uint8).reshape(-1, SIZE["height"], SIZE["width"], 3)
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """In dB; equal videos count as 99."""
     error = np.square(a.astype(np.float64) - b).mean()
     return SAME_DB if error == 0 else min(SAME_DB, 10 * np.log10(255**2 / error))
+
+
+def mean_db(values: list[float]) -> float:
+    """Of several videos: the dB of their mean error, so that an equal one does not outweigh the others."""
+    return -10 * math.log10(statistics.mean(10 ** (-value / 10) for value in values))
 
 
 def _means(planes: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ use crate::Scheduler;
 
 /// Newest runs of a model that are looked at.
 const RUNS: u32 = 2_000;
+/// Newest runs that estimates are rated by: what they would be worth now, not on last week's machine.
+const RATED: usize = 100;
 
 /// What was learnt.
 #[derive(Debug, Clone, Default)]
@@ -56,7 +58,7 @@ impl Scheduler {
 
     fn rate_estimates(&self, before: &Arc<Brain>, model_id: &str, own: &[CostRecord]) {
         if let Some(model) = before.costs.of(model_id, None)
-            && let Some(error) = optimizer::cost::median_relative_error(model, own)
+            && let Some(error) = optimizer::cost::median_relative_error(model, &own[own.len().saturating_sub(RATED)..])
         {
             self.metrics.estimate_error_ratio.with_label_values(&[model_id]).set(error);
         }

@@ -2,7 +2,9 @@
 //!
 //! With no record the prior speaks. With a few, its proportions are kept and its pace is set by the median run. With
 //! [`FitRules::runs_min`] or more, each part is fitted by a robust regression that starts from that scaled prior; the
-//! prior then only decides what the records leave open (sizes never rendered, guidance never used).
+//! prior then only decides what the records leave open (sizes never rendered, guidance never used). Many runs give the
+//! proportions, but the machine may since have become slower or faster as a whole (a neighbour, a hot card, a new
+//! driver), so the newest few set the pace.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{CostModel, CostRecord, CostSource, SkipTable};
 use crate::robust::{self, Belief, Row};
+
+/// Newest runs whose median sets the pace: three of them may be far off, and a machine that changed is known after four.
+const PACE_RUNS: usize = 7;
+/// How far the newest runs may move the pace, either way.
+const PACE_MAX: f64 = 4.0;
 
 /// When own records win.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +44,7 @@ pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: FitRules) -> 
         return believed;
     }
     let scaled = scale(&believed, newest);
-    let mut model = if newest.len() < rules.runs_min { scaled } else { regress(&scaled, newest) };
+    let mut model = if newest.len() < rules.runs_min { scaled } else { in_pace(regress(&scaled, newest), newest) };
     model.skips = SkipTable::of(newest);
     model.runs = newest.len();
     model
@@ -98,6 +105,27 @@ fn regress(scaled: &CostModel, records: &[CostRecord]) -> CostModel {
         source: CostSource::Fitted,
         ..scaled.clone()
     }
+}
+
+/// The model at the pace of the newest runs.
+fn in_pace(mut model: CostModel, records: &[CostRecord]) -> CostModel {
+    let newest = &records[records.len().saturating_sub(PACE_RUNS)..];
+    let pace = |r: &CostRecord| r.total_s() / model.run_s(r.tokens, r.passes, r.computed, r.skipped, r.hit);
+    let Some(pace) = robust::median(&newest.iter().map(pace).collect::<Vec<_>>()) else { return model };
+    let pace = pace.clamp(1.0 / PACE_MAX, PACE_MAX);
+    for seconds in [
+        &mut model.linear_s,
+        &mut model.square_s,
+        &mut model.skip_s,
+        &mut model.once_s,
+        &mut model.encode_miss_s,
+        &mut model.encode_hit_s,
+        &mut model.tail_once_s,
+        &mut model.tail_s,
+    ] {
+        *seconds *= pace;
+    }
+    model
 }
 
 /// Median of |estimate - run| / run over records, 0 to 1 and above; `None` without records. The estimate is the one a

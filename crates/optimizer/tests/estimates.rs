@@ -1,0 +1,115 @@
+//! Estimates: fitted to a worker as it really is, with noise, outliers and a pace that changes.
+
+use domain::model::CostPrior;
+use optimizer::{CostBook, CostModel, CostRecord, CostSource, FitRules, cost};
+
+/// The released model's prior: 12 s a step at 540p and 129 frames, 54 s around, 12 s cached.
+fn prior() -> CostPrior {
+    CostPrior {
+        tokens: 67_320,
+        step_s: 12.0,
+        around_s: 54.0,
+        around_cached_s: 12.0,
+        attention_share: 0.5,
+        baseline_steps: 33,
+    }
+}
+
+/// A worker as it really is: other seconds than the prior believes, noise, skips that depend on the steps, outliers.
+struct Machine {
+    state: u64,
+}
+
+impl Machine {
+    fn uniform(&mut self) -> f64 {
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(u32::try_from(self.state >> 33).expect("31 bits")) / f64::from(1u32 << 31)
+    }
+
+    fn noise(&mut self) -> f64 {
+        1.0 + 0.06 * (self.uniform() - 0.5)
+    }
+
+    fn run(&mut self) -> CostRecord {
+        let tokens = if self.uniform() < 0.7 { 67_320 } else { 118_800 };
+        let ratio = tokens as f64 / 67_320.0;
+        let steps = 18 + (self.uniform() * 28.0) as u32;
+        let threshold = if self.uniform() < 0.6 { 0.025 } else { 0.0 };
+        let skipped = if threshold > 0.0 { (0.5 * f64::from(steps - 6) * self.noise()).round() as u32 } else { 0 };
+        let hit = self.uniform() < 0.4;
+        let passes = if self.uniform() < 0.1 { 2 } else { 1 };
+        let computed = steps - skipped;
+        let step_s = 2.0 * ratio + 1.5 * ratio * ratio;
+        let denoise_s = f64::from(passes) * (f64::from(computed) * step_s + f64::from(skipped) * 0.1 * ratio) + 1.0;
+        let slow = if self.uniform() < 0.04 { 5.0 } else { 1.0 };
+        CostRecord {
+            model_id: "hunyuan-video".to_owned(),
+            worker_class: "cuda-sm90".to_owned(),
+            tokens,
+            passes,
+            threshold,
+            computed,
+            skipped,
+            hit,
+            encode_s: if hit { 0.02 } else { 3.0 * self.noise() },
+            denoise_s: denoise_s * self.noise() * slow,
+            tail_s: (6.0 * ratio + 1.0) * self.noise(),
+        }
+    }
+}
+
+#[test]
+fn thirty_runs_make_estimates_good_and_the_prior_is_left_behind() {
+    let believed = prior();
+    let mut machine = Machine { state: 7 };
+    let (seen, coming): (Vec<_>, Vec<_>) =
+        ((0..30).map(|_| machine.run()).collect(), (0..300).map(|_| machine.run()).collect());
+    let unfitted = CostModel::from_prior(&believed);
+    let fitted = cost::fit_model(&believed, &seen, FitRules::default());
+    let error = |model: &CostModel| cost::median_relative_error(model, &coming).expect("records");
+    assert_eq!(fitted.source, CostSource::Fitted);
+    assert!(error(&unfitted) > 1.0, "the prior is far off here by construction: {}", error(&unfitted));
+    assert!(error(&fitted) < 0.05, "{}", error(&fitted));
+    let few = cost::fit_model(&believed, &seen[..4], FitRules::default());
+    assert_eq!(few.source, CostSource::Scaled);
+    assert!(error(&few) < 0.5, "{}", error(&few));
+    assert_eq!(cost::fit_model(&believed, &[], FitRules::default()), unfitted);
+}
+
+#[test]
+fn a_machine_that_became_slower_is_known_after_a_few_runs_and_outliers_are_not_taken_for_it() {
+    let believed = prior();
+    let mut machine = Machine { state: 11 };
+    let mut seen: Vec<_> = (0..200).map(|_| machine.run()).collect();
+    let slower = |run: CostRecord, times: f64| CostRecord {
+        encode_s: run.encode_s * times,
+        denoise_s: run.denoise_s * times,
+        tail_s: run.tail_s * times,
+        ..run
+    };
+    let before = cost::fit_model(&believed, &seen, FitRules::default());
+    seen.extend((0..3).map(|_| slower(machine.run(), 1.7)));
+    let unsure = cost::fit_model(&believed, &seen, FitRules::default());
+    assert!((unsure.step_s(67_320) / before.step_s(67_320) - 1.0).abs() < 0.1, "three of seven runs move nothing");
+    seen.extend((0..4).map(|_| slower(machine.run(), 1.7)));
+    let coming: Vec<_> = (0..200).map(|_| slower(machine.run(), 1.7)).collect();
+    let after = cost::fit_model(&believed, &seen, FitRules::default());
+    let error = |model: &CostModel| cost::median_relative_error(model, &coming).expect("records");
+    assert!(error(&before) > 0.35, "{}", error(&before));
+    assert!(error(&after) < 0.06, "{}", error(&after));
+}
+
+#[test]
+fn the_book_keeps_classes_apart_and_falls_back_to_the_best_known() {
+    let believed = prior();
+    let mut machine = Machine { state: 3 };
+    let mut records: Vec<_> = (0..40).map(|_| machine.run()).collect();
+    records.extend((0..12).map(|_| CostRecord { worker_class: "slow".to_owned(), denoise_s: 9000.0, ..machine.run() }));
+    let book = CostBook::fit([("hunyuan-video", &believed)], &records, FitRules::default());
+    let step = |class| book.of("hunyuan-video", class).expect("a model").step_s(67_320);
+    assert!(step(Some("slow")) > 10.0 * step(Some("cuda-sm90")));
+    assert_eq!(step(None), step(Some("cuda-sm90")));
+    assert_eq!(step(Some("never seen")), step(None));
+    assert!(book.of("other", None).is_none());
+    assert_eq!(book.iter().count(), 2);
+}
