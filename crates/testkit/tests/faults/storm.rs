@@ -51,8 +51,8 @@ impl Dice {
 /// The tenants: name and share of the jobs in a hundred. The small one submits last and must not wait for the large one.
 const TENANTS: [(&str, i64); 3] = [("large", 60), ("middle", 25), ("small", 15)];
 
-/// Jobs by which one tenant may be ahead of another: a round releases several at once.
-const UNFAIR_MAX: i64 = 8;
+/// Of the longest estimate, by how many one tenant may be ahead of another: a round releases several jobs at once.
+const UNFAIR_MAX: f64 = 8.0;
 
 /// Everything that can be killed.
 struct Stage {
@@ -212,24 +212,30 @@ async fn until_no_message_waits(fleet: &Fleet) {
     .await;
 }
 
-/// Start-time fair queueing: while a job of the small tenant waited, the large one was released about as many jobs as the
-/// small one, and not its whole backlog.
+/// Start-time fair queueing: while a job of the small tenant waited, the large one was released about as many estimated
+/// seconds as the small one, and not its whole backlog. Seconds and not jobs: what was planned while the machine was starved
+/// counts for more than what was planned before.
 async fn assert_order_is_fair(fleet: &Fleet) {
     let mut database = database(fleet).await;
-    let overtaken: i64 = sqlx::query_scalar(
-        "WITH jobs AS (
-             SELECT tenants.name, min(seq) FILTER (WHERE kind = 'queued') AS submitted,
+    let overtaken: f64 = sqlx::query_scalar(
+        "WITH told AS (
+             SELECT tenants.name, GREATEST(min(jobs.estimate_s), 1) AS cost,
+                 min(seq) FILTER (WHERE kind = 'queued') AS submitted,
                  min(seq) FILTER (WHERE kind = 'scheduled') AS released
-             FROM job_events JOIN tenants ON tenants.id = tenant_id GROUP BY job_id, tenants.name
+             FROM job_events JOIN jobs ON jobs.id = job_id JOIN tenants ON tenants.id = jobs.tenant_id
+             GROUP BY job_id, tenants.name
          )
          SELECT COALESCE(max(
-             (SELECT count(*) FROM jobs WHERE name = 'large' AND released > own.submitted AND released < own.released)
-             - (SELECT count(*) FROM jobs WHERE name = 'small' AND released > own.submitted
-                 AND released < own.released)), 0)
-         FROM jobs AS own WHERE name = 'small'",
+             (SELECT COALESCE(sum(CASE name WHEN 'large' THEN cost WHEN 'small' THEN -cost END), 0) FROM told
+                 WHERE released > own.submitted AND released < own.released)
+             / (SELECT max(cost) FROM told)), 0)::float8
+         FROM told AS own WHERE name = 'small'",
     )
     .fetch_one(&mut database)
     .await
     .expect("the releases");
-    assert!(overtaken <= UNFAIR_MAX, "the large tenant was released {overtaken} jobs more while the small one waited");
+    assert!(
+        overtaken <= UNFAIR_MAX,
+        "the large tenant was released {overtaken:.1} jobs' seconds more while the small one waited"
+    );
 }
