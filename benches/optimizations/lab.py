@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -241,6 +242,11 @@ class Watch:
             return f"{model}, {used}, load {os.getloadavg()[2]:.1f}"
         share = (self._waited_us() - self.waited_us) / 1e6 / (time.monotonic() - self.began)
         return f"{model}, {used}; in {100 * share:.0f} % of the time something waited for a core"
+
+
+def weights() -> str:
+    """The default model's weights by the beginning of their fingerprint, so that a reader sees whether they are today's."""
+    return tomllib.loads((ROOT / "models/default/fleet.toml").read_text())["fingerprint"]["weights"][:8]
 
 
 def save(name: str, found: dict) -> None:

@@ -198,7 +198,7 @@ def text(found: dict, scenarios: dict) -> str:
     encode = lambda residence, match: f"{1000 * encoders[residence][match]:.1f} ms"  # noqa: E731
     share = encoders["resident"]["miss"] / median(row["after"].seconds for row in rows if row["after"].record["cache_match"] == "miss")
     parts = [
-        f"Measured with `make bench-optimizations`: {found['machine']}. Before and after take turns; default model; "
+        f"Measured with `make bench-optimizations`: {found['machine']}. Before and after take turns; default model (weights {found['weights']}); "
         f"{found['minutes']:.0f} minutes.",
         "### The four scenarios",
         f"Medians of {len(cells['simple']['before'])} runs. Before: as many steps as the promised minutes stand for.",
