@@ -201,7 +201,7 @@ def text(found: dict, scenarios: dict) -> str:
         f"Measured with `make bench-optimizations`: {found['machine']}. Before and after take turns; default model (weights {found['weights']}); "
         f"{found['minutes']:.0f} minutes.",
         "### The four scenarios",
-        f"Medians of {len(cells['simple']['before'])} runs. Before: as many steps as the promised minutes stand for.",
+        f"Each the median of {len(cells['simple']['before'])}. Before: as many steps as the promised minutes stand for.",
         "\n".join(scenario_table(cells, scenarios)),
         "### A mix of requests",
         *mix_words(rows, found["stats"]),
