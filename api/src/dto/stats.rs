@@ -210,7 +210,8 @@ impl GroupView {
     ) -> Vec<Self> {
         let one = |wanted: &T| {
             let mine = groups.iter().filter(|group| name(group) == Some(*wanted)).map(|group| &group.counters);
-            let sum = |part: fn(&Counters) -> f64| mine.clone().map(part).sum::<f64>();
+            // `sum` of nothing is -0.0, which JSON would show.
+            let sum = |part: fn(&Counters) -> f64| mine.clone().map(part).fold(0.0, |sum, part| sum + part);
             let completed: i64 = mine.clone().map(|c| c.completed).sum();
             Self {
                 name: wanted.to_string(),
@@ -253,7 +254,16 @@ impl PointView {
 
 #[cfg(test)]
 mod tests {
-    use super::percent;
+    use domain::Tier;
+
+    use super::{GroupView, percent};
+
+    #[test]
+    fn a_group_without_jobs_has_cost_nothing_and_not_minus_nothing() {
+        let groups = GroupView::by(&[Tier::Preview], &[], |group| group.tier);
+        let json = serde_json::to_string(&groups).expect("numbers and names");
+        assert!(json.contains(r#""cost_usd":0.0"#), "{json}");
+    }
 
     #[test]
     fn rates_are_told_to_a_tenth() {

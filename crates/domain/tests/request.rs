@@ -42,6 +42,14 @@ fn only_the_prompt_is_needed_and_the_defaults_are_the_documented_ones() {
     assert_eq!((shape.width, shape.height, shape.frames, shape.tokens()), (960, 544, 129, 67_320));
 }
 
+/// An estimate before the first run is the prior, scaled by tokens: in other units it would be wrong by their ratio.
+#[test]
+fn the_default_models_prior_is_for_its_own_default_request() {
+    let model = ModelManifest::parse(include_str!("../../../models/default/fleet.toml")).expect("a valid manifest");
+    let shape = VideoRequest::new("A cat walks").validate(&LIMITS, &model).expect("valid");
+    assert_eq!(shape.tokens(), model.cost_prior.tokens);
+}
+
 #[test]
 fn an_unknown_field_is_refused_by_name() {
     let error = serde_json::from_str::<VideoRequest>(r#"{"prompt": "x", "stepz": 3}"#).expect_err("unknown field");
