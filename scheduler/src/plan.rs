@@ -61,7 +61,8 @@ impl Scheduler {
         // A job stands where one without delay would that came this much later. The delay is the job's own length over
         // its tier's weight: short and favoured jobs overtake, and everyone's turn comes.
         let order_delay_s = plan.estimate_s / self.settings.tiers.of(plan.tier).weight;
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s })
+        let share_s = plan.estimate_s * cost.to_pace_of(&manifest.cost_prior);
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
     }
 
     fn manifest_of(&self, job: &Job) -> Option<&ModelManifest> {

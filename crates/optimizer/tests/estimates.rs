@@ -113,3 +113,32 @@ fn the_book_keeps_classes_apart_and_falls_back_to_the_best_known() {
     assert!(book.of("other", None).is_none());
     assert_eq!(book.iter().count(), 2);
 }
+
+#[test]
+fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
+    let believed = prior();
+    let mut machine = Machine { state: 11 };
+    let seen: Vec<_> = (0..200).map(|_| machine.run()).collect();
+    let slower = |one: &CostRecord| CostRecord {
+        encode_s: one.encode_s * 3.0,
+        denoise_s: one.denoise_s * 3.0,
+        tail_s: one.tail_s * 3.0,
+        ..one.clone()
+    };
+    let starved: Vec<_> = seen.iter().map(slower).collect();
+    let baseline = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0 };
+    let short = cost::Work { tokens: 30_000, steps: 10, ..baseline };
+    let of = |model: &CostModel, work: &cost::Work| model.estimate_s(work, false) * model.to_pace_of(&believed);
+    let folder = CostModel::from_prior(&believed);
+    assert!((folder.to_pace_of(&believed) - 1.0).abs() < 1e-12);
+    let (own, starved) = (
+        cost::fit_model(&believed, &seen, FitRules::default()),
+        cost::fit_model(&believed, &starved, FitRules::default()),
+    );
+    assert!((starved.estimate_s(&short, false) / own.estimate_s(&short, false) - 3.0).abs() < 0.05, "it is slower");
+    for work in [baseline, short] {
+        let (before, after) = (of(&own, &work), of(&starved, &work));
+        assert!((after / before - 1.0).abs() < 0.02, "{before} s, {after} s");
+    }
+    assert!((of(&own, &baseline) - folder.estimate_s(&baseline, false)).abs() < 1e-6);
+}

@@ -1,7 +1,7 @@
 //! From the backlog to the pools: how much room there is, who goes next, and what must be announced again.
 //!
-//! Order between tenants is start-time fair queueing over estimated seconds and weight (see `dispatch_shares` in the
-//! migration); within a tenant it is `order_at`. Both are read from an index, so a release costs as much as it releases
+//! Order between tenants is start-time fair queueing over seconds at the model folder's pace and weight (`jobs.share_s`,
+//! `dispatch_shares`); within a tenant it is `order_at`. Both are read from an index, so a release costs as much as it releases
 //! and does not grow with the backlog.
 
 use domain::{JobId, PoolId};
@@ -125,13 +125,13 @@ impl Store {
             ), candidates AS (
                 -- The first few of each, with their cost in virtual time.
                 SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
-                    GREATEST(one.estimate_s, 1) / tenants.weight AS cost,
+                    GREATEST(one.share_s, 1) / tenants.weight AS cost,
                     GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
                 FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
                 LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
                 CROSS JOIN LATERAL (
-                    SELECT id, order_at, memory_bytes, estimate_s FROM jobs
+                    SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
                     WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())

@@ -20,6 +20,8 @@ pub struct PlannedJob {
     /// The tier's delay, seconds: among a tenant's jobs this one stands where a job of delay 0 would that was submitted
     /// so much later. Cheap tiers overtake, and nobody starves.
     pub order_delay_s: f64,
+    /// What it counts against its tenant's share, seconds at a pace that does not change between two plannings.
+    pub share_s: f64,
 }
 
 impl Store {
@@ -65,14 +67,16 @@ impl Store {
         let memory =
             plans.iter().map(|one| bigint("memory_bytes", one.plan.memory_bytes)).collect::<Result<Vec<_>>>()?;
         let delays: Vec<f64> = plans.iter().map(|planned| planned.order_delay_s).collect();
+        let shares: Vec<f64> = plans.iter().map(|planned| planned.share_s).collect();
         let saved = sqlx::query_scalar!(
             r#"-- save_plans
             WITH led AS MATERIALIZED (
-                SELECT epoch FROM leader WHERE epoch = $10 AND expires_at > clock_timestamp() FOR SHARE
+                SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[])
-                    AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s)
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[])
+                    AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
+                        share_s)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
@@ -81,6 +85,7 @@ impl Store {
                 UPDATE jobs SET plan = given.plan, tier = given.tier, complexity = given.complexity,
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
+                    share_s = given.share_s,
                     order_at = LEAST(jobs.created_at + make_interval(secs => given.delay_s),
                                      jobs.deadline_at - make_interval(secs => given.estimate_s))
                 FROM held JOIN given USING (id)
@@ -110,6 +115,7 @@ impl Store {
             &cached,
             &memory,
             &delays,
+            &shares,
             epoch.0
         )
         .fetch_all(&self.pool)

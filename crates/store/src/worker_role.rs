@@ -47,7 +47,7 @@ BEGIN
         'id', 'tenant_id', 'prompt', 'video_size', 'aspect_ratio', 'video_length', 'infer_steps', 'quality_tier', 'seed',
         'seed_drawn', 'cfg_scale', 'flow_reverse', 'negative_prompt', 'true_cfg_scale', 'step_cache', 'similar_prompts',
         'model_id', 'deadline_s', 'deadline_at', 'width', 'height', 'frames', 'fps', 'plan', 'tier', 'complexity',
-        'final_steps', 'estimate_s', 'estimate_cached_s', 'memory_bytes', 'order_at', 'idempotency_key', 'payload_hash',
+        'final_steps', 'estimate_s', 'estimate_cached_s', 'memory_bytes', 'share_s', 'order_at', 'idempotency_key', 'payload_hash',
         'traceparent', 'created_at', 'deleted_at']);
     EXECUTE format('GRANT UPDATE (%s) ON jobs TO %I', changeable, group_name);
 END $$";

@@ -128,6 +128,15 @@ impl CostModel {
         self.around_s(tokens, hit) + self.denoise_s(tokens, passes, computed, skipped)
     }
 
+    /// What turns seconds of this model into seconds at the pace of the folder's prior: their ratio for the prior's baseline
+    /// request. A fleet that gets slower or faster as a whole moves both, so equal work stays equal.
+    #[must_use]
+    pub fn to_pace_of(&self, prior: &CostPrior) -> f64 {
+        let baseline = Work { tokens: prior.tokens.max(1), steps: prior.baseline_steps, passes: 1, threshold: 0.0 };
+        let own_s = self.estimate_s(&baseline, false);
+        if own_s > 0.0 { Self::from_prior(prior).estimate_s(&baseline, false) / own_s } else { 1.0 }
+    }
+
     /// A run that is still to come, seconds: its skipped steps are those of runs like it.
     #[must_use]
     pub fn estimate_s(&self, work: &Work, hit: bool) -> f64 {

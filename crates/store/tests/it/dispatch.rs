@@ -22,12 +22,17 @@ impl Fixture {
 
     /// `count` planned jobs of one tenant, in order of submission.
     async fn backlog(&self, tenant: TenantId, count: usize, plan: &Plan) -> Vec<JobId> {
+        let ids = self.unplanned_backlog(tenant, count).await;
+        self.plan_all(&ids, plan.clone()).await;
+        ids
+    }
+
+    async fn unplanned_backlog(&self, tenant: TenantId, count: usize) -> Vec<JobId> {
         let jobs: Vec<_> = (0..count).map(|_| new_job(tenant, MODEL)).collect();
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
         for outcome in self.store.insert_batch(&jobs).await.expect("insert") {
             outcome.expect("row");
         }
-        self.plan_all(&ids, plan.clone()).await;
         ids
     }
 
@@ -112,6 +117,31 @@ async fn weight_and_cost_decide_the_share() {
     }
 }
 
+/// A tenant whose equal jobs were planned while the fleet was slow, and so with long estimates, has no smaller share.
+#[tokio::test]
+async fn shares_go_by_work_and_not_by_the_pace_of_the_moment() {
+    let f = Fixture::new().await;
+    let (before, starved) = (f.tenant("before", 1.0).await, f.tenant("starved", 1.0).await);
+    let mut owned = Vec::new();
+    for (tenant, estimate_s) in [(before, 10.0), (starved, 50.0)] {
+        owned = f.unplanned_backlog(tenant, 20).await;
+        f.plan_sharing(&owned, Plan { estimate_s, ..plan() }, 10.0).await;
+    }
+    let mut of_starved = 0;
+    for _ in 0..10 {
+        of_starved += usize::from(owned.contains(&f.release_ids(1).await[0]));
+    }
+    assert_eq!(of_starved, 5);
+    // A job of an earlier release has no share of its own: it counts by its estimate.
+    let forget = "UPDATE jobs SET share_s = NULL WHERE status = 'queued'";
+    sqlx::query(forget).execute(&f.pool).await.expect("as it was");
+    let mut of_starved = 0;
+    for _ in 0..6 {
+        of_starved += usize::from(owned.contains(&f.release_ids(1).await[0]));
+    }
+    assert_eq!(of_starved, 1);
+}
+
 #[tokio::test]
 async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
     let f = Fixture::new().await;
@@ -120,7 +150,7 @@ async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
     let mut urgent = new_job(f.tenant, MODEL);
     urgent.request.deadline_s = Some(1);
     let urgent = f.insert(urgent).await.id;
-    let planned = |job_id, order_delay_s| PlannedJob { job_id, plan: plan(), order_delay_s };
+    let planned = |job_id, order_delay_s| PlannedJob { job_id, plan: plan(), order_delay_s, share_s: 10.0 };
     let plans = [planned(slow, 600.0), planned(quick, 0.0), planned(urgent, 600.0)];
     f.store.save_plans(&plans, f.epoch).await.expect("plan");
     assert_eq!(f.store.queue_position(f.scope(), slow, 100).await.expect("position"), Some(2));
@@ -158,7 +188,7 @@ async fn only_the_leader_dispatches() {
     assert!(not_leader(f.store.forget_announcements(f.epoch).await.map(|_| ())));
     assert!(not_leader(f.store.unrelease_dead_pools(1.0, 1, f.epoch).await.map(|_| ())));
     assert!(not_leader(f.store.expire_leases(0.0, crate::support::POLICY, 1, f.epoch).await.map(|_| ())));
-    let planned = PlannedJob { job_id: f.queued().await.id, plan: plan(), order_delay_s: 0.0 };
+    let planned = PlannedJob { job_id: f.queued().await.id, plan: plan(), order_delay_s: 0.0, share_s: 10.0 };
     assert!(not_leader(f.store.save_plans(&[planned], f.epoch).await.map(|_| ())));
     assert_eq!(f.get(job_id).await.status, JobStatus::Queued);
     assert_eq!(f.store.release(&pool(), 1, next).await.expect("release").len(), 1);
@@ -260,7 +290,7 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
     let waiting: Vec<JobId> = f.store.unplanned(10).await.expect("unplanned").iter().map(|job| job.id).collect();
     assert_eq!(waiting, [one, two]);
     f.store.cancel(Scope::Fleet, two).await.expect("cancel");
-    let planned = |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0 };
+    let planned = |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0, share_s: 10.0 };
     assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
     assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());
     assert_eq!(f.get(one).await.plan, Some(plan()));

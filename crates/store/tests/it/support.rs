@@ -63,7 +63,13 @@ impl Fixture {
     }
 
     pub(crate) async fn plan_all(&self, jobs: &[JobId], plan: Plan) {
-        let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0 };
+        let share_s = plan.estimate_s;
+        self.plan_sharing(jobs, plan, share_s).await;
+    }
+
+    /// Plans jobs that count so many seconds against their tenant's share, whatever their estimate.
+    pub(crate) async fn plan_sharing(&self, jobs: &[JobId], plan: Plan, share_s: f64) {
+        let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0, share_s };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
         let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");
         assert_eq!(saved.len(), jobs.len());
