@@ -4,14 +4,20 @@
 //! Rule: every message is a hint. No request waits for RabbitMQ: hints go into a bounded buffer, one task sends what has
 //! gathered, and what finds no room or no broker is dropped. Polling finds those rows, and the heartbeat tells workers.
 
+use std::time::Duration;
+
 use broker::{Broker, FleetEvent, JobSubmitted};
 use domain::{Clock, EventCursor, Job, JobEvent, JobEventKind, JobId, SystemClock, TenantId};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::live::Tail;
 
 /// Hints in one message, and hints taken at once.
 const HINTS_MAX: usize = 500;
+/// Least pause between two messages of a kind. After a silence a hint is told at once; under load a message tells of all
+/// that came in the meantime, which spares RabbitMQ a thousand messages a second.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A handle for telling.
 #[derive(Debug, Clone)]
@@ -61,6 +67,7 @@ impl Announcer {
 async fn send(broker: Broker, mut waiting: mpsc::Receiver<Hint>) {
     let mut hints = Vec::with_capacity(HINTS_MAX);
     while waiting.recv_many(&mut hints, HINTS_MAX).await > 0 {
+        let begun = Instant::now();
         let mut submitted = Vec::new();
         // Streams only need to be woken, so the last change stands for all.
         let mut changed = None;
@@ -87,6 +94,7 @@ async fn send(broker: Broker, mut waiting: mpsc::Receiver<Hint>) {
             let (cursor, detail, at) = (EventCursor::default(), serde_json::Value::Null, SystemClock.now());
             tell(&broker, FleetEvent::Job(JobEvent { job_id, tenant_id, cursor, kind, detail, at }));
         }
+        tokio::time::sleep_until(begun + PAUSE).await;
     }
 }
 

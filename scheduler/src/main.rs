@@ -87,7 +87,7 @@ fn main() -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stop = Stop::on_signals();
     let health = Health::new();
-    let metrics = Arc::new(SchedulerMetrics::new());
+    let metrics = Arc::new(SchedulerMetrics::default());
     let rendered = Arc::clone(&metrics);
     let render = move || rendered.render();
     let (bind, port) = (settings.scheduler.metrics_bind, settings.scheduler.metrics_port);

@@ -93,7 +93,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
         broker: Broker::connect(&settings.broker, "api"),
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
         artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
-        metrics: Arc::new(ApiMetrics::new()),
+        metrics: Arc::new(ApiMetrics::default()),
         settings,
         store,
         models,

@@ -11,9 +11,9 @@ use telemetry::{
 
 fn processes() -> Vec<(&'static str, Vec<MetricInfo>)> {
     vec![
-        ("api", ApiMetrics::new().metrics().to_vec()),
-        ("scheduler", SchedulerMetrics::new().metrics().to_vec()),
-        ("worker", WorkerMetrics::new().metrics().to_vec()),
+        ("api", ApiMetrics::default().metrics().to_vec()),
+        ("scheduler", SchedulerMetrics::default().metrics().to_vec()),
+        ("worker", WorkerMetrics::default().metrics().to_vec()),
     ]
 }
 
@@ -61,7 +61,7 @@ fn the_documentation_lists_exactly_what_is_exported() {
 
 #[test]
 fn a_pool_without_workers_and_a_tier_without_jobs_are_shown_as_zero() {
-    let metrics = SchedulerMetrics::new();
+    let metrics = SchedulerMetrics::default();
     metrics.pools(&[PoolLevel { pool: "a", workers: 2, slots: 2, running: 1 }]);
     metrics.backlog(&[BacklogLevel { status: JobStatus::Queued, tier: Some(Tier::Premium), jobs: 3, oldest_s: 9.0 }]);
     let text = metrics.render();
@@ -89,7 +89,7 @@ fn a_pool_without_workers_and_a_tier_without_jobs_are_shown_as_zero() {
 
 #[test]
 fn totals_follow_the_rows_and_end_with_the_leadership() {
-    let metrics = SchedulerMetrics::new();
+    let metrics = SchedulerMetrics::default();
     let totals = |completed, cost_usd| FleetTotals {
         groups: vec![GroupTotals {
             tier: Some(Tier::Standard),
@@ -122,7 +122,7 @@ fn totals_follow_the_rows_and_end_with_the_leadership() {
 
 #[test]
 fn a_hit_saves_what_own_encodings_took_and_busy_time_grows_only_with_a_job() {
-    let metrics = WorkerMetrics::new();
+    let metrics = WorkerMetrics::default();
     let saved = || value(&metrics.render(), "fleet_embedding_cache_saved_seconds_total");
     metrics.looked_up(domain::CacheMatch::Identical, "redis", 0.5);
     assert!(saved().abs() < f64::EPSILON, "nothing is known yet of what an encoding takes");

@@ -149,7 +149,7 @@ impl Accounting {
         for (key, id) in &book.accepted {
             match by_id.get(id.as_str()) {
                 Some(row) if ["completed", "failed", "cancelled"].contains(&row.status.as_str()) => {}
-                Some(row) => report.lost.push(format!("{key} ({id}) is {}", row.status)),
+                Some(row) => report.unfinished.push(format!("{key} ({id}) is {}", row.status)),
                 None => report.lost.push(format!("{key} ({id}) has no row")),
             }
         }
@@ -206,7 +206,9 @@ pub struct Report {
     pub cancelled: u64,
     /// Jobs that failed, and with what code.
     pub failed: Vec<String>,
-    /// Accepted jobs without an end, and videos that are not there.
+    /// Accepted jobs that have not ended yet.
+    pub unfinished: Vec<String>,
+    /// Accepted jobs that have no row, and videos that are not there.
     pub lost: Vec<String>,
     /// Jobs with more than one completion.
     pub duplicated: Vec<String>,
@@ -225,6 +227,7 @@ impl Report {
     /// Just then, with what was wrong.
     pub fn assert_all_completed_once(&self) {
         let clean = self.lost.is_empty()
+            && self.unfinished.is_empty()
             && self.duplicated.is_empty()
             && self.unexpected.is_empty()
             && self.failed.is_empty()
@@ -237,8 +240,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "attempted {} (unanswered {}, refused {}), accepted {}, completed once {}, cancelled {}, failed {}, lost {}, \
-             duplicated artifacts {}, duplicate executions {}, left over {}, unexpected {}",
+            "attempted {} (unanswered {}, refused {}), accepted {}, completed once {}, cancelled {}, failed {}, \
+             unfinished {}, lost {}, duplicated artifacts {}, duplicate executions {}, left over {}, unexpected {}",
             self.attempted,
             self.unanswered,
             self.refused,
@@ -246,6 +249,7 @@ impl fmt::Display for Report {
             self.completed,
             self.cancelled,
             self.failed.len(),
+            self.unfinished.len(),
             self.lost.len(),
             self.duplicated.len(),
             self.duplicate_executions,

@@ -70,7 +70,7 @@ where
 {
     let stop = Stop::on_signals();
     let health = Health::new();
-    let metrics = Arc::new(WorkerMetrics::new());
+    let metrics = Arc::new(WorkerMetrics::default());
     let worker = &settings.worker;
     let rendered = Arc::clone(&metrics);
     let render = move || rendered.render();

@@ -5,6 +5,7 @@ use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec}
 use super::declare::{Declare, Declared, MetricInfo, SHORT_S, raise};
 
 /// Metrics of one API process.
+#[derive(Debug)]
 pub struct ApiMetrics {
     declared: Declared,
     submissions: IntCounterVec,
@@ -20,22 +21,9 @@ pub struct ApiMetrics {
     unreadable: IntCounter,
 }
 
-impl std::fmt::Debug for ApiMetrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiMetrics").finish_non_exhaustive()
-    }
-}
-
 impl Default for ApiMetrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl ApiMetrics {
     /// All at zero.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let new = Declare::new("api");
         let metrics = Self {
             submissions: new.counters(
@@ -80,7 +68,9 @@ impl ApiMetrics {
         }
         metrics
     }
+}
 
+impl ApiMetrics {
     /// New jobs were committed.
     pub fn submission_accepted(&self, jobs: u64) {
         self.submissions.with_label_values(&["accepted"]).inc_by(jobs);

@@ -36,6 +36,7 @@ pub(super) struct Declare {
 }
 
 /// A filled registry.
+#[derive(Debug)]
 pub(super) struct Declared {
     registry: Registry,
     metrics: Vec<MetricInfo>,

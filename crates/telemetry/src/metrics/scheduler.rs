@@ -79,6 +79,7 @@ pub struct FleetTotals {
 }
 
 /// Metrics of one scheduler process.
+#[derive(Debug)]
 pub struct SchedulerMetrics {
     declared: Declared,
     leading: IntGauge,
@@ -125,22 +126,9 @@ pub struct SchedulerMetrics {
     unreadable: IntCounter,
 }
 
-impl std::fmt::Debug for SchedulerMetrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SchedulerMetrics").finish_non_exhaustive()
-    }
-}
-
 impl Default for SchedulerMetrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl SchedulerMetrics {
     /// All at zero.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let new = Declare::new("scheduler");
         let metrics = Self {
             leading: new.int_gauge(
@@ -240,7 +228,9 @@ impl SchedulerMetrics {
         metrics.no_levels();
         metrics
     }
+}
 
+impl SchedulerMetrics {
     /// A job got its plan.
     pub fn planned(&self, plan: &Plan) {
         let reason = serde_json::to_value(plan.steps_reason).unwrap_or_default();

@@ -13,6 +13,7 @@ const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 /// Metrics of one worker process.
+#[derive(Debug)]
 pub struct WorkerMetrics {
     declared: Declared,
     runs: IntCounterVec,
@@ -58,22 +59,9 @@ pub struct WorkerMetrics {
     unreadable: IntCounter,
 }
 
-impl std::fmt::Debug for WorkerMetrics {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerMetrics").finish_non_exhaustive()
-    }
-}
-
 impl Default for WorkerMetrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl WorkerMetrics {
     /// All at zero.
-    #[must_use]
-    pub fn new() -> Self {
+    fn default() -> Self {
         let new = Declare::new("worker");
         let metrics = Self {
             runs: new.counters("fleet_runs_total", "Runs by how they ended.", &["outcome", "tier"]),
@@ -156,7 +144,9 @@ impl WorkerMetrics {
         metrics.begin_series();
         metrics
     }
+}
 
+impl WorkerMetrics {
     /// Series that exist from the start: the first count is then an increase.
     fn begin_series(&self) {
         for tier in Tier::ALL.iter().map(|tier| tier.as_str()) {
