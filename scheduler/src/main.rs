@@ -18,7 +18,6 @@ mod sweep;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use artifacts::Artifacts;
@@ -28,7 +27,7 @@ use clap::Parser;
 use domain::ModelManifest;
 use optimizer::{Profiles, Switches};
 use settings::Settings;
-use store::{Store, StoreError, StoreOptions};
+use store::{Store, StoreOptions};
 use telemetry::{Health, SchedulerMetrics, Stop};
 
 /// Connections of a scheduler: rounds, sweeps and leadership, each with one in use at a time.
@@ -95,7 +94,11 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let database = health.part("database");
 
     let scheduler = Arc::new(assemble(settings, metrics)?);
-    prepare_database(&scheduler, &stop).await?;
+    let migrate = scheduler.settings.database.migrate_on_start;
+    let prepared = scheduler.store.prepare(migrate, scheduler.models.values(), stop.soft().cancelled());
+    if !prepared.await.context("prepare the database")? {
+        bail!("stopped while waiting for the database");
+    }
     database.ok();
     let leading = lead::run(Arc::clone(&scheduler), database, stop.clone());
     tokio::select! {
@@ -127,29 +130,4 @@ fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Resul
         brain: RwLock::default(),
         settings,
     })
-}
-
-/// Waits for the database, brings it up to date if that is this process's to do, and registers the models.
-async fn prepare_database(scheduler: &Scheduler, stop: &Stop) -> anyhow::Result<()> {
-    let prepare = || async {
-        scheduler.store.ping().await?;
-        if scheduler.settings.database.migrate_on_start {
-            scheduler.store.migrate().await?;
-        }
-        for manifest in scheduler.models.values() {
-            scheduler.store.upsert_model(manifest).await?;
-        }
-        Ok::<_, StoreError>(())
-    };
-    loop {
-        match prepare().await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_unavailable() => tracing::warn!(%error, "waiting for the database"),
-            Err(error) => return Err(error).context("prepare the database"),
-        }
-        tokio::select! {
-            () = stop.soft().cancelled() => bail!("stopped while waiting for the database"),
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-        }
-    }
 }

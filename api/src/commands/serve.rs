@@ -10,9 +10,8 @@ use artifacts::Artifacts;
 use axum::Router;
 use broker::Broker;
 use cache::EmbeddingCache;
-use domain::ModelManifest;
 use settings::Settings;
-use store::{Store, StoreError};
+use store::Store;
 use telemetry::{ApiMetrics, Stop};
 use tokio::net::TcpListener;
 
@@ -88,7 +87,10 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     );
 
     let store = Store::connect_lazy(&store_options(&settings.database)).context("read the database settings")?;
-    prepare_database(&store, settings.database.migrate_on_start, &manifests, &stop).await?;
+    let prepared = store.prepare(settings.database.migrate_on_start, manifests.iter(), stop.soft().cancelled());
+    if !prepared.await.context("prepare the database")? {
+        bail!("stopped while waiting for the database");
+    }
     let parts = Parts {
         broker: Broker::connect(&settings.broker, "api"),
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
@@ -100,36 +102,6 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
         stop,
     };
     Ok(App::start(parts, planner))
-}
-
-/// Brings the database up to date, if that is this process's to do, and registers the models. Waits out a database that is
-/// still starting, or dies meanwhile: all of it may be done twice.
-async fn prepare_database(
-    store: &Store,
-    migrate: bool,
-    manifests: &[ModelManifest],
-    stop: &Stop,
-) -> anyhow::Result<()> {
-    let prepare = || async {
-        if migrate {
-            store.migrate().await?;
-        }
-        for manifest in manifests {
-            store.upsert_model(manifest).await?;
-        }
-        Ok::<_, StoreError>(())
-    };
-    loop {
-        match prepare().await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_unavailable() => tracing::warn!(%error, "waiting for the database"),
-            Err(error) => return Err(error).context("prepare the database"),
-        }
-        tokio::select! {
-            () = stop.soft().cancelled() => bail!("stopped while waiting for the database"),
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
-        }
-    }
 }
 
 /// Refuses to serve other machines without keys, unless that was said outright.

@@ -31,6 +31,7 @@ pub mod leases;
 pub mod models;
 pub mod planning;
 mod pool;
+mod prepare;
 mod retry;
 mod row;
 pub mod sessions;
