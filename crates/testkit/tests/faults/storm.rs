@@ -1,5 +1,5 @@
 //! Everything is killed at random while several tenants submit, until nobody could say what happened when; then the book
-//! must balance. `scripts/verify.d/storm` runs the same with a thousand jobs for minutes.
+//! must balance. `scripts/verify.d/storm` runs the same with three thousand jobs for minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
