@@ -12,7 +12,7 @@ PARTS ?=
 up_flags := $(if $(WORKERS),--workers $(WORKERS)) $(if $(PORT),--port $(PORT)) \
             $(if $(MONITORING),$(if $(filter 0 false no off,$(MONITORING)),--no-monitoring,--monitoring))
 
-.PHONY: help setup build up down logs status reset test verify fmt lint web
+.PHONY: help setup build up down logs status reset test verify generate fmt lint
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -23,12 +23,11 @@ setup: ## fetch what building and running need (Postgres, RabbitMQ, Redis, ffmpe
 	@scripts/fleet setup
 	@scripts/setup-libtorch
 
-build: setup ## set up and build everything; target/release/worker then runs as it is
-	@cargo build --release --bins
-	@scripts/build-web
+build: ## set up and build everything; target/release/worker then runs as it is
+	@scripts/fleet build
 
-up: build ## start the whole fleet on this machine and print its address
-	@scripts/fleet up $(up_flags)
+up: ## build, start the whole fleet on this machine, and print its address
+	@scripts/fleet up --build $(up_flags)
 
 down: ## stop it; the data stay
 	@scripts/fleet down
@@ -47,6 +46,9 @@ test: ## set up and run every check and test (what CI runs)
 
 verify: ## the long run: test, then fault runs, image builds and benchmarks; PARTS="backup join" for some
 	@scripts/run-verify --write $(PARTS)
+
+generate: build ## write everything that is generated: queries, metrics page, API description, page types, dashboards, chart
+	@scripts/generate
 
 fmt: ## format the code
 	@cargo fmt --all

@@ -18,10 +18,8 @@ from diffusers import HunyuanVideoPipeline
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "crates/hunyuan/reference"))
-
-from tiny_checkpoints import Spec, build  # noqa: E402  (the path above comes first)
-from tiny_tokenizers import crop_start  # noqa: E402
+from tiny_checkpoints import Spec, build
+from tiny_tokenizers import crop_start
 
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
 # 4 double and 8 single blocks of width 768: the released proportions at a hundredth of the size.

@@ -6,7 +6,8 @@ import statistics
 
 import prompts
 import quality
-from lab import Fleet, Run, say
+from fleet_stack.console import say
+from lab import Lab, Run
 
 BASELINE_STEPS = 50
 STEPS = (10, 15, 18, 25, 35, 45)
@@ -14,7 +15,7 @@ STEPS = (10, 15, 18, 25, 35, 45)
 THRESHOLDS = ((0.0125, 0.025), (0.05, 0.1), (0.2, 0.4))
 
 
-def _point(fleet: Fleet, runs: list[Run], whole: list[Run], videos: list) -> dict:
+def _point(fleet: Lab, runs: list[Run], whole: list[Run], videos: list) -> dict:
     """What some runs are against the 50-step videos, which were rendered beside them, so that a busy machine slows both."""
     shown = [quality.frames(fleet.video(run.job_id)) for run in runs]
     faster = [full.record["stages"]["denoise_s"] / run.record["stages"]["denoise_s"] for run, full in zip(runs, whole)]
@@ -24,7 +25,7 @@ def _point(fleet: Fleet, runs: list[Run], whole: list[Run], videos: list) -> dic
     }
 
 
-def measure(fleet: Fleet, count: int) -> list[dict]:
+def measure(fleet: Lab, count: int) -> list[dict]:
     """The points of both curves, over `count` prompts."""
     cases = [{"prompt": scene.prompt(), "seed": 200 + number} for number, scene in enumerate(prompts.scenes(count, 13))]
     plain = [{**case, "step_cache": "off"} for case in cases]
@@ -40,7 +41,7 @@ def measure(fleet: Fleet, count: int) -> list[dict]:
         points.append({"kind": "steps", "steps": steps, **_point(fleet, runs, full, videos)})
     for balanced, fast in THRESHOLDS:
         names = ("BALANCED", "FAST")
-        fleet.start(("scheduler",), **{f"FLEET__OPTIMIZATION__STEP_CACHE_{name}_THRESHOLD": str(value) for name, value in zip(names, (balanced, fast))})
+        fleet.start("scheduler", **{f"FLEET__OPTIMIZATION__STEP_CACHE_{name}_THRESHOLD": str(value) for name, value in zip(names, (balanced, fast))})
         full = whole()
         for mode, threshold in (("balanced", balanced), ("fast", fast)):
             runs = fleet.render([{**case, "infer_steps": BASELINE_STEPS, "step_cache": mode} for case in cases])

@@ -12,7 +12,8 @@ import tomllib
 import types
 
 import numpy as np
-from lab import ROOT, tools
+from fleet_stack import tools
+from fleet_stack.paths import ROOT
 
 TRAINING = ROOT / "models/default/training"
 # All videos have the size that the default model draws.

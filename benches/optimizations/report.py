@@ -5,23 +5,11 @@ from __future__ import annotations
 from statistics import mean, median
 
 import quality
-from lab import ROOT, Problem, Run, say
-
-DOCUMENT = ROOT / "docs/optimizations.md"
+from fleet_stack.bench import table
+from lab import Run
 TIERS = ("preview", "standard", "premium")
 # Estimates are judged once the fleet has seen this many runs of its own.
 SETTLED_AFTER = 30
-
-
-def write(name: str, text: str) -> None:
-    """Replaces what stands between the markers of this name."""
-    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
-    document = DOCUMENT.read_text()
-    if begin not in document or end not in document:
-        raise Problem(f"{DOCUMENT.relative_to(ROOT)} has no markers {begin}")
-    before, _, rest = document.partition(begin)
-    DOCUMENT.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
-    say(f"\nwritten into {DOCUMENT.relative_to(ROOT)}")
 
 
 def less(before: float, after: float) -> str:
@@ -35,28 +23,23 @@ def full_size_s(steps: float, hit: float) -> float:
     return 12 * steps + 54 - 42 * hit
 
 
-def scenario_table(cells: dict, scenarios: dict) -> list[str]:
-    lines = [
-        "| scenario | before, steps | before | promised | steps and embeddings alone | with the step cache too | those steps at full size, by the prior |",
-        "|---|---:|---:|---:|---:|---:|---:|",
-    ]
+def scenario_table(cells: dict, scenarios: dict) -> str:
+    rows = []
     names = {"simple": "simple prompt", "very_complex": "complex prompt"}
     for complexity, scenario in scenarios.items():
-
-        def seconds(cell: str) -> float:
-            return median(run.seconds for run in cells[complexity][cell])
-
-        before, whole = seconds("before"), full_size_s(scenario["before_steps"], 0)
+        seconds = {cell: median(run.seconds for run in runs) for cell, runs in cells[complexity].items()}
+        before, whole = seconds["before"], full_size_s(scenario["before_steps"], 0)
         for cell, words in (("first", "first time"), ("cached", "cached")):
             runs = cells[complexity][cell]
             planned, computed = mean(r.facts["steps"] for r in runs), mean(r.record["steps_computed"] for r in runs)
-            plain, tuned, full = seconds(f"{cell}_steps"), seconds(cell), full_size_s(computed, cell == "cached")
-            lines.append(
-                f"| {names[complexity]}, {words} | {scenario['before_steps']} | {before:.2f} s | {less(100, 100 - scenario[cell])} "
-                f"| {plain:.2f} s, {planned:.0f} steps: {less(before, plain)} | {tuned:.2f} s, {computed:.0f} computed: {less(before, tuned)} "
-                f"| {whole / 60:.1f} min, {full / 60:.1f} min: {less(whole, full)} |"
-            )
-    return lines
+            plain, tuned, full = seconds[f"{cell}_steps"], seconds[cell], full_size_s(computed, cell == "cached")
+            rows.append([
+                f"{names[complexity]}, {words}", f"{scenario['before_steps']}", f"{before:.2f} s", less(100, 100 - scenario[cell]),
+                f"{plain:.2f} s, {planned:.0f} steps: {less(before, plain)}", f"{tuned:.2f} s, {computed:.0f} computed: {less(before, tuned)}",
+                f"{whole / 60:.1f} min, {full / 60:.1f} min: {less(whole, full)}",
+            ])
+    columns = "scenario | before, steps | before | promised | steps and embeddings alone | with the step cache too | those steps at full size, by the prior"
+    return table(columns, rows)
 
 
 def quantile(values: list[float], share: float) -> float:
@@ -84,32 +67,22 @@ def by_tier(rows: list[dict]) -> list[dict]:
     return out
 
 
-def time_table(tiers: list[dict]) -> list[str]:
-    lines = [
-        "| tier | jobs | run before | after | its steps before | after | GPU cost before | after | those steps at full size, by the prior |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in tiers:
-        lines.append(
-            f"| {row['name']} | {row['jobs']} | {row['before']:.2f} s | {row['after']:.2f} s: {less(row['before'], row['after'])} "
-            f"| {row['denoise_before']:.2f} s | {row['denoise_after']:.2f} s: {less(row['denoise_before'], row['denoise_after'])} "
-            f"| $ {row['cost_before']:.5f} | $ {row['cost_after']:.5f} "
-            f"| {row['full_before'] / 60:.1f} min, {row['full_after'] / 60:.1f} min: {less(row['full_before'], row['full_after'])} |"
-        )
-    return lines
+def time_table(tiers: list[dict]) -> str:
+    columns = "tier | jobs | run before | after | its steps before | after | GPU cost before | after | those steps at full size, by the prior"
+    return table(columns, [[
+        row["name"], f"{row['jobs']}", f"{row['before']:.2f} s", f"{row['after']:.2f} s: {less(row['before'], row['after'])}",
+        f"{row['denoise_before']:.2f} s", f"{row['denoise_after']:.2f} s: {less(row['denoise_before'], row['denoise_after'])}",
+        f"$ {row['cost_before']:.5f}", f"$ {row['cost_after']:.5f}",
+        f"{row['full_before'] / 60:.1f} min, {row['full_after'] / 60:.1f} min: {less(row['full_before'], row['full_after'])}",
+    ] for row in tiers])
 
 
-def quality_table(tiers: list[dict]) -> list[str]:
-    lines = [
-        "| tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | text followed before | after |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in tiers:
-        lines.append(
-            f"| {row['name']} | {100 * row['hits']:.0f} % | {row['steps']:.1f} | {row['computed']:.1f} | {row['psnr']:.1f} dB | {row['worst']:.1f} dB "
-            f"| {row['ssim']:.3f} | {100 * row['followed_before']:.0f} % | {100 * row['followed_after']:.0f} % |"
-        )
-    return lines
+def quality_table(tiers: list[dict]) -> str:
+    columns = "tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | text followed before | after"
+    return table(columns, [[
+        row["name"], f"{100 * row['hits']:.0f} %", f"{row['steps']:.1f}", f"{row['computed']:.1f}", f"{row['psnr']:.1f} dB", f"{row['worst']:.1f} dB",
+        f"{row['ssim']:.3f}", f"{100 * row['followed_before']:.0f} %", f"{100 * row['followed_after']:.0f} %",
+    ] for row in tiers])
 
 
 def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
@@ -122,12 +95,10 @@ def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
     return (median(errors), quantile(errors, 0.9), median(spread) if spread else 0.0)
 
 
-def curve_table(points: list[dict]) -> list[str]:
-    lines = ["| | steps computed | denoising, times faster | PSNR, dB | SSIM |", "|---|---:|---:|---:|---:|"]
-    for p in points:
-        name = f"{p['steps']} steps" if p["kind"] == "steps" else f"50 steps, threshold {p['threshold']:g}"
-        lines.append(f"| {name} | {p['computed']:.1f} | {p['speedup']:.2f} | {p['psnr']:.1f} | {p['ssim']:.3f} |")
-    return lines
+def curve_table(points: list[dict]) -> str:
+    name = lambda p: f"{p['steps']} steps" if p["kind"] == "steps" else f"50 steps, threshold {p['threshold']:g}"  # noqa: E731
+    rows = [[name(p), f"{p['computed']:.1f}", f"{p['speedup']:.2f}", f"{p['psnr']:.1f}", f"{p['ssim']:.3f}"] for p in points]
+    return table(" | steps computed | denoising, times faster | PSNR, dB | SSIM", rows)
 
 
 def same_passes(points: list[dict]) -> str:
@@ -147,18 +118,13 @@ def same_passes(points: list[dict]) -> str:
     )
 
 
-def similar_table(moved: list[dict]) -> list[str]:
-    lines = [
-        "| prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | text followed with its own | with the other's |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for row in moved:
-        score = "" if row["score"] is None else f"{row['score']:.2f}"
-        own, lent = (f"{100 * row[key]:.0f} %" if key in row else "" for key in ("followed_own", "followed_lent"))
-        lines.append(
-            f"| {row['pattern']} | {row['match']} | {score} | {row['clip']:.4f} | {row['llm']:.4f} | {row['psnr']:.1f} dB | {row['ssim']:.3f} | {own} | {lent} |"
-        )
-    return lines
+def similar_table(moved: list[dict]) -> str:
+    columns = "prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | text followed with its own | with the other's"
+    share = lambda row, key: f"{100 * row[key]:.0f} %" if key in row else ""  # noqa: E731
+    return table(columns, [[
+        row["pattern"], row["match"], "" if row["score"] is None else f"{row['score']:.2f}", f"{row['clip']:.4f}", f"{row['llm']:.4f}",
+        f"{row['psnr']:.1f} dB", f"{row['ssim']:.3f}", share(row, "followed_own"), share(row, "followed_lent"),
+    ] for row in moved], numbers_from=2)
 
 
 def mix_words(rows: list[dict], stats: dict) -> list[str]:
@@ -175,10 +141,10 @@ def mix_words(rows: list[dict], stats: dict) -> list[str]:
         f"decoding and {parts['deliver']:.0f} % writing the video, so the steps have a column of their own. The last column is no measurement: it "
         "counts the same computed steps with the released model's prior of 12 s a step, 54 s around them and 12 s when the prompt is cached.",
         "![Seconds of a run before and after](images/optimizations-before-after.png)",
-        "\n".join(time_table(by_tier(rows))),
+        time_table(by_tier(rows)),
         "What is kept: PSNR and SSIM are against the \"before\" video of the same seed; \"text followed\" is the share of colour, size, shape, "
         "motion and background that the model's own pixel reader finds as asked.",
-        "\n".join(quality_table(by_tier(rows))),
+        quality_table(by_tier(rows)),
         f"`/api/stats` of the fleet \"after\", scenarios included: hit rate {stats['optimization']['cache_hit_rate']} %, average steps "
         f"{stats['optimization']['avg_steps']}, saved {stats['savings']['saved_s']:.0f} s.",
     ]
@@ -202,7 +168,7 @@ def text(found: dict, scenarios: dict) -> str:
         f"{found['minutes']:.0f} minutes.",
         "### The four scenarios",
         f"Each the median of {len(cells['simple']['before'])}. Before: as many steps as the promised minutes stand for.",
-        "\n".join(scenario_table(cells, scenarios)),
+        scenario_table(cells, scenarios),
         "### A mix of requests",
         *mix_words(rows, found["stats"]),
         "### How good the estimates are",
@@ -210,13 +176,13 @@ def text(found: dict, scenarios: dict) -> str:
         "### Fewer steps, or the step cache",
         "![Quality by steps that go through the transformer](images/optimizations-steps.png)",
         "![Threshold against speed and quality](images/optimizations-threshold.png)",
-        "\n".join(curve_table(found["curves"])),
+        curve_table(found["curves"]),
         same_passes(found["curves"]),
         "### What a hit saves",
         f"Encode stage, medians: resident encoders {encode('resident', 'miss')} for a miss and {encode('resident', 'hit')} for a hit; loaded on "
         f"demand {encode('on_demand', 'miss')} and {encode('on_demand', 'hit')}. Encoding with resident encoders is {100 * share:.1f} % of a run.",
         "### How far similar prompts move a video",
         "Each video with the embeddings of its own prompt and with those of \"a ...\", which the default threshold lends it; same seed, 25 steps.",
-        "\n".join(similar_table(found["similar"])),
+        similar_table(found["similar"]),
     ]
     return "\n\n".join(parts)

@@ -8,7 +8,8 @@ from statistics import mean
 import numpy as np
 import prompts
 import quality
-from lab import Fleet, Problem
+from fleet_stack.console import Problem
+from lab import Lab
 
 # What the prompt says around the scene; the embeddings are those of "a ...".
 PATTERNS = ("{}", "A {}.", "a lovely {}", "{}, 4k, high quality", "a video of a stunning {}, highly detailed")
@@ -16,7 +17,7 @@ STEPS = 25
 MAGIC_BYTES = 6
 
 
-def embedding(fleet: Fleet) -> dict[str, np.ndarray]:
+def embedding(fleet: Lab) -> dict[str, np.ndarray]:
     """The only one in Redis: rows, columns and pooled length, then the language model's rows and CLIP's pooled output."""
     keys = fleet.redis("KEYS", "embed:*")
     if len(keys) != 1:
@@ -38,13 +39,13 @@ def _moved(ours: dict, theirs: dict, videos: list[np.ndarray]) -> dict:
     }
 
 
-def _fresh(fleet: Fleet, request: dict) -> tuple[str, dict]:
+def _fresh(fleet: Lab, request: dict) -> tuple[str, dict]:
     """A render with nothing cached: its job and its embedding."""
     fleet.redis("FLUSHDB")
     return fleet.render([request])[0].job_id, embedding(fleet)
 
 
-def _lent(fleet: Fleet, scene: prompts.Scene, pattern: str, seed: int) -> dict:
+def _lent(fleet: Lab, scene: prompts.Scene, pattern: str, seed: int) -> dict:
     request = {"prompt": pattern.format(scene.prompt().removeprefix("a ")), "seed": seed, "infer_steps": STEPS, "step_cache": "off"}
     own, ours = _fresh(fleet, request)
     _, theirs = _fresh(fleet, {**request, "prompt": scene.prompt(), "infer_steps": 4})
@@ -56,7 +57,7 @@ def _lent(fleet: Fleet, scene: prompts.Scene, pattern: str, seed: int) -> dict:
     }
 
 
-def _other(fleet: Fleet, scene: prompts.Scene, seed: int) -> dict:
+def _other(fleet: Lab, scene: prompts.Scene, seed: int) -> dict:
     """For scale: the same scene in another colour, which no similar prompt may be."""
     other = replace(scene, color=prompts.COLORS[prompts.COLORS.index(scene.color) - 1])
     request = {"seed": seed, "infer_steps": STEPS, "step_cache": "off"}
@@ -67,7 +68,7 @@ def _other(fleet: Fleet, scene: prompts.Scene, seed: int) -> dict:
     return {**_moved(ours, theirs, videos), "match": refused.record["cache_match"], "score": None}
 
 
-def measure(fleet: Fleet, scenes: int) -> list[dict]:
+def measure(fleet: Lab, scenes: int) -> list[dict]:
     """Means over some scenes for each pattern, and for another colour at the end."""
     out = []
     for number, pattern in enumerate(PATTERNS):

@@ -1,6 +1,6 @@
 // What the dashboards of this folder may look like: Grafana's own types, with the options of the panels that are used,
-// and without the room that Grafana leaves for plugins. `scripts/check-monitoring` writes each dashboard as a literal of
-// these types and has the compiler look at it, so a misspelt key, a wrong enum and a missing option are errors.
+// and without the room that Grafana leaves for plugins. Panels are written as literals of these types, so a misspelt key, a
+// wrong enum and a missing option do not compile.
 
 import type { Dashboard, GridPos, DataSourceRef, ThresholdsConfig, FieldColor } from '@grafana/schema';
 import type { Options as Lines, FieldConfig as LineStyle } from '@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen';

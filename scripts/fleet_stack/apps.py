@@ -78,17 +78,17 @@ def tool_folders() -> list[str]:
     return first + os.environ.get("PATH", "/usr/bin:/bin").split(":")
 
 
-def http_ports(workers: int) -> dict[str, str]:
-    """Process name -> name of its HTTP port."""
-    return {"api": "api", "scheduler": "scheduler", **{f"worker-{n}": f"worker-{n}" for n in range(1, workers + 1)}}
-
-
 def program(name: str) -> Path:
     """The executable, which must have been built."""
     path = target_dir() / name
     if not path.exists():
         raise Problem(f"{path} is missing: run `make build` first.")
     return path
+
+
+def own_port(kind: str, port: int) -> dict[str, str]:
+    """The setting of the port on which a process answers `/readyz`."""
+    return {"FLEET__SERVER__PORT" if kind == "api" else f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
 
 
 def build_identity(path: Path) -> str:
@@ -102,10 +102,7 @@ def spec(name: str, ports: Ports, wanted: Wanted) -> Spec:
     kind = name.partition("-")[0]
     path = program(kind)
     port = ports.get(name)
-    if kind == "api":
-        extra = {"FLEET__SERVER__PORT": str(port)}
-    else:
-        extra = {f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
+    extra = own_port(kind, port)
     if kind == "worker":
         extra["FLEET__WORKER__NAME"] = wanted.variables.get("FLEET__WORKER__NAME", name)
     return Spec(

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import apps, supervisor, tools
@@ -33,12 +34,18 @@ def set_up(*, tests: bool) -> None:
         tools.node_folder()
 
 
-def up(workers: int | None, port: int | None, monitoring: bool | None) -> None:
-    """Starts what is not running, changes what is wanted otherwise, waits, and says where it is."""
+def up(workers: int | None, port: int | None, monitoring: bool | None, first: Callable[[], None] = lambda: None) -> None:
+    """Starts what is not running, changes what is wanted otherwise, waits, and says where it is.
+
+    `first` fetches and builds, once the wishes are known to be possible.
+    """
     if workers is not None and not 0 <= workers <= 64:
         raise Problem(f"WORKERS={workers}: use 0 to 64")
     if port is not None and not 1 <= port <= 65535:
         raise Problem(f"PORT={port}: use 1 to 65535")
+    running = supervisor.is_running()
+    _settle_port(port, running is not None)
+    first()
     wanted = apps.Wanted.load()
     wanted.workers = wanted.workers if workers is None else workers
     wanted.monitoring = wanted.monitoring if monitoring is None else monitoring
@@ -46,7 +53,6 @@ def up(workers: int | None, port: int | None, monitoring: bool | None) -> None:
     for name in apps.PROGRAMS:
         apps.program(name)
     running = supervisor.is_running()
-    _settle_port(port, running is not None)
     wanted.take_variables()
     wanted.save()
     before = _state().get("generation", 0) if running else -1
@@ -86,7 +92,7 @@ def _start_supervisor() -> None:
     supervisor.STATE.unlink(missing_ok=True)
     with open(SUPERVISOR_LOG, "wb") as log:
         subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts/fleet"), "supervise"],
+            [str(ROOT / "scripts/fleet"), "supervise"],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )
 

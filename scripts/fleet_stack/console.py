@@ -1,16 +1,31 @@
-"""What a person sees: one line a step, errors that say what to do.
-
-A step that takes long reports itself every few seconds, so that nobody has to guess whether it hangs.
-"""
+"""What a person sees: one line a step, progress of long steps, and errors that say what to do."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 
 class Problem(Exception):
-    """Something a person has to know or mend. Its text is the whole message; no traceback is shown."""
+    """Something a person has to know or fix. Its text is the whole message; no traceback is shown."""
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Runs a program: a Problem or a failed command becomes one message and exit code 1."""
+    program = Path(sys.argv[0]).parent.name if sys.argv[0].endswith("__main__.py") else Path(sys.argv[0]).name
+    try:
+        sys.exit(main())
+    except Problem as problem:
+        sys.exit(f"{program}: {problem}")
+    except subprocess.CalledProcessError as error:
+        command = " ".join(map(str, error.cmd))[:200]
+        sys.exit(f"{program}: `{command}` failed with code {error.returncode}: {error.stderr or ''}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def say(text: str) -> None:
@@ -24,36 +39,20 @@ def warn(text: str) -> None:
 
 
 class Progress:
-    """Counts towards a known total; prints a line when enough changed, and rewrites it on a terminal."""
+    """Megabytes towards a known total: one line that is rewritten on a terminal, else a line every few seconds."""
 
-    def __init__(self, label: str, total: int, unit: str = "MB", scale: int = 1_000_000) -> None:
+    def __init__(self, label: str, total: int) -> None:
         self.label = label
         self.total = max(total, 1)
-        self.unit = unit
-        self.scale = scale
         self.done = 0
         self._shown_at = 0.0
-        self._shown_done = -1
         self._tty = sys.stdout.isatty()
 
     def add(self, amount: int) -> None:
-        """Moves on by `amount` and prints if the last line is old."""
+        """Moves on by `amount` bytes."""
         self.done += amount
-        every_s = 0.2 if self._tty else 5.0
-        if time.monotonic() - self._shown_at >= every_s:
-            self._show("\r" if self._tty else "")
-
-    def finish(self) -> None:
-        """Prints the last line."""
-        if self._tty:
-            self._show("\r")
-            print(flush=True)
-        elif self._shown_done != self.done:
-            self._show("")
-
-    def _show(self, start: str) -> None:
-        self._shown_at = time.monotonic()
-        self._shown_done = self.done
-        percent = 100 * self.done // self.total
-        text = f"{start}  {self.label}: {percent:3d} % of {self.total / self.scale:.0f} {self.unit}"
-        print(text, end="" if self._tty else "\n", flush=True)
+        if self.done >= self.total or time.monotonic() - self._shown_at >= (0.2 if self._tty else 5.0):
+            self._shown_at = time.monotonic()
+            text = f"  {self.label}: {100 * self.done // self.total:3d} % of {self.total / 1_000_000:.0f} MB"
+            ends = self.done >= self.total
+            print(f"\r{text}" if self._tty else text, end="\n" if ends or not self._tty else "", flush=True)

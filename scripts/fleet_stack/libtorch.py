@@ -19,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 from . import pip
-from .console import Problem, say
+from .console import Problem, run, say
 from .disk import require_free
 from .paths import LIBTORCH, ROOT, TOOLS
 
@@ -74,11 +74,9 @@ def set_up() -> None:
     if own and Path(own).resolve() != LIBTORCH.resolve():
         check_own(Path(own))
         return
-    kind = wanted_kind()
-    present = installed()
-    if present and present[0] == VERSION and (present[1] == kind or "LIBTORCH_KIND" not in os.environ and present[1] == "cuda"):
-        say(f"libtorch {present[0]} ({present[1]}) is in place")
+    if in_place():
         return
+    kind, present = wanted_kind(), installed()
     if present and present[0] != VERSION:
         say(f".libtorch holds libtorch {present[0]}; this project is built for {VERSION}")
     if platform.machine() != "x86_64" or platform.system() != "Linux":
@@ -91,6 +89,12 @@ def set_up() -> None:
         fetch(kind, home)
     link(home / "torch")
     say(f"libtorch {VERSION} ({kind}) is in place")
+
+
+def in_place() -> bool:
+    """Whether `.libtorch` is what this machine wants. Both halves serve a machine without a GPU too, unless it asks for one."""
+    kind, present = wanted_kind(), installed()
+    return present is not None and present[0] == VERSION and (present[1] == kind or "LIBTORCH_KIND" not in os.environ and present[1] == "cuda")
 
 
 def check_own(folder: Path) -> None:
@@ -198,3 +202,7 @@ def link(home: Path) -> None:
     fresh = LIBTORCH.with_name(f".libtorch.{os.getpid()}")
     fresh.symlink_to(os.path.relpath(home, ROOT))
     os.replace(fresh, LIBTORCH)
+
+
+if __name__ == "__main__":
+    run(set_up)

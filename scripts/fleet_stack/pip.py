@@ -7,13 +7,17 @@ which Python runs as it is.
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 from . import debs
-from .console import Problem, Progress
+from .console import Problem, Progress, say
+from .disk import require_free
+from .paths import ROOT, TOOLS
 
 
 def pip_command() -> list[str]:
@@ -29,6 +33,21 @@ def pip_command() -> list[str]:
             if wheels:
                 return [sys.executable, str(wheels[-1] / "pip")]
     raise Problem("Python has no pip and the package python3-pip-whl did not bring one. Install pip for python3.")
+
+
+def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000) -> dict[str, str]:
+    """The variables with which Python finds these packages at their pinned versions, fetched once into a folder of their own."""
+    home = TOOLS / name
+    stamp = home / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != requirements.read_text():
+        require_free(TOOLS, needed_bytes, f"Python packages of {requirements.relative_to(ROOT)}")
+        say(f"fetching the Python packages of {requirements.relative_to(ROOT)}")
+        shutil.rmtree(home, ignore_errors=True)
+        argv = [*pip_command(), "install", "-q", "--no-cache-dir", "--disable-pip-version-check", "--target", str(home), "-r", str(requirements)]
+        if subprocess.run(argv).returncode != 0:
+            raise Problem(f"pip could not fetch the packages of {requirements}: see its message above")
+        stamp.write_text(requirements.read_text())
+    return {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}"}
 
 
 def download(requirements: list[str], folder: Path, *, with_dependencies: bool = False) -> list[Path]:
@@ -70,4 +89,3 @@ def unpack(wheel: Path, destination: Path, wanted, label: str) -> None:
                     progress.add(len(block))
             mode = (member.external_attr >> 16) & 0o777
             path.chmod((mode or 0o644) | 0o600)
-        progress.finish()

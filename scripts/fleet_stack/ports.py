@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from .console import Problem, say
@@ -29,6 +30,15 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
+def free_port(taken: Collection[int] = ()) -> int:
+    """A port on which nobody listens now."""
+    for _ in range(500):
+        port = random.randint(LOWEST, HIGHEST)
+        if port not in taken and is_free(port):
+            return port
+    raise Problem(f"no port between {LOWEST} and {HIGHEST} is free on 127.0.0.1")
+
+
 class Ports:
     """The ports of one stack, kept in a JSON file by name."""
 
@@ -39,7 +49,7 @@ class Ports:
     def get(self, name: str) -> int:
         """The port of `name`, chosen now if it has none yet."""
         if name not in self.by_name:
-            self.by_name[name] = self._choose()
+            self.by_name[name] = free_port(self.by_name.values())
             self._save()
         return self.by_name[name]
 
@@ -47,7 +57,7 @@ class Ports:
         """The port of `name`, exchanged if another program has taken it meanwhile. Call it before a start."""
         port = self.get(name)
         if not is_free(port):
-            self.by_name[name] = self._choose()
+            self.by_name[name] = free_port(self.by_name.values())
             self._save()
             say(f"port {port} of {name} is taken by another program; using {self.by_name[name]}")
         return self.by_name[name]
@@ -57,13 +67,6 @@ class Ports:
         if self.by_name.get(name) != port:
             self.by_name[name] = port
             self._save()
-
-    def _choose(self) -> int:
-        for _ in range(500):
-            port = random.randint(LOWEST, HIGHEST)
-            if port not in self.by_name.values() and is_free(port):
-                return port
-        raise Problem(f"no free port between {LOWEST} and {HIGHEST} on 127.0.0.1")
 
     def _save(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)

@@ -94,18 +94,15 @@ def url(folder: Path, ports: Ports, database: str = DATABASE) -> str:
     return f"postgres://{USER}:{password(folder)}@127.0.0.1:{ports.get('postgres')}/{database}"
 
 
-def create_database(folder: Path, ports: Ports, name: str) -> None:
-    """Makes the database unless it is there."""
-    env = {**tools.service_env(folder), "PGPASSWORD": password(folder), "PGCONNECT_TIMEOUT": "5"}
-    psql = [str(tools.need("psql")), "-h", "127.0.0.1", "-p", str(ports.get("postgres")), "-U", USER, "-d", "postgres", "-X", "-At", "-c"]
-    there = subprocess.run([*psql, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"], env=env, capture_output=True, text=True)
-    if there.returncode != 0:
-        raise Problem(f"Postgres does not answer: {there.stderr.strip()}")
-    if there.stdout.strip() == "1":
-        return
-    made = subprocess.run([*psql, f'CREATE DATABASE "{name}"'], env=env, capture_output=True, text=True)
-    if made.returncode != 0 and "already exists" not in made.stderr:
+def create_database(admin_url: str, name: str) -> str:
+    """Makes the database unless it exists; returns its address."""
+    env = {**tools.service_env(Path("/")), "PGCONNECT_TIMEOUT": "5"}
+    unless_there = f"SELECT 'CREATE DATABASE \"{name}\"' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
+    argv = [str(tools.need("psql")), admin_url, "-XqAt", "-v", "ON_ERROR_STOP=1"]
+    made = subprocess.run(argv, env=env, input=unless_there, capture_output=True, text=True)
+    if made.returncode != 0:
         raise Problem(f"cannot create the database {name}: {made.stderr.strip()}")
+    return f"{admin_url.rpartition('/')[0]}/{name}"
 
 
 def data_folder(folder: Path, user: User | None) -> Path:

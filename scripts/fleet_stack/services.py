@@ -17,8 +17,10 @@ NAMES = ["postgres", "redis", "epmd", "rabbitmq"]
 class Services:
     """The three services of one folder; their ports and passwords stay the same from start to start."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, adapt: Callable[[Spec], None] = lambda spec: None) -> None:
+        """`adapt` may change how a service is run, before it starts."""
         self.folder = folder
+        self._adapt = adapt
         self.ports = Ports(folder / "ports.json")
         self._specs: dict[str, Spec] = {}
 
@@ -47,6 +49,7 @@ class Services:
         child = group.children.get(name)
         if child is None or child.exit_code() is not None:
             self._specs[name] = make()
+            self._adapt(self._specs[name])
         group.ensure(self._specs[name])
 
     def facts(self) -> dict[str, object]:

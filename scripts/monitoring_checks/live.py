@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import re
-import tempfile
 import time
+import urllib.request
 from pathlib import Path
+from urllib.parse import quote
 
+from fleet_stack import prometheus, tools
 from fleet_stack.console import Problem, say
-from fleet_stack.paths import ROOT, RUN
+from fleet_stack.fleet import PATIENCE_S, Fleet, call, require, until
+from fleet_stack.paths import ROOT
+from fleet_stack.ports import Ports
 
 from . import dashboards
-from .fleet import Fleet, until
 
 METRICS = ROOT / "docs/metrics.md"
 # Longer than the check, so that a rate sees all of it.
@@ -35,91 +36,138 @@ NOT_BROUGHT_ABOUT = {
     "fleet_attention_flops_per_second": "0 without a GPU",
     "fleet_learned_steps_lower": "0 until there is something to learn",
 }
-SMALL = {"video_length": 33}
+# A short video whose steps the fleet plans.
+PLANNED = {"video_length": 33, "infer_steps": 0}
+
+
+
+class Watched(Fleet):
+    """A fleet that loses no time over a fault, and a Prometheus with the committed configuration that reads it every second."""
+
+    def __init__(self) -> None:
+        super().__init__("monitoring", {
+            "FLEET__WORKER__THREADS": "1",
+            # A dead worker is noticed within seconds.
+            "FLEET__WORKER__LEASE_S": "6",
+            "FLEET__WORKER__HEARTBEAT_S": "1",
+            "FLEET__WORKER__CHECKPOINT_EVERY_S": "1",
+            "FLEET__WORKER__PROGRESS_MS": "50",
+            "FLEET__SCHEDULER__SWEEP_MS": "500",
+            "FLEET__SCHEDULER__WORKER_GONE_S": "8",
+            "FLEET__SCHEDULER__BACKOFF_MIN_S": "1",
+            "FLEET__SCHEDULER__BACKOFF_MAX_S": "1",
+            "FLEET__COST__BUDGET_DAY_USD": "100",
+        })
+        # Fails on demand: a fault that the worker cannot tell from a real one.
+        self.ffmpeg_broken, ffmpeg = self.folder / "ffmpeg-is-broken", self.folder / "ffmpeg"
+        ffmpeg.write_text(f'#!/bin/sh\n[ -e "{self.ffmpeg_broken}" ] && exit 1\nexec "{tools.need("ffmpeg")}" "$@"\n')
+        ffmpeg.chmod(0o755)
+        self.variables["FLEET__WORKER__FFMPEG"] = str(ffmpeg)
+
+    def start_watching(self) -> None:
+        """Starts Prometheus and waits until it has read every process."""
+        shared = Ports(Path(self.facts["dir"]) / "ports.json")
+        addresses = {name: [f"127.0.0.1:{self.ports.get(name)}"] for name in ("api", "scheduler", "worker")}
+        addresses["rabbitmq"] = [f"127.0.0.1:{shared.get('rabbitmq_prometheus')}"]
+        self.group.ensure(prometheus.spec(self.folder, self.ports, addresses, running=False, every="1s"))
+        self.group.wait_ready(["prometheus"])
+        jobs = {*addresses, "prometheus"}
+        until("Prometheus reads all processes", lambda: {row["metric"]["job"] for row in self.query("up == 1")} == jobs)
+
+    def until_step(self, job_id: str, step: int = 1) -> None:
+        """Waits until the job runs and is beyond a step."""
+
+        def look() -> bool:
+            job = self.job(job_id)
+            require(job["status"] not in ("completed", "failed", "cancelled"), f"the job still runs: {job}")
+            return job["status"] == "running" and (job.get("progress") or {}).get("step", 0) >= step
+
+        until(f"job {job_id} is at step {step}", look)
+
+    def prometheus(self, path: str) -> dict:
+        """Asks Prometheus."""
+        status, answer = call("GET", f"http://127.0.0.1:{self.ports.get('prometheus')}/api/v1/{path}")
+        require(answer.get("status") == "success", f"Prometheus answers {path}: {status} {answer}")
+        return answer["data"]
+
+    def query(self, expr: str) -> list[dict]:
+        """The series that an expression gives now."""
+        result = self.prometheus(f"query?query={quote(expr, safe='')}")
+        return [{"metric": {}, "value": result["result"]}] if result["resultType"] == "scalar" else result["result"]
 
 
 def check() -> None:
     """Starts a fleet, has it work, asks Prometheus."""
-    given = os.environ.get("FLEET_TEST_SERVICES")
-    if not given:
-        raise Problem("run it beside services: scripts/fleet with-services -- scripts/check-monitoring")
-    (RUN / "tests").mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="monitoring-", dir=RUN / "tests"))
-    fleet = Fleet(json.loads(given), folder)
-    try:
-        began = time.monotonic()
+    began = time.monotonic()
+    with Watched() as fleet:
         fleet.start()
+        fleet.start_watching()
         say(f"  the fleet and Prometheus run after {time.monotonic() - began:.0f} s")
-        work(fleet)
-        say(f"  the jobs are done after {time.monotonic() - began:.0f} s")
-        ask(fleet)
-    except Problem as problem:
-        raise Problem(f"{problem}\n{fleet.logs()}") from problem
-    finally:
-        fleet.end()
-    fleet.remove()
+        # Stays open while the check runs, so that there is an event stream to count.
+        with urllib.request.urlopen(f"{fleet.url}/api/events", timeout=PATIENCE_S):
+            work(fleet)
+            say(f"  the jobs are done after {time.monotonic() - began:.0f} s")
+            ask(fleet)
 
 
-def work(fleet: Fleet) -> None:
-    """Jobs that are made, found in the cache, refused, repeated, failed, tried again, cancelled, handed back, lost."""
-    fleet.listen()
+def work(fleet: Watched) -> None:
+    """Jobs that are made, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost."""
     prompt = "a large red circle moves to the right on the snow"
-    first = fleet.submit(prompt, **SMALL)
-    key = {"Idempotency-Key": "the same"}
+    first = fleet.submit(**PLANNED, prompt=prompt)
     for _ in range(2):
-        body = {"prompt": prompt, "quality_tier": "preview", "seed": 1, **SMALL}
-        status, again = fleet.call("POST", "/api/generate", body, key)
-        if status != 202:
-            raise Problem(f"not accepted: {status} {again}")
-    if fleet.call("POST", "/api/generate", {"prompt": ""})[0] != 422:
-        raise Problem("an empty prompt is accepted")
-    fleet.publish_rubbish("submitted")
-    premium = fleet.submit(prompt, quality_tier="premium", **SMALL)
+        body = {"prompt": prompt, "quality_tier": "preview", "seed": 1, "video_length": 33}
+        status, again = call("POST", f"{fleet.url}/api/generate", body, {"Idempotency-Key": "the same"})
+        require(status == 202, f"a request with a key is accepted twice: {status} {again}")
+    require(call("POST", f"{fleet.url}/api/generate", {"prompt": ""})[0] == 422, "an empty prompt is refused")
+    rubbish = {"properties": {}, "routing_key": "submitted", "payload": "rubbish", "payload_encoding": "string"}
+    fleet.manage("POST", f"exchanges/{fleet.name}/amq.default/publish", rubbish)
+    premium = fleet.submit(**PLANNED, prompt=prompt, quality_tier="premium")
     for job in (first, again["job_id"], premium):
-        fleet.until_status(job, "completed")
+        fleet.until_status(job)
 
     fleet.ffmpeg_broken.touch()
-    failing = fleet.submit("a green square stays", infer_steps=4, **SMALL)
+    failing = fleet.submit(prompt="a green square stays", video_length=33)
     fleet.until_status(failing, "failed")
     fleet.ffmpeg_broken.unlink()
-    fleet.call("POST", f"/api/jobs/{failing}/retry")
-    until("the failed job is tried again and completed", lambda: fleet.job(failing)["status"] == "completed")
+    fleet.ask(f"/api/jobs/{failing}/retry", method="POST")
+    until("the failed job is retried and completed", lambda: fleet.job(failing)["status"] == "completed")
 
-    cancelled = fleet.submit("a blue square rotates on the sand", infer_steps=100, step_cache="off")
+    long = {"infer_steps": 100, "step_cache": "off"}
+    cancelled = fleet.submit(prompt="a blue square rotates on the sand", **long)
     fleet.until_step(cancelled)
-    fleet.call("POST", f"/api/jobs/{cancelled}/cancel")
+    fleet.ask(f"/api/jobs/{cancelled}/cancel", method="POST")
     fleet.until_status(cancelled, "cancelled")
 
-    lost = fleet.submit("a blue square rotates on the sand", infer_steps=100, step_cache="off")
+    lost = fleet.submit(prompt="a blue square rotates on the sand", **long)
     fleet.until_step(lost, 10)
-    fleet.stop_worker()
+    # SIGTERM: the worker hands its job back.
+    fleet.group.children["worker"].stop()
     until("the job was handed back", lambda: fleet.job(lost)["status"] != "running")
-    fleet.start_process("worker")
+    fleet.start("worker")
     fleet.until_step(lost, 20)
-    fleet.kill_worker()
+    # SIGKILL: its lease has to run out.
+    fleet.group.children["worker"].kill()
     until("the dead worker is given up", lambda: value(fleet, "fleet_workers_silent_total") > 0)
     until("its lease ran out", lambda: value(fleet, "fleet_leases_expired_total") > 0)
-    fleet.start_process("worker")
-    fleet.group.wait_ready(["worker"])
-    fleet.until_status(lost, "completed")
+    fleet.start("worker")
+    fleet.until_status(lost)
 
     # Seconds of work also on a fast machine, so that a worker that lives on has stored checkpoints.
     twice = {"negative_prompt": "grass", "true_cfg_scale": 2.0}
-    kept = fleet.submit("a green star moves to the left at night", infer_steps=100, step_cache="off", **twice)
-    fleet.until_status(kept, "completed")
+    fleet.until_status(fleet.submit(prompt="a green star moves to the left at night", **long, **twice))
 
 
-def value(fleet: Fleet, expr: str) -> float:
+def value(fleet: Watched, expr: str) -> float:
     """One number; 0 when there is none."""
     return max((float(row["value"][1]) for row in fleet.query(expr)), default=0.0)
 
 
-def has_data(fleet: Fleet, expr: str) -> bool:
+def has_data(fleet: Watched, expr: str) -> bool:
     """At least one series with a number."""
     return any(math.isfinite(float(row["value"][1])) for row in fleet.query(expr))
 
 
-def ask(fleet: Fleet) -> None:
+def ask(fleet: Watched) -> None:
     """Waits until everything that is asked has an answer, and names what has none."""
     questions = {**panels(), **rules(fleet), **metrics()}
     missing = dict(questions)
@@ -139,23 +187,21 @@ def ask(fleet: Fleet) -> None:
     until("the alert about the killed worker fires", lambda: has_data(fleet, firing))
     for group in fleet.prometheus("rules")["groups"]:
         for rule in group["rules"]:
-            if rule["health"] != "ok":
-                raise Problem(f"rule {rule['name']}: {rule['health']} {rule.get('lastError', '')}")
+            require(rule["health"] == "ok", f"the rule {rule['name']} is healthy: {rule['health']} {rule.get('lastError', '')}")
     say(f"  {len(questions)} queries have data")
 
 
 def panels() -> dict[str, str]:
     """Every panel's queries, with Grafana's variable filled in."""
     found = {}
-    for query in dashboards.queries():
-        expr = query.expr.replace("$__rate_interval", RATE_INTERVAL)
-        if "$" in expr:
-            raise Problem(f"{query.where}: unknown variable in {query.expr}")
-        found[f"panel {query.where}"] = expr
+    for where, asked in dashboards.queries():
+        expr = asked.replace("$__rate_interval", RATE_INTERVAL)
+        require("$" not in expr, f"{where} has no other variable: {asked}")
+        found[f"panel {where}"] = expr
     return found
 
 
-def rules(fleet: Fleet) -> dict[str, str]:
+def rules(fleet: Watched) -> dict[str, str]:
     """What each recording rule records; of alerts, which are silent when all is well, every series that they look at."""
     found = {}
     for group in fleet.prometheus("rules")["groups"]:
@@ -164,8 +210,7 @@ def rules(fleet: Fleet) -> dict[str, str]:
                 found[f"rule {rule['name']}"] = rule["name"]
                 continue
             selectors = re.findall(r"\b(?:fleet[\w:]+|up)\b(?:\{[^}]*\})?", rule["query"])
-            if not selectors:
-                raise Problem(f"alert {rule['name']} looks at nothing: {rule['query']}")
+            require(bool(selectors), f"alert {rule['name']} looks at a series: {rule['query']}")
             for selector in selectors:
                 found[f"alert {rule['name']}: {selector}"] = selector
     return found
@@ -174,13 +219,12 @@ def rules(fleet: Fleet) -> dict[str, str]:
 def metrics() -> dict[str, str]:
     """Every documented metric, and that it was not 0 all the time, unless that is not to be had here."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", METRICS.read_text(), re.M)
-    if not rows:
-        raise Problem(f"{METRICS} lists no metrics")
+    require(bool(rows), f"{METRICS} lists metrics")
     found = {}
     for name, kind in rows:
         series = f"{name}_count" if kind == "histogram" else name
         quiet = name in NOT_BROUGHT_ABOUT
         found[f"metric {name}"] = series if quiet else f"max_over_time({series}[{RATE_INTERVAL}]) > 0"
-    if unknown := set(NOT_BROUGHT_ABOUT) - {name for name, _ in rows}:
-        raise Problem(f"there is no metric {', '.join(sorted(unknown))}")
+    unknown = set(NOT_BROUGHT_ABOUT) - {name for name, _ in rows}
+    require(not unknown, f"every metric of NOT_BROUGHT_ABOUT exists: {', '.join(sorted(unknown))}")
     return found

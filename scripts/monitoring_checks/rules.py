@@ -12,7 +12,7 @@ from fleet_stack.paths import ROOT
 
 PROMETHEUS = ROOT / "monitoring/prometheus"
 TESTS = PROMETHEUS / "tests/alerts_test.yml"
-RUNBOOK = "docs/runbook.md"
+RUNBOOK = ROOT / "docs/runbook.md"
 
 
 def check() -> None:
@@ -51,10 +51,10 @@ def _check_cases() -> None:
 
 def _check_runbook() -> None:
     """Each alert names a section that is there, and each section an alert."""
-    headings = re.findall(r"^## (\w+)$", (ROOT / RUNBOOK).read_text(), re.M)
+    headings = re.findall(r"^## (\w+)$", RUNBOOK.read_text(), re.M)
     if sorted(headings) != sorted(alerts()):
-        raise Problem(f"{RUNBOOK} and the alerts differ: {', '.join(sorted(set(headings) ^ set(alerts())))}")
+        raise Problem(f"{RUNBOOK.name} and the alerts differ: {', '.join(sorted(set(headings) ^ set(alerts())))}")
     links = re.findall(r"runbook_url: (\S+)", (PROMETHEUS / "rules/alerts.yml").read_text())
-    expected = [f"{RUNBOOK}#{alert.lower()}" for alert in alerts()]
+    expected = [f"docs/runbook.md#{alert.lower()}" for alert in alerts()]
     if links != expected:
-        raise Problem(f"runbook_url must be {RUNBOOK}#NAME in small letters: {', '.join(sorted(set(links) ^ set(expected)))}")
+        raise Problem(f"runbook_url must be docs/runbook.md#NAME in small letters: {', '.join(sorted(set(links) ^ set(expected)))}")

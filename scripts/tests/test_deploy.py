@@ -1,13 +1,9 @@
 """How the checks read .dockerignore, the Dockerfile and the commands of docs/docker.md."""
 
-import sys
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from deploy_checks import dockerfile  # noqa: E402  (the path above comes first)
-from image_replay import commands  # noqa: E402
+from deploy_checks import dockerfile
+from image_replay import commands
 
 
 class Ignored(unittest.TestCase):
@@ -42,7 +38,3 @@ class Documented(unittest.TestCase):
             self.assertTrue(any(part in line for line in lines), part)
         for line in lines:
             self.assertEqual(len([part for part in commands.ANSWERS if part in line]), 1, line)
-
-
-if __name__ == "__main__":
-    unittest.main()

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import unittest
 import zipfile
 from pathlib import Path
 from unittest import mock
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fleet_stack import libtorch, pip  # noqa: E402  (the path above comes first)
-from fleet_stack.console import Problem  # noqa: E402
+from fleet_stack import libtorch, pip
+from fleet_stack.console import Problem
 
 
 def make_libtorch(folder: Path, version: str | None, *, cuda: bool = False, as_wheel: bool = False) -> Path:
@@ -106,7 +103,3 @@ class LibtorchTest(unittest.TestCase):
             archive.writestr("torch-2.11.0.dist-info/METADATA", "\n".join(lines))
         wanted = ["nvidia-cudnn-cu13==9.19.0.56", "cuda-toolkit[cublas,cudart]==13.0.2"]
         self.assertEqual(libtorch.cuda_requirements(wheel), wanted)
-
-
-if __name__ == "__main__":
-    unittest.main()

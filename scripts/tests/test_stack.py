@@ -1,7 +1,7 @@
 """The stack as a person uses it: up, again up, status, down, faults. Real services; our three processes are stand-ins that
 answer /readyz, because this is a test of the supervisor.
 
-Run: python3 -m unittest discover -s scripts/tests
+Run: scripts/python -m unittest discover -s scripts/tests
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 import unittest
 import urllib.request
 from pathlib import Path
+
+from fleet_stack import tools
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 DEADLINE_S = 120.0
@@ -66,7 +68,7 @@ class Checkout:
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="stack-test-"))
         self.root.chmod(0o755)
-        shutil.copytree(SCRIPTS, self.root / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(SCRIPTS, self.root / "scripts", ignore=shutil.ignore_patterns("node_modules"))
         shutil.copytree(SCRIPTS.parent / "monitoring/prometheus", self.root / "monitoring/prometheus")
         tools = SCRIPTS.parent / ".tools/root"
         if tools.exists():
@@ -76,7 +78,7 @@ class Checkout:
         self.target.mkdir(parents=True)
         for name, ports in PORT_NAMES.items():
             self.write_program(name, STAND_IN.replace("PORT_NAMES", repr(ports)))
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLEET", "CARGO_TARGET"))}
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLEET", "CARGO_TARGET", "PYTHONPATH"))}
 
     def write_program(self, name: str, text: str) -> None:
         fresh = self.target / f"{name}.new"
@@ -85,7 +87,7 @@ class Checkout:
         fresh.replace(self.target / name)
 
     def fleet(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, str(self.root / "scripts/fleet"), *words]
+        argv = [str(self.root / "scripts/fleet"), *words]
         return subprocess.run(argv, env={**self.environment, **variables}, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
     def state(self) -> dict:
@@ -100,9 +102,6 @@ class Checkout:
     def psql(self, sql: str) -> str:
         exported = self.fleet("env").stdout
         url = next(line.partition("=")[2] for line in exported.splitlines() if "DATABASE__URL" in line).strip("'")
-        sys.path.insert(0, str(SCRIPTS))
-        from fleet_stack import tools
-
         done = subprocess.run([str(tools.need("psql")), url, "-XAtc", sql], capture_output=True, text=True)
         if done.returncode != 0:
             raise AssertionError(done.stderr)
@@ -241,7 +240,7 @@ class ServicesTest(unittest.TestCase):
         folder = Path(tempfile.mkdtemp(prefix="services-test-"))
         folder.chmod(0o755)
         self.addCleanup(shutil.rmtree, folder, True)
-        argv = [sys.executable, str(SCRIPTS / "fleet"), "services", "--dir", str(folder)]
+        argv = [str(SCRIPTS / "fleet"), "services", "--dir", str(folder)]
         process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.kill)
         facts = json.loads(process.stdout.readline())
@@ -275,7 +274,7 @@ class ServicesTest(unittest.TestCase):
             facts = json.loads(os.environ["FLEET_TEST_SERVICES"])
             sys.exit(0 if facts["database_url"].startswith("postgres://") else 1)
         """)
-        argv = [sys.executable, str(SCRIPTS / "fleet"), "with-services", "--", sys.executable, "-c"]
+        argv = [str(SCRIPTS / "fleet"), "with-services", "--", sys.executable, "-c"]
         self.assertEqual(subprocess.run([*argv, script]).returncode, 0)
         failed = subprocess.run([*argv, "import sys; sys.exit(5)"], capture_output=True, text=True)
         self.assertEqual(failed.returncode, 5)
@@ -283,7 +282,3 @@ class ServicesTest(unittest.TestCase):
         self.assertTrue((logs / "rabbitmq.log").exists(), failed.stderr)
         self.assertEqual([entry.name for entry in logs.parent.iterdir()], ["logs"], "the data are gone")
         shutil.rmtree(logs.parent)
-
-
-if __name__ == "__main__":
-    unittest.main()

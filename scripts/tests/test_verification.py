@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import unittest
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fleet_stack.paths import ROOT  # noqa: E402
-from verification import parts, record  # noqa: E402
+from fleet_stack.paths import ROOT
+from verification import parts, record
 
 ABOUTS = {"test": "Every check", "backup": "Backs up"}
 
@@ -57,7 +54,3 @@ class PartsTest(unittest.TestCase):
         abouts = {part.name: part.about() for part in parts.all_parts()}
         text = record.FILE.read_text()
         self.assertEqual(record.render(abouts, record.read(text, abouts)), text, "run `scripts/run-verify --write PART`")
-
-
-if __name__ == "__main__":
-    unittest.main()

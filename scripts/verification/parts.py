@@ -1,6 +1,6 @@
 """The parts of `make verify`: `make test`, each executable in scripts/verify.d, each benchmark.
 
-The checks of deployment and monitoring run inside `make test`; named, they run alone and have an entry of their own.
+The checks of deployment and monitoring run inside `make test`; when named they run alone and have an entry of their own.
 """
 
 from __future__ import annotations
@@ -36,10 +36,6 @@ class Part:
     # Runs only when it is named.
     inside_test: bool = False
 
-    def command(self) -> list[str | Path]:
-        """What starts it."""
-        return [ROOT / "scripts/fleet", "with-services", "--", self.program] if self.inside_test else [self.program]
-
     def about(self) -> str:
         """The first sentence of the program's opening comment."""
         text = self.program.read_text()
@@ -54,7 +50,7 @@ class Part:
         machine, began = describe_machine(), time.monotonic()
         kept: deque[str] = deque(maxlen=LINES_KEPT_OF_TEST if self.name == "test" else LINES_KEPT)
         with subprocess.Popen(
-            self.command(), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+            [self.program], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
         ) as process:
             for line in process.stdout:
                 sys.stdout.write(line)
@@ -71,7 +67,7 @@ def all_parts() -> Iterator[Part]:
     for name in ("check-deploy", "check-monitoring"):
         yield Part(name, ROOT / "scripts" / name, inside_test=True)
     for program in sorted((ROOT / "scripts/verify.d").iterdir()):
-        if os.access(program, os.X_OK):
+        if program.is_file() and os.access(program, os.X_OK):
             yield Part(program.name, program)
     for program in sorted((ROOT / "benches").glob("*/run")):
         if os.access(program, os.X_OK):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-from .console import Problem
+from . import build, commands, supervisor, testing, tools
+from .console import Problem, run
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -14,7 +14,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     setup = commands.add_parser("setup", help="install what running needs")
     setup.add_argument("--tests", action="store_true", help="and what only the tests need: a browser")
+    commands.add_parser("build", help="fetch and build whatever is missing or has changed")
     up = commands.add_parser("up", help="start everything and wait until it is ready")
+    up.add_argument("--build", action="store_true", help="fetch and build first whatever is missing or has changed")
     up.add_argument("--workers", type=int, default=None, help="number of workers (default: as last time, at first 1)")
     up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
     up.add_argument("--monitoring", action=argparse.BooleanOptionalAction, default=None, help="Prometheus beside the fleet")
@@ -30,30 +32,22 @@ def _parser() -> argparse.ArgumentParser:
     services.add_argument("--dir", type=Path, required=True, help="where their data go")
     services.add_argument("--only", nargs="+", choices=["postgres", "redis", "rabbitmq"], help="start only these")
     beside = commands.add_parser("with-services", help="run a command beside a throwaway stack")
+    beside.add_argument("--only", help="start only these services: postgres,redis,rabbitmq")
     beside.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     commands.add_parser("node-path", help="print the folder that holds node and npm")
     commands.add_parser("supervise")
     return parser
 
 
-def main(argv: list[str]) -> int:
-    """Runs one command; a Problem is printed without a traceback."""
-    try:
-        return _dispatch(_parser().parse_args(argv))
-    except Problem as problem:
-        print(f"fleet: {problem}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-
-
-def _dispatch(asked: argparse.Namespace) -> int:
-    from . import commands, supervisor, testing, tools
-
+def main() -> int:
+    """Runs one command; returns the exit code."""
+    asked = _parser().parse_args()
     if asked.command == "setup":
         commands.set_up(tests=asked.tests)
+    elif asked.command == "build":
+        build.build()
     elif asked.command == "up":
-        commands.up(asked.workers, asked.port, asked.monitoring)
+        commands.up(asked.workers, asked.port, asked.monitoring, first=build.build if asked.build else lambda: None)
     elif asked.command == "down":
         commands.down()
     elif asked.command == "status":
@@ -70,9 +64,13 @@ def _dispatch(asked: argparse.Namespace) -> int:
         rest = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
         if not rest:
             raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
-        return testing.run_with(rest)
+        return testing.run_with(rest, asked.only.split(",") if asked.only else None)
     elif asked.command == "node-path":
         print(tools.node_folder())
     elif asked.command == "supervise":
         supervisor.run()
     return 0
+
+
+if __name__ == "__main__":
+    run(main)

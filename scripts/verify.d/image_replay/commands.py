@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
-from deploy_checks import live
-from deploy_checks.report import expect
+from deploy_checks.report import expect, run
 from fleet_stack import tools
 from fleet_stack.console import Problem
+from fleet_stack.fleet import Fleet
 from fleet_stack.paths import ROOT
 
 from .sandbox import Place
@@ -35,14 +33,14 @@ ANSWERS = {
 }
 
 
-def check(place: Callable[[str], Place], api_port: int, scheduler_port: int, logs: Path) -> None:
+def check(place: Callable[[str], Place], fleet: Fleet) -> None:
     """Every documented command answers as it should, and no promised one is missing."""
     lines = documented()
     for part in ANSWERS:
         expect(any(part in line for line in lines), f"{DOCUMENT.name} does not show how to ask `{part}`")
     for line in lines:
-        known = line.replace("localhost:8000", f"localhost:{api_port}").replace("scheduler:9101", f"127.0.0.1:{scheduler_port}")
-        status, said = _run(known, place, logs)
+        known = line.replace("localhost:8000", f"localhost:{fleet.ports.get('api')}").replace("scheduler:9101", f"127.0.0.1:{fleet.ports.get('scheduler')}")
+        status, said = _run(known, place, fleet)
         wanted = next((answer for part, answer in ANSWERS.items() if part in line), None)
         expect(wanted is not None, f"nobody says what `{line}` answers")
         expect(status == 0 and re.search(wanted or "", said, re.M) is not None, f"`{line}` ended with {status}:\n{said[-2000:]}")
@@ -56,24 +54,20 @@ def documented() -> list[str]:
     return [re.sub(r"\s+# .*", "", line) for line in found[1].splitlines()]
 
 
-def _run(line: str, place: Callable[[str], Place], logs: Path) -> tuple[int, str]:
+def _run(line: str, place: Callable[[str], Place], fleet: Fleet) -> tuple[int, str]:
     first, piped, rest = line.partition(" | ")
     match shlex.split(first):
         case ["docker", "exec", "hunyuan-cache", "redis-cli", *words]:
-            redis = live.services()
-            done = _text([tools.need("redis-cli"), "-h", redis["redis_host"], "-p", str(redis["redis_port"]), *words])
+            address = ["-h", fleet.facts["redis_host"], "-p", str(fleet.facts["redis_port"]), "-n", fleet.variables["FLEET__REDIS__DATABASE"]]
+            done = run([tools.need("redis-cli"), *address, *words])
         case ["docker", "exec", "hunyuan-api", *words] | ["docker", "compose", "exec", "backend", *words]:
             done = place("backend").run(words)
         case ["docker", "compose", "logs", *names]:
-            done = _text(["cat", *(logs / f"{name}.log" for name in names)])
+            done = run(["cat", *(fleet.folder / f"{name}.log" for name in names)])
         case ["curl", *words]:
-            done = _text(["curl", *words])
+            done = run(["curl", *words])
         case words:
             raise Problem(f"the replay does not know `{' '.join(words)}`")
     if done.returncode == 0 and piped:
-        done = _text(["bash", "-c", rest], input=done.stdout)
-    return done.returncode, done.stdout
-
-
-def _text(argv: list, **more: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(word) for word in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more)
+        done = run(["bash", "-c", rest], input=done.stdout)
+    return done.returncode, done.stdout + (done.stderr or "")
