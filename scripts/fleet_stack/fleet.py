@@ -131,13 +131,16 @@ class Fleet:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith((*apps.PASSED_ON, "FLEET", "REDIS_", "CARGO", "MAKE"))}
         return {**inherited, "PATH": ":".join(apps.tool_folders()), **self.variables, **(extra or {})}
 
-    def start(self, *names: str, **changed: str) -> None:
-        """Starts these processes, or one of each kind, and waits until they are ready. A changed setting restarts them."""
+    def start(self, *names: str, wait: bool = True, **changed: str) -> None:
+        """Starts these processes, or one of each kind, and waits until they are ready. A changed setting restarts them.
+
+        A worker that finds a job at once is ready only after it: `wait=False` comes back before.
+        """
         self.variables.update(changed)
         for name in names or ("api", "scheduler", "worker"):
             kind, port = name.partition("-")[0], self.ports.get(name)
             argv = [str(apps.program(kind)), *apps.SUBCOMMAND[kind]]
-            self.run(name, argv, self.environment(apps.own_port(kind, port)), f"http://127.0.0.1:{port}/readyz")
+            self.run(name, argv, self.environment(apps.own_port(kind, port)), f"http://127.0.0.1:{port}/readyz" if wait else "")
 
     def run(self, name: str, argv: list[str], environment: dict[str, str], ready_url: str = "") -> None:
         """Starts any program and waits until its address is ready, if it has one."""

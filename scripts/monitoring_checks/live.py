@@ -143,13 +143,13 @@ def work(fleet: Watched) -> None:
     # SIGTERM: the worker hands its job back.
     fleet.group.children["worker"].stop()
     until("the job was handed back", lambda: fleet.job(lost)["status"] != "running")
-    fleet.start("worker")
+    fleet.start("worker", wait=False)
     fleet.until_step(lost, 20)
     # SIGKILL: its lease has to run out.
     fleet.group.children["worker"].kill()
     until("the dead worker is given up", lambda: value(fleet, "fleet_workers_silent_total") > 0)
     until("its lease ran out", lambda: value(fleet, "fleet_leases_expired_total") > 0)
-    fleet.start("worker")
+    fleet.start("worker", wait=False)
     fleet.until_status(lost)
 
     # Seconds of work also on a fast machine, so that a worker that lives on has stored checkpoints.

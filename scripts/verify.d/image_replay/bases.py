@@ -1,4 +1,4 @@
-"""What stands in for the base images."""
+"""What stands in for the base images, which come from a registry that may not be reachable: a Debian made by debootstrap."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fleet_stack.paths import ROOT, TOOLS
 
 RELEASE = "bookworm"
 HOME = TOOLS / "images"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def debian() -> Path:
@@ -49,24 +50,24 @@ def _mirror() -> str | None:
     return None
 
 
-def extras(image: str) -> tuple[list[tuple[Path, str, bool]], dict[str, str], str]:
-    """Beside Debian, of an image such as `rust:1.95.0-slim-bookworm@...`: binds, variables, and packages it has."""
-    name, _, tag = image.partition("@")[0].partition(":")
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+def rust() -> Path:
+    """This machine's Rust, as the repository pins it."""
+    return Path(subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip())
+
+
+def beside_debian(name: str, tag: str) -> tuple[list[tuple[Path, str, bool]], str]:
+    """What an image such as `rust:1.95.0-slim-bookworm` has beside Debian: folders to bind, and packages."""
     if RELEASE not in tag:
-        raise Problem(f"{image} is no Debian {RELEASE}")
+        raise Problem(f"{name}:{tag} is not a Debian {RELEASE}")
     if name == "debian":
-        return [], {"PATH": path}, ""
+        return [], ""
     if name == "rust":
-        sysroot = subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
-        said = subprocess.run([f"{sysroot}/bin/rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+        said = subprocess.run([f"{rust()}/bin/rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
         if not tag.startswith(said + "-"):
             raise Problem(f"this machine's Rust is {said}, the image's {tag}")
-        variables = {"PATH": f"/usr/local/rust/bin:{path}", "CARGO_HOME": "/usr/local/cargo"}
-        return [(Path(sysroot), "/usr/local/rust", True)], variables, "gcc libc6-dev"
+        return [(rust(), "/usr/local/rust", True)], "gcc libc6-dev"
     if name == "node":
-        home = tools.fetched_node()
         if tag.partition(".")[0] != tools.NODE_VERSION.partition(".")[0]:
             raise Problem(f"the fetched Node is {tools.NODE_VERSION}, the image's {tag}")
-        return [(home, "/usr/local/node", True)], {"PATH": f"/usr/local/node/bin:{path}"}, "libstdc++6"
-    raise Problem(f"nothing stands in for {image}")
+        return [(tools.fetched_node(), "/usr/local/node", True)], "libstdc++6"
+    raise Problem(f"nothing stands in for {name}:{tag}")

@@ -13,7 +13,7 @@ from fleet_stack.process import last_lines
 
 from . import commands
 from .sandbox import Place, Running
-from .stages import Builder
+from .images import Builder
 
 # What Compose starts, in its order -> target of the Dockerfile.
 TARGETS = {"backend": "api", "scheduler": "scheduler", "worker": "worker-cpu"}
