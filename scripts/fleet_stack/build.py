@@ -10,14 +10,13 @@ import os
 import re
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 
 from . import apps, libtorch, tools
-from .console import Problem, say
+from .console import Line, Problem, say
 from .disk import require_free
 from .paths import ROOT, TOOLS, target_dir
 
@@ -116,19 +115,13 @@ def compile_programs() -> None:
     """Runs cargo with one progress line in place of a line for each crate; what the compiler has to say is shown."""
     crates = (ROOT / "Cargo.lock").read_text().count("[[package]]")
     argv = ["cargo", "build", "--release", "--bins", "--quiet", "--message-format", "json-render-diagnostics"]
-    began, shown, parts = time.monotonic(), 0.0, 0
-    tty = sys.stdout.isatty()
+    began, parts, line = time.monotonic(), 0, Line(every_s=20)
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as cargo:
-        for line in cargo.stdout:
-            message = json.loads(line) if line.startswith("{") else {}
+        for text in cargo.stdout:
+            message = json.loads(text) if text.startswith("{") else {}
             parts += message.get("reason") == "compiler-artifact"
-            now = time.monotonic()
-            if now - began > 2 and now - shown > (0.2 if tty else 20):
-                shown = now
-                text = f"  compiling: {parts} of about {int(crates * UNITS_PER_CRATE)} parts, {now - began:.0f} s"
-                print(f"\r{text}" if tty else text, end="" if tty else "\n", flush=True)
-    if shown:
-        print("\n" if tty else "", end="")
-        say(f"  compiled after {time.monotonic() - began:.0f} s")
+            if (seconds := time.monotonic() - began) > 2:
+                line.show(f"  compiling: {parts} of about {int(crates * UNITS_PER_CRATE)} parts, {seconds:.0f} s")
+    line.end()
     if cargo.returncode != 0:
         raise Problem("cargo could not build the programs: see its messages above")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import apps, supervisor, tools
-from .console import Problem, say
+from .console import Line, Problem, say
 from .paths import ROOT, RUN
 from .ports import Ports, is_free
 from .process import last_lines
@@ -75,16 +75,16 @@ def _settle_port(asked: int | None, running: bool) -> None:
     elif current is None:
         ports.set("api", next((port for port in range(DEFAULT_PORT, DEFAULT_PORT + 100) if is_free(port)), DEFAULT_PORT))
         if ports.get("api") != DEFAULT_PORT:
-            say(f"port {DEFAULT_PORT} is taken by another program; the API gets {ports.get('api')}")
+            say(f"port {DEFAULT_PORT} is in use by another program; the API uses {ports.get('api')}")
     elif not running:
         _require_free_port(current)
 
 
 def _require_free_port(port: int) -> None:
     if port < 1024 and os.geteuid() != 0:
-        raise Problem(f"port {port} needs root; choose one from 1024 with PORT=n")
+        raise Problem(f"port {port} needs root; choose 1024 or higher with PORT=n")
     if not is_free(port):
-        raise Problem(f"port {port} is taken by another program; choose another with `make up PORT=n`")
+        raise Problem(f"port {port} is in use by another program; choose another with `make up PORT=n`")
 
 
 def _start_supervisor() -> None:
@@ -105,32 +105,29 @@ def _state() -> dict:
 
 
 def _wait(generation_before: int) -> None:
-    """Shows each phase, and what is being waited for when a phase takes long."""
-    began = last_shown = time.monotonic()
-    phase = ""
-    seen_running = False
-    while time.monotonic() - began < UP_PATIENCE_S:
+    """Shows on one line what is starting and what is still waited for, until everything is ready."""
+    began, line, seen_running = time.monotonic(), Line(every_s=10), False
+    while (waited_s := time.monotonic() - began) < UP_PATIENCE_S:
         state = _state()
-        if state.get("problem") and state.get("generation", 0) > generation_before:
+        answered = state.get("generation", 0) > generation_before
+        if answered and state.get("problem"):
+            line.end()
             raise Problem(state["problem"])
-        if state.get("phase") and state["phase"] != phase:
-            phase, last_shown = state["phase"], time.monotonic()
-            if phase not in ("ready", "stopping", "failed"):
-                say(f"  {phase}")
-        if state.get("phase") == "ready" and state.get("generation", 0) > generation_before:
+        if answered and state.get("phase") == "ready":
+            line.show(f"  ready after {waited_s:.1f} s", at_once=True)
+            line.end()
             return
-        if time.monotonic() - last_shown > 10:
-            waiting = [name for name, process in state.get("processes", {}).items() if not process["ready"]]
-            say(f"  still {phase or 'starting'} after {time.monotonic() - began:.0f} s; waiting for {', '.join(waiting) or 'the supervisor'}")
-            last_shown = time.monotonic()
+        waiting = [name for name, process in state.get("processes", {}).items() if not process["ready"]]
+        line.show(f"  {state.get('phase') or 'starting'}, {waited_s:.0f} s" + (f"; waiting for {', '.join(waiting)}" if waiting else ""))
         alive = supervisor.is_running() is not None
-        if seen_running and not alive and not _state().get("problem"):
-            raise Problem(f"the supervisor ended. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
+        ended = seen_running and not alive and not _state().get("problem")
+        if ended or (waited_s > 15 and not (seen_running or alive)):
+            line.end()
+            raise Problem(f"the supervisor {'ended' if ended else 'did not start'}. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
         seen_running = seen_running or alive
-        if not seen_running and time.monotonic() - began > 15:
-            raise Problem(f"the supervisor did not start. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
         time.sleep(0.1)
-    raise Problem(f"not ready after {UP_PATIENCE_S:.0f} s; see `make logs`. It goes on starting in the background.")
+    line.end()
+    raise Problem(f"not ready after {UP_PATIENCE_S:.0f} s; see `make logs`. Starting continues in the background.")
 
 
 def _tell_where(wanted: apps.Wanted) -> None:
@@ -139,37 +136,37 @@ def _tell_where(wanted: apps.Wanted) -> None:
     say(f"\nThe fleet is ready. Its page: {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
     if wanted.monitoring:
         say(f"Prometheus is at http://127.0.0.1:{Ports(RUN / 'ports.json').get('prometheus')}")
-    say("\nAsk for a video there, or from a shell:")
+    say("\nRequest a video there, or from a shell:")
     say(f"  curl -s {address}/api/generate -H 'content-type: application/json' -d {body}")
-    say("Then, with the job_id of the answer, look at it and fetch it when it is completed:")
+    say("The response has a job_id. Follow the job, and fetch the video when it is completed:")
     say(f"  curl -s {address}/api/jobs/JOB_ID")
     say(f"  curl -s {address}/api/videos/JOB_ID -o video.mp4")
-    say("\n`make logs` follows the logs, `make status` shows what runs, `make down` stops it.")
+    say("\n`make logs` follows the logs, `make status` shows the processes, `make down` stops it.")
 
 
 def down() -> None:
     """Stops the stack; the data stay."""
     pid = supervisor.is_running()
     if pid is None:
-        say("nothing runs")
+        say("The fleet is not running.")
         return
     os.kill(pid, signal.SIGTERM)
-    say("stopping")
+    say("stopping ...")
     deadline = time.monotonic() + DOWN_PATIENCE_S
     while supervisor.is_running() is not None:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
-            say("it did not stop in time and was killed; its children went with it")
+            say("It did not stop in time, so it and its processes were killed.")
             return
         time.sleep(0.1)
-    say("stopped; the data stay in .run")
+    say("stopped; jobs and videos are kept in .run")
 
 
 def status() -> int:
     """A table of the processes. Returns 0 when all are ready, 3 otherwise."""
     if supervisor.is_running() is None:
         problem = _state().get("problem")
-        say("nothing runs" + (f"; the last start failed: {problem}" if problem else ""))
+        say("The fleet is not running." + (f" The last start failed: {problem}" if problem else ""))
         return 3
     state = _state()
     ports = Ports(RUN / "ports.json").by_name
@@ -193,7 +190,7 @@ def logs(names: list[str], *, follow: bool) -> None:
     )
     missing = [str(file) for file in files if not file.exists()]
     if missing or not files:
-        raise Problem(f"no log {', '.join(missing) or 'yet'}; there are: {', '.join(sorted(f.stem for f in folder.glob('*.log'))) or 'none'}")
+        raise Problem(f"there is no log {', '.join(missing) or 'yet'}; existing logs: {', '.join(sorted(f.stem for f in folder.glob('*.log'))) or 'none'}")
     argv = ["tail", "-n", "40", *(["-F"] if follow else []), *map(str, files)]
     subprocess.run(argv)
 
@@ -202,7 +199,7 @@ def print_env() -> None:
     """For a shell: eval "$(scripts/fleet env)"."""
     ports = Ports(RUN / "ports.json")
     if "postgres" not in ports.by_name:
-        raise Problem("this checkout has no stack yet: run `make up` first")
+        raise Problem("this checkout has no fleet yet: run `make up` first")
     for key, value in apps.common_env(ports).items():
         print(f"export {key}={shlex.quote(value)}")
 
@@ -210,10 +207,10 @@ def print_env() -> None:
 def reset(*, sure: bool) -> None:
     """Deletes `.run`: all jobs and videos of this checkout."""
     if supervisor.is_running() is not None:
-        raise Problem("the stack runs: `make down` first")
+        raise Problem("the fleet is running: run `make down` first")
     if not sure:
         if not sys.stdin.isatty() or input(f"Delete all jobs and videos in {RUN}? Type yes: ").strip() != "yes":
-            raise Problem("nothing was deleted (use --yes to be asked nothing)")
+            raise Problem("nothing was deleted (--yes skips this question)")
     data = RUN / "postgres"
     if data.is_symlink():
         shutil.rmtree(Path(data).resolve(), ignore_errors=True)

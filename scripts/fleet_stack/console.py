@@ -38,21 +38,39 @@ def warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
+class Line:
+    """One line that says how far something is: rewritten on a terminal, else printed when the last one is old."""
+
+    def __init__(self, every_s: float = 5.0) -> None:
+        self._tty = sys.stdout.isatty()
+        self._every_s = 0.2 if self._tty else every_s
+        self._shown_at = 0.0
+        self._width = 0
+
+    def show(self, text: str, at_once: bool = False) -> None:
+        """Shows the text, unless another was shown a moment ago."""
+        if at_once or time.monotonic() - self._shown_at >= self._every_s:
+            self._shown_at = time.monotonic()
+            print(f"\r{text:<{self._width}}" if self._tty else text, end="" if self._tty else "\n", flush=True)
+            self._width = len(text)
+
+    def end(self) -> None:
+        """Leaves the line as it is; what is printed next begins a new one."""
+        if self._tty and self._width:
+            print(flush=True)
+        self._width = 0
+
+
 class Progress:
-    """Megabytes towards a known total: one line that is rewritten on a terminal, else a line every few seconds."""
+    """Megabytes towards a known total."""
 
     def __init__(self, label: str, total: int) -> None:
-        self.label = label
-        self.total = max(total, 1)
-        self.done = 0
-        self._shown_at = 0.0
-        self._tty = sys.stdout.isatty()
+        self.label, self.total, self.done, self.line = label, max(total, 1), 0, Line()
 
     def add(self, amount: int) -> None:
         """Moves on by `amount` bytes."""
         self.done += amount
-        if self.done >= self.total or time.monotonic() - self._shown_at >= (0.2 if self._tty else 5.0):
-            self._shown_at = time.monotonic()
-            text = f"  {self.label}: {100 * self.done // self.total:3d} % of {self.total / 1_000_000:.0f} MB"
-            ends = self.done >= self.total
-            print(f"\r{text}" if self._tty else text, end="\n" if ends or not self._tty else "", flush=True)
+        ends = self.done >= self.total
+        self.line.show(f"  {self.label}: {100 * self.done // self.total:3d} % of {self.total / 1_000_000:.0f} MB", at_once=ends)
+        if ends:
+            self.line.end()

@@ -124,7 +124,7 @@ def _require_libraries() -> None:
             if program.name in (*WRAPPED, "redis-server", "postgres", "initdb", "psql"):
                 told = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
                 if missing := re.findall(r"(\S+) => not found", told):
-                    raise Problem(f"{program} was unpacked, but not what it needs: {', '.join(missing)}")
+                    raise Problem(f"{program} was unpacked, but libraries that it needs are missing: {', '.join(missing)}")
 
 
 def _point_erlang_at_prefix() -> None:

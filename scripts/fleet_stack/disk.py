@@ -16,6 +16,6 @@ def require_free(folder: Path, needed_bytes: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed_bytes:
         raise Problem(
-            f"{what} needs {needed_bytes / 1e9:.1f} GB free under {existing}, but only {free / 1e9:.1f} GB are.\n"
+            f"{what} needs {needed_bytes / 1e9:.1f} GB free under {existing}, but only {free / 1e9:.1f} GB are free.\n"
             f"Free some space, or move the checkout to a larger disk."
         )

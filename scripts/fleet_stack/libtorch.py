@@ -13,9 +13,11 @@ from __future__ import annotations
 import ctypes.util
 import os
 import platform
+import re
 import shutil
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from . import pip
@@ -62,10 +64,14 @@ def installed_version(folder: Path) -> str | None:
     stamp = folder / "build-version"
     if stamp.exists():
         return stamp.read_text().strip().partition("+")[0]
-    for line in (folder / "version.py").read_text().splitlines() if (folder / "version.py").exists() else []:
-        if line.startswith("__version__"):
-            return line.split("'")[1].partition("+")[0]
-    return "unknown"
+    package = folder / "version.py"
+    return stated_version(package.read_text()).partition("+")[0] if package.exists() else "unknown"
+
+
+def stated_version(text: str) -> str:
+    """`2.11.0+cu130` out of PyTorch's version.py."""
+    found = re.search(r"^__version__ = '([^']+)'", text, re.M)
+    return found[1] if found else "unknown"
 
 
 def set_up() -> None:
@@ -125,36 +131,32 @@ def fetch(kind: str, home: Path) -> None:
     else:
         unpack_cuda(torch, pip.download(cuda_requirements(torch), wheels, with_dependencies=True), partial)
     with zipfile.ZipFile(torch) as archive:
-        (partial / "torch/build-version").write_text(wheel_version(archive) + "\n")
+        (partial / "torch/build-version").write_text(stated_version(archive.read("torch/version.py").decode()) + "\n")
     (partial / "complete").write_text("")
     shutil.rmtree(home, ignore_errors=True)
     partial.rename(home)
     shutil.rmtree(wheels, ignore_errors=True)
 
 
-def wheel_version(archive: zipfile.ZipFile) -> str:
-    """`2.11.0+cu130`, as PyTorch writes it."""
-    text = archive.read("torch/version.py").decode()
-    line = next(line for line in text.splitlines() if line.startswith("__version__"))
-    return line.split("'")[1]
+def unpack_torch(wheel: Path, into: Path, wanted: Callable[[str], bool]) -> None:
+    """The headers, and those libraries for whose file name `wanted` holds."""
+
+    def place(name: str) -> str | None:
+        folder, _, base = name.rpartition("/")
+        return name if name.startswith("torch/include/") or folder == "torch/lib" and wanted(base) else None
+
+    pip.unpack(wheel, into, place, "unpacking libtorch")
 
 
 def unpack_cpu(torch: Path, extras: list[Path], into: Path) -> None:
     """The CPU half: libraries and headers side by side, and an empty libtorch.so that stands for the CPU half alone."""
     lib = into / "torch/lib"
-
-    def of_torch(name: str) -> str | None:
-        if name.startswith("torch/include/"):
-            return name
-        folder, _, base = name.rpartition("/")
-        return name if folder == "torch/lib" and base in CPU_LIBRARIES else None
-
-    pip.unpack(torch, into, of_torch, "unpacking libtorch")
+    unpack_torch(torch, into, CPU_LIBRARIES.__contains__)
     for wheel in extras:
         pip.unpack(wheel, lib, lambda n: Path(n).name if Path(n).name in EXTRA_LIBRARIES else None, wheel.name.split("-")[0])
     missing = sorted((CPU_LIBRARIES | EXTRA_LIBRARIES) - {entry.name for entry in lib.iterdir()})
     if missing:
-        raise Problem(f"the wheels held no {', '.join(missing)}: this is a mistake of scripts/setup-libtorch")
+        raise Problem(f"the wheels contain no {', '.join(missing)}: this is a bug in scripts/fleet_stack/libtorch.py")
     link_stub(lib)
 
 
@@ -181,14 +183,7 @@ def cuda_requirements(torch: Path) -> list[str]:
 
 def unpack_cuda(torch: Path, wheels: list[Path], into: Path) -> None:
     """Both halves as in a Python environment: torch/lib finds ../../nvidia by its own search path."""
-
-    def of_torch(name: str) -> str | None:
-        if name.startswith("torch/include/"):
-            return name
-        folder, _, base = name.rpartition("/")
-        return name if folder == "torch/lib" and base != "libtorch_python.so" else None
-
-    pip.unpack(torch, into, of_torch, "unpacking libtorch")
+    unpack_torch(torch, into, lambda base: base != "libtorch_python.so")
     for wheel in wheels:
         if wheel != torch:
             pip.unpack(wheel, into, lambda n: n if "/lib/" in n and n.startswith("nvidia/") else None, wheel.name.split("-")[0])

@@ -12,7 +12,6 @@ TOOLS = ROOT / ".tools"
 # The running stack: data, logs, ports.
 RUN = ROOT / ".run"
 LIBTORCH = ROOT / ".libtorch"
-WEB = ROOT / "web"
 
 
 def target_dir() -> Path:

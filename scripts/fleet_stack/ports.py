@@ -59,7 +59,7 @@ class Ports:
         if not is_free(port):
             self.by_name[name] = free_port(self.by_name.values())
             self._save()
-            say(f"port {port} of {name} is taken by another program; using {self.by_name[name]}")
+            say(f"port {port} of {name} is in use by another program; using {self.by_name[name]}")
         return self.by_name[name]
 
     def set(self, name: str, port: int) -> None:

@@ -52,7 +52,7 @@ def run_as() -> User | None:
         user = User.named(name)
         if user:
             return user
-    raise Problem("Postgres does not run as root, and this machine has neither a user postgres nor nobody.")
+    raise Problem("Postgres refuses to run as root, and this machine has no user named postgres or nobody to run it as.")
 
 
 def spec(folder: Path, ports: Ports) -> Spec:
@@ -162,8 +162,8 @@ def _check_version(data: Path, binary: Path) -> None:
     installed = binary.parent.parent.name
     if installed.isdigit() and made_by != installed:
         raise Problem(
-            f"the data in {data} belong to Postgres {made_by}, but Postgres {installed} is installed.\n"
-            f"Install postgresql-{made_by}, or start anew with `scripts/fleet reset` (all jobs of this checkout are lost)."
+            f"the data in {data} were written by Postgres {made_by}, but Postgres {installed} is installed.\n"
+            f"Install postgresql-{made_by}, or start afresh with `scripts/fleet reset`, which deletes all jobs of this checkout."
         )
 
 
@@ -175,7 +175,7 @@ def leave_no_stale_lock(data: Path) -> None:
     deadline_s = time.monotonic() + ORPHANS_PATIENCE_S
     while holders := _processes_in(data):
         if time.monotonic() > deadline_s:
-            raise Problem(f"another Postgres (process {holders[0]}) works in {data}; stop it, then run this again")
+            raise Problem(f"another Postgres (process {holders[0]}) uses {data}; stop it, then try again")
         time.sleep(0.05)
     (data / "postmaster.pid").unlink(missing_ok=True)
 

@@ -54,7 +54,7 @@ def configuration(targets: dict[str, list[str]], every: str | None = None) -> st
         job = named.group(1) if named else job
         if re.match(r"    (static_configs|dns_sd_configs):", line):
             if job not in targets:
-                raise Problem(f"{CONFIGURATION}: no address of the job {job} is known here")
+                raise Problem(f"{CONFIGURATION}: the address of job {job} is not known here")
             found.add(job)
             lines += ["    static_configs:", f"      - targets: {json.dumps(targets[job])}"]
             skipping = True

@@ -11,8 +11,6 @@ from .group import Group
 from .ports import Ports
 from .process import Spec
 
-NAMES = ["postgres", "redis", "epmd", "rabbitmq"]
-
 
 class Services:
     """The three services of one folder; their ports and passwords stay the same from start to start."""

@@ -78,12 +78,12 @@ class Supervisor:
         if child and child.exit_code() is None:
             port = self.services.ports.get(name)
             if name == "api" and child.spec.env["FLEET__SERVER__PORT"] != str(port) and not is_free(port):
-                raise Problem(f"port {port} is taken by another program; choose one with PORT=n")
+                raise Problem(f"port {port} is in use by another program; choose one with PORT=n")
             return
         if name != "api":
             self.services.ports.ensure_free(name)
         elif not is_free(self.services.ports.get("api")):
-            raise Problem(f"port {self.services.ports.get('api')} is taken by another program; choose one with PORT=n")
+            raise Problem(f"port {self.services.ports.get('api')} is in use by another program; choose one with PORT=n")
 
     def _tell(self, name: str, seconds: float) -> None:
         say(f"{name} is ready after {seconds:.1f} s")
@@ -182,7 +182,7 @@ def run() -> None:
     """The supervisor's life."""
     held = lock()
     if held is None:
-        raise Problem("a supervisor of this checkout runs already")
+        raise Problem("this checkout's supervisor is already running")
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     this = Supervisor()
     if not this.attempt():

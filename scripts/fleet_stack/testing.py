@@ -96,7 +96,7 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
         child.send(signal.SIGCONT)
     elif verb == "start":
         if child.exit_code() is None:
-            return {"error": f"{name} runs already"}
+            return {"error": f"{name} is already running"}
         try:
             if name == "postgres":
                 postgres.leave_no_stale_lock(child.spec.cwd)

@@ -73,7 +73,7 @@ def install_missing(programs: list[str]) -> None:
     debs.install(missing)
     still = [program for program in programs if find(program) is None]
     if still:
-        raise Problem("installed, but still not found: " + ", ".join(still))
+        raise Problem("these programs were installed but are still not found: " + ", ".join(still))
 
 
 def require_compilers() -> None:

@@ -210,7 +210,7 @@ class StackTest(unittest.TestCase):
             port = other.getsockname()[1]
             done = self.checkout.fleet("up", "--port", str(port))
         self.assertEqual(done.returncode, 1)
-        self.assertIn(f"port {port} is taken", done.stderr)
+        self.assertIn(f"port {port} is in use", done.stderr)
         self.assertIn("PORT=n", done.stderr)
 
     def test_a_process_that_fails_shows_its_log_and_leaves_nothing_behind(self) -> None:
@@ -219,7 +219,7 @@ class StackTest(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn("scheduler ended with code 3", done.stderr)
         self.assertIn("the scheduler is out of sorts", done.stderr)
-        eventually(lambda: self.checkout.fleet("status").stdout.startswith("nothing runs"), "the stack is taken down")
+        eventually(lambda: self.checkout.fleet("status").stdout.startswith("The fleet is not running"), "the stack is taken down")
 
     def test_a_failed_migration_is_shown(self) -> None:
         done = self.checkout.fleet("up", FLEET__TEST__MIGRATE="1")
