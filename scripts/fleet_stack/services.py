@@ -24,9 +24,9 @@ class Services:
 
     def start(
         self, group: Group, tell: Callable[[str, float], None] = lambda name, seconds: None,
-        only: tuple[str, ...] = ("redis", "postgres", "rabbitmq"),
+        only: tuple[str, ...] = ("redis", "postgres", "rabbitmq"), await_broker: bool = True,
     ) -> None:
-        """Starts what does not run yet and returns when all three, or those asked for, answer."""
+        """Starts what is not running and returns when all three, or those asked for, answer; RabbitMQ may be left to start."""
         require_free(self.folder, 1_000_000_000, "The stack's data")
         self.folder.mkdir(parents=True, exist_ok=True)
         for program in tools.SERVICES:
@@ -40,7 +40,7 @@ class Services:
             self._ensure(group, "redis", lambda: redis.spec(self.folder, self.ports))
         if "postgres" in only:
             self._ensure(group, "postgres", lambda: postgres.spec(self.folder, self.ports))
-        group.wait_ready(list(only), tell)
+        group.wait_ready([name for name in only if await_broker or name != "rabbitmq"], tell)
 
     def _ensure(self, group: Group, name: str, make: Callable[[], Spec]) -> None:
         """A running service keeps its spec: asking for a free port would find its own port taken."""

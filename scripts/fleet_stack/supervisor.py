@@ -43,7 +43,8 @@ class Supervisor:
         """Makes the stack what is wanted now."""
         wanted = apps.Wanted.load()
         self.note("starting Postgres, RabbitMQ and Redis")
-        self.services.start(self.group, self._tell)
+        # RabbitMQ takes longest by far, and only workers need it from their start on.
+        self.services.start(self.group, self._tell, await_broker=False)
         postgres.create_database(postgres.url(RUN, self.services.ports, "postgres"), postgres.DATABASE)
         self.note("migrating the database")
         migrate(self.services, wanted)
@@ -58,7 +59,7 @@ class Supervisor:
             self.note(f"starting {', '.join(batch)}")
             for name in batch:
                 self.group.ensure(apps.spec(name, ports, wanted))
-            self.group.wait_ready(batch, self._tell)
+            self.group.wait_ready(["rabbitmq", *batch], self._tell)
         if wanted.monitoring:
             self.note("starting Prometheus")
             running = "prometheus" in self.group.children
