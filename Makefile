@@ -51,7 +51,8 @@ verify: ## the long run: test, then fault runs, image builds and benchmarks; PAR
 fmt: ## format the code
 	@cargo fmt --all
 
-lint: ## formatting and lints only
+lint: ## formatting, lints and wording only
+	@scripts/check-words
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets -- -D warnings
 
