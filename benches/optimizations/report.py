@@ -14,7 +14,7 @@ SETTLED_AFTER = 30
 
 
 def write(name: str, text: str) -> None:
-    """Replaces what stands between the markers of this name."""
+    """Replaces the text between the markers of this name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     document = DOCUMENT.read_text()
     if begin not in document or end not in document:
@@ -113,7 +113,7 @@ def quality_table(tiers: list[dict]) -> list[str]:
 
 
 def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
-    """Relative error of the estimates told at planning, median and nine in ten, and the median spread of runs alike, which no estimate can beat."""
+    """Relative error of the estimates made at planning time (median and nine in ten), and the median spread of equal runs, the lower limit for any estimate."""
     errors = [abs(run.facts["estimate_s"] - run.seconds) / run.seconds for run in runs]
     kinds: dict[tuple, list[float]] = {}
     for run in runs:

@@ -39,7 +39,7 @@ export function GenerationForm() {
     <section className="card space-y-4 p-5" aria-label="New video" aria-busy={!error}>
       {error || models.data ? (
         <Notice tone="bad" title="Could not load the form" action={<Button icon="retry" onClick={() => void Promise.all([settings.refetch(), models.refetch()])}>Try again</Button>}>
-          {error?.message ?? 'This fleet has no model. Add a model folder to models.dir and restart the API.'}
+          {error?.message ?? 'This fleet has no model. Add a model folder to models.dirs and restart the API.'}
         </Notice>
       ) : (
         ['h-5 w-28', 'h-28', 'h-16', 'h-44', 'h-20', 'h-10'].map((size) => <Skeleton key={size} className={size} />)
@@ -99,8 +99,8 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         toast(jobs.length === 1 ? 'Video queued.' : `${jobs.length} videos queued.`);
       },
       onError: (error) => {
-        const told = error instanceof ApiError ? fromApi(error.fields) : {};
-        setRefused(Object.keys(told).length > 0 ? told : { form: error.message });
+        const fields = error instanceof ApiError ? fromApi(error.fields) : {};
+        setRefused(Object.keys(fields).length > 0 ? fields : { form: error.message });
         focusFirstWrong(form.current);
       },
     });

@@ -3,7 +3,7 @@ import { useQuery } from '@tanstack/react-query';
 import { getJob } from '../../api/getJob';
 import type { WorkerView } from '../../api/schema';
 import { jobAddress } from '../../app/router';
-import { ago, bytes } from '../../lib/format';
+import { ago, bytes, capital } from '../../lib/format';
 import { keys } from '../../lib/keys';
 import { useNow } from '../../lib/useNow';
 import { Chip, type Tone } from '../../ui/Chip';
@@ -44,7 +44,7 @@ function Worker({ worker }: { worker: WorkerView }) {
       <div className="flex items-center gap-2">
         <Icon name="server" className="size-5 text-muted" />
         <h3 className="min-w-0 truncate font-semibold">{worker.name}</h3>
-        <Chip tone={tones[worker.state] ?? 'plain'}>{worker.state}</Chip>
+        <Chip tone={tones[worker.state] ?? 'plain'}>{capital(worker.state)}</Chip>
         {worker.silent_s > SILENT_S && <Chip tone="bad">no heartbeat for {Math.round(worker.silent_s)} s</Chip>}
       </div>
       <p className="hint num mt-1">
