@@ -129,7 +129,7 @@ class Fleet:
             self.group.wait_ready([name])
 
     def stop(self) -> None:
-        """Stops workers first, so that they can sign off."""
+        """Workers go first, so that they can say goodbye."""
         self.group.stop_all(order=[list(self.workers), ["scheduler"]])
 
     def _spec(self, name: str) -> Spec:

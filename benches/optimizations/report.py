@@ -14,7 +14,7 @@ SETTLED_AFTER = 30
 
 
 def write(name: str, text: str) -> None:
-    """Replaces the text between the markers of this name."""
+    """Replaces what stands between the markers of this name."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     document = DOCUMENT.read_text()
     if begin not in document or end not in document:
@@ -37,7 +37,7 @@ def full_size_s(steps: float, hit: float) -> float:
 
 def scenario_table(cells: dict, scenarios: dict) -> list[str]:
     lines = [
-        "| scenario | steps before | time before | expected | with adaptive steps and embedding cache | and with the step cache | the same steps at full size, estimated from the prior |",
+        "| scenario | before, steps | before | promised | steps and embeddings alone | with the step cache too | those steps at full size, by the prior |",
         "|---|---:|---:|---:|---:|---:|---:|",
     ]
     names = {"simple": "simple prompt", "very_complex": "complex prompt"}
@@ -86,7 +86,7 @@ def by_tier(rows: list[dict]) -> list[dict]:
 
 def time_table(tiers: list[dict]) -> list[str]:
     lines = [
-        "| tier | jobs | run before | after | steps before | after | GPU cost before | after | the same steps at full size, estimated from the prior |",
+        "| tier | jobs | run before | after | its steps before | after | GPU cost before | after | those steps at full size, by the prior |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in tiers:
@@ -101,7 +101,7 @@ def time_table(tiers: list[dict]) -> list[str]:
 
 def quality_table(tiers: list[dict]) -> list[str]:
     lines = [
-        "| tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | prompt followed before | after |",
+        "| tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | text followed before | after |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in tiers:
@@ -113,7 +113,7 @@ def quality_table(tiers: list[dict]) -> list[str]:
 
 
 def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
-    """Relative error of the estimates made at planning time (median and nine in ten), and the median spread of equal runs, the lower limit for any estimate."""
+    """Relative error of the estimates told at planning, median and nine in ten, and the median spread of runs alike, which no estimate can beat."""
     errors = [abs(run.facts["estimate_s"] - run.seconds) / run.seconds for run in runs]
     kinds: dict[tuple, list[float]] = {}
     for run in runs:
@@ -123,7 +123,7 @@ def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
 
 
 def curve_table(points: list[dict]) -> list[str]:
-    lines = ["| | steps computed | denoising speed-up | PSNR, dB | SSIM |", "|---|---:|---:|---:|---:|"]
+    lines = ["| | steps computed | denoising, times faster | PSNR, dB | SSIM |", "|---|---:|---:|---:|---:|"]
     for p in points:
         name = f"{p['steps']} steps" if p["kind"] == "steps" else f"50 steps, threshold {p['threshold']:g}"
         lines.append(f"| {name} | {p['computed']:.1f} | {p['speedup']:.2f} | {p['psnr']:.1f} | {p['ssim']:.3f} |")
@@ -142,14 +142,14 @@ def same_passes(points: list[dict]) -> str:
         return "No threshold needed as many passes as one of the step numbers."
     gain = mean(gains)
     return (
-        f"With the same number of passes, the step cache keeps {abs(gain):.1f} dB {'more' if gain > 0 else 'less'} than fewer steps do (mean over "
-        f"{len(gains)} thresholds, interpolated between the step counts)."
+        f"At as many passes the step cache keeps {abs(gain):.1f} dB {'more' if gain > 0 else 'less'} than fewer steps do (mean over {len(gains)} "
+        "thresholds, between the step numbers by interpolation)."
     )
 
 
 def similar_table(moved: list[dict]) -> list[str]:
     lines = [
-        "| prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | prompt followed with its own | with the other's |",
+        "| prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | text followed with its own | with the other's |",
         "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for row in moved:
@@ -171,15 +171,15 @@ def mix_words(rows: list[dict], stats: dict) -> list[str]:
     parts = {part: 100 * mean(row["before"].record["stages"][f"{part}_s"] for row in rows) / before for part in ("denoise", "decode", "deliver")}
     return [
         f"{len(rows)} requests ({', '.join(f'{n} {c}' for c, n in classes.items())}). {100 * repeats:.0f} % repeat an earlier prompt with another "
-        f"seed, {100 * hits:.0f} % hit. Before: 50 steps, no caches. Of such a run {parts['denoise']:.0f} % is spent on steps, {parts['decode']:.0f} % "
-        f"decoding and {parts['deliver']:.0f} % writing the video, so the steps have a separate column. The last column is not a measurement: it "
-        "is an estimate for the same computed steps with the released model's prior of 12 s per step, 54 s around them and 12 s when the prompt is cached.",
+        f"seed, {100 * hits:.0f} % hit. Before: 50 steps, no caches. Of such a run {parts['denoise']:.0f} % are steps, {parts['decode']:.0f} % "
+        f"decoding and {parts['deliver']:.0f} % writing the video, so the steps have a column of their own. The last column is no measurement: it "
+        "counts the same computed steps with the released model's prior of 12 s a step, 54 s around them and 12 s when the prompt is cached.",
         "![Seconds of a run before and after](images/optimizations-before-after.png)",
         "\n".join(time_table(by_tier(rows))),
-        "Quality: PSNR and SSIM are relative to the \"before\" video of the same seed. \"Prompt followed\" is the share of colour, size, shape, "
-        "motion and background that the pixel reader finds as requested.",
+        "What is kept: PSNR and SSIM are against the \"before\" video of the same seed; \"text followed\" is the share of colour, size, shape, "
+        "motion and background that the model's own pixel reader finds as asked.",
         "\n".join(quality_table(by_tier(rows))),
-        f"`/api/stats` of the fleet \"after\", including the scenarios: hit rate {stats['optimization']['cache_hit_rate']} %, average steps "
+        f"`/api/stats` of the fleet \"after\", scenarios included: hit rate {stats['optimization']['cache_hit_rate']} %, average steps "
         f"{stats['optimization']['avg_steps']}, saved {stats['savings']['saved_s']:.0f} s.",
     ]
 
@@ -192,16 +192,16 @@ def text(found: dict, scenarios: dict) -> str:
     if settled:
         error, most, spread = estimate_errors(settled)
         estimates = (
-            f"After the first {SETTLED_AFTER} jobs, {len(settled)} estimates made at planning time had an error of {100 * error:.1f} % (median; nine in ten "
-            f"below {100 * most:.1f} %). Runs with equal work differ by {100 * spread:.1f} % on this machine, which is the lower limit for any estimate."
+            f"Once {SETTLED_AFTER} jobs had run, {len(settled)} estimates told at planning were off by {100 * error:.1f} % (median; nine in ten by "
+            f"less than {100 * most:.1f} %). Runs of equal work themselves differ by {100 * spread:.1f} % on this machine, which no estimate can beat."
         )
     encode = lambda residence, match: f"{1000 * encoders[residence][match]:.1f} ms"  # noqa: E731
     share = encoders["resident"]["miss"] / median(row["after"].seconds for row in rows if row["after"].record["cache_match"] == "miss")
     parts = [
-        f"Measured with `make bench-optimizations`: {found['machine']}. \"Before\" and \"after\" alternate; default model (weights {found['weights']}); "
+        f"Measured with `make bench-optimizations`: {found['machine']}. Before and after take turns; default model (weights {found['weights']}); "
         f"{found['minutes']:.0f} minutes.",
         "### The four scenarios",
-        f"Each value is the median of {len(cells['simple']['before'])}. \"Before\" has as many steps as correspond to the expected minutes.",
+        f"Each the median of {len(cells['simple']['before'])}. Before: as many steps as the promised minutes stand for.",
         "\n".join(scenario_table(cells, scenarios)),
         "### A mix of requests",
         *mix_words(rows, found["stats"]),
@@ -216,7 +216,7 @@ def text(found: dict, scenarios: dict) -> str:
         f"Encode stage, medians: resident encoders {encode('resident', 'miss')} for a miss and {encode('resident', 'hit')} for a hit; loaded on "
         f"demand {encode('on_demand', 'miss')} and {encode('on_demand', 'hit')}. Encoding with resident encoders is {100 * share:.1f} % of a run.",
         "### How far similar prompts move a video",
-        "Each video with the embeddings of its own prompt and with those of \"a ...\", which the default threshold allows it to reuse; same seed, 25 steps.",
+        "Each video with the embeddings of its own prompt and with those of \"a ...\", which the default threshold lends it; same seed, 25 steps.",
         "\n".join(similar_table(found["similar"])),
     ]
     return "\n\n".join(parts)

@@ -100,7 +100,7 @@ def create_database(folder: Path, ports: Ports, name: str) -> None:
     psql = [str(tools.need("psql")), "-h", "127.0.0.1", "-p", str(ports.get("postgres")), "-U", USER, "-d", "postgres", "-X", "-At", "-c"]
     there = subprocess.run([*psql, f"SELECT 1 FROM pg_database WHERE datname = '{name}'"], env=env, capture_output=True, text=True)
     if there.returncode != 0:
-        raise Problem(f"Postgres does not respond: {there.stderr.strip()}")
+        raise Problem(f"Postgres does not answer: {there.stderr.strip()}")
     if there.stdout.strip() == "1":
         return
     made = subprocess.run([*psql, f'CREATE DATABASE "{name}"'], env=env, capture_output=True, text=True)
@@ -154,7 +154,7 @@ def _init(folder: Path, data: Path, user: User | None) -> None:
     if done.returncode != 0:
         shutil.rmtree(cluster, ignore_errors=True)
         raise Problem(f"Postgres could not make its data folder {data}:\n{done.stderr.strip()}")
-    # Moved up in one go, PG_VERSION last, so that an interrupted start begins again.
+    # Moved up in one go, PG_VERSION last: an interrupted start begins anew.
     for entry in sorted(cluster.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
         entry.rename(data / entry.name)
     cluster.rmdir()
@@ -166,14 +166,14 @@ def _check_version(data: Path, binary: Path) -> None:
     if installed.isdigit() and made_by != installed:
         raise Problem(
             f"the data in {data} belong to Postgres {made_by}, but Postgres {installed} is installed.\n"
-            f"Install postgresql-{made_by}, or start over with `scripts/fleet reset` (all jobs of this checkout are lost)."
+            f"Install postgresql-{made_by}, or start anew with `scripts/fleet reset` (all jobs of this checkout are lost)."
         )
 
 
 def leave_no_stale_lock(data: Path) -> None:
     """After a hard end: lets the old server's last processes go, then removes its lock file.
 
-    Postgres takes the lock for held while any process has the number in it, even a zombie or a process of another user.
+    Postgres takes the lock for held while any process has the number in it, be it a zombie or somebody else's.
     """
     deadline_s = time.monotonic() + ORPHANS_PATIENCE_S
     while holders := _processes_in(data):

@@ -111,7 +111,7 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
 
 
 def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
-    """Sets the memory limit so low that RabbitMQ blocks every publisher."""
+    """Any memory use is above a limit of next to nothing, and RabbitMQ then blocks whoever publishes."""
     control = Path(spec.argv[0]).with_name("rabbitmqctl")
     argv = [str(control), "set_vm_memory_high_watermark", "0.000001" if on else "0.4"]
     done = subprocess.run(argv, env=spec.env, cwd=spec.cwd, capture_output=True, text=True)
