@@ -1,9 +1,9 @@
-# `make help` lists what there is. Everything real happens in scripts/; this file only names it.
+# `make help` lists the targets. The work is done by scripts/; this file only gives it names.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
-# Settings may be given as variables: make up WORKERS=3 PORT=9000 MONITORING=1 ENABLE_CACHE=false
+# Settings can be passed as variables: make up WORKERS=3 PORT=9000 MONITORING=1 ENABLE_CACHE=false
 WORKERS ?=
 PORT ?=
 MONITORING ?=
@@ -14,37 +14,37 @@ up_flags := $(if $(WORKERS),--workers $(WORKERS)) $(if $(PORT),--port $(PORT)) \
 
 .PHONY: help setup build up down logs status reset test verify generate fmt lint
 
-help: ## show this list
+help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 	@echo
 	@echo '  Variables of up: WORKERS=n PORT=n MONITORING=1, and any setting, such as ENABLE_CACHE=false'
 
-setup: ## fetch what building and running need (Postgres, RabbitMQ, Redis, ffmpeg, libtorch)
+setup: ## install build and run dependencies (Postgres, RabbitMQ, Redis, ffmpeg, libtorch)
 	@scripts/fleet setup
 	@scripts/setup-libtorch
 
-build: ## set up and build everything; target/release/worker then runs as it is
+build: ## set up and build everything; afterwards target/release/worker runs without further setup
 	@scripts/fleet build
 
 up: ## build, start the whole fleet on this machine, and print its address
 	@scripts/fleet up --build $(up_flags)
 
-down: ## stop it; the data stay
+down: ## stop the fleet and keep its data
 	@scripts/fleet down
 
 logs: ## follow the logs
 	@scripts/fleet logs
 
-status: ## show what runs
+status: ## show which processes are running
 	@scripts/fleet status
 
-reset: ## delete this checkout's jobs and videos
+reset: ## delete all jobs and videos of this checkout
 	@scripts/fleet reset
 
-test: ## set up and run every check and test (what CI runs)
+test: ## set up and run every check and test (as in CI)
 	@scripts/run-tests
 
-verify: ## the long run: test, then fault runs, image builds and benchmarks; PARTS="backup join" for some
+verify: ## run everything: tests, fault runs, image builds and benchmarks; PARTS="backup join" selects parts
 	@scripts/run-verify --write $(PARTS)
 
 generate: build ## write everything that is generated: queries, metrics page, API description, page types, dashboards, chart
@@ -53,11 +53,12 @@ generate: build ## write everything that is generated: queries, metrics page, AP
 fmt: ## format the code
 	@cargo fmt --all
 
-lint: ## formatting and lints only
+lint: ## check formatting, lints and wording only
+	@scripts/check-words
 	@cargo fmt --all --check
 	@cargo clippy --release --workspace --all-targets -- -D warnings
 
 # Every folder benches/NAME with an executable `run` is `make bench-NAME`.
 bench-%:
-	@test -x benches/$*/run || { echo "no such benchmark; there are: $(notdir $(patsubst %/run,%,$(wildcard benches/*/run)))"; exit 2; }
+	@test -x benches/$*/run || { echo "unknown benchmark; available: $(notdir $(patsubst %/run,%,$(wildcard benches/*/run)))"; exit 2; }
 	@benches/$*/run

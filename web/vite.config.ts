@@ -1,9 +1,8 @@
 /**
- * How the page is built.
+ * Build configuration of the page.
  *
- * Everything is a file of its own origin: no inlined assets, since the API's content policy allows neither inline
- * scripts nor styles. Each text file also gets a .gz twin, which the API serves as it is. A build whose first load is too
- * heavy fails.
+ * Every asset is a separate file, because the API's content security policy forbids inline scripts and styles. Each text
+ * file also gets a .gz copy, which the API serves directly. The build fails if the first load is too large.
  */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -36,9 +35,9 @@ function gzipTwins(): Plugin {
   };
 }
 
-/** What the first look at the page may cost, as it goes over the wire. */
+/** Limit for the first load of the page, as transferred. */
 const FIRST_LOAD_MAX_BYTES = 200_000;
-/** The one font file that English text needs; the others wait for their letters. */
+/** The one font file that English text needs; the browser loads the others on demand. */
 const FIRST_FONT = /inter-latin-wght-normal.*\.woff2$/;
 
 function firstLoadBudget(): Plugin {

@@ -1,4 +1,4 @@
-{{/* Beginning of every name. */}}
+{{/* Prefix of every name. */}}
 {{- define "fleet.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that never change, by which pods are selected: (list $ "component"). */}}
+{{/* Labels that never change and select pods: (list $ "component"). */}}
 {{- define "fleet.selector" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | trunc 63 }}
@@ -33,7 +33,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* One of our images: (list $ "api"). */}}
+{{/* An image of the fleet: (list $ "api"). */}}
 {{- define "fleet.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := $root.Values.image -}}
@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- index $image (index . 1) }}:{{ default $root.Chart.AppVersion $image.tag }}
 {{- end -}}
 
-{{/* A value as the text of a variable: lists by commas, whole numbers without a point. */}}
+{{/* A value as the text of a variable: lists separated by commas, whole numbers without a decimal point. */}}
 {{- define "fleet.text" -}}
 {{- if kindIs "slice" . -}}{{ join "," . }}
 {{- else if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}
@@ -49,7 +49,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{/* Where addresses come from: secret and key of the database and the broker. */}}
+{{/* Secret and key that hold the addresses of the database and the broker. */}}
 {{- define "fleet.databaseSecret" -}}
 {{- if .Values.database.existingSecret -}}{{ .Values.database.existingSecret }}
 {{- else -}}{{ include "fleet.fullname" . }}-connections{{- end -}}
@@ -65,7 +65,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- if .Values.broker.existingSecret -}}{{ .Values.broker.secretKey }}{{- else -}}broker-url{{- end -}}
 {{- end -}}
 
-{{/* Whether the database is the trial's own: then the API migrates it as it starts. */}}
+{{/* Whether the trial database is used; the API then migrates it at start. */}}
 {{- define "fleet.trialDatabase" -}}
 {{- if and .Values.trial.postgres.enabled (not .Values.database.url) (not .Values.database.existingSecret) -}}true{{- end -}}
 {{- end -}}
@@ -76,7 +76,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- if and .Values.trial.redis.enabled (not .Values.redis.host) -}}true{{- end -}}
 {{- end -}}
 
-{{/* Variables that every process of ours gets beside the ConfigMap: what is secret. */}}
+{{/* Secret variables that every process of the fleet gets in addition to the ConfigMap. */}}
 {{- define "fleet.secretEnv" -}}
 - name: FLEET__DATABASE__URL
   valueFrom: {secretKeyRef: {name: {{ include "fleet.databaseSecret" . }}, key: {{ include "fleet.databaseKey" . }}}}
@@ -94,7 +94,7 @@ app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Beginning of every pod's spec of ours. */}}
+{{/* Common beginning of the pod specs. */}}
 {{- define "fleet.pod" -}}
 serviceAccountName: {{ include "fleet.fullname" . }}
 automountServiceAccountToken: false
@@ -109,7 +109,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Volumes and their places that hold videos and scratch files. */}}
+{{/* Volumes and mounts for videos and scratch files. */}}
 {{- define "fleet.volumes" -}}
 - name: tmp
   emptyDir: {sizeLimit: {{ default "1Gi" .scratch }}}
@@ -147,14 +147,14 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* A pool with everything that it does not say: (list $ pool). */}}
+{{/* A pool with the defaults filled in: (list $ pool). */}}
 {{- define "fleet.pool" -}}
 {{- toYaml (mergeOverwrite (deepCopy (index . 0).Values.workerDefaults) (deepCopy (default dict (index . 1)))) -}}
 {{- end -}}
 
 {{/*
-How many workers a model's work asks for: those that have a job, and one more for every so many estimated seconds that
-wait. Each part reads one partial index, so a long history costs nothing.
+How many workers a model needs: one for each running job, plus one for each `secondsPerWorker` estimated seconds of waiting
+work. Each part reads one partial index, so a long history costs nothing.
 */}}
 {{- define "fleet.workQuery" -}}
 {{- if .query -}}{{ .query }}{{- else -}}

@@ -151,7 +151,7 @@ def _init(folder: Path, data: Path, user: User | None) -> None:
     if done.returncode != 0:
         shutil.rmtree(cluster, ignore_errors=True)
         raise Problem(f"Postgres could not make its data folder {data}:\n{done.stderr.strip()}")
-    # Moved up in one go, PG_VERSION last: an interrupted start begins anew.
+    # Moved up in one go, PG_VERSION last: an interrupted start starts over.
     for entry in sorted(cluster.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
         entry.rename(data / entry.name)
     cluster.rmdir()
@@ -170,7 +170,7 @@ def _check_version(data: Path, binary: Path) -> None:
 def leave_no_stale_lock(data: Path) -> None:
     """After a hard end: lets the old server's last processes go, then removes its lock file.
 
-    Postgres takes the lock for held while any process has the number in it, be it a zombie or somebody else's.
+    Postgres takes the lock for held while any process has the number in it, even if that is a zombie or another user's process.
     """
     deadline_s = time.monotonic() + ORPHANS_PATIENCE_S
     while holders := _processes_in(data):

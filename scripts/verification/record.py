@@ -12,10 +12,10 @@ from pathlib import Path
 from fleet_stack.paths import ROOT
 
 FILE = ROOT / "docs/verification.md"
-HEAD = """# What `make verify` showed
+HEAD = """# Results of `make verify`
 
-The last run of each part of `make verify`, written by `scripts/run-verify`: run some with `make verify PARTS="backup join"`.
-Times are of the machine and the day named; "beside other work" means that other programs wanted its cores too.
+The last run of each part of `make verify`, recorded by `scripts/run-verify`. To run selected parts: `make verify PARTS="backup join"`.
+Times apply to the machine and date given; "beside other work" means that other programs were using its cores too.
 
 | part | what it does | result | date | seconds |
 |---|---|---|---|---:|

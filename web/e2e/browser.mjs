@@ -1,6 +1,6 @@
 /**
- * Chromium, and pages that watch themselves: a request to another origin, a refusal by the content policy or an error in
- * a script is remembered, and `assertClean` fails the test that ends with one.
+ * Chromium with pages that record problems: a request to another origin, a content policy violation or a script error.
+ * `assertClean` fails a test that ends with one.
  */
 import assert from 'node:assert/strict';
 import { accessSync, constants, mkdirSync } from 'node:fs';
@@ -21,7 +21,7 @@ const FLAGS = [
   '--disable-sync',
 ];
 
-/** Unpacked for this checkout, or the system's. */
+/** Chromium, unpacked for this checkout or installed on the system. */
 function executable() {
   const folders = [join(ROOT, '.tools/bin'), ...(process.env.PATH ?? '').split(':')];
   const found = folders.map((folder) => join(folder, 'chromium')).find((path) => {
@@ -46,7 +46,7 @@ export class Browser {
     return it;
   }
 
-  /** A context of its own: cookies, storage, theme. */
+  /** A separate context with its own cookies, storage and theme. */
   async context(url, options = {}) {
     const context = await this.chromium.newContext({ baseURL: url, viewport: { width: 1440, height: 900 }, ...options });
     context.setDefaultTimeout(PATIENCE_MS);
@@ -60,13 +60,13 @@ export class Browser {
     context.on('weberror', (error) => this.#complaints.push(`an error in a script: ${error.error().stack}`));
     context.on('console', (message) => {
       const text = message.text();
-      // A refused or failed request is an answer that the page shows; the browser logs each.
+      // The page shows refused and failed requests itself; the browser also logs each one.
       if (message.type() === 'error' && !text.startsWith('Failed to load resource')) this.#complaints.push(`the console: ${text}`);
     });
     return context;
   }
 
-  /** The page at its first place, once it is live. */
+  /** Opens the start page and waits until it is live. */
   async open(url, options) {
     const page = await (await this.context(url, options)).newPage();
     await page.goto('/');
@@ -74,7 +74,7 @@ export class Browser {
     return page;
   }
 
-  /** Takes out complaints that a case asked for; answers how many. */
+  /** Removes complaints that a case expects; returns how many there were. */
   take(pattern) {
     const before = this.#complaints.length;
     this.#complaints = this.#complaints.filter((complaint) => !pattern.test(complaint));
@@ -91,7 +91,7 @@ export class Browser {
     await page.screenshot({ path: join(SHOTS, `${name}.png`), ...options });
   }
 
-  /** What every open page shows, for the message of a failure. */
+  /** Takes a screenshot of every open page, for the report of a failure. */
   async shotAll(name) {
     const pages = this.chromium.contexts().flatMap((context) => context.pages());
     await Promise.all(pages.map((page, index) => this.shot(page, `${name}-${index + 1}`).catch(() => undefined)));
@@ -115,12 +115,12 @@ export async function setAdvanced(page, label, value) {
   await field.fill(value);
 }
 
-/** Chooses one of a few values that stand side by side. */
+/** Selects a value of a segmented control. */
 export const choose = (page, group, value) => page.getByRole('group', { name: group }).getByText(value, { exact: true }).click();
 
 export const chooseTier = (page, tier) => choose(page, 'Quality', tier);
 
-/** Writes a prompt and sends it. */
+/** Enters a prompt and submits it. */
 export async function submit(page, prompt) {
   await page.getByRole('textbox', { name: /^Prompt/ }).fill(prompt);
   await page.getByRole('button', { name: 'Generate' }).click();

@@ -1,6 +1,6 @@
 /**
- * A private fleet for the browser: our own executables with the embedded model, on the services of
- * `scripts/fleet with-services`, on ports and in a folder of its own.
+ * A private fleet for the browser: the release executables with the embedded model, on the services started by
+ * `scripts/fleet with-services`, with its own ports and folder.
  */
 import { execFile, spawn } from 'node:child_process';
 import { mkdirSync, openSync, readFileSync } from 'node:fs';
@@ -15,7 +15,7 @@ const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target');
 
 const LEASE_S = 9;
 
-/** A port that was free a moment ago, below the range of outgoing connections. */
+/** A free port below the range of outgoing connections. */
 async function freePort() {
   for (let port = 29_000 + (process.pid % 2_000); ; port += 1) {
     const isFree = await new Promise((resolve) => {
@@ -32,7 +32,7 @@ class Process {
     this.name = name;
     this.log = join(folder, `${name}.log`);
     const out = openSync(this.log, 'a');
-    // The child goes when this process goes, however that happens; `exec` keeps its id the program's own.
+    // The child is killed when this process ends, whatever the reason.
     this.child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', join(TARGET, 'release', program), ...args], {
       cwd: ROOT,
       env,
@@ -52,7 +52,7 @@ class Process {
     await this.ended;
   }
 
-  /** The end of what it printed, for a failure's message. */
+  /** The last lines of its log, for the report of a failure. */
   tail(lines = 15) {
     return readFileSync(this.log, 'utf8').trimEnd().split('\n').slice(-lines).join('\n');
   }
@@ -61,7 +61,7 @@ class Process {
 export class Fleet {
   #processes = [];
 
-  /** Starts API, scheduler and one worker; the three services must be there. */
+  /** Starts API, scheduler and one worker; the three services must be running. */
   static async start() {
     if (!process.env.FLEET_TEST_SERVICES) throw new Error('run `npm run e2e`: it starts the services first');
     const services = JSON.parse(process.env.FLEET_TEST_SERVICES);
@@ -82,7 +82,7 @@ export class Fleet {
       FLEET__SERVER__WEB_DIR: join(ROOT, 'web/dist'),
       FLEET__SCHEDULER__METRICS_PORT: '0',
       FLEET__WORKER__METRICS_PORT: '0',
-      // A killed worker's job is taken over after this long, and its last steps are not lost.
+      // Short times, so that the job of a killed worker is reassigned quickly and loses few steps.
       FLEET__WORKER__LEASE_S: String(LEASE_S),
       FLEET__WORKER__HEARTBEAT_S: '2',
       FLEET__WORKER__CHECKPOINT_EVERY_S: '1',
@@ -102,15 +102,15 @@ export class Fleet {
 
   async startApi() {
     this.api = this.start('api', 'api', [], { FLEET__SERVER__PORT: String(this.port) });
-    await this.#answers(this.url, this.api);
+    await this.#untilReady(this.url, this.api);
   }
 
-  /** Another API on the same database that asks for keys; answers its address. */
+  /** Starts another API on the same database that requires keys; returns its URL. */
   async startApiWithKeys() {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const api = this.start('api-keys', 'api', [], { FLEET__SERVER__PORT: String(port), FLEET__SERVER__KEYS: 'on' });
-    await this.#answers(url, api);
+    await this.#untilReady(url, api);
     return url;
   }
 
@@ -128,8 +128,8 @@ export class Fleet {
     });
   }
 
-  async #answers(url, api) {
-    await until(`${api.name} answers`, async () => {
+  async #untilReady(url, api) {
+    await until(`${api.name} is ready`, async () => {
       if (!api.isRunning) throw new Error(`${api.name} ended:\n${api.tail()}`);
       const answer = await fetch(`${url}/readyz`).catch(() => null);
       return answer?.ok;
@@ -162,7 +162,7 @@ export class Fleet {
     await Promise.all(this.#processes.map((process) => process.kill()));
   }
 
-  /** What everybody printed last. */
+  /** The last log lines of every process. */
   tails() {
     return this.#processes.map((process) => `--- ${process.name}\n${process.tail()}`).join('\n');
   }

@@ -1,9 +1,9 @@
 /**
  * The page in a real browser on a real fleet. `npm run e2e` starts Postgres, RabbitMQ and Redis, then this.
  *
- * Cases run one after another on one fleet, in the order of the files below; each opens pages of its own. A failed case
- * leaves pictures of its pages in e2e/screenshots. Arguments are words: only cases that contain one are run, after the first two,
- * whose videos others look at.
+ * Cases run one after another on one fleet, in the order of the files below; each opens its own pages. A failed case
+ * leaves screenshots of its pages in e2e/screenshots. Arguments are words: only cases whose names contain one are run,
+ * after the first two, whose videos the other cases use.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,7 +22,7 @@ const all = Object.entries({ ...watch, ...access, ...trouble, ...looks }).filter
 
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 
-/** A case, or an error when it takes far too long. */
+/** Runs a case; throws if it takes far too long. */
 async function limited(run) {
   let timer;
   const late = new Promise((_resolve, reject) => {
@@ -54,7 +54,7 @@ try {
       console.log(`FAIL  ${name} (${seconds(since)})\n${error.stack}\n`);
       await browser.shotAll(`failed-${failed}`);
       browser.take(/./);
-      // What comes after would wait for a worker or an API that the failed case has taken away.
+      // Later cases would wait for a worker or an API that the failed case has stopped.
       if (!fleet.api.isRunning || !fleet.worker.isRunning) break;
     } finally {
       await browser.closeAll();

@@ -1,7 +1,7 @@
 /**
- * Writes src/api/schema.ts from docs/openapi.json: one TypeScript type for each schema of the API.
+ * Generates src/api/schema.ts from docs/openapi.json: one TypeScript type for each API schema.
  *
- * Rule: the file is never edited by hand; src/api/schema.test.ts fails when it is not what this would write.
+ * Never edit that file by hand; src/api/schema.test.ts fails if it differs from the output of this script.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 const SPEC = new URL('../../docs/openapi.json', import.meta.url);
 const OUT = new URL('../src/api/schema.ts', import.meta.url);
 
-/** The TypeScript of one JSON schema. */
+/** The TypeScript type of one JSON schema. */
 function typeOf(schema, indent) {
   if (schema === undefined || schema === true || Object.keys(schema).length === 0) return 'unknown';
   if (schema.$ref) return schema.$ref.split('/').at(-1);

@@ -47,10 +47,10 @@ def check(place: Callable[[str], Place], fleet: Fleet) -> None:
 
 
 def documented() -> list[str]:
-    """The commands under "Looking", without their comments."""
-    found = re.search(r"^## Looking\n.*?^```sh\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
+    """The commands under "Inspecting a running fleet", without their comments."""
+    found = re.search(r"^## Inspecting a running fleet\n.*?^```sh\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
     if not found:
-        raise Problem(f"{DOCUMENT.name} has no commands under Looking")
+        raise Problem(f"{DOCUMENT.name} has no commands under 'Inspecting a running fleet'")
     return [re.sub(r"\s+# .*", "", line) for line in found[1].splitlines()]
 
 

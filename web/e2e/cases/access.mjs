@@ -1,4 +1,4 @@
-/** Who may look, what the browser may load, and that everybody can use it. */
+/** Access control, content security policy and accessibility. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -10,13 +10,13 @@ const LEVELS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pr
 
 /** Fails on anything that axe calls serious or critical. */
 async function assertAccessible(page, what) {
-  // Animations end first: a colour in the middle of a fade has no contrast of its own.
+  // Wait for animations to end: a colour in the middle of a fade has the wrong contrast.
   await page.evaluate(() => Promise.allSettled(document.getAnimations().filter((each) => Number.isFinite(each.effect?.getComputedTiming().endTime)).map((each) => each.finished)));
   await page.evaluate(axe);
   const { violations } = await page.evaluate((tags) => globalThis.axe.run(document, { runOnly: tags }), LEVELS);
   const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-  const told = serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join('; ')}`);
-  assert.deepEqual(told, [], what);
+  const found = serious.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.target} ${node.failureSummary}`).join('; ')}`);
+  assert.deepEqual(found, [], what);
 }
 
 export const cases = {
@@ -31,7 +31,7 @@ export const cases = {
     const html = await answer.text();
     assert.doesNotMatch(html, /<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=/i);
     const page = await browser.open(fleet.url);
-    // The policy is in force: a script of the page's own cannot be written into it.
+    // The policy is enforced: a script added to the page does not run.
     const ran = await page.evaluate(() => {
       const script = document.createElement('script');
       script.textContent = 'globalThis.wasRun = true';
@@ -39,7 +39,7 @@ export const cases = {
       return globalThis.wasRun === true;
     });
     assert.equal(ran, false);
-    await until('the page is told of the refusal', () => browser.take(/^the console: content policy/));
+    await until('the violation is reported', () => browser.take(/^the console: content policy/));
     browser.take(/Content Security Policy/);
   },
 
@@ -49,7 +49,7 @@ export const cases = {
     await desktop.getByTestId('analysis').waitFor();
     await desktop.locator('summary', { hasText: 'Advanced' }).click();
     await assertAccessible(desktop, 'create, light');
-    await desktop.getByRole('button', { name: 'Use the dark theme' }).click();
+    await desktop.getByRole('button', { name: 'Switch to dark theme' }).click();
     await assertAccessible(desktop, 'create, dark');
     await desktop.getByRole('article').first().getByRole('heading').getByRole('button').click();
     await desktop.getByRole('dialog').getByText('Seed', { exact: true }).waitFor();
@@ -59,7 +59,7 @@ export const cases = {
     await desktop.getByRole('heading', { name: 'Workers' }).waitFor();
     await desktop.getByText('By complexity').waitFor();
     await assertAccessible(desktop, 'dashboard, dark');
-    await desktop.getByRole('button', { name: 'Use the light theme' }).click();
+    await desktop.getByRole('button', { name: 'Switch to light theme' }).click();
     await assertAccessible(desktop, 'dashboard, light');
 
     const phone = await browser.open(fleet.url, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
@@ -87,18 +87,18 @@ export const cases = {
         const box = it.closest('label')?.getBoundingClientRect() ?? it.getBoundingClientRect();
         return { name: it.tagName + (it.getAttribute('type') ?? ''), isVisible: box.width > 0 && box.height > 0 };
       });
-      assert.ok(isVisible, `${name} has the keyboard and cannot be seen`);
+      assert.ok(isVisible, `${name} has focus but is not visible`);
       seen.add(name);
       return name === 'ARTICLE';
     });
     for (const name of ['TEXTAREA', 'INPUTradio', 'INPUTrange', 'SUMMARY', 'BUTTONsubmit', 'SELECT']) assert.ok(seen.has(name), `${name} in ${[...seen]}`);
 
     await page.keyboard.press('ArrowDown');
-    await until('the second card has the keyboard', () => page.evaluate(() => document.activeElement?.getAttribute('aria-posinset') === '2'));
+    await until('the second card has focus', () => page.evaluate(() => document.activeElement?.getAttribute('aria-posinset') === '2'));
     await page.keyboard.press('Enter');
     await page.getByRole('dialog').waitFor();
     await page.keyboard.press('Escape');
-    await until('the keyboard is back at the card', () => page.evaluate(() => document.activeElement?.getAttribute('aria-posinset') === '2'));
+    await until('focus is back at the card', () => page.evaluate(() => document.activeElement?.getAttribute('aria-posinset') === '2'));
   },
 
   'with keys on: sign in, see only what is yours, sign out': async ({ browser, fleet }) => {
@@ -116,7 +116,7 @@ export const cases = {
     await field.fill(key);
     await field.press('Enter');
     await page.getByText('Live', { exact: true }).waitFor();
-    // The fleet's other videos belong to somebody else.
+    // The fleet's other videos belong to another tenant.
     await page.getByText('No videos yet').waitFor();
     const prompt = 'a large yellow ball falls at night';
     await submit(page, prompt);
@@ -133,7 +133,7 @@ export const cases = {
 
 const focusText = (page) => page.evaluate(() => document.activeElement?.textContent);
 
-/** A phone's page does not move sideways. */
+/** The page does not scroll sideways on a phone. */
 async function assertNoSideways(page) {
   const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(over, 0, `${over} pixels too wide`);

@@ -1,4 +1,4 @@
-/** Pictures of the page for people to look at; and a long list, which scrolls without holding all of it. */
+/** Screenshots for review, and a long list that scrolls without rendering every card. */
 import assert from 'node:assert/strict';
 import { choose } from '../browser.mjs';
 import { until } from '../until.mjs';
@@ -10,7 +10,7 @@ export const cases = {
     const looks = { desktop: {}, dark: { colorScheme: 'dark' }, phone: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true } };
     for (const [name, options] of Object.entries(looks)) {
       const page = await browser.open(fleet.url, options);
-      await choose(page, 'State', 'Done');
+      await choose(page, 'Status', 'Done');
       await page.getByRole('textbox', { name: /^Prompt/ }).fill('A large red ball rolls quickly across the snow at sunset, slow camera pan, cinematic lighting');
       await page.getByTestId('analysis').waitFor();
       await page.locator('[data-status="completed"]').first().waitFor();
@@ -23,7 +23,7 @@ export const cases = {
 
   'hundreds of videos: few cards exist, the end is reached by scrolling': async ({ browser, fleet }) => {
     const requests = Array.from({ length: MANY }, (_, index) => ({ prompt: `a small ball number ${index} rolls` }));
-    // Nobody renders them: they are about the list.
+    // Not rendered: this case is about the list only.
     await fleet.worker.kill('SIGTERM');
     const answer = await fetch(`${fleet.url}/api/generate/batch`, {
       method: 'POST',

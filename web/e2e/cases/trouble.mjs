@@ -1,19 +1,19 @@
-/** What the page says and does when something is wrong: with the form, the API, a worker. */
+/** What the page does when something is wrong with the form, the API or a worker. */
 import assert from 'node:assert/strict';
 import { cardOf, setAdvanced, submit, untilStatus } from '../browser.mjs';
 import { until } from '../until.mjs';
 
-/** A hundred steps on a busy machine, the second time around. */
+/** Enough for a hundred steps on a busy machine, run twice. */
 const LONG_MS = 240_000;
 
 export const cases = {
-  'what is wrong is said at its field, by the page and by the API': async ({ browser, fleet }) => {
+  'errors are shown at their fields, from the page and from the API': async ({ browser, fleet }) => {
     const page = await browser.open(fleet.url);
     const prompt = page.getByRole('textbox', { name: /^Prompt/ });
     await page.getByRole('button', { name: 'Generate' }).click();
-    await page.getByText('Say what the video should show.').waitFor();
+    await page.getByText('Describe what the video should show.').waitFor();
     assert.equal(await prompt.getAttribute('aria-invalid'), 'true');
-    await until('the keyboard is at the field', () => prompt.evaluate((it) => it === document.activeElement));
+    await until('the field has focus', () => prompt.evaluate((it) => it === document.activeElement));
 
     await prompt.fill('a red ball on the snow');
     await setAdvanced(page, 'Steps', '900');
@@ -24,27 +24,27 @@ export const cases = {
     assert.match(await page.locator(`[id="${note}"]`).innerText(), /from 1 to 100/);
     await steps.fill('');
 
-    // The API's own words, for what the page does not know: a model that has gone meanwhile.
+    // The API's own error, for something that the page cannot check.
     await page.route('**/api/generate', async (route) => {
       const body = { ...route.request().postDataJSON(), infer_steps: 999 };
       await route.continue({ postData: JSON.stringify(body) });
     });
     await page.getByRole('button', { name: 'Generate' }).click();
-    await until('the refusal stands at the field', async () => (await steps.getAttribute('aria-invalid')) === 'true');
+    await until('the error is shown at the field', async () => (await steps.getAttribute('aria-invalid')) === 'true');
     const { jobs } = await fleet.get('/api/jobs?q=red%20ball%20on%20the%20snow');
     assert.deepEqual(jobs, []);
   },
 
-  'the API goes and comes back: the page says so and is live again by itself': async ({ browser, fleet }) => {
+  'the API stops and returns: the page says so and reconnects automatically': async ({ browser, fleet }) => {
     const page = await browser.open(fleet.url);
     await fleet.api.kill('SIGTERM');
-    await page.getByText('The fleet does not answer').waitFor();
+    await page.getByText('The fleet is not responding').waitFor();
     await page.getByText('Reconnecting…').waitFor();
     await browser.shot(page, 'unreachable');
     await fleet.startApi();
     await page.getByText('Live', { exact: true }).waitFor();
-    await page.getByText('The fleet does not answer').waitFor({ state: 'detached' });
-    // Live means live: what happens now shows.
+    await page.getByText('The fleet is not responding').waitFor({ state: 'detached' });
+    // The page is really live: new changes appear.
     const job = await fleet.submit({ prompt: 'a medium orange ball rises in the sea' });
     await page.locator(`[data-job="${job.job_id}"] [data-status="completed"]`).waitFor();
   },

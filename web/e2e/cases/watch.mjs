@@ -1,4 +1,4 @@
-/** A prompt becomes a video that plays, in two tabs, and can be stopped, deleted and asked for again. */
+/** A prompt becomes a video that plays, in two tabs, and can be cancelled, deleted and retried. */
 import assert from 'node:assert/strict';
 import { cardOf, choose, chooseTier, setAdvanced, submit, untilStatus } from '../browser.mjs';
 import { until } from '../until.mjs';
@@ -26,7 +26,7 @@ export const cases = {
     await field.press('Control+Enter');
     await untilStatus(page, prompt, 'completed');
     const video = cardOf(page, prompt).locator('video');
-    // It was waited for, so it plays by itself.
+    // It finished while the page was open, so it starts automatically.
     const first = await until('the video has data and plays', () => video.evaluate((it) => it.readyState === 4 && it.currentTime > 0 && it.currentTime));
     await until('time advances', () => video.evaluate((it, before) => it.currentTime !== before, first));
     assert.equal(await video.evaluate((it) => it.videoWidth), 64);
@@ -34,10 +34,10 @@ export const cases = {
     await until('it pauses', () => video.evaluate((it) => it.paused));
   },
 
-  'the badge says what the API says': async ({ browser, fleet }) => {
+  'the badge shows what the API returns': async ({ browser, fleet }) => {
     const page = await browser.open(fleet.url);
     const prompt = 'a large red ball moves quickly to the right on the snow';
-    // The same prompt again, in another tier: its embeddings are cached now.
+    // The same prompt again, in another tier: now its embeddings are cached.
     await chooseTier(page, 'Preview');
     await submit(page, prompt);
     const job = await until('the second job is done', async () => {
@@ -60,7 +60,7 @@ export const cases = {
     await page.getByTestId('stat-avg-steps').getByText('Adaptive').waitFor();
   },
 
-  'a running video is stopped, then tried again': async ({ browser, fleet }) => {
+  'a running video is cancelled, then retried': async ({ browser, fleet }) => {
     const page = await browser.open(fleet.url);
     const prompt = 'a medium blue square spins on the road';
     await setAdvanced(page, 'Steps', LONG_STEPS);
@@ -70,15 +70,15 @@ export const cases = {
     await card.getByRole('button', { name: 'Cancel' }).click();
     await untilStatus(page, prompt, 'cancelled');
     assert.equal((await fleet.jobOf('blue square spins')).status, 'cancelled');
-    await card.getByRole('button', { name: 'Try again' }).click();
+    await card.getByRole('button', { name: 'Retry' }).click();
     await untilStatus(page, prompt, 'running');
-    // Deleting one that runs stops it too.
+    // Deleting a running video also cancels it.
     await card.getByRole('button', { name: 'Delete' }).click();
     await card.waitFor({ state: 'detached' });
     await until('its worker is free', async () => (await fleet.get('/api/workers')).workers.every((worker) => worker.running === 0));
   },
 
-  'two tabs tell the same; a deleted video comes back': async ({ browser, fleet }) => {
+  'two tabs show the same; a deleted video is restored': async ({ browser, fleet }) => {
     const one = await browser.open(fleet.url);
     const other = await one.context().newPage();
     await other.goto('/');
@@ -87,7 +87,7 @@ export const cases = {
     await submit(one, prompt);
     await untilStatus(other, prompt, 'completed');
     await cardOf(one, prompt).getByRole('button', { name: 'Delete' }).click();
-    // Pointing at the message keeps it.
+    // Hovering keeps the toast open.
     const undo = one.getByRole('button', { name: 'Undo' });
     await undo.hover();
     await cardOf(other, prompt).waitFor({ state: 'detached' });
@@ -98,7 +98,7 @@ export const cases = {
 
   'several prompts, filters, search, remix and the details of one': async ({ browser, fleet }) => {
     const page = await browser.open(fleet.url);
-    await choose(page, 'How many prompts', 'One a line');
+    await choose(page, 'Prompts', 'One per line');
     await page.getByRole('textbox', { name: /^Prompts/ }).fill('a pink star grows at night\n\na cyan star shrinks at night');
     await page.getByRole('button', { name: 'Generate 2 videos' }).click();
     await untilStatus(page, 'a pink star grows at night', 'completed');
@@ -107,10 +107,10 @@ export const cases = {
     await page.getByRole('textbox', { name: 'Search prompts' }).fill('PINK star');
     await cardOf(page, 'a cyan star shrinks at night').waitFor({ state: 'detached' });
     await cardOf(page, 'a pink star grows at night').waitFor();
-    await choose(page, 'State', 'In progress');
-    await page.getByText('Nothing fits this filter').waitFor();
-    await page.getByRole('button', { name: 'Clear the search' }).click();
-    await choose(page, 'State', 'All');
+    await choose(page, 'Status', 'In progress');
+    await page.getByText('No videos match').waitFor();
+    await page.getByRole('button', { name: 'Clear search' }).click();
+    await choose(page, 'Status', 'All');
 
     const card = cardOf(page, 'a pink star grows at night');
     await card.getByRole('button', { name: /^Remix/ }).click();
@@ -126,7 +126,7 @@ export const cases = {
     await until('it plays in the dialog', () => dialog.locator('video').evaluate((it) => it.readyState === 4 && it.currentTime > 0));
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
-    // The browser tells of a changed address a moment after the page has changed it.
+    // The browser reports a changed URL shortly after the page has changed it.
     await page.waitForURL((url) => !url.searchParams.has('job'));
 
     // The draft is still there after a reload.

@@ -1,4 +1,4 @@
-/** `GET /api/optimization/analyze`: what would be done with a prompt. */
+/** `GET /api/optimization/analyze`: how the fleet would render a prompt. */
 import { call } from './client';
 import type { AnalyzeView, VideoRequest } from './schema';
 

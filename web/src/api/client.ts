@@ -1,16 +1,16 @@
 /**
- * One way to speak with the API: JSON in, JSON out, and every refusal an ApiError that says what to do.
+ * The one way to call the API: JSON in, JSON out; every failure is an ApiError that says what to do.
  *
- * Nothing here names another origin. Changes carry the session's CSRF token when there is one.
+ * All calls go to the page's own origin. Requests other than GET carry the session's CSRF token, if there is one.
  */
 import type { FieldError, ProblemBody } from './schema';
 
-/** A refusal of the API, or its silence (`status` 0). */
+/** An error response from the API, or no response at all (`status` 0). */
 export class ApiError extends Error {
   readonly status: number;
-  /** What is wrong with which field of the request. */
+  /** The request fields that were rejected, with the reason for each. */
   readonly fields: FieldError[];
-  /** Seconds after which another try makes sense. */
+  /** Seconds to wait before retrying, if the API said so. */
   readonly retryAfterS: number | null;
 
   constructor(message: string, status: number, fields: FieldError[] = [], retryAfterS: number | null = null) {
@@ -21,12 +21,12 @@ export class ApiError extends Error {
     this.retryAfterS = retryAfterS;
   }
 
-  /** The fleet could not be reached at all. */
+  /** The fleet could not be reached. */
   get isOffline(): boolean {
     return this.status === 0;
   }
 
-  /** Nobody is signed in, or the session has ended. */
+  /** Not signed in, or the session has expired. */
   get isUnauthenticated(): boolean {
     return this.status === 401;
   }
@@ -34,14 +34,14 @@ export class ApiError extends Error {
 
 let csrfToken: string | null = null;
 
-/** Remembers the token that proves to the API that this page, and no other site, asks. */
+/** Stores the token that proves to the API that a request comes from this page and not from another site. */
 export function setCsrfToken(token: string | null | undefined): void {
   csrfToken = token ?? null;
 }
 
 type Query = Record<string, string | number | boolean | null | undefined>;
 
-/** What a call may add to its method and path. */
+/** Optional parts of a call. */
 export interface CallOptions {
   query?: Query;
   body?: unknown;
@@ -49,7 +49,7 @@ export interface CallOptions {
   idempotencyKey?: string;
 }
 
-/** `path` with the parameters that have a value. */
+/** `path` with those query parameters that have a value. */
 export function withQuery(path: string, query: Query = {}): string {
   const parameters = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
@@ -59,7 +59,7 @@ export function withQuery(path: string, query: Query = {}): string {
   return text ? `${path}?${text}` : path;
 }
 
-/** Calls the API; throws an ApiError for everything but success. */
+/** Calls the API; throws an ApiError unless the call succeeds. */
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
   if (options.body !== undefined) headers['content-type'] = 'application/json';
@@ -76,7 +76,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
     });
   } catch (error) {
     if (error instanceof DOMException && error.name === 'AbortError') throw error;
-    throw new ApiError('The fleet cannot be reached. Check that it runs; this page tries again by itself.', 0);
+    throw new ApiError('The fleet cannot be reached. Check that it is running; this page retries automatically.', 0);
   }
   if (!response.ok) throw await refusal(response);
   return (response.status === 204 ? undefined : await response.json()) as T;
@@ -86,11 +86,11 @@ async function refusal(response: Response): Promise<ApiError> {
   const retryAfter = Number(response.headers.get('retry-after'));
   const retryAfterS = Number.isFinite(retryAfter) && retryAfter > 0 ? retryAfter : null;
   const problem = (await response.json().catch(() => null)) as Partial<ProblemBody> | null;
-  const message = sentence(problem?.detail ?? problem?.title ?? `The fleet answered with status ${response.status}.`);
+  const message = sentence(problem?.detail ?? problem?.title ?? `The fleet returned status ${response.status}.`);
   return new ApiError(message, response.status, problem?.errors ?? [], retryAfterS);
 }
 
-/** First letter large, full stop at the end: the API writes for logs and programs too. */
+/** Capitalises the first letter and adds a full stop; API messages also go to logs and come without either. */
 export function sentence(text: string): string {
   const trimmed = text.trim();
   if (!trimmed) return trimmed;
@@ -98,7 +98,7 @@ export function sentence(text: string): string {
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
 }
 
-/** A value that no other submission has. `crypto.randomUUID` is missing on plain-HTTP origins, this is not. */
+/** A unique key for a submission. `crypto.randomUUID` is not available on plain-HTTP origins; this is. */
 export function freshKey(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');

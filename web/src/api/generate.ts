@@ -1,4 +1,4 @@
-/** `POST /api/generate`: one prompt becomes a job. */
+/** `POST /api/generate`: submit one prompt as a job. */
 import { call } from './client';
 import type { JobView, VideoRequest } from './schema';
 

@@ -1,4 +1,4 @@
-/** `POST /api/generate/batch`: several prompts become jobs, all or none. */
+/** `POST /api/generate/batch`: submit several prompts as jobs, all or nothing. */
 import { call } from './client';
 import type { BatchView, VideoRequest } from './schema';
 

@@ -1,4 +1,4 @@
-/** `GET /api/health`: the fleet's dependencies. A 503 carries the same body, so it is an answer here and no error. */
+/** `GET /api/health`: the state of the fleet's dependencies. A 503 carries the same body, so it is treated as a result, not as an error. */
 import { ApiError } from './client';
 import type { HealthView } from './schema';
 

@@ -1,4 +1,4 @@
-/** `GET /api/models`: what can be asked for. */
+/** `GET /api/models`: the available models and their limits. */
 import { call } from './client';
 import type { ModelListView } from './schema';
 

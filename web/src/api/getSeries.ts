@@ -1,8 +1,8 @@
-/** `GET /api/stats/series`: the numbers over time. */
+/** `GET /api/stats/series`: statistics over time. */
 import { call } from './client';
 import type { SeriesView } from './schema';
 
-/** How far back and how fine. */
+/** How far back, and the size of each bucket. */
 export interface SeriesQuery {
   hours: number;
   bucket: 'hour' | 'day';

@@ -1,4 +1,4 @@
-/** `GET /api/settings`: what the form must know of this fleet. */
+/** `GET /api/settings`: the settings and limits that the form needs. */
 import { call } from './client';
 import type { SettingsView } from './schema';
 

@@ -1,4 +1,4 @@
-/** `GET /api/stats`: what the fleet has done and saved. */
+/** `GET /api/stats`: totals, averages and savings. */
 import { call } from './client';
 import type { StatsView } from './schema';
 

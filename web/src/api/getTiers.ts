@@ -1,8 +1,8 @@
-/** `GET /api/tiers`: the tiers with this fleet's own estimates for one size and length. */
+/** `GET /api/tiers`: the tiers, with this fleet's estimates for one size and length. */
 import { call } from './client';
 import type { TiersView } from './schema';
 
-/** For which video. */
+/** The video to estimate. */
 export interface TiersQuery {
   model?: string | null;
   video_size?: string;

@@ -1,4 +1,4 @@
-/** `GET /api/workers`: who renders, and what. */
+/** `GET /api/workers`: the workers and the jobs they are rendering. */
 import { call } from './client';
 import type { WorkerListView } from './schema';
 

@@ -2,7 +2,7 @@
 import { call } from './client';
 import type { JobListView } from './schema';
 
-/** Which jobs. */
+/** Filters and paging. */
 export interface JobQuery {
   status?: string;
   tier?: string;

@@ -1,4 +1,4 @@
-/** `POST /api/jobs/{id}/restore`: bring a deleted job back. */
+/** `POST /api/jobs/{id}/restore`: restore a deleted job. */
 import { call } from './client';
 import type { JobView } from './schema';
 

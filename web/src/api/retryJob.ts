@@ -1,4 +1,4 @@
-/** `POST /api/jobs/{id}/retry`: try a failed or cancelled job again. */
+/** `POST /api/jobs/{id}/retry`: retry a failed or cancelled job. */
 import { call } from './client';
 import type { JobView } from './schema';
 

@@ -1,4 +1,4 @@
-/** The types that the page is built on are those of the API as it is. */
+/** The generated types match the API document. */
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -8,7 +8,7 @@ import { generate } from '../../scripts/api-types.mjs';
 const at = (path: string) => readFileSync(resolve(import.meta.dirname, path), 'utf8');
 
 describe('schema.ts', () => {
-  it('is what docs/openapi.json gives; otherwise run `npm run types` in web/', () => {
+  it('matches docs/openapi.json; if not, run `npm run types` in web/', () => {
     expect(at('schema.ts')).toBe(generate(JSON.parse(at('../../../docs/openapi.json'))));
   });
 

@@ -1,4 +1,4 @@
-/** Signed in or not, and which place is shown. */
+/** The root: signed in or not, and which page is shown. */
 import { QueryCache, QueryClient, QueryClientProvider } from '@tanstack/react-query';
 import { lazy, Suspense } from 'react';
 import { ApiError } from '../api/client';
@@ -54,7 +54,7 @@ function SignedIn() {
 function Gate() {
   const session = useSession();
   if (session.error instanceof ApiError && session.error.isUnauthenticated) return <SignIn />;
-  // A session that was there stays on screen while the fleet is away; the stream says that it is.
+  // An existing session stays on screen while the fleet is unreachable; the event stream reports the outage.
   if (session.data) return <SignedIn />;
   if (session.isPending) return <output className="sr-only">Loading</output>;
   return <Unreachable error={session.error} retry={() => void session.refetch()} />;

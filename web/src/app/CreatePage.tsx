@@ -1,4 +1,4 @@
-/** Submit on the left, watch on the right; one below the other on a phone. */
+/** The form on the left, the videos on the right; stacked on a phone. */
 import { GenerationForm } from '../features/generate/GenerationForm';
 import { JobsPanel } from '../features/jobs/JobsPanel';
 

@@ -1,4 +1,4 @@
-/** Whether what is shown is live. What to do when it is not stands in the banner below (Troubles). */
+/** Shows whether the page is live. When it is not, the banner below (Troubles) says what to do. */
 import type { LiveStatus } from '../live/connection';
 import { useLive } from '../live/context';
 

@@ -1,4 +1,4 @@
-/** What stands around every place: name, places, how the connection is, the theme, the sign-out, and the numbers. */
+/** The frame around every page: name, navigation, connection status, theme, sign-out and the statistics bar. */
 import { useQuery } from '@tanstack/react-query';
 import type { ReactNode } from 'react';
 import { getSettings } from '../api/getSettings';
@@ -32,7 +32,7 @@ export function Shell({ children }: { children: ReactNode }) {
             <Logo />
             <span className="hidden text-base font-semibold tracking-tight sm:inline">Hunyuan Fleet</span>
           </div>
-          <nav aria-label="Places" className="flex gap-1">
+          <nav aria-label="Main" className="flex gap-1">
             {places.map(({ place, label }) => (
               <a
                 key={place}
@@ -49,7 +49,7 @@ export function Shell({ children }: { children: ReactNode }) {
             <LiveMark />
             <IconButton
               icon={theme === 'dark' ? 'sun' : 'moon'}
-              label={theme === 'dark' ? 'Use the light theme' : 'Use the dark theme'}
+              label={theme === 'dark' ? 'Switch to light theme' : 'Switch to dark theme'}
               onClick={() => setTheme(theme === 'dark' ? 'light' : 'dark')}
             />
             {settings.data?.keys_required && <SignOutButton />}

@@ -1,4 +1,4 @@
-/** What is wrong with the fleet right now, above everything else: it does not answer, or a part of it is away. */
+/** The banner at the top when the fleet is unreachable or part of it is unavailable. */
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useState } from 'react';
 import { sentence } from '../api/client';
@@ -9,7 +9,7 @@ import { useLive } from '../live/context';
 import { Button } from '../ui/Button';
 import { Notice } from '../ui/Notice';
 
-/** A restart or a change of networks is over by then; it is not worth a banner. */
+/** A restart or a network change is usually over by then and does not deserve a banner. */
 const PATIENCE_MS = 1500;
 const EVERY_MS = 15_000;
 
@@ -38,14 +38,14 @@ export function Troubles() {
   const health = useQuery({ queryKey: keys.health, queryFn: ({ signal }) => getHealth(signal), refetchInterval: EVERY_MS, retry: false });
   if (isLost) {
     return (
-      <Notice tone="wait" title="The fleet does not answer" action={<Button onClick={retryNow}>Try now</Button>}>
-        This page shows what was last known and reconnects by itself. Accepted videos are safe.
+      <Notice tone="wait" title="The fleet is not responding" action={<Button onClick={retryNow}>Retry now</Button>}>
+        This page shows the last known state and reconnects automatically. Submitted videos are safe.
       </Notice>
     );
   }
   if (!health.data || health.data.status === 'ok') return null;
   return (
-    <Notice tone="wait" title={health.data.status === 'unavailable' ? 'The fleet’s database is away' : 'A part of the fleet is away'}>
+    <Notice tone="wait" title={health.data.status === 'unavailable' ? 'The database is unavailable' : 'Part of the fleet is unavailable'}>
       {parts(health.data).join(' ')}
     </Notice>
   );

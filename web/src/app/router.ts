@@ -1,4 +1,4 @@
-/** Two places and one opened job, kept in the address; the browser's history does the rest. */
+/** Two pages and one open job, kept in the URL, so the browser's history works as usual. */
 import { type MouseEvent, useSyncExternalStore } from 'react';
 
 export type Place = 'create' | 'dashboard';
@@ -20,14 +20,14 @@ export function go(to: Place): void {
   window.scrollTo(0, 0);
 }
 
-/** Follows a link without loading the page again; a click with a modifier stays the browser's. */
+/** Follows a link without reloading the page; the browser handles clicks with a modifier key. */
 export function follow(event: MouseEvent, to: Place): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.button !== 0) return;
   event.preventDefault();
   go(to);
 }
 
-/** The address that shows a job. */
+/** The URL that shows a job. */
 export const jobAddress = (jobId: string): string => `${paths.create}?${JOB}=${encodeURIComponent(jobId)}`;
 
 export const openJob = (jobId: string): void => push(jobAddress(jobId));

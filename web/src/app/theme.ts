@@ -1,4 +1,4 @@
-/** Light or dark: the system's choice until the user makes one. */
+/** Light or dark: follows the system until the user chooses. */
 import { useSyncExternalStore } from 'react';
 import { read, write } from '../lib/stored';
 
@@ -20,7 +20,7 @@ function apply(): void {
   for (const listener of listeners) listener();
 }
 
-/** Called once before the first drawing. */
+/** Called once, before the first render. */
 export function initTheme(): void {
   apply();
   system().addEventListener('change', apply);

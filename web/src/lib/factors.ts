@@ -1,7 +1,7 @@
-/** The factors of the prompt analysis, and where the words that count stand in a prompt. */
+/** The factors of the prompt analysis, and where their words occur in a prompt. */
 import type { FactorScore } from '../api/schema';
 
-/** What the factors are called. */
+/** Display names of the factors. */
 export const factorNames: Record<string, string> = {
   motion: 'Motion',
   scene: 'Scene',
@@ -12,17 +12,17 @@ export const factorNames: Record<string, string> = {
   subjects: 'Subjects',
 };
 
-/** A stretch of the text; with a factor when it counts. */
+/** A piece of the text, with a factor if it contributes to one. */
 export interface Stretch {
   text: string;
   factor: string | null;
 }
 
 const isWordPart = (char: string | undefined) => char !== undefined && /[\p{L}\p{N}]/u.test(char);
-/** Chinese, Japanese and Korean put no spaces between words, so a word there has no edges to look for. */
+/** Chinese and Japanese do not separate words with spaces, so there are no word boundaries to check. */
 const isSpaceless = (word: string) => /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]/u.test(word);
 
-/** Cuts the text where the factors' words begin and end. Longer words win over shorter ones inside them. */
+/** Splits the text at the factors' words. Where words overlap, the longer one wins. */
 export function highlight(text: string, factors: FactorScore[]): Stretch[] {
   const owner = new Array<string | null>(text.length).fill(null);
   const wanted = factors
@@ -30,7 +30,7 @@ export function highlight(text: string, factors: FactorScore[]): Stretch[] {
     .filter(({ word }) => word)
     .sort((a, b) => b.word.length - a.word.length);
   const lower = text.toLowerCase();
-  // A few letters grow when lowered (İ); then places no longer agree and nothing is marked rather than the wrong thing.
+  // A few letters get longer in lower case (İ). Offsets would then be wrong, so nothing is marked.
   if (lower.length !== text.length) return [{ text, factor: null }];
   for (const { factor, word } of wanted) {
     for (let at = lower.indexOf(word); at >= 0; at = lower.indexOf(word, at + 1)) {

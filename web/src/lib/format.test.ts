@@ -1,4 +1,4 @@
-/** Numbers read as people say them. */
+/** Numbers are formatted for reading. */
 import { describe, expect, it } from 'vitest';
 import { ago, bytes, duration, durationRange, usd } from './format';
 
@@ -16,7 +16,7 @@ describe('duration', () => {
     [Number.NaN, '–'],
   ])('%d s is "%s"', (seconds, text) => expect(duration(seconds)).toBe(text));
 
-  it('says a unit once in a range', () => {
+  it('shows a shared unit once in a range', () => {
     expect(durationRange(2, 5)).toBe('2–5 s');
     expect(durationRange(30, 90)).toBe('30 s – 1.5 min');
     expect(durationRange(3, 3.01)).toBe('3 s');

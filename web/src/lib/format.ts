@@ -1,4 +1,4 @@
-/** Numbers as people read them: few digits, a unit, never more precision than the estimate behind them has. */
+/** Formats numbers for reading: few digits, a unit, and no more precision than the estimate has. */
 
 /** `0.8 s`, `12 s`, `4.5 min`, `1 h 20 min`. */
 export function duration(seconds: number): string {
@@ -13,10 +13,10 @@ export function duration(seconds: number): string {
   return rest === 0 ? `${hours} h` : `${hours} h ${rest} min`;
 }
 
-/** The API's minutes. */
+/** Formats minutes, the unit of some API fields. */
 export const minutes = (value: number): string => duration(value * 60);
 
-/** `2–5 s`; one number when both ends read the same. */
+/** `2–5 s`; a single value when both ends format the same. */
 export function durationRange(fromS: number, toS: number): string {
   const [from, to] = [duration(fromS), duration(toS)];
   if (from === to) return from;
@@ -33,7 +33,7 @@ function split(text: string): [string, string] {
 /** `1.5`, `12`: at most `digits` decimals and no trailing zeros. */
 export const trim = (value: number, digits: number): string => String(Number(value.toFixed(digits)));
 
-/** `$0.22`, `$0.0003`, `$1,240`: two digits that count. */
+/** `$0.22`, `$0.0003`, `$1,240`: two significant digits. */
 export function usd(value: number): string {
   const sign = value < 0 ? '-' : '';
   const amount = Math.abs(value);
@@ -80,5 +80,5 @@ export function ago(iso: string, nowMs: number): string {
 /** `very_complex` as words. */
 export const words = (text: string): string => text.replaceAll('_', ' ');
 
-/** First letter large. */
+/** Capitalises the first letter. */
 export const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);

@@ -1,4 +1,4 @@
-/** Loaded pages follow what happens without holding a job twice or losing one. */
+/** Loaded pages follow changes without duplicating or losing a job. */
 import { describe, expect, it } from 'vitest';
 import { job } from '../testing/builders';
 import { flatten, type JobPages, matches, mergeHead, remove, upsert } from './jobPages';
@@ -15,13 +15,13 @@ const pages = (...groups: string[][]): JobPages => ({
 const idsOf = (data: JobPages) => flatten(data).map((each) => each.job_id);
 
 describe('upsert', () => {
-  it('puts a new job where its age says', () => {
+  it('inserts a new job by its age', () => {
     expect(idsOf(upsert(pages(['5', '3'], ['1']), job({ job_id: '6', created_at: at('6') }), {}))).toEqual(['6', '5', '3', '1']);
     expect(idsOf(upsert(pages(['5', '3'], ['1']), job({ job_id: '4', created_at: at('4') }), {}))).toEqual(['5', '4', '3', '1']);
     expect(idsOf(upsert(pages(['5']), job({ job_id: '2', created_at: at('2') }), {}))).toEqual(['5', '2']);
   });
 
-  it('replaces a known job in its place, and takes it out when the filter no longer holds it', () => {
+  it('replaces a listed job in place, and removes it when the filter no longer matches', () => {
     const before = pages(['5', '3']);
     const done = job({ job_id: '5', status: 'completed', created_at: at('5') });
     expect(flatten(upsert(before, done, {}))[0]?.status).toBe('completed');
@@ -34,13 +34,13 @@ describe('upsert', () => {
   });
 });
 
-it('remove gives back the same object when there is nothing to remove', () => {
+it('remove returns the same object when there is nothing to remove', () => {
   const before = pages(['5']);
   expect(remove(before, '9')).toBe(before);
 });
 
 describe('mergeHead', () => {
-  it('adds what is new and drops what is gone, but only where the head looked', () => {
+  it('adds new jobs and drops missing ones, but only within the range of the head', () => {
     const before = pages(['5', '4'], ['2', '1']);
     const head = { jobs: ['6', '5', '2'].map((id) => job({ job_id: id, created_at: at(id) })), next_cursor: 'more' };
     expect(idsOf(mergeHead(before, head, {}))).toEqual(['6', '5', '2', '1']);

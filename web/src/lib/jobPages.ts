@@ -1,13 +1,13 @@
 /**
- * Pure changes of the loaded pages of jobs: one job changed, came or went; the newest page was read again.
+ * Pure updates of the loaded job pages: one job was added, changed or removed, or the newest page was reloaded.
  *
- * Pages are newest first and never hold a job twice.
+ * Pages are sorted newest first and never contain a job twice.
  */
 import type { InfiniteData } from '@tanstack/react-query';
 import type { JobQuery } from '../api/listJobs';
 import type { JobListView, JobView } from '../api/schema';
 
-/** What the cache holds of one list. */
+/** The cached pages of one list. */
 export type JobPages = InfiniteData<JobListView, string | null>;
 
 /** Whether the server would list the job under this filter. */
@@ -24,12 +24,12 @@ const isNewer = (a: JobView, b: JobView) =>
 /** All loaded jobs in order. */
 export const flatten = (pages: Pick<JobPages, 'pages'> | undefined): JobView[] => pages?.pages.flatMap((page) => page.jobs) ?? [];
 
-/** The pages with the job as it is now: replaced, put in its place, or taken out. */
+/** Applies the current state of a job: replaces it, inserts it, or removes it if the filter no longer matches. */
 export function upsert(pages: JobPages, job: JobView, query: JobQuery): JobPages {
   const without = remove(pages, job.job_id);
   if (!matches(job, query)) return without;
   if (without === pages) return insert(pages, job);
-  // Known: keep its place, so that nothing jumps under the user's finger.
+  // Already listed: keep its position so that nothing moves under the pointer.
   return {
     ...pages,
     pages: pages.pages.map((page) =>
@@ -40,7 +40,7 @@ export function upsert(pages: JobPages, job: JobView, query: JobQuery): JobPages
   };
 }
 
-/** The pages without the job; the very same object when it was not there. */
+/** Removes the job; returns the same object if it was not listed. */
 export function remove(pages: JobPages, jobId: string): JobPages {
   if (!pages.pages.some((page) => page.jobs.some((job) => job.job_id === jobId))) return pages;
   return {
@@ -57,11 +57,11 @@ function insert(pages: JobPages, job: JobView): JobPages {
     const jobs = page.jobs.toSpliced(at < 0 ? page.jobs.length : at, 0, job);
     return { ...pages, pages: pages.pages.with(index, { ...page, jobs }) };
   }
-  // Older than everything loaded; scrolling will bring it.
+  // Older than everything loaded; scrolling will load it.
   return pages;
 }
 
-/** The pages with the newest page read again: its jobs as they are now, new ones added, those that are gone taken out. */
+/** Merges a reloaded newest page: updates its jobs, adds new ones and removes those that are gone. */
 export function mergeHead(pages: JobPages, head: JobListView, query: JobQuery): JobPages {
   const present = new Set(head.jobs.map((job) => job.job_id));
   const oldest = head.jobs.at(-1);

@@ -1,4 +1,4 @@
-/** Names of what the query cache holds. */
+/** Keys of the query cache. */
 
 export const keys = {
   session: ['session'] as const,

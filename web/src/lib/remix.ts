@@ -1,4 +1,4 @@
-/** Lets a job ask the form to take over its settings, without the two knowing each other. */
+/** Passes a job's settings to the form without coupling the two features. */
 import type { JobView } from '../api/schema';
 
 const EVENT = 'fleet:remix';

@@ -1,6 +1,6 @@
-/** Small values that survive a reload. Storage may be full, foreign or forbidden: then they just do not survive. */
+/** Small values that survive a reload. If storage is full, corrupt or forbidden, they are simply not kept. */
 
-/** What is stored under `key`, or null. */
+/** The value stored under `key`, or null. */
 export function read(key: string): unknown {
   try {
     return JSON.parse(localStorage.getItem(key) ?? 'null');
@@ -15,6 +15,6 @@ export function write(key: string, value: unknown): void {
     if (value === null) localStorage.removeItem(key);
     else localStorage.setItem(key, JSON.stringify(value));
   } catch {
-    // Private windows may refuse; the page works without.
+    // Private windows may refuse storage; the page works without it.
   }
 }

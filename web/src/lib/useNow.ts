@@ -1,4 +1,4 @@
-/** A clock that components can read: one timer for all of them. */
+/** A clock for components, with one timer shared by all of them. */
 import { useSyncExternalStore } from 'react';
 
 const listeners = new Set<() => void>();
@@ -20,5 +20,5 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
-/** Milliseconds since 1970, new every second. */
+/** Milliseconds since 1970, updated every second. */
 export const useNow = (): number => useSyncExternalStore(subscribe, () => nowMs);

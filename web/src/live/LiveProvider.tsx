@@ -1,7 +1,7 @@
 /**
- * Holds the event stream for the signed-in page and brings what it tells into the query cache.
+ * Owns the event stream of the signed-in page and applies its events to the query cache.
  *
- * While the stream is lost the newest jobs are polled instead, so that the page goes on telling the truth, a little later.
+ * While the stream is lost, the newest jobs are polled instead, so that the page stays current with a short delay.
  */
 import { useQueryClient } from '@tanstack/react-query';
 import { type ReactNode, useEffect, useMemo, useState } from 'react';
@@ -13,7 +13,7 @@ import { setProgress } from './progress';
 
 const POLL_MS = 4000;
 const HIDDEN_FOR_MS = 120_000;
-/** Kinds of events after which an earlier step count still holds. */
+/** Event kinds that do not invalidate an earlier step count. */
 const KEEPS_PROGRESS = new Set(['planned', 'cancel_requested']);
 
 export function LiveProvider({ children }: { children: ReactNode }) {

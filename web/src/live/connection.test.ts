@@ -1,4 +1,4 @@
-/** The stream comes back by itself, from where it was, and says so. */
+/** The stream reconnects automatically, continues where it stopped, and reports its status. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveConnection } from './connection';
 
@@ -51,7 +51,7 @@ describe('LiveConnection', () => {
     expect(h.onProgress).toHaveBeenCalledWith(expect.objectContaining({ step: 1 }));
   });
 
-  it('leaves a cut to the browser but says that it is lost', () => {
+  it('leaves reconnecting to the browser but reports the loss', () => {
     const h = handlers();
     new LiveConnection(h, open).start();
     source(0).say('ready', {});
@@ -63,7 +63,7 @@ describe('LiveConnection', () => {
     expect(h.onStatus).toHaveBeenLastCalledWith('live');
   });
 
-  it('opens again behind the last event after a refusal, later and later', () => {
+  it('reopens after a refusal, after the last event and with growing delays', () => {
     const h = handlers();
     new LiveConnection(h, open).start();
     source(0).say('state', { job_id: 'a', kind: 'queued', detail: {}, at: '' }, '7-3');
@@ -79,7 +79,7 @@ describe('LiveConnection', () => {
     expect(FakeSource.all).toHaveLength(3);
   });
 
-  it('ignores what cannot be read and streams that were closed', () => {
+  it('ignores unreadable events and closed streams', () => {
     const h = handlers();
     const live = new LiveConnection(h, open);
     live.start();

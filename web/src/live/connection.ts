@@ -1,9 +1,9 @@
 /**
- * The page's one event stream, kept open for as long as the page is looked at.
+ * The page's one event stream, open while the page is visible.
  *
- * EventSource reconnects by itself after a cut, but gives up after an answer that is not a stream (503 while the fleet
- * restarts). Then a new one is opened, later and later, from behind the last event that was seen. While the page is
- * hidden for long the stream is closed: browsers allow six connections to one host, and tabs would use them up.
+ * EventSource reconnects after a broken connection but gives up after a response that is not a stream (503 while the
+ * fleet restarts). In that case a new one is opened with increasing delays, continuing after the last event seen. The
+ * stream is closed while the page stays hidden: browsers allow six connections per host, and tabs would use them up.
  */
 
 /** A change of a job's state. */
@@ -14,7 +14,7 @@ export interface StateEvent {
   at: string;
 }
 
-/** How far a running job is. */
+/** Progress of a running job. */
 export interface ProgressEvent {
   job_id: string;
   stage: 'prepare' | 'encode' | 'denoise' | 'decode' | 'deliver';
@@ -24,17 +24,17 @@ export interface ProgressEvent {
   remaining_s: number | null;
 }
 
-/** `connecting` at first, `live` while events come, `lost` from the first failure until it is back. */
+/** `connecting` at first, `live` while events arrive, `lost` from the first failure until reconnected. */
 export type LiveStatus = 'connecting' | 'live' | 'lost';
 
-/** Who wants to know. */
+/** Callbacks for events and status changes. */
 export interface LiveHandlers {
   onState(event: StateEvent): void;
   onProgress(event: ProgressEvent): void;
-  /** The stream is up and everything that was missed has been told. */
+  /** The stream is open and all missed events have been delivered. */
   onReady(): void;
   onStatus(status: LiveStatus): void;
-  /** The server refuses the stream: perhaps the session has ended. */
+  /** The server refused the stream; the session may have expired. */
   onRefused(): void;
 }
 
@@ -42,7 +42,7 @@ const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 10_000;
 const CLOSED = 2;
 
-/** Opens a stream; the browser's EventSource outside of tests. */
+/** Opens a stream: the browser's EventSource, except in tests. */
 export type OpenStream = (url: string) => EventSource;
 
 export class LiveConnection {
@@ -59,7 +59,7 @@ export class LiveConnection {
     this.#open = open;
   }
 
-  /** Opens the stream unless it is open. */
+  /** Opens the stream unless it is already open. */
   start(): void {
     if (this.#source) return;
     clearTimeout(this.#timer);
@@ -78,24 +78,24 @@ export class LiveConnection {
     source.addEventListener('ready', (message) => {
       this.#seen(message);
       this.#retryMs = RETRY_FIRST_MS;
-      this.#tell('live');
+      this.#setStatus('live');
       this.#handlers.onReady();
     });
     source.addEventListener('error', () => {
       if (this.#source !== source) return;
-      this.#tell('lost');
+      this.#setStatus('lost');
       if (source.readyState === CLOSED) this.#reopenLater();
     });
   }
 
-  /** Closes the stream; `start` continues where it was. */
+  /** Closes the stream; `start` continues after the last event seen. */
   stop(): void {
     clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = null;
   }
 
-  /** Tries now instead of at the end of the pause. */
+  /** Reconnects immediately instead of after the delay. */
   retryNow(): void {
     if (this.#status === 'live') return;
     this.stop();
@@ -113,7 +113,7 @@ export class LiveConnection {
     if (message.lastEventId) this.#lastEventId = message.lastEventId;
   }
 
-  #tell(status: LiveStatus): void {
+  #setStatus(status: LiveStatus): void {
     if (status === this.#status) return;
     this.#status = status;
     this.#handlers.onStatus(status);

@@ -1,4 +1,4 @@
-/** How the event stream is, for whoever wants to show it. */
+/** The status of the event stream, for components that show it. */
 import { createContext, useContext } from 'react';
 import type { LiveStatus } from './connection';
 

@@ -1,18 +1,18 @@
-/** How far each running job is, outside of React: a step of one job must not draw the others again. */
+/** Progress of running jobs, kept outside React state so that a step of one job does not re-render the others. */
 import { useSyncExternalStore } from 'react';
 import type { ProgressEvent } from './connection';
 
 const latest = new Map<string, ProgressEvent>();
 const listeners = new Map<string, Set<() => void>>();
 
-/** Takes in a progress event; null forgets the job. */
+/** Stores a progress event; null removes the job. */
 export function setProgress(jobId: string, progress: ProgressEvent | null): void {
   if (progress) latest.set(jobId, progress);
   else latest.delete(jobId);
   for (const listener of listeners.get(jobId) ?? []) listener();
 }
 
-/** The newest progress of a job that came over the stream. */
+/** The latest progress of a job from the event stream. */
 export function useProgress(jobId: string): ProgressEvent | null {
   return useSyncExternalStore(
     (listener) => {

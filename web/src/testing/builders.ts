@@ -1,4 +1,4 @@
-/** Complete values of the API's types for tests; each test says only what it is about. */
+/** Complete API values for tests; each test sets only the fields it is about. */
 import type { JobView, OptimizationView } from '../api/schema';
 
 export const optimization = (over: Partial<OptimizationView> = {}): OptimizationView => ({

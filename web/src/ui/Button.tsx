@@ -1,4 +1,4 @@
-/** Buttons: one that stands out, one that does not, and one that is only an icon with a name. */
+/** Buttons: primary, plain and quiet, and an icon button with an accessible name. */
 import type { ButtonHTMLAttributes, ReactNode } from 'react';
 import { Icon, type IconName } from './Icon';
 
@@ -13,7 +13,7 @@ const looks = {
 export function Button({ variant = 'plain', icon, children, className = '', type = 'button', ...rest }: Props) {
   return (
     <button
-      // oxlint-disable-next-line react/button-has-type -- the caller's, `button` by default
+      // oxlint-disable-next-line react/button-has-type -- set by the caller, `button` by default
       type={type}
       className={`inline-flex min-h-8 items-center justify-center gap-1.5 rounded-lg px-3 py-1.5 text-sm transition-colors disabled:cursor-not-allowed disabled:opacity-60 ${looks[variant]} ${className}`}
       {...rest}

@@ -1,4 +1,4 @@
-/** A small fact. */
+/** A small label. */
 import type { ReactNode } from 'react';
 import { Icon, type IconName } from './Icon';
 

@@ -1,8 +1,8 @@
-/** A labelled field: its name above, help or what is wrong with it below, tied together for screen readers. */
+/** A labelled field: name above, hint or error below, linked for screen readers. */
 import { type ReactNode, useId } from 'react';
 import { Icon } from './Icon';
 
-/** What the control inside must carry. */
+/** Attributes that the control must have. */
 export interface ControlProps {
   id: string;
   'aria-describedby': string | undefined;
@@ -40,7 +40,7 @@ export function Field({ label, hint, error, aside, className = '', children }: P
   );
 }
 
-/** What is wrong, said at the place where it is wrong. */
+/** An error message next to its field. */
 export function FieldNote({ text }: { text: string }) {
   return (
     <p className="flex items-start gap-1 text-xs text-bad" role="alert">

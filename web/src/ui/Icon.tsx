@@ -1,4 +1,4 @@
-/** The page's icons: 20-unit outlines, drawn in the colour of the text around them. Decorative: names stand in labels. */
+/** The page's icons: 20-unit outlines, drawn in the colour of the text around them. Decorative: the accessible name is in the label. */
 
 const paths = {
   play: 'M6 4.5v11l9-5.5z',

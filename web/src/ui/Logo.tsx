@@ -1,4 +1,4 @@
-/** The fleet's mark. Its name stands beside it. */
+/** The logo; the name is shown next to it. */
 export function Logo({ className = 'size-7' }: { className?: string }) {
   return (
     <svg viewBox="0 0 32 32" className={className} aria-hidden="true">

@@ -1,4 +1,4 @@
-/** Something that went wrong or is worth knowing, with what can be done. */
+/** An error or a piece of information, with an optional action. */
 import type { ReactNode } from 'react';
 import { Icon } from './Icon';
 

@@ -1,4 +1,4 @@
-/** One of a few values, all in sight: radio buttons that look like one control. */
+/** A choice between a few visible values: radio buttons that look like one control. */
 import { useId } from 'react';
 
 interface Props<T extends string> {

@@ -1,7 +1,7 @@
 /**
- * Shows the short messages, and has them read out.
+ * Shows toasts and announces them to screen readers.
  *
- * They lie in the browser's top layer, or a dialog would cover them.
+ * They are in the browser's top layer; otherwise a dialog would cover them.
  */
 import { useEffect, useRef } from 'react';
 import { IconButton } from './Button';
@@ -11,7 +11,7 @@ export function Toasts() {
   const toasts = useToasts();
   const layer = useRef<HTMLDivElement>(null);
   useEffect(() => {
-    // Shown anew for each change: what comes last lies on top.
+    // Reopened on each change, because the element opened last is on top.
     layer.current?.hidePopover();
     if (toasts.length > 0) layer.current?.showPopover();
   }, [toasts]);

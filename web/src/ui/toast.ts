@@ -1,4 +1,4 @@
-/** Short messages at the page's edge: what was done, and how to undo it. */
+/** Short messages at the edge of the page: what was done, and how to undo it. */
 import { useSyncExternalStore } from 'react';
 
 export interface Toast {
@@ -9,7 +9,7 @@ export interface Toast {
 }
 
 const SHOWN_MS = 7000;
-/** There is something to decide. */
+/** Longer, because the user has something to decide. */
 const SHOWN_WITH_ACTION_MS = 12_000;
 let toasts: Toast[] = [];
 const timers = new Map<number, ReturnType<typeof setTimeout>>();
@@ -26,13 +26,13 @@ export function dismiss(id: number): void {
   set(toasts.filter((toast) => toast.id !== id));
 }
 
-/** Keeps a message for as long as somebody is at it. */
+/** Keeps a message open while the user points at it. */
 export function hold(id: number): void {
   clearTimeout(timers.get(id));
   timers.delete(id);
 }
 
-/** Lets a message go after its time. */
+/** Starts the timer that closes a message. */
 export function release({ id, action }: Toast): void {
   hold(id);
   timers.set(id, setTimeout(() => dismiss(id), action ? SHOWN_WITH_ACTION_MS : SHOWN_MS));
@@ -44,9 +44,9 @@ export function toast(text: string, options: Partial<Pick<Toast, 'tone' | 'actio
   release(fresh);
 }
 
-/** Tells why something failed. */
+/** Shows why something failed. */
 export const toastError = (error: unknown): void =>
-  toast(error instanceof Error ? error.message : 'Something went wrong.', { tone: 'bad' });
+  toast(error instanceof Error ? error.message : 'Something went wrong. Try again.', { tone: 'bad' });
 
 export const useToasts = (): Toast[] =>
   useSyncExternalStore(

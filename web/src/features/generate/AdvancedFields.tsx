@@ -1,4 +1,4 @@
-/** Everything that most people never touch. */
+/** Settings that most users leave at their defaults. */
 import type { ModelView, SettingsView } from '../../api/schema';
 import { Field } from '../../ui/Field';
 import { Icon } from '../../ui/Icon';
@@ -47,7 +47,7 @@ export function AdvancedFields(props: Props) {
           <Field label="Model" error={errors.model} className="col-span-2">
             {(control) => (
               <select {...control} className="input" value={draft.model} onChange={(event) => change({ model: event.target.value })}>
-                <option value="">Fleet’s default</option>
+                <option value="">Default model</option>
                 {models.map((model) => (
                   <option key={model.id} value={model.id}>
                     {model.name} ({model.workers} {model.workers === 1 ? 'worker' : 'workers'})
@@ -57,34 +57,34 @@ export function AdvancedFields(props: Props) {
             )}
           </Field>
         )}
-        <NumberField {...props} field="steps" label="Steps" hint="Wins over the tier" placeholder={settings.adaptive_enabled ? 'adaptive' : 'by tier'} />
+        <NumberField {...props} field="steps" label="Steps" hint="Overrides the tier" placeholder={settings.adaptive_enabled ? 'adaptive' : 'set by tier'} />
         <NumberField {...props} field="guidance" label="Guidance" hint="How closely to follow the prompt" />
         <Field label="Step cache" hint="Skips steps that change little" error={errors.stepCache}>
           {(control) => (
             <select {...control} className="input" value={draft.stepCache} onChange={(event) => change({ stepCache: event.target.value as Draft['stepCache'] })}>
-              <option value="">As the tier has it</option>
-              <option value="off">Off: compute all</option>
+              <option value="">Tier default</option>
+              <option value="off">Off (compute every step)</option>
               <option value="balanced">Balanced</option>
               <option value="fast">Fast</option>
             </select>
           )}
         </Field>
-        <Field label="Similar prompts" hint="Reuse their embeddings; changes the video" error={errors.similar}>
+        <Field label="Similar prompts" hint="Reuses their embeddings; changes the video" error={errors.similar}>
           {(control) => (
             <select {...control} className="input" value={draft.similar} onChange={(event) => change({ similar: event.target.value as Draft['similar'] })}>
-              <option value="">Fleet’s setting ({settings.similar_prompts_default ? 'on' : 'off'})</option>
+              <option value="">Fleet default ({settings.similar_prompts_default ? 'on' : 'off'})</option>
               <option value="yes">Allowed</option>
               <option value="no">Not allowed</option>
             </select>
           )}
         </Field>
-        <Field label="Negative prompt" hint="What to avoid; works with true guidance above 1" error={errors.negative} className="col-span-2">
+        <Field label="Negative prompt" hint="What to avoid. Needs true guidance above 1." error={errors.negative} className="col-span-2">
           {(control) => (
             <input {...control} className="input" value={draft.negative} onChange={(event) => change({ negative: event.target.value })} />
           )}
         </Field>
         <NumberField {...props} field="trueGuidance" label="True guidance" hint="Above 1 doubles the cost" />
-        <NumberField {...props} field="deadlineMin" label="Wanted within" hint="Minutes; orders the queue" placeholder="no hurry" />
+        <NumberField {...props} field="deadlineMin" label="Deadline" hint="In minutes. Affects the queue order." placeholder="none" />
         <label className="col-span-2 flex items-start gap-2 text-sm">
           <input
             type="checkbox"
@@ -93,7 +93,7 @@ export function AdvancedFields(props: Props) {
             onChange={(event) => change({ flowReverse: event.target.checked })}
           />
           <span>
-            Reverse flow <span className="hint block">From noise to video, as the model was trained. Off only for experiments.</span>
+            Reverse flow <span className="hint block">From noise to video, as the model was trained. Turn off only for experiments.</span>
           </span>
         </label>
       </div>

@@ -1,4 +1,4 @@
-/** What the fleet would do with the prompt and why: complexity, steps, time, cost, and the words behind it. */
+/** How the fleet would render the prompt, and why: complexity, steps, time, cost and the words that matter. */
 import type { ReactNode } from 'react';
 import type { AnalyzeView } from '../../api/schema';
 import { factorNames } from '../../lib/factors';
@@ -10,10 +10,10 @@ import { Skeleton } from '../../ui/Skeleton';
 const tones: Record<string, Tone> = { simple: 'good', moderate: 'accent', complex: 'wait', very_complex: 'bad' };
 
 const reasons: Record<string, string> = {
-  explicit: 'as asked',
-  fixed: 'by the tier',
-  adaptive: 'by the prompt',
-  learned: 'learned',
+  explicit: 'set by you',
+  fixed: 'set by the tier',
+  adaptive: 'fits the prompt',
+  learned: 'learned from past runs',
 };
 
 function Figure({ label, value, note }: { label: string; value: ReactNode; note?: string }) {
@@ -34,9 +34,9 @@ interface Props {
 }
 
 export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
-  if (error) return <p className="hint flex items-center gap-1.5"><Icon name="info" className="size-3.5" />No analysis: {error}</p>;
+  if (error) return <p className="hint flex items-center gap-1.5"><Icon name="info" className="size-3.5" />Analysis unavailable: {error}</p>;
   if (!answer && !isLoading) {
-    return <p className="hint">Write a prompt to see its complexity, steps, time and cost before anything runs.</p>;
+    return <p className="hint">Write a prompt to see its complexity, steps, time and cost before you submit it.</p>;
   }
   if (!answer) {
     return (
@@ -51,12 +51,12 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
   const seconds = answer.cache_available ? analysis.estimate_cached_s : analysis.estimate_s;
   const counting = analysis.factors.filter((factor) => factor.score > 0);
   return (
-    <section aria-label="Analysis of the prompt" data-testid="analysis" className="space-y-3">
+    <section aria-label="Prompt analysis" data-testid="analysis" className="space-y-3">
       <div className="flex flex-wrap items-center gap-1.5">
         <Chip tone={tones[analysis.complexity] ?? 'plain'}>{capital(words(analysis.complexity))}</Chip>
         <Chip>{capital(analysis.quality_tier)}</Chip>
         {answer.cache_available && (
-          <Chip tone="accent" icon="bolt" title="This prompt was encoded before; its embeddings will be used again">
+          <Chip tone="accent" icon="bolt" title="This prompt was encoded before; its embeddings will be reused">
             Embeddings cached
           </Chip>
         )}
@@ -64,11 +64,11 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
       </div>
       <dl className="grid grid-cols-3 gap-3">
         <Figure label="Steps" value={analysis.infer_steps} note={reasons[analysis.steps_reason]} />
-        <Figure label="Time" value={duration(seconds)} note="the run alone" />
+        <Figure label="Time" value={duration(seconds)} note="without queueing" />
         <Figure label="Cost" value={usd(analysis.estimated_cost_usd)} note="of GPU time" />
       </dl>
       {counting.length > 0 && (
-        <ul className="space-y-1.5 border-t border-line pt-2.5" aria-label="What counts">
+        <ul className="space-y-1.5 border-t border-line pt-2.5" aria-label="What adds complexity">
           {counting.map((factor) => (
             <li key={factor.factor} className="flex items-baseline gap-2 text-xs">
               <span className={`factor-dot factor-${factor.factor} size-2 shrink-0 self-center rounded-full`} />

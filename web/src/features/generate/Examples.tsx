@@ -1,17 +1,17 @@
-/** What the chosen model can draw, and prompts that show it well. */
+/** What the selected model can draw, with example prompts. */
 import type { ModelView } from '../../api/schema';
 import { Icon } from '../../ui/Icon';
 
 interface Props {
   model: ModelView;
-  /** Open while there is nothing in the prompt; later it is one line. */
+  /** Expanded while the prompt is empty, collapsed afterwards. */
   isOpen: boolean;
   onPick: (prompt: string) => void;
 }
 
 export function Examples({ model, isOpen, onPick }: Props) {
   return (
-    // The key makes it follow `isOpen` when that changes, and the reader in between.
+    // The key resets it when `isOpen` changes; in between, the user may open or close it.
     <details key={String(isOpen)} open={isOpen} className="group rounded-lg bg-raised text-sm">
       <summary className="flex list-none items-center justify-between gap-2 rounded-lg px-3 py-2 font-medium">
         What {model.name} can draw

@@ -1,7 +1,7 @@
 /**
- * Asks for a video: the prompt with what the fleet makes of it, the tier, the shape, and everything else under Advanced.
+ * The form for a new video: the prompt with its analysis, the tier, the shape, and everything else under Advanced.
  *
- * The draft is the only state; requests, checks and estimates are all made of it.
+ * The draft is the only state; requests, validation and estimates are all derived from it.
  */
 import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
@@ -26,7 +26,7 @@ import { TierSelector } from './TierSelector';
 import { useAnalysis } from './useAnalysis';
 import { useSubmit } from './useSubmit';
 
-/** Waits for what the form must know of the fleet. */
+/** Loads the settings and models that the form needs. */
 export function GenerationForm() {
   const settings = useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => getSettings(signal), staleTime: 60_000 });
   const models = useQuery({ queryKey: keys.models, queryFn: ({ signal }) => getModels(signal), refetchInterval: 15_000 });
@@ -38,8 +38,8 @@ export function GenerationForm() {
   return (
     <section className="card space-y-4 p-5" aria-label="New video" aria-busy={!error}>
       {error || models.data ? (
-        <Notice tone="bad" title="The form cannot be shown" action={<Button icon="retry" onClick={() => void Promise.all([settings.refetch(), models.refetch()])}>Try again</Button>}>
-          {error?.message ?? 'This fleet knows no model.'}
+        <Notice tone="bad" title="Could not load the form" action={<Button icon="retry" onClick={() => void Promise.all([settings.refetch(), models.refetch()])}>Try again</Button>}>
+          {error?.message ?? 'This fleet has no model. Add a model folder to models.dirs and restart the API.'}
         </Notice>
       ) : (
         ['h-5 w-28', 'h-28', 'h-16', 'h-44', 'h-20', 'h-10'].map((size) => <Skeleton key={size} className={size} />)
@@ -48,7 +48,7 @@ export function GenerationForm() {
   );
 }
 
-/** Brings the first field that is wrong into view and under the keyboard. */
+/** Focuses the first invalid field. */
 function focusFirstWrong(form: HTMLFormElement | null): void {
   requestAnimationFrame(() => form?.querySelector<HTMLElement>('[aria-invalid="true"]')?.focus());
 }
@@ -77,14 +77,14 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         setIsChecked(false);
         form.current?.scrollIntoView({ block: 'start' });
         form.current?.querySelector('textarea')?.focus({ preventScroll: true });
-        toast('The form has this video’s settings and seed now.');
+        toast('Settings and seed copied to the form.');
       }),
     [],
   );
 
   const change = (part: Partial<Draft>) => {
     setDraft((now) => ({ ...now, ...part }));
-    // What the API refused is forgiven where it is being changed.
+    // Editing a field clears the error that the API reported for it.
     setRefused((now) => Object.fromEntries(Object.entries(now).filter(([field]) => !(field in part) && field !== 'form')));
   };
 
@@ -96,11 +96,11 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
     submit.mutate(draft, {
       onSuccess: (jobs) => {
         setIsChecked(false);
-        toast(jobs.length === 1 ? 'Your video is in line.' : `${jobs.length} videos are in line.`);
+        toast(jobs.length === 1 ? 'Video queued.' : `${jobs.length} videos queued.`);
       },
       onError: (error) => {
-        const told = error instanceof ApiError ? fromApi(error.fields) : {};
-        setRefused(Object.keys(told).length > 0 ? told : { form: error.message });
+        const fields = error instanceof ApiError ? fromApi(error.fields) : {};
+        setRefused(Object.keys(fields).length > 0 ? fields : { form: error.message });
         focusFirstWrong(form.current);
       },
     });

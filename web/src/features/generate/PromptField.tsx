@@ -1,7 +1,7 @@
 /**
- * The prompt, with the words that count marked while one types.
+ * The prompt, with the words that add complexity marked as you type.
  *
- * The marks are drawn by a layer below a see-through text area; both wrap alike because they share every text style.
+ * A layer below a transparent text area draws the marks; both wrap alike because they share every text style.
  */
 import { type SyntheticEvent, useRef } from 'react';
 import type { FactorScore } from '../../api/schema';
@@ -23,13 +23,13 @@ const shared = 'px-3 py-2.5 text-base leading-relaxed whitespace-pre-wrap break-
 
 export function PromptField({ control, value, rows, placeholder, factors, onChange, onCaret, onSubmit }: Props) {
   const layer = useRef<HTMLDivElement>(null);
-  const tellCaret = (event: SyntheticEvent<HTMLTextAreaElement>) => onCaret(event.currentTarget.selectionStart);
+  const reportCaret = (event: SyntheticEvent<HTMLTextAreaElement>) => onCaret(event.currentTarget.selectionStart);
   return (
     <div className="relative rounded-lg bg-surface">
       <div ref={layer} aria-hidden="true" className={`pointer-events-none absolute inset-0 overflow-hidden border border-transparent text-transparent ${shared}`}>
         {highlight(value, factors).map((part, index) =>
           part.factor ? (
-            // oxlint-disable-next-line react/no-array-index-key -- stretches have no other name
+            // oxlint-disable-next-line react/no-array-index-key -- pieces of text have no other key
             <mark key={index} className={`factor factor-${part.factor} !text-transparent`}>
               {part.text}
             </mark>
@@ -48,9 +48,9 @@ export function PromptField({ control, value, rows, placeholder, factors, onChan
         className={`relative block w-full resize-y rounded-lg border border-line-strong bg-transparent placeholder:text-muted aria-invalid:border-bad ${shared}`}
         onChange={(event) => {
           onChange(event.target.value);
-          tellCaret(event);
+          reportCaret(event);
         }}
-        onSelect={tellCaret}
+        onSelect={reportCaret}
         onScroll={(event) => {
           if (layer.current) layer.current.scrollTop = event.currentTarget.scrollTop;
         }}

@@ -1,4 +1,4 @@
-/** The prompt or prompts, what they may say, and what the fleet makes of them. */
+/** The prompt or prompts, their length limits, and the analysis. */
 import type { AnalyzeView, ModelView, SettingsView } from '../../api/schema';
 import { Field } from '../../ui/Field';
 import { Segmented } from '../../ui/Segmented';
@@ -19,9 +19,9 @@ interface Props {
   onSubmit: () => void;
 }
 
-/** How long the prompt is, once that begins to matter; how many there are. */
+/** The length of a single prompt, or the number of prompts, with the limit. */
 function amountText({ text, isSeveral }: Draft, { prompt_chars_max, batch_max }: SettingsView['limits']): string {
-  if (isSeveral) return `${prompts({ text, isSeveral }).length} of at most ${batch_max}`;
+  if (isSeveral) return `${prompts({ text, isSeveral }).length} / ${batch_max} prompts`;
   return `${Array.from(text).length} / ${prompt_chars_max}`;
 }
 
@@ -36,18 +36,18 @@ export function PromptSection({ draft, model, settings, errors, change, analysis
       <div className="flex flex-wrap items-center justify-between gap-2">
         <h1 className="text-lg font-semibold tracking-tight">New video</h1>
         <Segmented
-          legend="How many prompts"
+          legend="Prompts"
           hideLegend
           options={[
-            { value: 'one', label: 'One prompt' },
-            { value: 'several', label: 'One a line', title: 'Each line becomes a video of its own' },
+            { value: 'one', label: 'Single prompt' },
+            { value: 'several', label: 'One per line', title: 'Each line becomes a separate video' },
           ]}
           value={draft.isSeveral ? 'several' : 'one'}
           onChange={(value) => change({ isSeveral: value === 'several' })}
         />
       </div>
       <Field
-        label={draft.isSeveral ? 'Prompts, one a line' : 'Prompt'}
+        label={draft.isSeveral ? 'Prompts, one per line' : 'Prompt'}
         error={errors.text}
         aside={<span className="num hint">{amountText(draft, settings.limits)}</span>}
       >

@@ -1,4 +1,4 @@
-/** The seed: empty is a new one each time, a number is the same video again. */
+/** The seed: empty means a new random one each time; the same number gives the same video. */
 import { IconButton } from '../../ui/Button';
 import { Field } from '../../ui/Field';
 import type { Draft } from './draft';
@@ -26,8 +26,8 @@ export function SeedField({ value, error, change }: Props) {
             value={value}
             onChange={(event) => change({ seed: event.target.value })}
           />
-          <IconButton icon="dice" label="Roll a seed" className="border border-line" onClick={roll} />
-          {value && <IconButton icon="close" label="Use a random seed each time" onClick={() => change({ seed: '' })} />}
+          <IconButton icon="dice" label="Random seed" className="border border-line" onClick={roll} />
+          {value && <IconButton icon="close" label="Clear the seed" onClick={() => change({ seed: '' })} />}
         </div>
       )}
     </Field>

@@ -1,4 +1,4 @@
-/** Size, aspect and length, as the model offers them. */
+/** Size, aspect ratio and length, limited to what the model offers. */
 import type { ModelView } from '../../api/schema';
 import { trim } from '../../lib/format';
 import { Field, FieldNote } from '../../ui/Field';
@@ -6,7 +6,7 @@ import { Segmented } from '../../ui/Segmented';
 import { type Draft, isCustomSize, longestOf } from './draft';
 import type { FormErrors } from './request';
 
-/** The API counts lengths in frames at this rate, whatever the model renders. */
+/** The API counts lengths in frames at this rate, whatever rate the model renders. */
 const FRAMES_A_SECOND = 24;
 const SHORTEST_FRAMES = 5;
 
@@ -35,7 +35,7 @@ export function ShapeFields({ draft, model, errors, change }: Props) {
         )}
         {aspects.length > 0 && (
           <Segmented
-            legend="Aspect"
+            legend="Aspect ratio"
             options={aspects.map((each) => ({ value: each.aspect, label: each.aspect, title: `${each.width} × ${each.height}` }))}
             value={aspect?.aspect ?? ''}
             onChange={(value) => change({ aspect: value === aspects[0]?.aspect ? '' : value })}

@@ -1,4 +1,4 @@
-/** The button that sends, with what it will take; always in sight. */
+/** The submit button with the estimated time and cost; always visible. */
 import type { AnalyzeView } from '../../api/schema';
 import { duration, usd } from '../../lib/format';
 import { Button } from '../../ui/Button';
@@ -13,7 +13,7 @@ interface Props {
 }
 
 function estimate(amount: number, answer: AnalyzeView | undefined): string {
-  if (!answer || amount === 0) return 'Ctrl + Enter sends';
+  if (!answer || amount === 0) return 'Ctrl + Enter to submit';
   const { analysis, cache_available } = answer;
   const each = amount > 1 ? ' each' : '';
   return `about ${duration(cache_available ? analysis.estimate_cached_s : analysis.estimate_s)} · ${usd(analysis.estimated_cost_usd)}${each}`;
@@ -24,7 +24,7 @@ export function SubmitBar({ amount, answer, isPending, error, workers }: Props) 
     <div className="sticky bottom-0 space-y-2.5 rounded-b-[inherit] border-t border-line bg-surface px-4 py-3 sm:px-5">
       {error && <Notice tone="bad" title="Not submitted">{error}</Notice>}
       {workers === 0 && !error && (
-        <Notice tone="wait" title="No worker is here for this model">Videos wait in line until one comes.</Notice>
+        <Notice tone="wait" title="No workers online for this model">Videos stay queued until one connects.</Notice>
       )}
       <div className="flex items-center gap-3">
         <p className="num hint min-w-0 flex-1">{estimate(amount, answer)}</p>

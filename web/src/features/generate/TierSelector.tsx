@@ -1,4 +1,4 @@
-/** The tiers to choose from, each with its steps and this fleet's own estimate. */
+/** The tiers, each with its steps and this fleet's estimate. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { useId } from 'react';
 import { getTiers } from '../../api/getTiers';
@@ -9,15 +9,15 @@ import { Skeleton } from '../../ui/Skeleton';
 import type { Draft } from './draft';
 
 const tiers: { tier: QualityTier; name: string; says: string }[] = [
-  { tier: 'auto', name: 'Auto', says: 'Fits the steps to the prompt' },
-  { tier: 'preview', name: 'Preview', says: 'A quick look' },
+  { tier: 'auto', name: 'Auto', says: 'Steps fitted to the prompt' },
+  { tier: 'preview', name: 'Preview', says: 'Quick draft' },
   { tier: 'standard', name: 'Standard', says: 'Everyday quality' },
-  { tier: 'premium', name: 'Premium', says: 'All the detail' },
+  { tier: 'premium', name: 'Premium', says: 'Most detail' },
 ];
 
 const BARS = 10;
 
-/** How many steps, as bars: those that are sure filled, those that may be half. */
+/** The step range as bars: solid up to the minimum, lighter up to the maximum. */
 function Meter({ view }: { view: TierView | undefined }) {
   const most = 50;
   const at = (steps: number) => Math.round((Math.min(steps, most) / most) * BARS);
@@ -26,7 +26,7 @@ function Meter({ view }: { view: TierView | undefined }) {
     <span aria-hidden="true" className="flex gap-0.5">
       {Array.from({ length: BARS }, (_, index) => (
         <span
-          // oxlint-disable-next-line react/no-array-index-key -- bars are their places
+          // oxlint-disable-next-line react/no-array-index-key -- a bar is its position
           key={index}
           className={`h-1.5 flex-1 rounded-full ${index < sure ? 'bg-accent' : index < may ? 'bg-accent/40' : 'bg-line'}`}
         />

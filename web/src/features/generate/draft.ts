@@ -1,21 +1,21 @@
 /**
- * What stands in the form. Kept in the browser, so that a reload loses nothing; anything strange found there is ignored.
+ * The contents of the form. Kept in the browser so that a reload loses nothing; invalid stored values are ignored.
  *
- * Numbers that may be empty are text here; `request.ts` makes requests of them.
+ * Numbers that may be empty are text here; `request.ts` turns them into requests.
  */
 import type { JobView, ModelView, QualityTier, StepCacheMode } from '../../api/schema';
 import { read, write } from '../../lib/stored';
 
 export interface Draft {
   text: string;
-  /** Each line of the text is a prompt of its own. */
+  /** Each line of the text is a separate prompt. */
   isSeveral: boolean;
   tier: QualityTier;
   model: string;
-  /** Empty: the model's first. */
+  /** Empty means the model's first. */
   size: string;
   aspect: string;
-  /** Frames at 24 a second, 4k+1. */
+  /** Frames at 24 per second, 4k+1. */
   length: number;
   seed: string;
   steps: string;
@@ -54,7 +54,7 @@ const words: Partial<Record<keyof Draft, readonly string[]>> = {
   similar: ['', 'yes', 'no'],
 };
 
-/** A draft of whatever was stored: known fields of the right kind, the rest as in an empty one. */
+/** Reads a stored value as a draft: known fields of the right type are kept, the rest get their defaults. */
 export function sane(stored: unknown): Draft {
   const found = (typeof stored === 'object' && stored !== null ? stored : {}) as Record<string, unknown>;
   const known = Object.entries(emptyDraft).map(([field, fallback]) => {
@@ -73,10 +73,10 @@ export const saveDraft = (draft: Draft): void => write(KEY, draft);
 /** A size in pixels instead of a name. */
 export const isCustomSize = (size: string): boolean => /^\d+x\d+$/.test(size);
 
-/** The longest length that a model takes, 4k+1. */
+/** The longest length that a model accepts, 4k+1. */
 export const longestOf = ({ video_length_max }: ModelView): number => video_length_max - ((video_length_max - 1) % 4);
 
-/** The draft as this model can take it, so that what is shown is what is sent: its sizes, aspects and lengths. */
+/** Limits the draft to sizes, aspect ratios and lengths of this model, so that the form shows exactly what is sent. */
 export function fitted(draft: Draft, model: ModelView): Draft {
   const named = model.sizes.find((size) => size.name === draft.size);
   const size = named || isCustomSize(draft.size) ? draft.size : (model.sizes[0]?.name ?? draft.size);
@@ -85,7 +85,7 @@ export function fitted(draft: Draft, model: ModelView): Draft {
   return { ...draft, size, aspect, length: Math.min(draft.length, longestOf(model)) };
 }
 
-/** The draft that asks for the same video again: the job's own settings and seed. */
+/** A draft that reproduces a job: its settings and its seed. */
 export function draftOf({ request }: JobView): Draft {
   return sane({
     text: request.prompt,

@@ -1,4 +1,4 @@
-/** The form says what is wrong at the field, and sends exactly what it shows. */
+/** The form reports errors at their fields and sends exactly what it shows. */
 import { describe, expect, it } from 'vitest';
 import type { LimitsView, ModelView } from '../../api/schema';
 import { job } from '../../testing/builders';
@@ -12,7 +12,7 @@ const rules = {
 const draft = { ...emptyDraft, text: 'a red ball' };
 
 describe('prompts', () => {
-  it('are one, or one a line', () => {
+  it('are one, or one per line', () => {
     expect(prompts({ text: ' a\nb ', isSeveral: false })).toEqual(['a\nb']);
     expect(prompts({ text: ' a\n\n b ', isSeveral: true })).toEqual(['a', 'b']);
     expect(prompts({ text: '  ', isSeveral: false })).toEqual([]);
@@ -29,7 +29,7 @@ describe('prompts', () => {
 });
 
 describe('check', () => {
-  it('is content with a plain draft', () => expect(check(draft, rules)).toEqual({}));
+  it('accepts a plain draft', () => expect(check(draft, rules)).toEqual({}));
 
   it.each([
     [{ text: ' ' }, 'text', /should show/],
@@ -41,7 +41,7 @@ describe('check', () => {
     [{ guidance: '' }, 'guidance', /0 to 20/],
     [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
     [{ deadlineMin: '61' }, 'deadlineMin', /to 60/],
-  ] as const)('%o is refused at %s', (over, field, reason) => {
+  ] as const)('%o is rejected at %s', (over, field, reason) => {
     expect(check({ ...draft, ...over }, rules)).toEqual({ [field]: expect.stringMatching(reason) });
   });
 
@@ -71,17 +71,17 @@ it('a request carries every field, with empty ones as null', () => {
   expect(toRequest({ ...draft, trueGuidance: '3', deadlineMin: '1.5' }, 'x')).toMatchObject({ negative_prompt: '', deadline_s: 90 });
 });
 
-it('a remix asks for the very same video', () => {
+it('a remix requests the same video', () => {
   const before = job({ prompt: 'a blue square' });
   expect(toRequest(draftOf(before), 'a blue square')).toMatchObject({ ...before.request });
 });
 
-it('a stored draft is taken only as far as it makes sense', () => {
+it('only valid values of a stored draft are used', () => {
   expect(sane(null)).toEqual(emptyDraft);
   expect(sane({ text: 'kept', tier: 'ultra', length: 130, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
 });
 
-it('refusals of the API come back to their fields', () => {
+it('errors from the API are shown at their fields', () => {
   expect(
     fromApi([
       { field: 'requests[3].prompt', reason: 'is too long' },
@@ -106,7 +106,7 @@ describe('fitted', () => {
     expect(fitted({ ...draft, size: '640x368' }, model).size).toBe('640x368');
   });
 
-  it('replaces what it does not offer by what it would take for it', () => {
+  it('replaces values that the model does not offer', () => {
     expect(fitted({ ...draft, size: '1080p', aspect: '1:1', length: 257 }, model)).toMatchObject({ size: '540p', aspect: '1:1', length: 125 });
     expect(fitted({ ...draft, size: '720p', aspect: '9:16' }, model).aspect).toBe('');
   });

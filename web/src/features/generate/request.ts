@@ -1,27 +1,27 @@
 /**
- * From what stands in the form to requests, or to what is wrong with it, told at the field.
+ * Turns the form into requests, or into one error message per invalid field.
  *
- * The API checks everything again; what it refuses is brought back to the same fields.
+ * The API validates everything again; its errors are shown at the same fields.
  */
 import type { FieldError, LimitsView, ModelView, VideoRequest } from '../../api/schema';
 import type { Draft } from './draft';
 
-/** Fields of the form that something can be wrong with. */
+/** Error messages by form field; `form` is for errors without a field. */
 export type FormErrors = Partial<Record<keyof Draft | 'form', string>>;
 
-/** What a draft must keep to. */
+/** The limits that a draft must respect. */
 export interface Rules {
   limits: LimitsView;
   model: ModelView;
 }
 
-/** The prompts that the text holds: one, or one a line without the empty ones. */
+/** The prompts in the text: a single one, or one per non-empty line. */
 export function prompts(draft: Pick<Draft, 'text' | 'isSeveral'>): string[] {
   if (!draft.isSeveral) return draft.text.trim() ? [draft.text.trim()] : [];
   return draft.text.split('\n').map((line) => line.trim()).filter(Boolean);
 }
 
-/** The prompt at a place of the text: the line's, when each line is one. */
+/** The prompt at the caret: the whole text, or its line when each line is a prompt. */
 export function promptAt(draft: Pick<Draft, 'text' | 'isSeveral'>, caret: number): string {
   if (!draft.isSeveral) return draft.text.trim();
   const from = draft.text.lastIndexOf('\n', caret - 1) + 1;
@@ -31,13 +31,13 @@ export function promptAt(draft: Pick<Draft, 'text' | 'isSeveral'>, caret: number
 
 const chars = (text: string) => Array.from(text).length;
 
-/** Everything that is wrong with the draft. */
+/** Validates the draft; returns every error. */
 export function check(draft: Draft, { limits, model }: Rules): FormErrors {
   const all = prompts(draft);
   const errors: FormErrors = {
     text: textError(all, limits, draft.isSeveral),
-    seed: whole(draft.seed, 0, Number.MAX_SAFE_INTEGER, 'a whole number from 0 up, or empty for a random one'),
-    steps: whole(draft.steps, 1, model.infer_steps_max, `a whole number from 1 to ${model.infer_steps_max}, or empty for adaptive steps`),
+    seed: whole(draft.seed, 0, Number.MAX_SAFE_INTEGER, 'a whole number from 0, or leave it empty for a random seed'),
+    steps: whole(draft.steps, 1, model.infer_steps_max, `a whole number from 1 to ${model.infer_steps_max}, or leave it empty for adaptive steps`),
     guidance: number(draft.guidance, 0, limits.cfg_scale_max),
     trueGuidance: number(draft.trueGuidance, 1, limits.true_cfg_scale_max),
     deadlineMin: draft.deadlineMin.trim() ? number(draft.deadlineMin, 0.1, Math.floor(limits.deadline_s_max / 60)) : undefined,
@@ -47,12 +47,12 @@ export function check(draft: Draft, { limits, model }: Rules): FormErrors {
 }
 
 function textError(all: string[], limits: LimitsView, isSeveral: boolean): string | undefined {
-  if (all.length === 0) return 'Say what the video should show.';
-  if (all.length > limits.batch_max) return `At most ${limits.batch_max} prompts at once; these are ${all.length}.`;
+  if (all.length === 0) return 'Describe what the video should show.';
+  if (all.length > limits.batch_max) return `At most ${limits.batch_max} prompts per submission; you entered ${all.length}.`;
   const long = all.findIndex((prompt) => chars(prompt) > limits.prompt_chars_max);
   if (long < 0) return undefined;
   const where = isSeveral ? `Prompt ${long + 1}` : 'The prompt';
-  return `${where} has ${chars(all[long] ?? '')} characters; at most ${limits.prompt_chars_max} are allowed.`;
+  return `${where} has ${chars(all[long] ?? '')} characters; the limit is ${limits.prompt_chars_max}.`;
 }
 
 function whole(text: string, min: number, max: number, wanted: string): string | undefined {
@@ -66,7 +66,7 @@ function number(text: string, min: number, max: number): string | undefined {
   return text.trim() && value >= min && value <= max ? undefined : `Enter a number from ${min} to ${max}.`;
 }
 
-/** The request for one prompt of a draft that was checked. */
+/** The request for one prompt of a validated draft. */
 export function toRequest(draft: Draft, prompt: string): VideoRequest {
   const trueGuidance = Number(draft.trueGuidance);
   return {
@@ -105,14 +105,14 @@ const fieldOf: Record<string, keyof Draft> = {
   deadline_s: 'deadlineMin',
 };
 
-/** The API's refusal, at the fields of the form; what has no field is told for the form as a whole. */
+/** Maps the API's errors to form fields; errors without a matching field go to `form`. */
 export function fromApi(errors: FieldError[]): FormErrors {
-  const told: FormErrors = {};
+  const mapped: FormErrors = {};
   for (const { field, reason } of errors) {
     const [, index, inner] = /^requests\[(\d+)\]\.(.+)$/.exec(field) ?? [];
     const name = fieldOf[inner ?? field] ?? 'form';
     const where = index === undefined ? '' : `Prompt ${Number(index) + 1}: `;
-    told[name] ??= name === 'form' ? `${field}: ${reason}` : `${where}${reason}`;
+    mapped[name] ??= name === 'form' ? `${field}: ${reason}` : `${where}${reason}`;
   }
-  return told;
+  return mapped;
 }

@@ -1,4 +1,4 @@
-/** What the fleet would do with the prompt, asked once typing pauses. The last answer stays until the next is there. */
+/** The analysis of the prompt, requested once typing pauses. The previous result stays until the next one arrives. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { analyze } from '../../api/analyze';
 import { keys } from '../../lib/keys';
@@ -8,7 +8,7 @@ import { promptAt, prompts, toRequest } from './request';
 
 const PAUSE_MS = 250;
 
-/** Of several prompts the one at the caret is analysed; `which` says so. */
+/** With several prompts, the one at the caret is analysed; `which` names it. */
 export function useAnalysis(draft: Draft, caret: number, isEnabled: boolean) {
   const prompt = promptAt(draft, caret);
   const { seed: _seed, deadline_s: _deadline, similar_prompts: _similar, ...query } = toRequest(draft, prompt);

@@ -1,4 +1,4 @@
-/** Sends what stands in the form. A repeated try of the same form is the same submission, so nothing is made twice. */
+/** Submits the form. Retrying an unchanged form reuses its idempotency key, so no video is created twice. */
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useRef } from 'react';
 import { ApiError, freshKey } from '../../api/client';
@@ -26,13 +26,13 @@ export function useSubmit() {
     },
     onSuccess: (jobs) => {
       attempt.current = { payload: '', key: '' };
-      // The stream will tell of them too; this shows them without a pause.
+      // The event stream reports them too; this shows them immediately.
       for (const [key, pages] of client.getQueriesData<JobPages>({ queryKey: keys.jobs })) {
         if (pages) client.setQueryData(key, jobs.reduce((all, job) => upsert(all, job, key[1] as JobQuery), pages));
       }
       void client.invalidateQueries({ queryKey: keys.stats });
     },
-    // Only a network that failed leaves open whether the job was taken; then the same key asks again.
+    // After a network failure we cannot know whether the job was accepted, so the next attempt reuses the key.
     onError: (error) => {
       if (error instanceof ApiError && !error.isOffline && error.status < 500) attempt.current = { payload: '', key: '' };
     },

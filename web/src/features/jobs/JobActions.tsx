@@ -1,11 +1,11 @@
-/** The buttons of a job: only what can be done with it now. */
+/** The buttons of a job; only actions that are currently possible. */
 import type { JobView } from '../../api/schema';
 import { remix } from '../../lib/remix';
 import { IconButton } from '../../ui/Button';
 import { Icon } from '../../ui/Icon';
 import { useJobActions } from './useJobActions';
 
-/** A name for the file that people recognise later. */
+/** A recognisable file name for the download. */
 export function fileName(job: JobView): string {
   const slug = job.request.prompt.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, '-').replace(/^-+|-+$/g, '').slice(0, 48);
   return `${slug || 'video'}-${job.job_id.slice(-6)}.mp4`;
@@ -17,7 +17,7 @@ export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => voi
   return (
     <div className="flex items-center gap-0.5">
       {job.links.cancel && !job.cancel_requested && <IconButton icon="stop" label="Cancel" onClick={() => void actions.cancel()} {...busy} />}
-      {job.links.retry && <IconButton icon="retry" label="Try again" onClick={() => void actions.retry()} {...busy} />}
+      {job.links.retry && <IconButton icon="retry" label="Retry" onClick={() => void actions.retry()} {...busy} />}
       {job.video && (
         <a
           href={job.video.url}
@@ -31,7 +31,7 @@ export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => voi
       )}
       <IconButton
         icon="remix"
-        label="Remix: take over its settings"
+        label="Remix: reuse these settings"
         onClick={() => {
           onLeave?.();
           remix(job);

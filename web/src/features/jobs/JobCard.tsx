@@ -7,7 +7,7 @@ import { Ago, JobStatusLine, StatusChip } from './JobStatusLine';
 import { OptimizationBadge } from './OptimizationBadge';
 import { usePlaced } from './usePlaced';
 
-/** Wide, square and tall videos stand about equally high. */
+/** Widths that give wide, square and tall videos about the same height. */
 function widthOf({ shape }: JobView): string {
   const aspect = shape.width / shape.height;
   if (aspect > 1.2) return 'w-28 sm:w-60';

@@ -1,4 +1,4 @@
-/** One video with everything that is known of it. A dialog over the list; the address names it, so it can be shared. */
+/** All details of one video, in a dialog over the list. The URL names the video, so the link can be shared. */
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useId, useLayoutEffect, useRef } from 'react';
 import { getJob } from '../../api/getJob';
@@ -23,7 +23,7 @@ export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => vo
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // Closing gives the keyboard back to where it was.
+    // Closing returns the focus to where it was.
     return () => element?.close();
   }, []);
   return (
@@ -53,7 +53,7 @@ export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => vo
 }
 
 const Gone = ({ error }: { error: Error }) => (
-  <Notice tone="bad" title="This video cannot be shown">
+  <Notice tone="bad" title="Could not load this video">
     {error.message}
   </Notice>
 );
@@ -94,13 +94,13 @@ function Player({ job }: { job: JobView }) {
 }
 
 const stages: [key: 'encode_s' | 'denoise_s' | 'decode_s' | 'deliver_s', name: string, look: string][] = [
-  ['encode_s', 'Prompt', 'bg-wait'],
+  ['encode_s', 'Encoding', 'bg-wait'],
   ['denoise_s', 'Denoising', 'bg-accent'],
   ['decode_s', 'Decoding', 'bg-good'],
   ['deliver_s', 'Writing', 'bg-line-strong'],
 ];
 
-/** Where the time of the run went. */
+/** How the run time divides into stages. */
 function Stages({ job }: { job: JobView }): ReactNode {
   const seconds = job.record?.stages;
   if (!seconds) return null;

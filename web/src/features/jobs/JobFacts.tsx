@@ -1,4 +1,4 @@
-/** What a video was asked for and how it was made, as a list; the request can be copied. */
+/** What was requested and how the video was rendered; the request can be copied. */
 import type { JobView } from '../../api/schema';
 import { bytes, count, trim } from '../../lib/format';
 import { Button } from '../../ui/Button';
@@ -11,8 +11,8 @@ function facts(job: JobView): Fact[] {
   const stepCache = job.optimization.step_cache;
   return [
     ['Rendered', `${shape.width} × ${shape.height}, ${shape.frames} frames, ${trim(job.duration_s, 1)} s`],
-    ['Asked for', `${request.video_size}${request.aspect_ratio ? ` ${request.aspect_ratio}` : ''}, ${request.video_length} frames`],
-    ['Seed', `${request.seed}${job.seed_drawn ? ' (drawn)' : ''}`],
+    ['Requested', `${request.video_size}${request.aspect_ratio ? ` ${request.aspect_ratio}` : ''}, ${request.video_length} frames`],
+    ['Seed', `${request.seed}${job.seed_drawn ? ' (random)' : ''}`],
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
@@ -22,9 +22,9 @@ function facts(job: JobView): Fact[] {
     ['File', video && bytes(video.bytes)],
     ['Attempts', job.attempts > 1 && count(job.attempts)],
     ['Resumed', record?.resumed_from !== null && record?.resumed_from !== undefined && `from step ${record.resumed_from}`],
-    ['Started anew', record?.restarted_because],
+    ['Restarted because', record?.restarted_because],
     ['Submitted', new Date(job.created_at).toLocaleString()],
-    ['Id', job.job_id],
+    ['ID', job.job_id],
   ];
 }
 
@@ -33,7 +33,7 @@ async function copy(text: string, what: string): Promise<void> {
     await navigator.clipboard.writeText(text);
     toast(`${what} copied.`);
   } catch {
-    toast('The browser does not allow copying here.', { tone: 'bad' });
+    toast('The browser did not allow copying. Copy the text manually.', { tone: 'bad' });
   }
 }
 
@@ -51,7 +51,7 @@ export function JobFacts({ job }: { job: JobView }) {
             ),
         )}
       </dl>
-      {/* Browsers have a clipboard only on secure origins; localhost is one. */}
+      {/* The clipboard is available only on secure origins, which include localhost. */}
       {window.isSecureContext && (
         <div className="flex flex-wrap gap-2">
           <Button icon="copy" onClick={() => void copy(JSON.stringify(job.request, null, 2), 'Request')}>

@@ -1,4 +1,4 @@
-/** Which jobs are shown: by state, by tier, by words of the prompt. */
+/** Filters for the list: by status, tier and words of the prompt. */
 import { useEffect, useState } from 'react';
 import type { JobQuery } from '../../api/listJobs';
 import { useDebounced } from '../../lib/useDebounced';
@@ -6,7 +6,7 @@ import { IconButton } from '../../ui/Button';
 import { Icon } from '../../ui/Icon';
 import { Segmented } from '../../ui/Segmented';
 
-/** The filter as it is set. */
+/** The current filter. */
 export interface Filter {
   state: 'all' | 'active' | 'done' | 'failed';
   tier: '' | 'preview' | 'standard' | 'premium';
@@ -22,7 +22,7 @@ const statuses: Record<Filter['state'], string | undefined> = {
   failed: 'failed,cancelled',
 };
 
-/** The filter as the API wants it. */
+/** The filter as query parameters of the API. */
 export const queryOf = ({ state, tier, text }: Filter): JobQuery => ({
   ...(statuses[state] && { status: statuses[state] }),
   ...(tier && { tier }),
@@ -38,7 +38,7 @@ export function JobFilters({ filter, onChange }: { filter: Filter; onChange: (pa
   return (
     <div className="flex flex-wrap items-center gap-x-3 gap-y-2">
       <Segmented
-        legend="State"
+        legend="Status"
         hideLegend
         options={[
           { value: 'all', label: 'All' },
@@ -73,7 +73,7 @@ export function JobFilters({ filter, onChange }: { filter: Filter; onChange: (pa
           onChange={(event) => setText(event.target.value)}
           onKeyDown={(event) => event.key === 'Escape' && setText('')}
         />
-        {text && <IconButton icon="close" label="Clear the search" className="absolute top-0 right-0" onClick={() => setText('')} />}
+        {text && <IconButton icon="close" label="Clear search" className="absolute top-0 right-0" onClick={() => setText('')} />}
       </search>
     </div>
   );

@@ -1,7 +1,7 @@
 /**
- * The list itself: only the cards near the window exist, so thousands scroll as smoothly as ten.
+ * The virtualised list: only cards near the visible area exist, so thousands scroll as smoothly as ten.
  *
- * A feed in the sense of ARIA: each card can be focused; arrow keys go from card to card, Enter opens one.
+ * An ARIA feed: each card can be focused; the arrow keys move between cards and Enter opens one.
  */
 import { useWindowVirtualizer } from '@tanstack/react-virtual';
 import { type KeyboardEvent, useEffect, useLayoutEffect, useRef, useState } from 'react';
@@ -10,7 +10,7 @@ import { JobCard } from './JobCard';
 
 const CARD_PX = 182;
 const GAP_PX = 12;
-/** Cards before the end at which the next page is asked for. */
+/** Load the next page this many cards before the end. */
 const EARLY = 10;
 
 interface Props {
@@ -35,14 +35,14 @@ export function JobList({ jobs, hasMore, isLoadingMore, loadMore, onOpen }: Prop
   const rows = list.getVirtualItems();
   const last = rows.at(-1)?.index ?? 0;
   useEffect(() => {
-    // A search may answer with an empty page that has a next one; then there is no row to come near to.
+    // A search may return an empty page that has a successor; then there is no row to scroll to.
     if (hasMore && !isLoadingMore && last >= jobs.length - EARLY) loadMore();
   }, [hasMore, isLoadingMore, last, jobs.length, loadMore]);
 
   const focusCard = (index: number) => {
     if (index < 0 || index >= jobs.length) return;
     list.scrollToIndex(index, { align: 'auto' });
-    // The card may have to be made first.
+    // The card may have to be rendered first.
     requestAnimationFrame(() => feed.current?.querySelector<HTMLElement>(`[data-index="${index}"]`)?.focus({ preventScroll: true }));
   };
   const onKeyDown = (event: KeyboardEvent<HTMLElement>, index: number) => {
@@ -85,7 +85,7 @@ export function JobList({ jobs, hasMore, isLoadingMore, loadMore, onOpen }: Prop
   );
 }
 
-/** Where the list begins in the document; what stands above it may grow. */
+/** The offset of the list in the document; content above it may change its height. */
 function useTop(element: React.RefObject<HTMLElement | null>): number {
   const [top, setTop] = useState(0);
   useLayoutEffect(() => {

@@ -1,8 +1,8 @@
 /**
- * The picture of a job: its video, playing in place, or how far it is.
+ * The picture of a job: its video, playing in place, or its progress.
  *
- * A video loads nothing until it is played. Pointing at it plays it; the button keeps it playing or stops it, so that
- * nothing moves for long that cannot be stopped. One that was waited for plays by itself when it is done.
+ * A video loads nothing until it is played. Hovering plays it; the button keeps it playing or pauses it, so that
+ * all motion can be stopped. A video that finishes while the page is open starts automatically.
  */
 import { useEffect, useRef, useState } from 'react';
 import type { JobView } from '../../api/schema';
@@ -21,7 +21,7 @@ export function JobMedia({ job, className = 'w-full', onOpen }: { job: JobView; 
   );
 }
 
-/** The video's own shape, and a hue of the job's own, so that waiting jobs can be told apart. */
+/** The video's aspect ratio, and a hue per job, so that queued jobs can be distinguished. */
 function look({ request, shape }: JobView): React.CSSProperties {
   return { aspectRatio: `${shape.width} / ${shape.height}`, '--hue': String(((request.seed ?? 0) * 137.5) % 360) } as React.CSSProperties;
 }
@@ -92,8 +92,8 @@ function Place({ ahead }: { ahead: number | null | undefined }) {
   if (typeof ahead !== 'number') return <Icon name="clock" className="size-7" />;
   return (
     <span className="num text-center">
-      <span className="block text-2xl font-semibold">{ahead + 1}</span>
-      <span className="block text-xs">in line</span>
+      <span className="block text-2xl font-semibold">#{ahead + 1}</span>
+      <span className="block text-xs">in queue</span>
     </span>
   );
 }

@@ -1,4 +1,4 @@
-/** One line and, while it runs, a bar: where the job is. */
+/** The status of a job in one line, with a progress bar while it runs. */
 import type { JobView } from '../../api/schema';
 import { sentence } from '../../api/client';
 import { ago, duration } from '../../lib/format';
@@ -45,17 +45,17 @@ function Running({ job }: { job: JobView }) {
   );
 }
 
-/** Empty for a finished video: the video says it. */
+/** Empty for a finished video, which needs no explanation. */
 export function JobStatusLine({ job }: { job: JobView }) {
   if (job.status === 'running') return <Running job={job} />;
   if (isWaiting(job.status)) return <Waiting job={job} />;
   if (job.status === 'failed') {
-    return <p className="text-sm text-bad">{sentence(job.failure?.reason ?? 'The video could not be made')}</p>;
+    return <p className="text-sm text-bad">{sentence(job.failure?.reason ?? 'The video could not be rendered')}</p>;
   }
   return null;
 }
 
-/** `3 min ago`, kept true. */
+/** `3 min ago`, updated as time passes. */
 export function Ago({ iso }: { iso: string }) {
   const now = useNow();
   return (

@@ -1,4 +1,4 @@
-/** All videos: those in line, those being made, those that are there. */
+/** All videos: queued, rendering and done. */
 import { useCallback, useMemo, useState } from 'react';
 import { closeJob, openJob, useOpenJob } from '../../app/router';
 import { Button } from '../../ui/Button';
@@ -27,7 +27,7 @@ export function JobsPanel() {
       </div>
       {list.isPending && !list.error && <Loading />}
       {list.error && list.jobs.length === 0 && (
-        <Notice tone="bad" title="The videos cannot be shown" action={<Button icon="retry" onClick={() => void list.refetch()}>Try again</Button>}>
+        <Notice tone="bad" title="Could not load the videos" action={<Button icon="retry" onClick={() => void list.refetch()}>Try again</Button>}>
           {list.error.message}
         </Notice>
       )}
@@ -72,9 +72,9 @@ function Empty({ isFiltered }: { isFiltered: boolean }) {
       <span className="mb-3 grid size-12 place-items-center rounded-full bg-accent-soft text-accent-ink">
         <Icon name={isFiltered ? 'search' : 'film'} className="size-6" />
       </span>
-      <p className="font-semibold">{isFiltered ? 'Nothing fits this filter' : 'No videos yet'}</p>
+      <p className="font-semibold">{isFiltered ? 'No videos match' : 'No videos yet'}</p>
       <p className="mt-1 max-w-sm text-sm text-muted">
-        {isFiltered ? 'Other words or another state may find it.' : 'Write a prompt and press Generate. The video plays here as soon as it is done.'}
+        {isFiltered ? 'Try other words or another status.' : 'Write a prompt and select Generate. The video plays here as soon as it is done.'}
       </p>
     </div>
   );

@@ -1,5 +1,5 @@
 /**
- * The badge says what the optimisations did, and nothing that is not known yet.
+ * The badge shows what the optimisations did, and nothing that is not known yet.
  *
  * @vitest-environment jsdom
  */

@@ -1,13 +1,13 @@
-/** What the optimisations decided and did for a video: cache, complexity, steps, time, tier, cost and what was saved. */
+/** What the optimisations decided and saved for a video: cache, complexity, tier, steps, time, cost and saving. */
 import type { CacheMatch, JobView, OptimizationView } from '../../api/schema';
 import { capital, duration, minutes, percent, usd, words } from '../../lib/format';
 import { Chip } from '../../ui/Chip';
 
 const cacheTexts: Record<CacheMatch, { text: string; title: string }> = {
-  identical: { text: 'Cache hit', title: 'This prompt had been encoded before; its embeddings were used again' },
-  similar: { text: 'Similar hit', title: 'The embeddings of a similar prompt were used' },
-  miss: { text: 'Cache miss', title: 'The prompt was encoded; its embeddings are cached now' },
-  off: { text: 'Cache off', title: 'Embeddings are not cached' },
+  identical: { text: 'Cache hit', title: 'This prompt was encoded before; its embeddings were reused' },
+  similar: { text: 'Similar hit', title: 'The embeddings of a similar prompt were reused' },
+  miss: { text: 'Cache miss', title: 'The prompt was encoded and its embeddings are now cached' },
+  off: { text: 'Cache off', title: 'The embedding cache is off' },
 };
 
 function CacheChip({ match, score }: { match: CacheMatch; score: number | null | undefined }) {
@@ -28,9 +28,9 @@ function stepsText({ final_steps: steps, steps_skipped: skipped }: OptimizationV
 
 function timeText({ actual_time: actual, estimated_time: estimate }: OptimizationView): { text: string; title: string } | null {
   if (typeof actual === 'number' && typeof estimate === 'number') {
-    return { text: `${minutes(actual)}, est. ${minutes(estimate)}`, title: `The run took ${minutes(actual)}; ${minutes(estimate)} were estimated` };
+    return { text: `${minutes(actual)}, est. ${minutes(estimate)}`, title: `Run time ${minutes(actual)}; the estimate was ${minutes(estimate)}` };
   }
-  return typeof estimate === 'number' ? { text: `about ${minutes(estimate)}`, title: 'Estimated time of the run, without waiting' } : null;
+  return typeof estimate === 'number' ? { text: `about ${minutes(estimate)}`, title: 'Estimated run time, without queueing' } : null;
 }
 
 export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' | 'request'> }) {
@@ -46,19 +46,19 @@ export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' |
       )}
       {it.complexity && (
         <li>
-          <Chip title="How much the prompt asks of the model">{capital(words(it.complexity))}</Chip>
+          <Chip title="Complexity of the prompt">{capital(words(it.complexity))}</Chip>
         </li>
       )}
       {it.quality_tier && (
         <li>
-          <Chip icon="layers" title={isAuto ? 'Tier, chosen by the prompt' : 'Tier, as asked for'}>
+          <Chip icon="layers" title={isAuto ? 'Tier, chosen from the prompt' : 'Tier, as requested'}>
             {capital(it.quality_tier)}
           </Chip>
         </li>
       )}
       {typeof it.final_steps === 'number' && (
         <li>
-          <Chip icon="steps" title={it.steps_skipped ? 'Steps planned, and how many of them the step cache answered' : 'Denoising steps'}>
+          <Chip icon="steps" title={it.steps_skipped ? 'Planned steps, and how many of them the step cache skipped' : 'Denoising steps'}>
             {stepsText(it)}
           </Chip>
         </li>
@@ -72,14 +72,14 @@ export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' |
       )}
       {typeof it.cost_usd === 'number' && (
         <li>
-          <Chip icon="coins" title="Price of the GPU time">
+          <Chip icon="coins" title="Cost of the GPU time">
             {usd(it.cost_usd)}
           </Chip>
         </li>
       )}
       {typeof it.saved_usd === 'number' && typeof it.saved_s === 'number' && it.saved_s > 0 && (
         <li>
-          <Chip tone="good" title={`${usd(it.saved_usd)} and ${duration(it.saved_s)} less than fixed steps without caches`}>
+          <Chip tone="good" title={`${usd(it.saved_usd)} and ${duration(it.saved_s)} less than with fixed steps and no caches`}>
             {usd(it.saved_usd)} saved
           </Chip>
         </li>

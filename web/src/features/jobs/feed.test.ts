@@ -1,4 +1,4 @@
-/** The feed brings changes into the lists with few requests: one by one for a handful, by page for a flood. */
+/** The feed applies changes with few requests: one by one for a few jobs, by page for a flood. */
 import { InfiniteQueryObserver, QueryClient } from '@tanstack/react-query';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { JobView } from '../../api/schema';
@@ -10,7 +10,7 @@ import { JobFeed } from './feed';
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();
 const made = (id: string, second: number, over: Partial<JobView> = {}) => job({ job_id: id, created_at: at(second), ...over });
 
-/** What the API knows, and what it was asked. */
+/** The jobs in the fake API, and the paths that were requested. */
 let known: JobView[] = [];
 let asked: string[] = [];
 let client: QueryClient;
@@ -33,7 +33,7 @@ beforeEach(() => {
   client.setQueryData(keys.jobList({}), pages);
   const observer = new InfiniteQueryObserver(client, {
     queryKey: keys.jobList({}),
-    queryFn: () => Promise.reject(new Error('lists are never read again as a whole')),
+    queryFn: () => Promise.reject(new Error('lists are never reloaded as a whole')),
     initialPageParam: null,
     getNextPageParam: () => null,
     staleTime: Number.POSITIVE_INFINITY,
@@ -71,7 +71,7 @@ describe('JobFeed', () => {
     expect(listed()).toHaveLength(32);
   });
 
-  it('takes out what is deleted without asking, and what is gone after asking', async () => {
+  it('removes a deleted job without a request, and a missing one after a request', async () => {
     feed.changed('b', 'deleted');
     expect(listed().map((each) => each.job_id)).toEqual(['a']);
     known = [];
@@ -80,7 +80,7 @@ describe('JobFeed', () => {
     expect(listed()).toEqual([]);
   });
 
-  it('after a pause of the stream it reads the head and whatever was not over', async () => {
+  it('after a gap in the stream it reads the newest page and every unfinished job', async () => {
     known = [made('c', 3), made('b', 2, { status: 'completed' })];
     feed.refresh();
     await settle();

@@ -1,8 +1,8 @@
 /**
- * Brings changes of jobs into the query cache, few requests at a time.
+ * Applies job changes to the query cache with few requests.
  *
- * A handful of changed jobs is read one by one; a flood (a batch of a thousand) reads the newest page instead, and of
- * the other changed jobs only those that are loaded.
+ * A few changed jobs are read one by one. After a flood of changes (a batch of a thousand) it reads the newest page
+ * instead and, of the other changed jobs, only those that are loaded.
  */
 import type { QueryClient } from '@tanstack/react-query';
 import { createContext, useContext } from 'react';
@@ -31,7 +31,7 @@ export class JobFeed {
     this.#client = client;
   }
 
-  /** A job changed in the way that `kind` says. */
+  /** Handles a change of a job; `kind` is the kind of event. */
   changed(jobId: string, kind: string): void {
     if (kind === 'deleted') this.#forEachList((pages) => remove(pages, jobId));
     else this.#waiting.add(jobId);
@@ -39,7 +39,7 @@ export class JobFeed {
     this.#refreshStats();
   }
 
-  /** Anything may have changed: read the newest page and whatever is loaded and not over. */
+  /** Anything may have changed: reads the newest page and every loaded job that is not finished. */
   refresh(): void {
     for (const [, pages] of this.#lists()) {
       for (const job of flatten(pages)) if (NOT_OVER.has(job.status)) this.#waiting.add(job.job_id);
@@ -49,13 +49,13 @@ export class JobFeed {
     this.#refreshStats();
   }
 
-  /** Puts a job as the API answered it into every list. */
+  /** Updates a job, as returned by the API, in every list. */
   put(job: JobView): void {
     this.#client.setQueryData(keys.job(job.job_id), job);
     this.#forEachList((pages, query) => upsert(pages, job, query));
   }
 
-  /** Takes a job out of every list. */
+  /** Removes a job from every list. */
   drop(jobId: string): void {
     this.#forEachList((pages) => remove(pages, jobId));
   }
@@ -87,7 +87,7 @@ export class JobFeed {
       const rest = changed.filter((id) => !seen.has(id) && (!isFlood || known.has(id))).slice(0, LOADED_MAX);
       await Promise.all(rest.map((id) => this.#readOne(id)));
     } catch {
-      // The fleet is away: the stream's return or the next poll reads everything again.
+      // The fleet is unreachable; everything is read again when the stream reconnects or at the next poll.
     } finally {
       this.#isReading = false;
     }
@@ -130,7 +130,7 @@ export class JobFeed {
   }
 }
 
-/** The signed-in page's one feed. */
+/** The feed of the signed-in page. */
 export const FeedContext = createContext<JobFeed | null>(null);
 
 export function useFeed(): JobFeed {

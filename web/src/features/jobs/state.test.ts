@@ -1,4 +1,4 @@
-/** A job's place and progress read as people say them. */
+/** A job's queue position and progress in words. */
 import { describe, expect, it } from 'vitest';
 import { job } from '../../testing/builders';
 import { fraction, lookOf, stageText, waitText } from './state';
@@ -19,22 +19,23 @@ describe('progress', () => {
     expect(fraction({ stage: 'denoise', step: 0, steps: 0 })).toBeLessThan(0.1);
   });
 
-  it('is said by step, or by stage around the steps', () => {
+  it('is shown by step, or by stage outside the steps', () => {
     expect(stageText({ stage: 'denoise', step: 3, steps: 25 })).toBe('Step 3 of 25');
+    expect(stageText({ stage: 'denoise', step: 0, steps: 25 })).toBe('Starting step 1 of 25');
     expect(stageText({ stage: 'decode', step: 25, steps: 25 })).toBe('Decoding frames');
     expect(stageText({ stage: null, step: 0, steps: 0 })).toBe('Starting');
   });
 });
 
-it('a waiting job says how many go first, or when it is tried again', () => {
+it('a waiting job shows how many are ahead, or when it is retried', () => {
   const now = Date.parse('2026-01-01T00:00:00Z');
   expect(waitText(job(), now)).toBe('Waiting for a worker');
   expect(waitText(job({ queue_position: 0 }), now)).toBe('Next to start');
   expect(waitText(job({ queue_position: 1200, queue_wait_s: 90 }), now)).toBe('1,200 ahead, starts in about 1.5 min');
-  expect(waitText(job({ queue_position: 3, not_before: '2026-01-01T00:00:07.2Z' }), now)).toBe('Tries again in 8 s');
+  expect(waitText(job({ queue_position: 3, not_before: '2026-01-01T00:00:07.2Z' }), now)).toBe('Retrying in 8 s');
 });
 
-it('a cancel that has not taken effect shows, one that came too late does not', () => {
+it('a pending cancellation is shown, one that was too late is not', () => {
   expect(lookOf({ status: 'running', cancel_requested: true }).label).toBe('Stopping');
   expect(lookOf({ status: 'completed', cancel_requested: true }).label).toBe('Done');
 });

@@ -1,10 +1,10 @@
-/** Where a job is, in words, and how far it is, as a fraction. Pure. */
+/** The status of a job in words and its progress as a fraction. Pure. */
 import type { JobStatus, JobView, ProgressView, Stage } from '../../api/schema';
 import { count, duration } from '../../lib/format';
 import type { Tone } from '../../ui/Chip';
 import type { IconName } from '../../ui/Icon';
 
-/** How a state looks. */
+/** How a status is shown. */
 export interface Look {
   label: string;
   tone: Tone;
@@ -12,7 +12,7 @@ export interface Look {
 }
 
 const looks: Record<JobStatus, Look> = {
-  queued: { label: 'In line', tone: 'plain', icon: 'clock' },
+  queued: { label: 'Queued', tone: 'plain', icon: 'clock' },
   scheduled: { label: 'Up next', tone: 'plain', icon: 'clock' },
   running: { label: 'Rendering', tone: 'accent', icon: 'film' },
   completed: { label: 'Done', tone: 'good', icon: 'check' },
@@ -25,39 +25,39 @@ export function lookOf(job: Pick<JobView, 'status' | 'cancel_requested'>): Look 
   return isEnding ? { label: 'Stopping', tone: 'wait', icon: 'stop' } : looks[job.status];
 }
 
-/** Nothing more happens to it by itself. */
+/** The job has ended. */
 export const isOver = (status: JobStatus): boolean => status === 'completed' || status === 'failed' || status === 'cancelled';
 
 export const isWaiting = (status: JobStatus): boolean => status === 'queued' || status === 'scheduled';
 
 const stages: Record<Stage, string> = {
   prepare: 'Preparing',
-  encode: 'Reading the prompt',
+  encode: 'Encoding the prompt',
   denoise: 'Denoising',
   decode: 'Decoding frames',
-  deliver: 'Writing the video',
+  deliver: 'Saving the video',
 };
 
-/** `Step 12 of 25`, or the stage around the steps. */
+/** `Step 12 of 25` while denoising, otherwise the name of the stage. */
 export function stageText({ stage, step, steps }: ProgressView): string {
-  if (stage === 'denoise' && steps > 0) return step > 0 ? `Step ${step} of ${steps}` : `First of ${steps} steps`;
+  if (stage === 'denoise' && steps > 0) return step > 0 ? `Step ${step} of ${steps}` : `Starting step 1 of ${steps}`;
   return stage ? stages[stage] : 'Starting';
 }
 
-/** Where the stages begin, as parts of the whole; denoising takes nearly all of it. */
+/** Where each stage begins, as a fraction of the run; denoising takes most of it. */
 const begins: Record<Stage, number> = { prepare: 0, encode: 0.02, denoise: 0.05, decode: 0.9, deliver: 0.97 };
 
-/** How far a run is, 0 to 1. */
+/** Progress of a run, 0 to 1. */
 export function fraction({ stage, step, steps }: ProgressView): number {
   if (!stage) return 0;
   if (stage !== 'denoise' || steps === 0) return begins[stage];
   return begins.denoise + (begins.decode - begins.denoise) * Math.min(step / steps, 1);
 }
 
-/** What a waiting job waits for. */
+/** What a waiting job is waiting for. */
 export function waitText(job: JobView, nowMs: number): string {
   const retryS = job.not_before ? (Date.parse(job.not_before) - nowMs) / 1000 : 0;
-  if (retryS > 0.5) return `Tries again in ${duration(Math.ceil(retryS))}`;
+  if (retryS > 0.5) return `Retrying in ${duration(Math.ceil(retryS))}`;
   const { queue_position: ahead, queue_wait_s: waitS } = job;
   if (ahead === null || ahead === undefined) return 'Waiting for a worker';
   const place = ahead === 0 ? 'Next to start' : `${count(ahead)} ahead`;

@@ -1,4 +1,4 @@
-/** What can be done with a job: cancel, retry, delete and bring back. Each answer goes into the lists at once. */
+/** Actions on a job: cancel, retry, delete and restore. Each result is applied to the lists immediately. */
 import { useState } from 'react';
 import { cancelJob } from '../../api/cancelJob';
 import { deleteJob } from '../../api/deleteJob';
@@ -19,7 +19,7 @@ export function useJobActions(job: JobView) {
       await action();
     } catch (error) {
       toastError(error);
-      // The refusal says that the job is not what it seemed.
+      // The job may have changed meanwhile, so read it again.
       feed.changed(job.job_id, 'refused');
     } finally {
       setIsBusy(false);
@@ -40,13 +40,13 @@ export function useJobActions(job: JobView) {
     retry: () =>
       attempt(async () => {
         feed.put(await retryJob(job.job_id));
-        toast('The video is in line again.');
+        toast('Video queued again.');
       }),
     remove: () =>
       attempt(async () => {
         await deleteJob(job.job_id);
         feed.drop(job.job_id);
-        toast('Deleted.', { action: { label: 'Undo', run: () => void restore() } });
+        toast('Video deleted.', { action: { label: 'Undo', run: () => void restore() } });
       }),
   };
 }

@@ -1,4 +1,4 @@
-/** The jobs under a filter, page by page; the feed keeps what is loaded true. */
+/** The jobs that match a filter, page by page; the feed keeps loaded pages current. */
 import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useMemo } from 'react';
 import { type JobQuery, listJobs } from '../../api/listJobs';
@@ -12,7 +12,7 @@ export function useJobList(query: JobQuery) {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next_cursor ?? null,
     placeholderData: keepPreviousData,
-    // The feed follows active lists only: an inactive one is forgotten, an active one is never read again as a whole.
+    // The feed updates active lists only, so inactive ones are dropped. Active ones are never reloaded as a whole.
     staleTime: Number.POSITIVE_INFINITY,
     gcTime: 0,
   });

@@ -1,12 +1,12 @@
-/** How far a running job is: what the stream said last, or what the job's row knew when it was read. */
+/** Progress of a running job: the latest from the event stream, or what the job had when it was read. */
 import type { JobView, ProgressView } from '../../api/schema';
 import { useProgress } from '../../live/progress';
 
-/** Progress with the rest of the way, where the worker has told it. */
+/** Progress with the remaining time, if the worker has reported it. */
 export type Going = ProgressView & { remaining_s?: number | null };
 
 export function useJobProgress(job: JobView): Going | null {
-  const told = useProgress(job.job_id);
+  const latest = useProgress(job.job_id);
   if (job.status !== 'running') return null;
-  return told ?? job.progress ?? null;
+  return latest ?? job.progress ?? null;
 }

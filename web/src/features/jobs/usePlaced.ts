@@ -1,8 +1,8 @@
 /**
- * A waiting job with its place in the queue as of now.
+ * A waiting job with its current position in the queue.
  *
- * Lists do not count places, and others that start or end move a job without an event of its own; so the cards that are
- * on screen and wait ask again.
+ * Lists do not contain positions, and a job moves up without an event of its own when others start or end. So each
+ * waiting card on screen polls its job.
  */
 import { useQuery } from '@tanstack/react-query';
 import { getJob } from '../../api/getJob';

@@ -1,4 +1,4 @@
-/** Asks for a key. The key itself is never kept: the API answers with a cookie that scripts cannot read. */
+/** Sign-in with an API key. The key is not stored: the API returns a cookie that scripts cannot read. */
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { useState } from 'react';
 import { setCsrfToken } from '../../api/client';
@@ -30,7 +30,7 @@ export function SignIn() {
         <div>
           <Logo className="mb-4 size-10" />
           <h1 className="text-lg font-semibold tracking-tight">Sign in to Hunyuan Fleet</h1>
-          <p className="mt-1 text-sm text-muted">Use the API key that you were given. It is exchanged for a session and not stored in this browser.</p>
+          <p className="mt-1 text-sm text-muted">Enter your API key. It is exchanged for a session and not stored in this browser.</p>
         </div>
         <Field label="API key" error={enter.error?.message}>
           {(control) => (

@@ -1,4 +1,4 @@
-/** Ends the session and forgets what was shown. */
+/** Ends the session and clears cached data. */
 import { useQueryClient } from '@tanstack/react-query';
 import { setCsrfToken } from '../../api/client';
 import { signOut } from '../../api/signOut';

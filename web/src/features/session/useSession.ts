@@ -1,4 +1,4 @@
-/** Who is signed in. */
+/** The current session. */
 import { useQuery } from '@tanstack/react-query';
 import { setCsrfToken } from '../../api/client';
 import { getSession } from '../../api/getSession';

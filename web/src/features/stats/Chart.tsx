@@ -1,17 +1,17 @@
 /**
- * A small chart over time: stacked bars or lines, with what is under the pointer told in words.
+ * A small chart over time: stacked bars or lines, with a tooltip under the pointer.
  *
- * Screen readers and those who want digits get the same numbers as a table.
+ * The same numbers are available as a table, for screen readers and for exact values.
  */
 import { type ReactNode, useEffect, useId, useRef, useState } from 'react';
 import { runs, type Slot, ticks } from './series';
 
-/** One kind of number. */
+/** One series of the chart. */
 export interface Line {
   name: string;
   /** A colour class that sets `currentColor`. */
   look: string;
-  /** Null where there is nothing to say. */
+  /** Null where there is no value. */
   of: (slot: Slot) => number | null;
 }
 
@@ -21,11 +21,11 @@ interface Props {
   kind: 'bars' | 'lines';
   slots: Slot[];
   lines: Line[];
-  /** Things that are counted have no halves. */
+  /** Counts: the scale uses whole numbers only. */
   isWhole?: boolean;
   format: (value: number) => string;
   timeFormat: (atMs: number) => string;
-  /** What to say when there is nothing. */
+  /** Shown when there is no data. */
   empty: string;
 }
 
@@ -68,7 +68,7 @@ export function Chart(props: Props) {
         ) : (
           width > 0 && <Drawing {...props} width={width} at={at} setAt={setAt} />
         )}
-        {!isTable && !isEmpty && at !== null && <Told {...props} at={at} width={width} />}
+        {!isTable && !isEmpty && at !== null && <Tooltip {...props} at={at} width={width} />}
       </div>
     </section>
   );
@@ -88,7 +88,7 @@ function Drawing({ title, kind, slots, lines, isWhole = false, format, timeForma
       width={width}
       height={HEIGHT}
       role="img"
-      aria-label={`${title}, as a chart; the table has the numbers`}
+      aria-label={`${title}, chart. Use the Table button for the numbers.`}
       className="block touch-pan-y"
       onPointerMove={(event) => {
         const offset = event.clientX - event.currentTarget.getBoundingClientRect().left - EDGE.left;
@@ -136,7 +136,7 @@ function Bars({ values, lines, x, y, step }: Marks & { step: number }): ReactNod
       below += value;
       if (value <= 0) return null;
       const top = y(below);
-      // oxlint-disable-next-line react/no-array-index-key -- places are the names of bars
+      // oxlint-disable-next-line react/no-array-index-key -- a bar is identified by its position
       return <rect key={`${name}-${index}`} x={x(index) - width / 2} width={width} y={top} height={Math.max(y(from) - top, 1)} rx={Math.min(2, width / 3)} className={`fill-current ${look}`} />;
     });
   });
@@ -151,7 +151,7 @@ function Lines({ values, lines, x, y }: Marks): ReactNode {
           {run.length > 1 && <polyline points={places.join(' ')} fill="none" stroke="currentColor" strokeWidth="2" strokeLinejoin="round" strokeLinecap="round" />}
           {run.length < 40 &&
             run.map((value, index) => (
-              // oxlint-disable-next-line react/no-array-index-key -- places are the names of dots
+              // oxlint-disable-next-line react/no-array-index-key -- a dot is identified by its position
               <circle key={index} cx={x(from + index)} cy={y(value)} r={run.length === 1 ? 4 : 2.5} fill="currentColor" />
             ))}
         </g>
@@ -160,8 +160,8 @@ function Lines({ values, lines, x, y }: Marks): ReactNode {
   );
 }
 
-/** What is under the pointer. */
-function Told({ slots, lines, format, timeFormat, at, width }: Props & { at: number; width: number }) {
+/** The values under the pointer. */
+function Tooltip({ slots, lines, format, timeFormat, at, width }: Props & { at: number; width: number }) {
   const slot = slots[at];
   if (!slot) return null;
   const x = EDGE.left + ((at + 0.5) * (width - EDGE.left - EDGE.right)) / slots.length;
@@ -186,7 +186,7 @@ function Table({ title, slots, lines, format, timeFormat }: Props) {
   const filled = slots.filter((slot) => slot.point).toReversed();
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrollable region must be reachable by keyboard
-    <div tabIndex={0} role="region" aria-label={`${title}, as a table`} className="h-full overflow-y-auto rounded-lg border border-line">
+    <div tabIndex={0} role="region" aria-label={`${title}, table`} className="h-full overflow-y-auto rounded-lg border border-line">
       <table className="num w-full text-left text-xs">
         <thead className="sticky top-0 bg-raised">
           <tr>
@@ -214,7 +214,7 @@ function Table({ title, slots, lines, format, timeFormat }: Props) {
           ))}
         </tbody>
       </table>
-      {filled.length === 0 && <p className="hint p-3">Nothing in this time.</p>}
+      {filled.length === 0 && <p className="hint p-3">No data in this period.</p>}
     </div>
   );
 }

@@ -1,4 +1,4 @@
-/** How the fleet is doing: numbers, charts over time, workers, groups, dependencies. */
+/** The dashboard: key figures, charts over time, health, workers and groups. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { getSeries, type SeriesQuery } from '../../api/getSeries';
@@ -21,13 +21,13 @@ const ranges: Record<Range, SeriesQuery & { label: string }> = {
   day: { hours: 24, bucket: 'hour', label: '24 hours' },
   week: { hours: 24 * 7, bucket: 'hour', label: '7 days' },
   month: { hours: 24 * 30, bucket: 'day', label: '30 days' },
-  year: { hours: 24 * 365, bucket: 'day', label: 'A year' },
+  year: { hours: 24 * 365, bucket: 'day', label: '1 year' },
 };
 
 const EVERY_MS = 10_000;
 
 const sum = (name: string, look: string, of: (point: PointView) => number): Line => ({ name, look, of: ({ point }) => (point ? of(point) : 0) });
-/** An average exists only where something was averaged. */
+/** An average exists only where videos were completed. */
 const mean = (name: string, look: string, of: (point: PointView) => number): Line => ({
   name,
   look,
@@ -65,7 +65,7 @@ export default function Dashboard() {
       <div className="flex flex-wrap items-center justify-between gap-3">
         <h1 className="text-lg font-semibold tracking-tight">Dashboard</h1>
         <Segmented
-          legend="Range of the charts"
+          legend="Chart range"
           hideLegend
           options={(Object.keys(ranges) as Range[]).map((value) => ({ value, label: ranges[value].label }))}
           value={range}
@@ -73,13 +73,13 @@ export default function Dashboard() {
         />
       </div>
       <Tiles slots={all} />
-      {series.error && <Notice tone="bad" title="The charts cannot be shown">{series.error.message}</Notice>}
+      {series.error && <Notice tone="bad" title="Could not load the charts">{series.error.message}</Notice>}
       <div className="grid gap-4 lg:grid-cols-2">
-        <Chart {...common} title="Videos" hint={bucket === 'hour' ? 'an hour' : 'a day'} kind="bars" lines={lines.videos} isWhole format={count} empty="No videos in this time" />
-        <Chart {...common} title="Average steps" kind="lines" lines={lines.steps} format={(value) => trim(value, 1)} empty="No videos in this time" />
-        <Chart {...common} title="Cache hit rate" kind="lines" lines={lines.hits} format={percent} empty="No cache hits in this time" />
-        <Chart {...common} title="Waiting and run time" hint="on average" kind="lines" lines={lines.times} format={duration} empty="No videos in this time" />
-        <Chart {...common} title="Cost and saving" hint={bucket === 'hour' ? 'an hour' : 'a day'} kind="bars" lines={lines.money} format={usd} empty="No videos in this time" />
+        <Chart {...common} title="Videos" hint={bucket === 'hour' ? 'per hour' : 'per day'} kind="bars" lines={lines.videos} isWhole format={count} empty="No videos in this period" />
+        <Chart {...common} title="Average steps" kind="lines" lines={lines.steps} format={(value) => trim(value, 1)} empty="No videos in this period" />
+        <Chart {...common} title="Cache hit rate" kind="lines" lines={lines.hits} format={percent} empty="No cache hits in this period" />
+        <Chart {...common} title="Wait and run time" hint="average" kind="lines" lines={lines.times} format={duration} empty="No videos in this period" />
+        <Chart {...common} title="Cost and savings" hint={bucket === 'hour' ? 'per hour' : 'per day'} kind="bars" lines={lines.money} format={usd} empty="No videos in this period" />
         <Health />
       </div>
       <Workers />

@@ -1,4 +1,4 @@
-/** The same numbers by tier and by complexity. */
+/** Key figures by tier and by complexity. */
 import type { GroupView } from '../../api/schema';
 import { capital, count, duration, percent, trim, usd, words } from '../../lib/format';
 import { useStats } from './StatsBar';

@@ -1,4 +1,4 @@
-/** What the fleet depends on, and what it means when something is away. */
+/** The state of the services the fleet depends on, and the effect of an outage. */
 import { useQuery } from '@tanstack/react-query';
 import { getHealth } from '../../api/getHealth';
 import type { CheckView, ChecksView } from '../../api/schema';
@@ -11,6 +11,7 @@ import { useStats } from './StatsBar';
 const EVERY_MS = 10_000;
 const names: Record<keyof ChecksView, string> = { database: 'Database', broker: 'Message broker', cache: 'Embedding cache' };
 const tones: Record<string, Tone> = { ok: 'good', down: 'bad', off: 'plain' };
+const labels: Record<string, string> = { ok: 'OK', down: 'Down', off: 'Off' };
 
 export function Health() {
   const { data, error } = useQuery({ queryKey: keys.health, queryFn: ({ signal }) => getHealth(signal), refetchInterval: EVERY_MS });
@@ -30,7 +31,7 @@ export function Health() {
       )}
       {cache?.enabled && (
         <p className="hint num mt-2 border-t border-line pt-3">
-          Embeddings: {count(cache.total_keys)} kept, {count(cache.keyspace_hits)} hits and {count(cache.keyspace_misses)} misses ({percent(cache.hit_rate)}).
+          Embeddings: {count(cache.total_keys)} cached, {count(cache.keyspace_hits)} hits and {count(cache.keyspace_misses)} misses ({percent(cache.hit_rate)}).
         </p>
       )}
       {data && <p className="hint num mt-1">Version {data.version}</p>}
@@ -45,7 +46,7 @@ function Check({ name, check }: { name: string; check: CheckView }) {
         {name}
         {check.detail && <span className="hint block">{sentence(check.detail)}</span>}
       </span>
-      <Chip tone={tones[check.status] ?? 'plain'}>{capital(check.status)}</Chip>
+      <Chip tone={tones[check.status] ?? 'plain'}>{labels[check.status] ?? capital(check.status)}</Chip>
     </li>
   );
 }

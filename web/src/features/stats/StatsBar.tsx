@@ -1,4 +1,4 @@
-/** The numbers that tell whether the optimisations work, always in sight. */
+/** Key figures of the optimisations, always visible. */
 import { useQuery } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { getStats } from '../../api/getStats';
@@ -8,7 +8,7 @@ import { keys } from '../../lib/keys';
 import { Chip } from '../../ui/Chip';
 import { Skeleton } from '../../ui/Skeleton';
 
-/** The stream makes them fresh; this is for when it is away. */
+/** The event stream triggers updates; polling covers the time when the stream is down. */
 const EVERY_MS = 20_000;
 const NAME = 'Hunyuan Fleet';
 
@@ -31,11 +31,11 @@ export function StatsBar() {
   const workers = useWorkers().data?.workers;
   const going = stats?.in_progress ?? 0;
   useEffect(() => {
-    // Whoever waits in another tab sees it there.
+    // Visible on the tab while the user works in another one.
     document.title = going > 0 ? `(${count(going)}) ${NAME}` : NAME;
   }, [going]);
   return (
-    // Focusable, since a phone's width makes it scroll sideways.
+    // Focusable, because it scrolls sideways on a phone.
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrollable region must be reachable by keyboard
     <section aria-label="Statistics" tabIndex={0} className="overflow-x-auto border-t border-line [scrollbar-width:none]">
       <div className="mx-auto max-w-[88rem] px-4 py-1.5 sm:px-6">
@@ -47,7 +47,7 @@ export function StatsBar() {
             <Item label="Average steps" id="stat-avg-steps">
               {stats.completed > 0 ? trim(stats.optimization.avg_steps, 1) : '–'}
               {stats.optimization.adaptive_enabled && (
-                <Chip tone="accent" title="Each prompt gets as many steps as it needs">
+                <Chip tone="accent" title="The number of steps fits each prompt">
                   Adaptive
                 </Chip>
               )}

@@ -1,4 +1,4 @@
-/** The state of things in large digits. */
+/** Key figures in large digits. */
 import type { ReactNode } from 'react';
 import { count, duration, percent, trim, usd } from '../../lib/format';
 import { Chip } from '../../ui/Chip';
@@ -16,7 +16,7 @@ function Tile({ label, value, note }: { label: string; value: ReactNode; note?: 
   );
 }
 
-/** Done in the last whole hour or day and the running one, and the wait of those. */
+/** Completions in the last two hours or days (the second still running), and their average wait. */
 function lately(slots: Slot[]) {
   const points = slots.slice(-2).flatMap(({ point }) => (point ? [point] : []));
   const done = points.reduce((total, point) => total + point.completed, 0);
@@ -35,12 +35,12 @@ export function Tiles({ slots }: { slots: Slot[] }) {
   return (
     <dl className="grid grid-cols-2 gap-3 sm:grid-cols-3 lg:grid-cols-6">
       <Tile label="Done" value={count(stats.completed)} note={`${count(stats.failed)} failed, ${count(stats.cancelled)} cancelled`} />
-      <Tile label="In progress" value={count(stats.in_progress)} note={`${count(running)} rendering, ${count(Math.max(stats.in_progress - running, 0))} in line`} />
-      <Tile label="Waiting time" value={waitS === null ? '–' : duration(waitS)} note="lately, until a worker takes it" />
+      <Tile label="In progress" value={count(stats.in_progress)} note={`${count(running)} rendering, ${count(Math.max(stats.in_progress - running, 0))} waiting`} />
+      <Tile label="Wait time" value={waitS === null ? '–' : duration(waitS)} note="recent average, until a worker starts it" />
       <Tile
         label="Cache hit rate"
         value={optimization.cache_enabled ? percent(optimization.cache_hit_rate) : 'off'}
-        note={optimization.cache_enabled ? `${count(optimization.cache_hits)} of ${count(stats.completed)}; ${count(cache.total_keys)} kept` : undefined}
+        note={optimization.cache_enabled ? `${count(optimization.cache_hits)} of ${count(stats.completed)}; ${count(cache.total_keys)} cached` : undefined}
       />
       <Tile
         label="Average steps"
@@ -55,7 +55,7 @@ export function Tiles({ slots }: { slots: Slot[] }) {
       <Tile
         label="Saved"
         value={usd(savings.saved_usd)}
-        note={baseline > 0 ? `${percent((100 * savings.saved_s) / baseline)} of GPU time; ${usd(savings.cost_per_video_usd)} a video` : 'against fixed steps without caches'}
+        note={baseline > 0 ? `${percent((100 * savings.saved_s) / baseline)} of GPU time; ${usd(savings.cost_per_video_usd)} per video` : 'compared with fixed steps and no caches'}
       />
     </dl>
   );

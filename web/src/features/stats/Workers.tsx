@@ -1,9 +1,9 @@
-/** Who renders, and what each is doing. */
+/** The workers and what each is doing. */
 import { useQuery } from '@tanstack/react-query';
 import { getJob } from '../../api/getJob';
 import type { WorkerView } from '../../api/schema';
 import { jobAddress } from '../../app/router';
-import { ago, bytes } from '../../lib/format';
+import { ago, bytes, capital } from '../../lib/format';
 import { keys } from '../../lib/keys';
 import { useNow } from '../../lib/useNow';
 import { Chip, type Tone } from '../../ui/Chip';
@@ -13,7 +13,7 @@ import { JobStatusLine } from '../jobs/JobStatusLine';
 import { useWorkers } from './StatsBar';
 
 const tones: Record<string, Tone> = { ready: 'good', busy: 'accent', draining: 'wait' };
-/** Longer silence than a few heartbeats is worth a word. */
+/** Show a warning after a few missed heartbeats. */
 const SILENT_S = 20;
 
 export function Workers() {
@@ -24,8 +24,8 @@ export function Workers() {
       <h2 id="workers" className="mb-3 text-lg font-semibold tracking-tight">
         Workers
       </h2>
-      {answer.error && !workers && <Notice tone="bad" title="The workers cannot be shown">{answer.error.message}</Notice>}
-      {workers?.length === 0 && <Notice tone="wait" title="No worker is here">Videos wait in line until one comes.</Notice>}
+      {answer.error && !workers && <Notice tone="bad" title="Could not load the workers">{answer.error.message}</Notice>}
+      {workers?.length === 0 && <Notice tone="wait" title="No workers online">Videos stay queued until one connects.</Notice>}
       <ul className="grid gap-3 md:grid-cols-2 xl:grid-cols-3">
         {workers?.map((worker) => (
           <li key={worker.worker_id} className="card p-4">
@@ -44,19 +44,19 @@ function Worker({ worker }: { worker: WorkerView }) {
       <div className="flex items-center gap-2">
         <Icon name="server" className="size-5 text-muted" />
         <h3 className="min-w-0 truncate font-semibold">{worker.name}</h3>
-        <Chip tone={tones[worker.state] ?? 'plain'}>{worker.state}</Chip>
-        {worker.silent_s > SILENT_S && <Chip tone="bad">silent for {Math.round(worker.silent_s)} s</Chip>}
+        <Chip tone={tones[worker.state] ?? 'plain'}>{capital(worker.state)}</Chip>
+        {worker.silent_s > SILENT_S && <Chip tone="bad">no heartbeat for {Math.round(worker.silent_s)} s</Chip>}
       </div>
       <p className="hint num mt-1">
         {worker.device}
-        {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}, came {ago(worker.registered_at, now)}
+        {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}, joined {ago(worker.registered_at, now)}
       </p>
       <div className="mt-3 space-y-3 border-t border-line pt-3">
         {worker.job_ids.map((id) => (
           <Work key={id} jobId={id} />
         ))}
-        {worker.running > worker.job_ids.length && <p className="text-sm text-muted">Renders for somebody else.</p>}
-        {worker.running === 0 && <p className="text-sm text-muted">Waits for work.</p>}
+        {worker.running > worker.job_ids.length && <p className="text-sm text-muted">Rendering another user’s job.</p>}
+        {worker.running === 0 && <p className="text-sm text-muted">Idle.</p>}
       </div>
     </>
   );

@@ -1,4 +1,4 @@
-/** Charts show every hour, round scales, and gaps as gaps. */
+/** Charts show every hour, use round scales and keep gaps. */
 import { describe, expect, it } from 'vitest';
 import type { PointView } from '../../api/schema';
 import { runs, slots, ticks } from './series';
@@ -14,12 +14,12 @@ describe('slots', () => {
     expect(all.map((slot) => slot.point !== null)).toEqual([false, true, false, false]);
   });
 
-  it('keep a point of a clock that is ahead', () => {
+  it('keep a point from a clock that is ahead', () => {
     const all = slots({ bucket_s: 3600, points: [point('2026-01-02T11:00:00Z')] }, 2, now);
     expect(all.at(-1)?.point).not.toBeNull();
   });
 
-  it('are days when asked for', () => {
+  it('are days when requested', () => {
     expect(slots({ bucket_s: 86_400, points: [] }, 24 * 30, now)).toHaveLength(30);
   });
 });
@@ -32,7 +32,7 @@ it.each([
   [0.0031, [0, 0.001, 0.002, 0.003, 0.004]],
 ])('ticks of %d', (most, expected) => expect(ticks(most)).toEqual(expected));
 
-it('ticks of counted things have no halves', () => {
+it('ticks of counts are whole numbers', () => {
   expect(ticks(1, true)).toEqual([0, 1]);
   expect(ticks(3, true)).toEqual([0, 1, 2, 3]);
   expect(ticks(9, true)).toEqual([0, 5, 10]);

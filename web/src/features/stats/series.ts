@@ -1,17 +1,17 @@
-/** From the points that the API has to what a chart draws: every hour or day of the range, and a scale with round numbers. */
+/** Turns the API's points into chart data: every hour or day of the range, and a scale with round numbers. */
 import type { PointView, SeriesView } from '../../api/schema';
 
-/** One hour or day; without a point nothing happened in it. */
+/** One hour or day; the point is null if nothing happened in it. */
 export interface Slot {
   atMs: number;
   point: PointView | null;
 }
 
-/** Every hour or day from `hours` ago to now, oldest first. */
+/** Every hour or day of the last `hours` hours, oldest first. */
 export function slots({ bucket_s, points }: SeriesView, hours: number, nowMs: number): Slot[] {
   const size = bucket_s * 1000;
   const byStart = new Map(points.map((point) => [Math.floor(Date.parse(point.at) / size), point]));
-  // The database's clock may be a little ahead.
+  // The database clock may be slightly ahead.
   const newest = Math.max(Math.floor(nowMs / size), ...byStart.keys());
   const amount = Math.max(Math.ceil((hours * 3600) / bucket_s), 1);
   return Array.from({ length: amount }, (_, index) => {
@@ -33,7 +33,7 @@ export function ticks(most: number, isWhole = false): number[] {
   return Array.from({ length: amount + 1 }, (_, index) => Number((index * step).toPrecision(12)));
 }
 
-/** Runs of neighbours that have a value, for lines that do not pretend to know the gaps. */
+/** Runs of consecutive values, so that lines stop at gaps. */
 export function runs(values: (number | null)[]): { from: number; values: number[] }[] {
   const found: { from: number; values: number[] }[] = [];
   for (const [index, value] of values.entries()) {
