@@ -47,7 +47,7 @@ test: ## set up and run every check and test (as in CI)
 verify: ## run everything: tests, fault runs, image builds and benchmarks; PARTS="backup join" selects parts
 	@scripts/run-verify --write $(PARTS)
 
-generate: build ## write everything that is generated: queries, metrics page, API description, page types, dashboards, chart
+generate: build ## update every generated file: queries, metrics page, API description, page types, dashboards, chart
 	@scripts/generate
 
 fmt: ## format the code

@@ -38,7 +38,7 @@ def scenario_table(cells: dict, scenarios: dict) -> str:
                 f"{plain:.2f} s, {planned:.0f} steps: {less(before, plain)}", f"{tuned:.2f} s, {computed:.0f} computed: {less(before, tuned)}",
                 f"{whole / 60:.1f} min, {full / 60:.1f} min: {less(whole, full)}",
             ])
-    columns = "scenario | before, steps | before | promised | steps and embeddings alone | with the step cache too | those steps at full size, by the prior"
+    columns = "scenario | steps before | time before | expected | with adaptive steps and embedding cache | and with the step cache | the same steps at full size, estimated from the prior"
     return table(columns, rows)
 
 
@@ -68,7 +68,7 @@ def by_tier(rows: list[dict]) -> list[dict]:
 
 
 def time_table(tiers: list[dict]) -> str:
-    columns = "tier | jobs | run before | after | its steps before | after | GPU cost before | after | those steps at full size, by the prior"
+    columns = "tier | jobs | run before | after | steps before | after | GPU cost before | after | the same steps at full size, estimated from the prior"
     return table(columns, [[
         row["name"], f"{row['jobs']}", f"{row['before']:.2f} s", f"{row['after']:.2f} s: {less(row['before'], row['after'])}",
         f"{row['denoise_before']:.2f} s", f"{row['denoise_after']:.2f} s: {less(row['denoise_before'], row['denoise_after'])}",
@@ -78,7 +78,7 @@ def time_table(tiers: list[dict]) -> str:
 
 
 def quality_table(tiers: list[dict]) -> str:
-    columns = "tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | text followed before | after"
+    columns = "tier | embedding hits | steps planned | computed | PSNR of the mean error | lowest | SSIM | prompt followed before | after"
     return table(columns, [[
         row["name"], f"{100 * row['hits']:.0f} %", f"{row['steps']:.1f}", f"{row['computed']:.1f}", f"{row['psnr']:.1f} dB", f"{row['worst']:.1f} dB",
         f"{row['ssim']:.3f}", f"{100 * row['followed_before']:.0f} %", f"{100 * row['followed_after']:.0f} %",
@@ -86,7 +86,7 @@ def quality_table(tiers: list[dict]) -> str:
 
 
 def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
-    """Relative error of the estimates told at planning, median and nine in ten, and the median spread of runs alike, which no estimate can beat."""
+    """Relative error of the estimates made at planning time (median and nine in ten), and the median spread of equal runs, the lower limit for any estimate."""
     errors = [abs(run.facts["estimate_s"] - run.seconds) / run.seconds for run in runs]
     kinds: dict[tuple, list[float]] = {}
     for run in runs:
@@ -98,7 +98,7 @@ def estimate_errors(runs: list[Run]) -> tuple[float, float, float]:
 def curve_table(points: list[dict]) -> str:
     name = lambda p: f"{p['steps']} steps" if p["kind"] == "steps" else f"50 steps, threshold {p['threshold']:g}"  # noqa: E731
     rows = [[name(p), f"{p['computed']:.1f}", f"{p['speedup']:.2f}", f"{p['psnr']:.1f}", f"{p['ssim']:.3f}"] for p in points]
-    return table(" | steps computed | denoising, times faster | PSNR, dB | SSIM", rows)
+    return table(" | steps computed | denoising speed-up | PSNR, dB | SSIM", rows)
 
 
 def same_passes(points: list[dict]) -> str:
@@ -113,13 +113,13 @@ def same_passes(points: list[dict]) -> str:
         return "No threshold needed as many passes as one of the step numbers."
     gain = mean(gains)
     return (
-        f"At as many passes the step cache keeps {abs(gain):.1f} dB {'more' if gain > 0 else 'less'} than fewer steps do (mean over {len(gains)} "
-        "thresholds, between the step numbers by interpolation)."
+        f"With the same number of passes, the step cache keeps {abs(gain):.1f} dB {'more' if gain > 0 else 'less'} than fewer steps do (mean over "
+        f"{len(gains)} thresholds, interpolated between the step counts)."
     )
 
 
 def similar_table(moved: list[dict]) -> str:
-    columns = "prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | text followed with its own | with the other's"
+    columns = "prompt | match | score | cosine, CLIP | cosine, language model | PSNR | SSIM | prompt followed with its own | with the other's"
     share = lambda row, key: f"{100 * row[key]:.0f} %" if key in row else ""  # noqa: E731
     return table(columns, [[
         row["pattern"], row["match"], "" if row["score"] is None else f"{row['score']:.2f}", f"{row['clip']:.4f}", f"{row['llm']:.4f}",
@@ -137,15 +137,15 @@ def mix_words(rows: list[dict], stats: dict) -> list[str]:
     parts = {part: 100 * mean(row["before"].record["stages"][f"{part}_s"] for row in rows) / before for part in ("denoise", "decode", "deliver")}
     return [
         f"{len(rows)} requests ({', '.join(f'{n} {c}' for c, n in classes.items())}). {100 * repeats:.0f} % repeat an earlier prompt with another "
-        f"seed, {100 * hits:.0f} % hit. Before: 50 steps, no caches. Of such a run {parts['denoise']:.0f} % are steps, {parts['decode']:.0f} % "
-        f"decoding and {parts['deliver']:.0f} % writing the video, so the steps have a column of their own. The last column is no measurement: it "
-        "counts the same computed steps with the released model's prior of 12 s a step, 54 s around them and 12 s when the prompt is cached.",
+        f"seed, {100 * hits:.0f} % hit. Before: 50 steps, no caches. Of such a run {parts['denoise']:.0f} % is spent on steps, {parts['decode']:.0f} % "
+        f"decoding and {parts['deliver']:.0f} % writing the video, so the steps have a separate column. The last column is not a measurement: it "
+        "is an estimate for the same computed steps with the released model's prior of 12 s per step, 54 s around them and 12 s when the prompt is cached.",
         "![Seconds of a run before and after](images/optimizations-before-after.png)",
         time_table(by_tier(rows)),
-        "What is kept: PSNR and SSIM are against the \"before\" video of the same seed; \"text followed\" is the share of colour, size, shape, "
-        "motion and background that the model's own pixel reader finds as asked.",
+        "Quality: PSNR and SSIM are relative to the \"before\" video of the same seed. \"Prompt followed\" is the share of colour, size, shape, "
+        "motion and background that the pixel reader finds as requested.",
         quality_table(by_tier(rows)),
-        f"`/api/stats` of the fleet \"after\", scenarios included: hit rate {stats['optimization']['cache_hit_rate']} %, average steps "
+        f"`/api/stats` of the fleet \"after\", including the scenarios: hit rate {stats['optimization']['cache_hit_rate']} %, average steps "
         f"{stats['optimization']['avg_steps']}, saved {stats['savings']['saved_s']:.0f} s.",
     ]
 
@@ -158,16 +158,16 @@ def text(found: dict, scenarios: dict) -> str:
     if settled:
         error, most, spread = estimate_errors(settled)
         estimates = (
-            f"Once {SETTLED_AFTER} jobs had run, {len(settled)} estimates told at planning were off by {100 * error:.1f} % (median; nine in ten by "
-            f"less than {100 * most:.1f} %). Runs of equal work themselves differ by {100 * spread:.1f} % on this machine, which no estimate can beat."
+            f"After the first {SETTLED_AFTER} jobs, {len(settled)} estimates made at planning time had an error of {100 * error:.1f} % (median; nine in ten "
+            f"below {100 * most:.1f} %). Runs with equal work differ by {100 * spread:.1f} % on this machine, which is the lower limit for any estimate."
         )
     encode = lambda residence, match: f"{1000 * encoders[residence][match]:.1f} ms"  # noqa: E731
     share = encoders["resident"]["miss"] / median(row["after"].seconds for row in rows if row["after"].record["cache_match"] == "miss")
     parts = [
-        f"Measured with `make bench-optimizations`: {found['machine']}. Before and after take turns; default model (weights {found['weights']}); "
+        f"Measured with `make bench-optimizations`: {found['machine']}. \"Before\" and \"after\" alternate; default model (weights {found['weights']}); "
         f"{found['minutes']:.0f} minutes.",
         "### The four scenarios",
-        f"Each the median of {len(cells['simple']['before'])}. Before: as many steps as the promised minutes stand for.",
+        f"Each value is the median of {len(cells['simple']['before'])}. \"Before\" has as many steps as correspond to the expected minutes.",
         scenario_table(cells, scenarios),
         "### A mix of requests",
         *mix_words(rows, found["stats"]),
@@ -182,7 +182,7 @@ def text(found: dict, scenarios: dict) -> str:
         f"Encode stage, medians: resident encoders {encode('resident', 'miss')} for a miss and {encode('resident', 'hit')} for a hit; loaded on "
         f"demand {encode('on_demand', 'miss')} and {encode('on_demand', 'hit')}. Encoding with resident encoders is {100 * share:.1f} % of a run.",
         "### How far similar prompts move a video",
-        "Each video with the embeddings of its own prompt and with those of \"a ...\", which the default threshold lends it; same seed, 25 steps.",
+        "Each video with the embeddings of its own prompt and with those of \"a ...\", which the default threshold allows it to reuse; same seed, 25 steps.",
         similar_table(found["similar"]),
     ]
     return "\n\n".join(parts)

@@ -21,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
     up.add_argument("--monitoring", action=argparse.BooleanOptionalAction, default=None, help="Prometheus beside the fleet")
     commands.add_parser("down", help="stop everything; the data stay")
-    commands.add_parser("status", help="show what runs")
+    commands.add_parser("status", help="show which processes are running")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("names", nargs="*", help="only these processes, such as api or worker-1")
     logs.add_argument("--no-follow", action="store_true", help="print the end and stop")
