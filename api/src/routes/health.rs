@@ -22,7 +22,7 @@ pub struct StatusView {
 
 /// The process answers.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = StatusView)))]
-pub async fn livez() -> Json<StatusView> {
+pub(crate) async fn livez() -> Json<StatusView> {
     Json(StatusView { status: "ok" })
 }
 
@@ -34,7 +34,7 @@ pub async fn livez() -> Json<StatusView> {
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Starting or stopping"),
     )
 )]
-pub async fn readyz(State(app): State<AppState>) -> Response {
+pub(crate) async fn readyz(State(app): State<AppState>) -> Response {
     if app.is_ready() {
         Json(StatusView { status: "ok" }).into_response()
     } else {
@@ -44,7 +44,7 @@ pub async fn readyz(State(app): State<AppState>) -> Response {
 
 /// The whole picture.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HealthView {
+pub(crate) struct HealthView {
     /// `ok`, `degraded` (slower, nothing lost) or `unavailable` (the database is away).
     pub status: &'static str,
     /// Version of the API process.

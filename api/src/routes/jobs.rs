@@ -55,7 +55,7 @@ pub struct JobListView {
         (status = 422, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn list_jobs(
+pub(crate) async fn list_jobs(
     State(app): State<AppState>,
     caller: Caller,
     QueryString(query): QueryString<ListQuery>,
