@@ -22,7 +22,7 @@ use crate::state::{App, AppState};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EventsQuery {
+pub(crate) struct EventsQuery {
     /// Id of the last event seen, for clients that cannot send the `Last-Event-ID` header; the header wins.
     last_event_id: Option<String>,
 }

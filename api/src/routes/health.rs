@@ -15,7 +15,7 @@ use crate::state::AppState;
 
 /// One word.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StatusView {
+pub(crate) struct StatusView {
     /// `ok`.
     pub status: &'static str,
 }
@@ -57,7 +57,7 @@ pub(crate) struct HealthView {
 
 /// Each dependency, `ok` or what its absence means.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChecksView {
+pub(crate) struct ChecksView {
     /// Postgres.
     pub database: CheckView,
     /// RabbitMQ.

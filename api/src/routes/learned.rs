@@ -43,7 +43,7 @@ pub struct LearnedGroupView {
 /// What to change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LearnedChange {
+pub(crate) struct LearnedChange {
     /// Whether to learn nothing more for now.
     pub frozen: bool,
 }

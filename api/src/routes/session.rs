@@ -16,7 +16,7 @@ use crate::state::AppState;
 /// A sign-in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignIn {
+pub(crate) struct SignIn {
     /// An API key.
     key: String,
 }
