@@ -68,7 +68,7 @@ pub(crate) struct ChecksView {
 
 /// One dependency.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CheckView {
+pub(crate) struct CheckView {
     /// `ok`, `down` or `off`.
     pub status: &'static str,
     /// What that means; absent when all is well.
