@@ -15,12 +15,12 @@ const CSP: &str = "default-src 'self'; img-src 'self' data: blob:; media-src 'se
 const CSP_DOCS: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; \
                         base-uri 'none'; frame-ancestors 'none'";
 /// Where the browsable page of the API lies.
-pub const DOCS_PATH: &str = "/api/docs";
+pub(crate) const DOCS_PATH: &str = "/api/docs";
 
 const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// Middleware: adds the security headers to every answer.
-pub async fn secure(request: Request, next: Next) -> Response {
+pub(crate) async fn secure(request: Request, next: Next) -> Response {
     let csp = if request.uri().path().starts_with(DOCS_PATH) { CSP_DOCS } else { CSP };
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -37,7 +37,7 @@ impl Models {
 
     /// Id of the model of requests that name none.
     #[must_use]
-    pub fn default_id(&self) -> &str {
+    pub(crate) fn default_id(&self) -> &str {
         &self.default_id
     }
 

@@ -178,40 +178,40 @@ impl Problem {
 
     /// There is no such job for this caller.
     #[must_use]
-    pub fn no_job() -> Self {
+    pub(crate) fn no_job() -> Self {
         Self::new(ProblemKind::NotFound, "there is no job with this id; GET /api/jobs lists yours")
     }
 
     /// Adds a header, for example a rate limit's.
     #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
     /// Says when to come back, whole seconds.
     #[must_use]
-    pub fn retry_after(self, seconds: u64) -> Self {
+    pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
     /// Something that must not happen happened. The error is logged here; the user learns only that it did.
     #[must_use]
-    pub fn internal(doing: &str, error: &dyn Display) -> Self {
+    pub(crate) fn internal(doing: &str, error: &dyn Display) -> Self {
         tracing::error!(doing, error = %error, "request failed inside");
         Self::new(ProblemKind::Internal, "an unexpected error occurred; it has been logged under the request's id")
     }
 
     /// A dependency is down.
     #[must_use]
-    pub fn unavailable(what: &str, retry_after_s: u64) -> Self {
+    pub(crate) fn unavailable(what: &str, retry_after_s: u64) -> Self {
         Self::new(ProblemKind::Unavailable, format!("{what} does not answer; try again in {retry_after_s} s"))
             .retry_after(retry_after_s)
     }
 
     /// What a failed call of the store means to a client.
     #[must_use]
-    pub fn from_store(error: &StoreError) -> Self {
+    pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => {
                 tracing::warn!(error = %cause, "the database does not answer");

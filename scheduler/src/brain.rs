@@ -11,21 +11,12 @@ use optimizer::{ConvergenceRecord, CostBook, CostRecord, Learned, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Epoch, Learning, StoreError};
 
-use crate::Scheduler;
+use crate::state::{Brain, Scheduler};
 
 /// Newest runs of a model that are looked at.
 const RUNS: u32 = 2_000;
 /// Newest runs that estimates are rated by: what they would be worth now, not on last week's machine.
 const RATED: usize = 100;
-
-/// What was learnt.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Brain {
-    /// Time of a run, by model and worker class.
-    pub(crate) costs: CostBook,
-    /// Steps that can be spared.
-    pub(crate) learned: Learned,
-}
 
 impl Scheduler {
     /// Looks at the newest runs and thinks again.

@@ -10,7 +10,8 @@ use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
 use tracing::{info, warn};
 
-use crate::{Scheduler, seconds};
+use crate::state::Scheduler;
+use crate::timing::seconds;
 
 impl Scheduler {
     /// Fills every pool's room; answers how many jobs were released.

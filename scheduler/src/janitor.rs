@@ -9,8 +9,8 @@ use store::sweep::StoredObject;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::lead::{every, pause};
-use crate::{Scheduler, seconds};
+use crate::state::Scheduler;
+use crate::timing::{every, pause, seconds};
 
 /// Pause between two rounds of the janitor; each kind of work has its own rhythm beyond that.
 const PAUSE: Duration = Duration::from_secs(5);

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::{Scheduler, janitor, round, seconds, sweep};
+use crate::state::Scheduler;
+use crate::{janitor, round, sweep};
 
 /// Renewals in one life of the leadership.
 const RENEWALS: u32 = 4;
@@ -89,17 +90,4 @@ async fn work(scheduler: Arc<Scheduler>, epoch: Epoch, over: CancellationToken) 
         sweep::run(&scheduler, epoch, &over),
         janitor::run(&scheduler, epoch, &over),
     );
-}
-
-/// Pauses, but not beyond the end of the leadership; `false` when it is over.
-pub(crate) async fn pause(time: Duration, over: &CancellationToken) -> bool {
-    tokio::select! {
-        () = over.cancelled() => false,
-        () = tokio::time::sleep(time) => true,
-    }
-}
-
-/// Whole seconds as a pause.
-pub(crate) fn every(value: u64) -> Duration {
-    Duration::try_from_secs_f64(seconds(value.max(1))).unwrap_or(Duration::MAX)
 }

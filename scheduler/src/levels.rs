@@ -9,7 +9,7 @@ use store::stats::{Counters, StatsGroup};
 use telemetry::{BacklogLevel, FleetTotals, GroupTotals};
 use tracing::debug;
 
-use crate::Scheduler;
+use crate::state::Scheduler;
 
 /// Totals add up a row for each tenant, tier and complexity, so they are read less often than sweeps come.
 const TOTALS_EVERY: Duration = Duration::from_secs(5);

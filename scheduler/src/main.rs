@@ -1,11 +1,12 @@
 //! The scheduler: plans jobs, releases them fairest first, finds what got lost.
 //!
-//! Any number of schedulers may run; one leads, by a row with an epoch that every statement of its work compares. It
-//! keeps nothing in memory that it could not do without: after a restart the rows say what is to be done.
+//! Any number of schedulers may run. One of them leads, through a row with an epoch that every statement of its work
+//! compares. It keeps nothing in memory that it cannot rebuild: after a restart the rows say what is to be done.
 //!
 //! # Reading order
-//! [`lead`] becoming and staying the leader; [`round`] what is done when the doorbell rings; [`plan`], [`dispatch`] its
-//! two halves; [`sweep`] what is done whether it rings or not; [`levels`] what it tells Prometheus; [`janitor`] what can wait; [`brain`] what was learnt.
+//! [`state`] what all parts share; [`lead`] becoming and staying the leader; [`round`] what happens when the doorbell rings,
+//! and [`plan`] and [`dispatch`], its two halves; [`sweep`] what happens at intervals; [`levels`] the fleet's metrics;
+//! [`janitor`] what is not urgent; [`brain`] what was learned from finished runs.
 
 mod brain;
 mod dispatch;
@@ -14,64 +15,22 @@ mod lead;
 mod levels;
 mod plan;
 mod round;
+mod state;
 mod sweep;
+mod timing;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use artifacts::Artifacts;
-use brain::Brain;
-use broker::Broker;
 use clap::Parser;
-use domain::ModelManifest;
-use optimizer::{Profiles, Switches};
 use settings::Settings;
-use store::{Store, StoreOptions};
+use state::Scheduler;
 use telemetry::{Health, SchedulerMetrics, Stop};
-
-/// Connections of a scheduler: rounds, sweeps and leadership, each with one in use at a time.
-const CONNECTIONS: u32 = 6;
 
 /// The fleet's scheduler.
 #[derive(Debug, Parser)]
 #[command(name = "scheduler", version, about = "Plans jobs, releases them to workers and finds what got lost")]
 struct Arguments {}
-
-/// Everything that the scheduler's parts need.
-pub(crate) struct Scheduler {
-    pub(crate) settings: Settings,
-    pub(crate) store: Store,
-    pub(crate) broker: Broker,
-    pub(crate) artifacts: Artifacts,
-    pub(crate) models: BTreeMap<String, ModelManifest>,
-    pub(crate) profiles: Profiles,
-    pub(crate) switches: Switches,
-    pub(crate) metrics: Arc<SchedulerMetrics>,
-    brain: RwLock<Arc<Brain>>,
-}
-
-impl Scheduler {
-    /// What was learnt so far.
-    pub(crate) fn brain(&self) -> Arc<Brain> {
-        Arc::clone(&self.brain.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    pub(crate) fn learn(&self, brain: Brain) {
-        *self.brain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brain);
-    }
-
-    /// Silence after which a worker counts as gone, seconds.
-    pub(crate) fn worker_gone_s(&self) -> f64 {
-        seconds(self.settings.scheduler.worker_gone_s)
-    }
-}
-
-/// Whole seconds as the store takes them.
-#[expect(clippy::cast_precision_loss, reason = "seconds of settings")]
-pub(crate) fn seconds(value: u64) -> f64 {
-    value as f64
-}
 
 fn main() -> anyhow::Result<()> {
     Arguments::parse();
@@ -93,7 +52,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::serve_admin(bind, port, health.clone(), render, stop.hard().clone()).await?;
     let database = health.part("database");
 
-    let scheduler = Arc::new(assemble(settings, metrics)?);
+    let scheduler = Arc::new(Scheduler::assemble(settings, metrics)?);
     let migrate = scheduler.settings.database.migrate_on_start;
     let prepared = scheduler.store.prepare(migrate, scheduler.models.values(), stop.soft().cancelled());
     if !prepared.await.context("prepare the database")? {
@@ -107,27 +66,4 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Result<Scheduler> {
-    let models = settings.models.manifests()?.into_iter().map(|manifest| (manifest.id.clone(), manifest)).collect();
-    let options = StoreOptions {
-        connections_max: CONNECTIONS,
-        acquire_timeout_ms: settings.database.acquire_timeout_ms,
-        idle_timeout_s: settings.database.idle_timeout_s,
-        statement_timeout_ms: settings.database.statement_timeout_ms,
-        application_name: "scheduler".to_owned(),
-        ..StoreOptions::new(settings.database.url.expose())
-    };
-    Ok(Scheduler {
-        store: Store::connect_lazy(&options).context("read the database settings")?,
-        broker: Broker::connect(&settings.broker, "scheduler"),
-        artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
-        models,
-        profiles: settings.profiles(),
-        switches: settings.switches(),
-        metrics,
-        brain: RwLock::default(),
-        settings,
-    })
 }

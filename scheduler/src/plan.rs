@@ -9,7 +9,7 @@ use store::planning::PlannedJob;
 use store::{Epoch, StoreError};
 use tracing::{info, warn};
 
-use crate::Scheduler;
+use crate::state::Scheduler;
 
 impl Scheduler {
     /// Plans what waits for a plan; answers how many jobs were planned.

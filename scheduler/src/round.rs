@@ -7,7 +7,7 @@ use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::Scheduler;
+use crate::state::Scheduler;
 
 /// Bells within this time after a round are answered together by the next one.
 const BREATH: Duration = Duration::from_millis(2);

@@ -8,9 +8,9 @@ use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::lead::pause;
 use crate::levels::Levels;
-use crate::{Scheduler, seconds};
+use crate::state::Scheduler;
+use crate::timing::{pause, seconds};
 
 /// Silent workers are shown as gone for this long before they are forgotten, seconds.
 const FORGET_S: f64 = 86_400.0;

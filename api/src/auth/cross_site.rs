@@ -8,13 +8,13 @@ use axum::http::{HeaderMap, Method, header};
 
 /// Whether the method may change something.
 #[must_use]
-pub fn changes_something(method: &Method) -> bool {
+pub(crate) fn changes_something(method: &Method) -> bool {
     !(method.is_safe())
 }
 
 /// Whether the headers show that another site's page sent the request.
 #[must_use]
-pub fn from_another_site(headers: &HeaderMap) -> bool {
+pub(crate) fn from_another_site(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text("sec-fetch-site") {
         return !matches!(site, "same-origin" | "none");

@@ -18,7 +18,11 @@ const CSRF_HEADER: &str = "x-csrf-token";
 ///
 /// # Errors
 /// 401 without a valid key or session, 403 for another site's page, 503 when the database cannot say.
-pub async fn guard(State(state): State<AppState>, mut request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn guard(
+    State(state): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let caller = if state.keys_required {
         let caller = identify(&state, request.headers()).await?;
         check_csrf(&caller, request.method(), request.headers())?;

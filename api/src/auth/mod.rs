@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
 
-pub use guard::guard;
+pub(crate) use guard::guard;
 pub use keys::KeyRing;
 pub use store::keys::Role;
 
@@ -52,7 +52,7 @@ pub struct Caller {
 impl Caller {
     /// Everybody, while keys are off.
     #[must_use]
-    pub fn anybody() -> Self {
+    pub(crate) fn anybody() -> Self {
         Self { tenant_id: TenantId::DEFAULT, role: Role::Admin, proof: Proof::NotAsked }
     }
 
@@ -68,7 +68,7 @@ impl Caller {
 
     /// What its rate is counted under.
     #[must_use]
-    pub fn rate_key(&self) -> Uuid {
+    pub(crate) fn rate_key(&self) -> Uuid {
         match &self.proof {
             Proof::NotAsked => self.tenant_id.0,
             Proof::Key(key_id) | Proof::Session { key_id, .. } => key_id.0,

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 /// What every API key starts with, so that people and secret scanners recognise one.
-pub const KEY_START: &str = "hvf_";
+pub(crate) const KEY_START: &str = "hvf_";
 /// Characters of a key that are kept in the clear to recognise it in a list.
 const PREFIX_CHARS: usize = KEY_START.len() + 8;
 
@@ -32,7 +32,7 @@ impl FreshKey {
 
 /// 256 random bits in hex: a session's cookie, a CSRF token.
 #[must_use]
-pub fn random_hex() -> String {
+pub(crate) fn random_hex() -> String {
     let bytes: [u8; 32] = rand::random();
     bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

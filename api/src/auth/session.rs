@@ -5,7 +5,7 @@ use axum_extra::extract::CookieJar;
 use axum_extra::extract::cookie::{Cookie, SameSite};
 
 /// The cookie's name.
-pub const COOKIE: &str = "fleet_session";
+pub(crate) const COOKIE: &str = "fleet_session";
 
 /// The session value of a request, if there is one.
 #[must_use]
@@ -15,13 +15,13 @@ pub fn cookie(headers: &HeaderMap) -> Option<String> {
 
 /// `Set-Cookie` for a fresh session: unreadable for scripts, never sent by other sites' pages.
 #[must_use]
-pub fn set_cookie(value: &str, ttl_s: u64, secure: bool) -> HeaderValue {
+pub(crate) fn set_cookie(value: &str, ttl_s: u64, secure: bool) -> HeaderValue {
     header_value(&format!("{}; Max-Age={ttl_s}", base(value, secure)))
 }
 
 /// `Set-Cookie` that removes it.
 #[must_use]
-pub fn clear_cookie(secure: bool) -> HeaderValue {
+pub(crate) fn clear_cookie(secure: bool) -> HeaderValue {
     header_value(&format!("{}; Max-Age=0", base("", secure)))
 }
 

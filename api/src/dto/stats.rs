@@ -165,7 +165,7 @@ fn tenth(value: f64) -> f64 {
 
 /// 100 x part / whole, to a tenth.
 #[must_use]
-pub fn percent(part: i64, whole: i64) -> f64 {
+pub(crate) fn percent(part: i64, whole: i64) -> f64 {
     tenth(per(100.0 * number(part), whole))
 }
 

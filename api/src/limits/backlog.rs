@@ -56,7 +56,7 @@ impl Backlog {
     ///
     /// # Errors
     /// 503 when the fleet's backlog is full, 429 when the tenant's is.
-    pub async fn admit(&self, tenant_id: TenantId, cost: u64) -> Answer<()> {
+    pub(crate) async fn admit(&self, tenant_id: TenantId, cost: u64) -> Answer<()> {
         let mut counts = self.counts.lock().await;
         let all = self.current(counts.all, Scope::Fleet, cost, self.all_max).await?;
         counts.all = Some(all);

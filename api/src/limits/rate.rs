@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// `RateLimit-Policy`: quota and window.
 pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 /// `RateLimit`: what is left and when it is full again.
-pub const STATE: HeaderName = HeaderName::from_static("ratelimit");
+pub(crate) const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Buckets beyond which full ones are forgotten; a forgotten full bucket and a new one are the same.
 const BUCKETS_MAX: usize = 10_000;
@@ -77,7 +77,7 @@ impl RateLimiter {
     }
 
     /// Gives back what a replay took.
-    pub fn give_back(&self, who: Uuid, cost: u32) {
+    pub(crate) fn give_back(&self, who: Uuid, cost: u32) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(&who) {
             bucket.tokens = (bucket.tokens + f64::from(cost)).min(f64::from(self.burst));

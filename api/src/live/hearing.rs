@@ -7,7 +7,7 @@ use super::Tail;
 
 impl Tail {
     /// Starts hearing. A change of state only wakes the reader: the database says what happened, in order.
-    pub fn hear(&self, mut events: EventStream, stop: CancellationToken) {
+    pub(crate) fn hear(&self, mut events: EventStream, stop: CancellationToken) {
         let tail = self.clone();
         tokio::spawn(async move {
             loop {

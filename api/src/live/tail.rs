@@ -68,7 +68,7 @@ impl Tail {
     }
 
     /// Says that something happened; many calls are one look.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 

@@ -24,7 +24,7 @@ use crate::state::AppState;
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "It has completed or failed"),
     )
 )]
-pub async fn cancel_job(
+pub(crate) async fn cancel_job(
     State(app): State<AppState>,
     caller: Caller,
     JobPath(job_id): JobPath,

@@ -22,7 +22,7 @@ use crate::state::{App, AppState};
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EventsQuery {
+pub(crate) struct EventsQuery {
     /// Id of the last event seen, for clients that cannot send the `Last-Event-ID` header; the header wins.
     last_event_id: Option<String>,
 }
@@ -43,7 +43,7 @@ pub struct EventsQuery {
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
     )
 )]
-pub async fn job_events(
+pub(crate) async fn job_events(
     State(app): State<AppState>,
     caller: Caller,
     JobPath(job_id): JobPath,
@@ -66,7 +66,7 @@ pub async fn job_events(
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
     )
 )]
-pub async fn all_events(
+pub(crate) async fn all_events(
     State(app): State<AppState>,
     caller: Caller,
     QueryString(query): QueryString<EventsQuery>,

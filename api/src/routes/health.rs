@@ -15,14 +15,14 @@ use crate::state::AppState;
 
 /// One word.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct StatusView {
+pub(crate) struct StatusView {
     /// `ok`.
     pub status: &'static str,
 }
 
 /// The process answers.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = StatusView)))]
-pub async fn livez() -> Json<StatusView> {
+pub(crate) async fn livez() -> Json<StatusView> {
     Json(StatusView { status: "ok" })
 }
 
@@ -34,7 +34,7 @@ pub async fn livez() -> Json<StatusView> {
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Starting or stopping"),
     )
 )]
-pub async fn readyz(State(app): State<AppState>) -> Response {
+pub(crate) async fn readyz(State(app): State<AppState>) -> Response {
     if app.is_ready() {
         Json(StatusView { status: "ok" }).into_response()
     } else {
@@ -44,7 +44,7 @@ pub async fn readyz(State(app): State<AppState>) -> Response {
 
 /// The whole picture.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HealthView {
+pub(crate) struct HealthView {
     /// `ok`, `degraded` (slower, nothing lost) or `unavailable` (the database is away).
     pub status: &'static str,
     /// Version of the API process.
@@ -57,7 +57,7 @@ pub struct HealthView {
 
 /// Each dependency, `ok` or what its absence means.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChecksView {
+pub(crate) struct ChecksView {
     /// Postgres.
     pub database: CheckView,
     /// RabbitMQ.
@@ -68,7 +68,7 @@ pub struct ChecksView {
 
 /// One dependency.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CheckView {
+pub(crate) struct CheckView {
     /// `ok`, `down` or `off`.
     pub status: &'static str,
     /// What that means; absent when all is well.

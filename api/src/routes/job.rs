@@ -19,7 +19,11 @@ use crate::state::{App, AppState};
         (status = 404, description = "No such job, or another tenant's", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn get_job(State(app): State<AppState>, caller: Caller, JobPath(job_id): JobPath) -> Answer<Json<JobView>> {
+pub(crate) async fn get_job(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+) -> Answer<Json<JobView>> {
     let scope = caller.scope();
     let job = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))?;
     let job = job.ok_or_else(Problem::no_job)?;
@@ -30,7 +34,7 @@ pub async fn get_job(State(app): State<AppState>, caller: Caller, JobPath(job_id
 ///
 /// # Errors
 /// The store's, as a problem.
-pub async fn view_with_position(app: &App, caller: &Caller, mut job: Job) -> Answer<JobView> {
+pub(crate) async fn view_with_position(app: &App, caller: &Caller, mut job: Job) -> Answer<JobView> {
     if !matches!(job.status, JobStatus::Queued | JobStatus::Scheduled) {
         return Ok(app.view(job, None));
     }

@@ -20,7 +20,7 @@ const PAGE_DEFAULT: u32 = 50;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListQuery {
+pub(crate) struct ListQuery {
     /// Only these states, separated by commas.
     status: Option<String>,
     /// Only prompts that contain this text, whatever the case.
@@ -39,7 +39,7 @@ pub struct ListQuery {
 
 /// One page.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JobListView {
+pub(crate) struct JobListView {
     /// Newest first.
     pub jobs: Vec<JobView>,
     /// Send it back as `cursor` for the next page; null at the end. With a search a page may be short, even empty, and
@@ -55,7 +55,7 @@ pub struct JobListView {
         (status = 422, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
-pub async fn list_jobs(
+pub(crate) async fn list_jobs(
     State(app): State<AppState>,
     caller: Caller,
     QueryString(query): QueryString<ListQuery>,

@@ -43,7 +43,7 @@ pub struct LearnedGroupView {
 /// What to change.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LearnedChange {
+pub(crate) struct LearnedChange {
     /// Whether to learn nothing more for now.
     pub frozen: bool,
 }
@@ -72,7 +72,7 @@ pub async fn learned(State(app): State<AppState>, _: Caller) -> Answer<Json<Lear
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A field is wrong"),
     )
 )]
-pub async fn freeze(
+pub(crate) async fn freeze(
     State(app): State<AppState>,
     caller: Caller,
     JsonBody(change): JsonBody<LearnedChange>,

@@ -18,7 +18,7 @@ pub async fn metrics(State(app): State<AppState>, caller: Caller) -> Answer<Resp
 }
 
 /// The metrics on a port of their own, which is not published.
-pub async fn metrics_alone(State(app): State<AppState>) -> Response {
+pub(crate) async fn metrics_alone(State(app): State<AppState>) -> Response {
     render(&app)
 }
 

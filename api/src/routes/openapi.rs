@@ -36,7 +36,7 @@ use crate::headers::DOCS_PATH;
         (name = "health", description = "For probes and people"),
     )
 )]
-pub struct ApiDoc;
+pub(crate) struct ApiDoc;
 
 struct Security;
 
@@ -63,7 +63,7 @@ pub fn base() -> OpenApi {
 }
 
 /// Describes the answers that are no operation's own: they come from what stands before every handler.
-pub fn add_common_answers(document: &mut OpenApi, guarded: bool) {
+pub(crate) fn add_common_answers(document: &mut OpenApi, guarded: bool) {
     for item in document.paths.paths.values_mut() {
         for (operation, changes) in [
             (&mut item.get, false),

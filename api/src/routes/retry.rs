@@ -25,7 +25,7 @@ use crate::submission::admit;
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full"),
     )
 )]
-pub async fn retry_job(
+pub(crate) async fn retry_job(
     State(app): State<AppState>,
     caller: Caller,
     JobPath(job_id): JobPath,

@@ -16,7 +16,7 @@ use crate::state::AppState;
 /// A sign-in.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SignIn {
+pub(crate) struct SignIn {
     /// An API key.
     key: String,
 }
@@ -58,7 +58,7 @@ pub async fn show(State(app): State<AppState>, caller: Caller) -> Json<SessionVi
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "Fields are wrong"),
     )
 )]
-pub async fn sign_in(
+pub(crate) async fn sign_in(
     State(app): State<AppState>,
     headers: HeaderMap,
     JsonBody(sign_in): JsonBody<SignIn>,
@@ -88,7 +88,7 @@ pub async fn sign_in(
 
 /// Signs out: the session ends here and in the browser.
 #[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204, description = "Signed out")))]
-pub async fn sign_out(State(app): State<AppState>, _: Caller, headers: HeaderMap) -> Answer<Response> {
+pub(crate) async fn sign_out(State(app): State<AppState>, _: Caller, headers: HeaderMap) -> Answer<Response> {
     if let Some(value) = session::cookie(&headers) {
         app.store.close_session(&secret::hash(&value)).await.map_err(|error| Problem::from_store(&error))?;
     }

@@ -22,7 +22,11 @@ use crate::state::AppState;
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or deleted already"),
     )
 )]
-pub async fn delete_job(State(app): State<AppState>, caller: Caller, JobPath(job_id): JobPath) -> Answer<StatusCode> {
+pub(crate) async fn delete_job(
+    State(app): State<AppState>,
+    caller: Caller,
+    JobPath(job_id): JobPath,
+) -> Answer<StatusCode> {
     let scope = caller.scope();
     match app.store.soft_delete(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
         DeleteOutcome::NotFound => return Err(Problem::no_job()),
@@ -48,7 +52,7 @@ pub async fn delete_job(State(app): State<AppState>, caller: Caller, JobPath(job
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or its retention has ended"),
     )
 )]
-pub async fn restore_job(
+pub(crate) async fn restore_job(
     State(app): State<AppState>,
     caller: Caller,
     JobPath(job_id): JobPath,

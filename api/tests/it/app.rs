@@ -17,7 +17,7 @@ use store::{Lease, Store};
 use telemetry::Stop;
 use tempfile::TempDir;
 use testkit::rabbitmq::Vhost;
-use testkit::{Services, builders, postgres, repository, services};
+use testkit::{Services, builders, http_client, postgres, repository, services};
 use uuid::Uuid;
 
 /// One API.
@@ -71,7 +71,7 @@ impl TestApp {
         let url = listen(&state, &stop).await;
         Self {
             url,
-            client: Client::builder().cookie_store(true).build().unwrap(),
+            client: http_client().cookie_store(true).build().unwrap(),
             store: state.store.clone(),
             state,
             stop,

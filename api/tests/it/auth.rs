@@ -2,10 +2,11 @@
 
 use api::auth::secret::FreshKey;
 use domain::KeyId;
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 use settings::KeysMode;
 use store::keys::{NewKey, Role};
+use testkit::http_client;
 
 use crate::app::{TestApp, answer, id};
 
@@ -111,7 +112,7 @@ async fn a_signed_in_page_reads_by_cookie_and_changes_only_with_its_token() {
     assert_eq!(answer(out).await.0, StatusCode::NO_CONTENT);
     // The cookie itself is worth nothing any more, not only gone from the browser.
     let value = cookie.split(';').next().unwrap();
-    let stolen = Client::new().get(format!("{}/api/jobs", app.url)).header("Cookie", value);
+    let stolen = http_client().build().unwrap().get(format!("{}/api/jobs", app.url)).header("Cookie", value);
     assert_eq!(answer(stolen).await.0, StatusCode::UNAUTHORIZED);
 
     // A revoked key ends the sign-ins it opened.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::{Client, StatusCode};
+use reqwest::StatusCode;
 use serde_json::{Value, json};
+use testkit::http_client;
 use tokio::time::timeout;
 
 use crate::app::TestApp;
@@ -29,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Stream {
     async fn open(url: &str, after: Option<&str>) -> Self {
-        let mut request = Client::new().get(url);
+        let mut request = http_client().build().unwrap().get(url);
         if let Some(after) = after {
             request = request.header("Last-Event-ID", after);
         }
@@ -90,7 +91,7 @@ async fn a_jobs_stream_tells_its_whole_life_and_ends_with_it() {
     }
     assert_eq!(kinds, ["planned", "scheduled", "running", "completed"]);
     // Everything was seen: the browser is told to stay away.
-    let again = Client::new().get(&url).header("Last-Event-ID", last.unwrap()).send().await.unwrap();
+    let again = http_client().build().unwrap().get(&url).header("Last-Event-ID", last.unwrap()).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NO_CONTENT);
     // A late reader gets all of it and then the end.
     assert_eq!(
@@ -171,11 +172,11 @@ async fn no_more_streams_than_allowed() {
     let url = format!("{}/api/events", app.url);
     let mut first = Stream::open(&url, None).await;
     first.next().await.unwrap();
-    let second = Client::new().get(&url).send().await.unwrap();
+    let second = http_client().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(first);
     testkit::eventually_seen("the place is free again", || async {
-        let status = Client::new().get(&url).send().await.unwrap().status();
+        let status = http_client().build().unwrap().get(&url).send().await.unwrap().status();
         if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
     })
     .await;

@@ -8,11 +8,13 @@
 
 mod error;
 pub mod keys;
+mod object;
 mod open;
 mod read;
 mod unfinished;
 mod write;
 
 pub use error::ArtifactError;
+pub use object::ObjectInfo;
 pub use open::Artifacts;
-pub use read::{ByteStream, ObjectInfo};
+pub use read::ByteStream;

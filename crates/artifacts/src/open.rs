@@ -62,6 +62,8 @@ fn open_folder(path: &Path) -> Result<Opened, Box<dyn std::error::Error>> {
 }
 
 fn open_s3(settings: &ArtifactsSettings, rest: &str) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
+    // The HTTP client takes the process's TLS implementation. Installing fails only if there already is one, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let client = ClientOptions::new()
         .with_timeout(Duration::from_secs(settings.timeout_s))

@@ -3,27 +3,15 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
-use crate::{ArtifactError, Artifacts, unfinished};
+use crate::{ArtifactError, Artifacts, ObjectInfo, unfinished};
 
 /// Parts of an object as they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ArtifactError>>;
-
-/// An object in a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ObjectInfo {
-    /// Its key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// When it was written, by the store's clock.
-    pub written_at: DateTime<Utc>,
-}
 
 impl Artifacts {
     /// Size of an object, bytes.

@@ -18,8 +18,9 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::error::BrokerError;
+use crate::link::{Link, in_time};
 use crate::messages::FleetEvent;
-use crate::publisher;
+use crate::tells::send_told;
 use crate::topology;
 
 /// How often the supervisor looks whether the connection still stands, where nobody used it meanwhile.
@@ -40,9 +41,6 @@ impl std::fmt::Debug for Broker {
         f.debug_struct("Broker").field("connected", &*self.inner.health.borrow()).finish_non_exhaustive()
     }
 }
-
-/// The connection of the moment. Every change ends what was opened on the one before.
-pub(crate) type Link = watch::Receiver<Option<Arc<Connection>>>;
 
 pub(crate) struct Inner {
     pub(crate) settings: BrokerSettings,
@@ -86,7 +84,7 @@ impl Broker {
             silence,
             _stop: stop.clone().drop_guard(),
         };
-        tokio::spawn(stop.run_until_cancelled_owned(publisher::send_told(link, settings.clone(), waiting)));
+        tokio::spawn(stop.run_until_cancelled_owned(send_told(link, settings.clone(), waiting)));
         Self { inner: Arc::new(inner) }
     }
 
@@ -146,10 +144,6 @@ impl Broker {
             self.inner.silence.store(0, Ordering::Relaxed);
         }
     }
-}
-
-pub(crate) async fn in_time<F: Future>(ms: u64, call: F) -> Result<F::Output, BrokerError> {
-    tokio::time::timeout(Duration::from_millis(ms), call).await.map_err(|_| BrokerError::Timeout { ms })
 }
 
 struct Supervisor {

@@ -7,8 +7,9 @@ use lapin::options::{BasicPublishOptions, QueueDeclareOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use tracing::{error, warn};
 
-use crate::connection::{Broker, in_time};
+use crate::connection::Broker;
 use crate::error::BrokerError;
+use crate::link::in_time;
 use crate::messages::MessageError;
 use crate::topology::{DEAD_EXCHANGE, DEAD_LETTER_QUEUE};
 

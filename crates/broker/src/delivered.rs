@@ -4,7 +4,8 @@ use lapin::Channel;
 use lapin::options::BasicAckOptions;
 use tracing::debug;
 
-use crate::connection::{Broker, in_time};
+use crate::connection::Broker;
+use crate::link::in_time;
 use crate::messages::{Envelope, JobReady};
 
 /// A delivery that was understood.

@@ -2,7 +2,8 @@
 
 use lapin::options::BasicAckOptions;
 
-use crate::connection::{Broker, in_time};
+use crate::connection::Broker;
+use crate::link::in_time;
 use crate::listen::Listening;
 use crate::messages::{Envelope, JobSubmitted};
 use crate::topology::SUBMITTED_QUEUE;

@@ -46,12 +46,6 @@ impl EventStream {
         }
     }
 
-    /// Whether the stream hears at the moment.
-    #[must_use]
-    pub fn is_listening(&self) -> bool {
-        self.listening.as_ref().is_some_and(|listening| listening.channel.status().connected())
-    }
-
     async fn listen(&mut self) {
         self.broker.until_connected().await;
         let link = self.broker.watch_link();

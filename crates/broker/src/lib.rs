@@ -18,10 +18,13 @@ mod delivered;
 pub mod doorbell;
 mod error;
 pub mod events;
+mod link;
 mod listen;
 pub mod messages;
-pub mod publisher;
-pub mod ready;
+mod properties;
+mod publisher;
+mod ready;
+mod tells;
 pub mod topology;
 
 pub use connection::Broker;

@@ -6,12 +6,14 @@ use lapin::types::FieldTable;
 use lapin::{Channel, Consumer, message::Delivery};
 use tracing::debug;
 
-use crate::connection::{Broker, Link, in_time};
+use crate::connection::Broker;
 use crate::error::BrokerError;
+use crate::link::{Link, in_time};
 
 /// A consumer and the channel it lives on; both are dropped together and opened anew together.
 pub(crate) struct Listening {
-    pub(crate) channel: Channel,
+    /// Kept so that the channel lives as long as its consumer.
+    _channel: Channel,
     pub(crate) consumer: Consumer,
     link: Link,
 }
@@ -50,7 +52,7 @@ impl Broker {
         }
         let options = BasicConsumeOptions { no_ack, ..BasicConsumeOptions::default() };
         match self.rpc(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await {
-            Ok(consumer) => Ok(Listening { channel, consumer, link }),
+            Ok(consumer) => Ok(Listening { _channel: channel, consumer, link }),
             Err(error) => {
                 self.give_up(channel);
                 Err(error)

@@ -6,16 +6,14 @@ use std::sync::atomic::Ordering;
 use domain::{Clock, SystemClock};
 use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
-use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel};
-use settings::BrokerSettings;
-use tokio::sync::mpsc;
-use tracing::debug;
 
-use crate::connection::{Broker, Link, in_time};
+use crate::connection::Broker;
 use crate::error::BrokerError;
+use crate::link::in_time;
 use crate::messages::{Envelope, FleetEvent, JobReady, JobSubmitted, Message};
-use crate::topology::{self, EVENTS_EXCHANGE, SUBMITTED_QUEUE, WORK_EXCHANGE};
+use crate::properties::properties;
+use crate::topology::{self, SUBMITTED_QUEUE, WORK_EXCHANGE};
 
 /// Survives a restart of RabbitMQ.
 const PERSISTENT: u8 = 2;
@@ -106,47 +104,5 @@ impl Broker {
         self.rpc(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         *kept = Some((Arc::downgrade(&connection), channel.clone()));
         Ok(channel)
-    }
-}
-
-fn properties<M: Message>(envelope: &Envelope<M>) -> BasicProperties {
-    let mut properties = BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_type(M::TYPE.into())
-        .with_message_id(envelope.id.to_string().into());
-    if let Some(traceparent) = &envelope.traceparent {
-        let mut headers = FieldTable::default();
-        headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.as_str().into()));
-        properties = properties.with_headers(headers);
-    }
-    properties
-}
-
-/// Sends what [`Broker::tell`] was given, one after the other, without confirms; waits while there is no connection, and
-/// what gathers beyond the buffer meanwhile is dropped at the door.
-pub(crate) async fn send_told(mut link: Link, settings: BrokerSettings, mut waiting: mpsc::Receiver<FleetEvent>) {
-    let mut channel: Option<Channel> = None;
-    while let Some(event) = waiting.recv().await {
-        let changed = link.has_changed().unwrap_or(true);
-        if changed || channel.as_ref().is_none_or(|open| !open.status().connected()) {
-            channel = None;
-            let Ok(connection) = link.wait_for(Option::is_some).await.map(|connected| connected.clone()) else {
-                return;
-            };
-            let Some(connection) = connection else { continue };
-            channel = in_time(settings.rpc_timeout_ms, connection.create_channel()).await.ok().and_then(Result::ok);
-        }
-        let Some(open) = &channel else { continue };
-        let key = event.routing_key();
-        let envelope = Envelope::new(event, SystemClock.now(), None);
-        let Ok(bytes) = envelope.encode(settings.message_max_bytes) else { continue };
-        let options = BasicPublishOptions::default();
-        let publish = open.basic_publish(EVENTS_EXCHANGE.into(), key.into(), options, &bytes, properties(&envelope));
-        if let Err(error) =
-            in_time(settings.publish_timeout_ms, publish).await.and_then(|sent| sent.map_err(Into::into))
-        {
-            debug!(%error, "event not told");
-            channel = None;
-        }
     }
 }

@@ -15,9 +15,10 @@ use lapin::{Channel, Consumer};
 use tokio::task::JoinHandle;
 use tracing::debug;
 
-use crate::connection::{Broker, Link, in_time};
+use crate::connection::Broker;
 use crate::delivered::Delivered;
 use crate::error::BrokerError;
+use crate::link::{Link, in_time};
 use crate::messages::{Envelope, JobReady};
 use crate::topology;
 

@@ -17,15 +17,15 @@ use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, ExchangeKind};
 
 /// Carries work from submission to claim.
-pub const WORK_EXCHANGE: &str = "fleet.work";
+pub(crate) const WORK_EXCHANGE: &str = "fleet.work";
 /// Carries what everyone may hear.
-pub const EVENTS_EXCHANGE: &str = "fleet.events";
+pub(crate) const EVENTS_EXCHANGE: &str = "fleet.events";
 /// Receives what could not be read.
-pub const DEAD_EXCHANGE: &str = "fleet.dead";
+pub(crate) const DEAD_EXCHANGE: &str = "fleet.dead";
 /// Doorbells for the scheduler.
-pub const SUBMITTED_QUEUE: &str = "submitted";
+pub(crate) const SUBMITTED_QUEUE: &str = "submitted";
 /// Keeps what could not be read until someone has looked.
-pub const DEAD_LETTER_QUEUE: &str = "dead-letter";
+pub(crate) const DEAD_LETTER_QUEUE: &str = "dead-letter";
 
 /// Deliveries of one message before it is dead-lettered: only a reader that dies on it again and again gets there.
 const DELIVERY_LIMIT: i32 = 20;
@@ -38,7 +38,7 @@ const EVENTS_LENGTH_MAX: i32 = 20_000;
 
 /// The ready queue of a pool, which is its routing key too.
 #[must_use]
-pub fn ready_queue(pool: &PoolId) -> String {
+pub(crate) fn ready_queue(pool: &PoolId) -> String {
     format!("ready.{pool}")
 }
 

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::request::FieldError;
+use crate::field_error::FieldError;
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -36,6 +36,7 @@ impl Default for Switches {
 /// Plans a validated request. `shape` is what `VideoRequest::validate` answered for it; `cost` is the fleet's cost model
 /// for this model, of the worker class that will probably run it.
 #[must_use]
+#[expect(clippy::too_many_arguments, reason = "until the planner takes them together")]
 pub fn plan(
     request: &VideoRequest,
     shape: &RenderShape,

@@ -29,6 +29,7 @@ pub fn price_usd(seconds: f64, gpu_hour_usd: f64) -> f64 {
 /// computed and the prompt encoded. Steps that the user named are no saving of the fleet's: there the baseline has as
 /// many, and only the caches count.
 #[must_use]
+#[expect(clippy::too_many_arguments, reason = "until the planner takes them together")]
 pub fn saving(
     request: &VideoRequest,
     shape: &RenderShape,

@@ -106,6 +106,7 @@ impl Store {
         Ok(released)
     }
 
+    #[expect(clippy::too_many_lines, reason = "one statement, to be read from top to bottom")]
     async fn release_once(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
         let rows = sqlx::query!(
             r#"-- release_jobs

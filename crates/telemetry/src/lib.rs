@@ -1,11 +1,12 @@
-//! Logs, metrics, health and the two-step stop of a process: what every process of the fleet does alike.
+//! Logs, metrics, health and the two-step stop, which all processes of the fleet share.
 //!
 //! # Adding a metric
-//! 1. Add a field to the struct of the process that knows it ([`ApiMetrics`], [`SchedulerMetrics`], [`WorkerMetrics`]) and
-//!    its line with name, help and labels in the same file. Base units, `fleet_` in front, never an id as a label.
-//! 2. Set it where the thing happens, or, for states that are counted from rows, where they are read.
-//! 3. Show it in a dashboard or an alert (`monitoring/`); `scripts/check-monitoring` refuses queries without data.
-//! 4. `UPDATE=1 cargo test --release -p telemetry` writes it into `docs/metrics.md`.
+//! 1. Add a field to the `metrics!` struct of the process that knows the value ([`ApiMetrics`], [`SchedulerMetrics`],
+//!    [`WorkerMetrics`]). Its doc comment is the help text; name, labels and buckets stand beside it. Names start with
+//!    `fleet_` and use base units; an id is never a label.
+//! 2. Set it where the event happens, or, for states that are counted from rows, where the rows are read.
+//! 3. Show it in a dashboard or an alert (`monitoring/`). `scripts/check-monitoring` rejects queries that find no data.
+//! 4. `UPDATE=1 cargo test --release -p telemetry` updates `docs/metrics.md`.
 
 mod admin;
 mod health;

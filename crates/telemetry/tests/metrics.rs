@@ -1,5 +1,5 @@
-//! Goal: what the processes measure is named alike, and documented as it is.
-//! Method: the three registries as declared, against rules and against `docs/metrics.md`. `UPDATE=1` writes that file anew.
+//! Goal: the metrics of all processes are named by the same rules, and documented as they are.
+//! Method: the three registries as declared, against the rules and against `docs/metrics.md`. `UPDATE=1` writes that file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,6 +8,19 @@ use domain::{JobStatus, Tier};
 use telemetry::{
     ApiMetrics, BacklogLevel, FleetTotals, GroupTotals, MetricInfo, PoolLevel, SchedulerMetrics, WorkerMetrics,
 };
+
+/// The head of `docs/metrics.md`.
+const INTRODUCTION: &str = "\
+# Metrics
+
+Generated from the declarations in `crates/telemetry/src/metrics` by `UPDATE=1 cargo test --release -p telemetry`; a test checks
+that this page is current.
+
+Every process serves its metrics at `/metrics`: the API on its own port or on `server.metrics_port`, the scheduler and the workers
+on `metrics_port`. The `process_*` metrics of the Prometheus client come with them. Counters start at 0 with the process, except
+those of the scheduler that are counted from database rows: they cover the whole life of the fleet, and only the leading scheduler
+exports them. Rules and dashboards are in `monitoring/`.
+";
 
 fn processes() -> Vec<(&'static str, Vec<MetricInfo>)> {
     vec![
@@ -36,14 +49,9 @@ fn names_carry_prefix_and_unit_helps_are_sentences_and_no_id_is_a_label() {
 
 #[test]
 fn the_documentation_lists_exactly_what_is_exported() {
-    let mut text = "# Metrics\n\nWritten from the registries in `crates/telemetry/src/metrics` by `UPDATE=1 cargo test --release -p \
-        telemetry`; a test compares.\n\nEach process serves them at `/metrics`: the API on its own port or on \
-        `server.metrics_port`, scheduler and workers on\n`metrics_port`, beside the `process_*` metrics of the Prometheus client. \
-        Counters start at 0 with the process, but for those\nof the scheduler that are counted from rows: they are of all time, and \
-        only the scheduler that leads exports them. Rules\nand dashboards are in `monitoring/`.\n"
-        .to_owned();
+    let mut text = INTRODUCTION.to_owned();
     for (process, metrics) in processes() {
-        write!(text, "\n## {process}\n\n| name | kind | labels | what it says |\n|---|---|---|---|\n")
+        write!(text, "\n## {process}\n\n| name | kind | labels | what it measures |\n|---|---|---|---|\n")
             .expect("a string grows");
         for metric in metrics {
             let labels = metric.labels.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(", ");
@@ -56,7 +64,7 @@ fn the_documentation_lists_exactly_what_is_exported() {
         std::fs::write(&file, &text).expect("docs/metrics.md can be written");
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == text, "docs/metrics.md is old: UPDATE=1 cargo test --release -p telemetry writes it anew");
+    assert!(written == text, "docs/metrics.md is out of date; UPDATE=1 cargo test --release -p telemetry writes it");
 }
 
 #[test]

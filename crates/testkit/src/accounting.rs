@@ -24,6 +24,19 @@ pub struct Accounting {
     book: Mutex<Book>,
 }
 
+/// How a client reaches the fleet.
+#[derive(Debug, Clone, Copy)]
+pub struct Way<'a> {
+    /// Its HTTP client.
+    pub client: &'a Client,
+    /// The API's replicas; each try goes to the next one.
+    pub urls: &'a [String],
+    /// Its API key, where the fleet asks for one.
+    pub token: Option<&'a str>,
+    /// Time within which a submission must be accepted.
+    pub patience: Duration,
+}
+
 #[derive(Debug, Default)]
 struct Book {
     attempted: u64,
@@ -34,20 +47,12 @@ struct Book {
 }
 
 impl Accounting {
-    /// Submits with an idempotency key, again and again until it is accepted, as a careful client does; answers the job's
-    /// id. `urls` are the API's replicas: each try goes to the next one.
+    /// Submits with an idempotency key, repeatedly until it is accepted, as a careful client does. Returns the job's id.
     ///
     /// # Panics
-    /// When nothing is accepted within `patience`.
-    pub async fn submit(
-        &self,
-        client: &Client,
-        urls: &[String],
-        token: Option<&str>,
-        key: &str,
-        request: &Value,
-        patience: Duration,
-    ) -> String {
+    /// If nothing is accepted within the client's patience.
+    pub async fn submit(&self, way: &Way<'_>, key: &str, request: &Value) -> String {
+        let Way { client, urls, token, patience } = *way;
         let deadline = std::time::Instant::now() + patience;
         for url in urls.iter().cycle() {
             let call = client.post(format!("{url}/api/generate")).json(request).header("Idempotency-Key", key);
@@ -261,7 +266,7 @@ impl fmt::Display for Report {
 
 /// Keys of all objects in a folder store.
 #[must_use]
-pub fn objects_in(folder: &Path) -> Vec<String> {
+pub(crate) fn objects_in(folder: &Path) -> Vec<String> {
     let mut keys = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::accounting::objects_in;
+use crate::addresses::Services;
 use crate::gates::Gates;
+use crate::http::http_client;
 use crate::postgres;
 use crate::process::{Process, free_port, program, repository};
 use crate::rabbitmq::Vhost;
-use crate::services::{Services, services};
+use crate::services::services;
 use crate::wait::eventually_seen;
 
 /// What to start, and with which settings.
@@ -76,7 +78,7 @@ impl Fleet {
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
         environment.extend(options.variables);
-        let client = Client::builder().build().expect("an HTTP client");
+        let client = http_client().build().expect("an HTTP client");
         Self {
             folder,
             environment,
@@ -251,7 +253,7 @@ impl Fleet {
     ///
     /// # Errors
     /// No answer.
-    pub async fn try_submit(&self, request: &Value, key: Option<&str>) -> anyhow::Result<(StatusCode, Value)> {
+    pub(crate) async fn try_submit(&self, request: &Value, key: Option<&str>) -> anyhow::Result<(StatusCode, Value)> {
         let mut call = self.client.post(format!("{}/api/generate", self.api_url)).json(request);
         if let Some(key) = key {
             call = call.header("Idempotency-Key", key);

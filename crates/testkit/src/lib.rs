@@ -16,9 +16,11 @@
 //! Everything here panics when it fails: a test that cannot be set up has failed.
 
 pub mod accounting;
+mod addresses;
 pub mod builders;
 mod fleet;
 mod gates;
+mod http;
 mod objects;
 pub mod postgres;
 mod private;
@@ -30,16 +32,20 @@ mod services;
 pub mod shapes;
 mod shared;
 mod small_disk;
+mod traps;
 mod wait;
 mod wire;
 
-pub use accounting::{Accounting, Report};
+pub use accounting::{Accounting, Report, Way};
+pub use addresses::Services;
 pub use fleet::{Fleet, FleetOptions};
 pub use gates::Gates;
+pub use http::http_client;
 pub use objects::ObjectStore;
 pub use private::PrivateStack;
-pub use process::{Process, free_port, program, repository};
-pub use proxy::{Catch, Protocol, Proxy};
-pub use services::{Services, services};
+pub use process::{Process, program, repository};
+pub use proxy::Proxy;
+pub use services::services;
 pub use small_disk::SmallDisk;
+pub use traps::{Catch, Protocol};
 pub use wait::{eventually, eventually_seen};

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sqlx::migrate::Migrator;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::services::{Services, checkout, services};
+use crate::addresses::{Services, checkout};
+use crate::services::services;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::services::{Services, checkout, services};
+use crate::addresses::{Services, checkout};
+use crate::services::services;
 
 /// Postgres, RabbitMQ and Redis of one test; gone with it.
 pub struct PrivateStack {

@@ -37,7 +37,7 @@ pub fn program(name: &str) -> PathBuf {
 /// # Panics
 /// When there is none.
 #[must_use]
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     // Every process and every call starts elsewhere, so that tests side by side seldom try the same port.
     let calls = NEXT_PORT.fetch_add(13, Ordering::Relaxed);
     let start = u16::try_from((std::process::id() + calls) % 9_000).unwrap_or_default();
@@ -72,12 +72,6 @@ impl Process {
     #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
     }
 
     /// Sends a signal.

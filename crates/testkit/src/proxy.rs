@@ -5,101 +5,14 @@
 //! protocols a message is recognised by bytes in it. It runs on a thread of its own: a test may block meanwhile.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use crate::traps::{Catch, Passing, Protocol, Shared, Trap, lock};
 use crate::wire;
-
-/// What the proxy understands of what passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// Postgres without TLS: traps look at the text of statements.
-    Postgres,
-    /// Anything else: traps look for bytes in what a client sends.
-    Bytes,
-}
-
-/// What happens to the message that springs a trap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Catch {
-    /// It goes through and takes effect; its reply is lost with the connection.
-    LoseReply,
-    /// It is lost with the connection, and takes no effect.
-    LoseRequest,
-    /// It waits until [`Proxy::release`], or is lost with its connection before.
-    Hold,
-    /// It goes through and takes effect; its reply, and what comes after it on that connection, waits until
-    /// [`Proxy::release`].
-    HoldReply,
-}
-
-/// A trap that has caught something.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Sprung {
-    pub(crate) catch: Catch,
-    /// Releases before it: it is let go by the next one.
-    pub(crate) released: u64,
-}
-
-/// How bytes pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Passing {
-    Freely,
-    Not,
-    Refused,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Trap {
-    pub(crate) needle: String,
-    pub(crate) catch: Catch,
-}
-
-/// What all connections of a proxy share.
-pub(crate) struct Shared {
-    pub(crate) target: SocketAddr,
-    pub(crate) protocol: Protocol,
-    pub(crate) passing: watch::Sender<Passing>,
-    /// Raised to cut every connection.
-    pub(crate) cuts: watch::Sender<u64>,
-    /// Raised to let held messages go.
-    pub(crate) releases: watch::Sender<u64>,
-    pub(crate) sprung: watch::Sender<u64>,
-    delay: Mutex<Duration>,
-    traps: Mutex<Vec<Trap>>,
-}
-
-impl Shared {
-    /// Takes the trap that a message springs; each catches once.
-    pub(crate) fn spring(&self, matches: impl Fn(&str) -> bool) -> Option<Sprung> {
-        let mut traps = lock(&self.traps);
-        let at = traps.iter().position(|trap| matches(&trap.needle))?;
-        let catch = traps.remove(at).catch;
-        drop(traps);
-        let released = *self.releases.borrow();
-        self.sprung.send_modify(|count| *count += 1);
-        Some(Sprung { catch, released })
-    }
-
-    /// Waits until [`Proxy::release`] was called after `released` times.
-    pub(crate) async fn until_released(&self, released: u64) {
-        // The sender lives as long as this.
-        drop(self.releases.subscribe().wait_for(|count| *count > released).await);
-    }
-
-    /// Waits as the proxy was told to.
-    pub(crate) async fn pass(&self) {
-        let delay = *lock(&self.delay);
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
-        }
-        // The sender lives as long as this.
-        drop(self.passing.subscribe().wait_for(|passing| *passing != Passing::Not).await);
-    }
-}
 
 /// A proxy in front of one service. Gone, with all its connections, when dropped.
 pub struct Proxy {
@@ -210,10 +123,6 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         self.stop.take();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// `host:port` of `scheme://user:password@host:port/path`, or of `host:port` itself.

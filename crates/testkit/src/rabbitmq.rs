@@ -6,7 +6,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use settings::{BrokerSettings, SecretUrl, Settings};
 
-use crate::services::{Services, services};
+use crate::addresses::Services;
+use crate::http::http_client;
+use crate::services::services;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -53,7 +55,7 @@ impl Vhost {
         let vhost = Self {
             url: url.expect("an AMQP address ends with a virtual host; this is a bug"),
             management: services.broker_management_url.clone(),
-            client: Client::new(),
+            client: http_client().build().expect("an HTTP client"),
             name,
         };
         vhost.call(Method::PUT, &format!("vhosts/{}", vhost.name), &json!({})).await;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use settings::{RedisSettings, Settings};
 
-use crate::services::{lock_folder, services};
+use crate::addresses::lock_folder;
+use crate::services::services;
 
 /// Redis comes with sixteen; 0 stays free for what names none.
 const NUMBERS: std::ops::RangeInclusive<i64> = 1..=15;

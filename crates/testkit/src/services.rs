@@ -1,37 +1,9 @@
 //! The addresses of the stack that this test run shares.
 
-use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use serde::Deserialize;
-
+use crate::addresses::{Services, VARIABLE};
 use crate::shared;
-
-/// The variable in which `scripts/fleet with-services` hands the addresses over.
-pub(crate) const VARIABLE: &str = "FLEET_TEST_SERVICES";
-
-/// Where the three services are.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Services {
-    /// Postgres, database `postgres`, as superuser.
-    pub database_url: String,
-    /// RabbitMQ, virtual host `/`.
-    pub broker_url: String,
-    /// RabbitMQ's management API, with user and password.
-    pub broker_management_url: String,
-    /// Redis' host.
-    pub redis_host: String,
-    /// Redis' port.
-    pub redis_port: u16,
-    /// Folder of their data and logs.
-    pub dir: PathBuf,
-}
-
-impl Services {
-    pub(crate) fn parse(json: &str) -> Self {
-        serde_json::from_str(json).unwrap_or_else(|error| panic!("{VARIABLE} does not hold the services: {error}"))
-    }
-}
 
 /// The services of this run; started if nobody did.
 ///
@@ -43,17 +15,4 @@ pub fn services() -> &'static Services {
         Ok(json) => Services::parse(&json),
         Err(_) => shared::start_or_join(),
     })
-}
-
-/// The checkout.
-pub(crate) fn checkout() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("this crate lies two folders below the checkout; this is a bug")
-}
-
-/// A folder for locks and the shared stack's address.
-pub(crate) fn lock_folder() -> PathBuf {
-    let folder = checkout().join("target/testkit");
-    std::fs::create_dir_all(&folder).expect("the folder for locks can be made");
-    folder
 }

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::services::{Services, checkout, lock_folder};
+use crate::addresses::{Services, checkout, lock_folder};
 
 /// RabbitMQ needs up to ten seconds on a free machine.
 const START_MAX: Duration = Duration::from_secs(180);

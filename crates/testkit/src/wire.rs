@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-use crate::proxy::{Catch, Protocol, Shared, Sprung};
+use crate::traps::{Catch, Protocol, Shared, Sprung};
 
 /// Request codes in a Postgres start-up packet for TLS and GSS encryption; both are answered by one byte.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];

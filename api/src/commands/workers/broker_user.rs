@@ -19,6 +19,8 @@ impl Management {
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("http"));
         let url = url.context("--broker-management: no address such as http://user:password@127.0.0.1:15672")?;
+        // The client takes the process's TLS implementation. Installing fails only if there already is one, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
         Ok(Self { url, client: Client::new() })
     }
 

@@ -23,6 +23,7 @@ impl Store {
         self.ended(lease, moved).await
     }
 
+    #[expect(clippy::too_many_lines, reason = "one statement, to be read from top to bottom")]
     async fn complete_once(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Option<Moved>> {
         let moved = sqlx::query_as!(
             Moved,

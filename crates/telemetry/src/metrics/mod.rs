@@ -1,7 +1,7 @@
-//! What each process measures: one struct per process, registered in a registry of its own.
+//! What each process measures: one struct for each process, declared with the `metrics!` macro.
 //!
-//! Names start with `fleet_`, carry base units, and no id is ever a label. Instance metrics say what this process did;
-//! service metrics (states, depths) are counted from rows by the scheduler that leads and by nobody else.
+//! Names start with `fleet_` and carry base units, and an id is never a label. Instance metrics count what this process did;
+//! service metrics (states, depths) are counted from rows, by the leading scheduler only.
 
 mod api;
 mod declare;

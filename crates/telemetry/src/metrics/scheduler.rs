@@ -11,7 +11,7 @@ use prometheus::{
     CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
-use super::declare::{Declare, Declared, MetricInfo, SHORT_S, STEPS, raise, raise_amount};
+use super::declare::{SHORT_S, STEPS, metrics, raise, raise_amount};
 
 /// Label of jobs that have no plan yet.
 const UNPLANNED: &str = "unplanned";
@@ -78,150 +78,75 @@ pub struct FleetTotals {
     pub retried: i64,
 }
 
-/// Metrics of one scheduler process.
-#[derive(Debug)]
-pub struct SchedulerMetrics {
-    declared: Declared,
-    leading: IntGauge,
-    plans: IntCounterVec,
-    steps_planned: HistogramVec,
-    /// Jobs released to a pool.
-    pub released: IntCounter,
-    /// Releases told again because nobody claimed them.
-    pub reannounced: IntCounter,
-    /// Releases that RabbitMQ did not take.
-    pub announce_failures: IntCounter,
-    /// Leases that ran out.
-    pub leases_expired: IntCounter,
-    /// Messages that nobody could read.
-    pub dead_letters: IntGauge,
-    /// Seconds of one round of planning and dispatch.
-    pub round_seconds: Histogram,
-    /// Objects removed because no row knew them.
-    pub orphans_removed: IntCounter,
-    jobs: IntGaugeVec,
-    backlog: IntGaugeVec,
-    oldest_waiting_seconds: GaugeVec,
-    slots: IntGaugeVec,
-    workers: IntGaugeVec,
-    /// Pools that have been shown.
-    known_pools: Mutex<BTreeSet<String>>,
-    /// Median relative error of estimates over recent runs, by model.
-    pub estimate_error_ratio: GaugeVec,
-    /// Steps taken off by learning, by model, tier and complexity.
-    pub learned_steps_lower: IntGaugeVec,
-    dependency_up: IntGaugeVec,
-    /// Time of the last completed round, seconds since 1970.
-    pub last_round_timestamp_seconds: Gauge,
-    jobs_finished: IntCounterVec,
-    jobs_requeued: IntCounterVec,
-    gpu_seconds: CounterVec,
-    cost_usd: CounterVec,
-    saved_seconds: GaugeVec,
-    saved_usd: GaugeVec,
-    /// What a day may cost; 0 for no budget.
-    pub cost_budget_day_usd: Gauge,
-    /// Workers given up because they fell silent.
-    pub workers_silent: IntCounter,
-    unreadable: IntCounter,
+metrics! {
+    /// Metrics of one scheduler process.
+    pub struct SchedulerMetrics for "scheduler" {
+        /// 1 while this scheduler is the leader. The sum over all schedulers should be 1.
+        leading: IntGauge = "fleet_scheduler_leading";
+        /// Planned jobs.
+        plans: IntCounterVec = "fleet_jobs_planned_total", labels &["tier", "complexity", "reason"];
+        /// Denoising steps that the plans ask for.
+        steps_planned: HistogramVec = "fleet_steps_planned", labels &["tier"], buckets STEPS;
+        /// Jobs released to a worker pool.
+        pub released: IntCounter = "fleet_jobs_released_total";
+        /// Releases announced again because no worker had claimed them.
+        pub reannounced: IntCounter = "fleet_jobs_reannounced_total";
+        /// Releases that could not be published to RabbitMQ. Workers find them by polling.
+        pub announce_failures: IntCounter = "fleet_announce_failures_total";
+        /// Expired leases: the worker crashed, hung or lost its connection.
+        pub leases_expired: IntCounter = "fleet_leases_expired_total";
+        /// Messages in the dead-letter queue, which no process could parse.
+        pub dead_letters: IntGauge = "fleet_dead_letters";
+        /// Duration of a planning and dispatch round, in seconds.
+        pub round_seconds: Histogram = "fleet_scheduler_round_duration_seconds", buckets SHORT_S;
+        /// Objects deleted from the object store because no database row refers to them.
+        pub orphans_removed: IntCounter = "fleet_orphans_removed_total";
+        /// Jobs that are waiting or running, by state.
+        jobs: IntGaugeVec = "fleet_jobs", labels &["state"];
+        /// Waiting jobs by tier; 'unplanned' jobs have no tier yet.
+        backlog: IntGaugeVec = "fleet_backlog_jobs", labels &["tier"];
+        /// Age of the oldest waiting job, in seconds, by tier.
+        oldest_waiting_seconds: GaugeVec = "fleet_backlog_oldest_age_seconds", labels &["tier"];
+        /// Slots of live workers, by pool and state: used or free.
+        slots: IntGaugeVec = "fleet_worker_slots", labels &["pool", "state"];
+        /// Live workers, by pool.
+        workers: IntGaugeVec = "fleet_workers", labels &["pool"];
+        /// Median of |estimate - run| / run over recent runs, by model.
+        pub estimate_error_ratio: GaugeVec = "fleet_estimate_error_ratio", labels &["model"];
+        /// Denoising steps that learning has removed from plans.
+        pub learned_steps_lower: IntGaugeVec = "fleet_learned_steps_lower", labels &["model", "tier", "complexity"];
+        /// End of the last completed round, as a Unix timestamp in seconds.
+        pub last_round_timestamp_seconds: Gauge = "fleet_scheduler_last_round_timestamp_seconds";
+        /// Finished jobs since the fleet was set up. A job that its owner retries counts again.
+        jobs_finished: IntCounterVec = "fleet_jobs_finished_total", labels &["state", "tier", "complexity"];
+        /// Jobs put back into the queue, by cause: retry (a failure or a lost worker), hand_back (a worker that shuts
+        /// down) or owner (a retry requested by the owner).
+        jobs_requeued: IntCounterVec = "fleet_jobs_requeued_total", labels &["cause"];
+        /// Device time of completed jobs in seconds, including all their attempts.
+        gpu_seconds: CounterVec = "fleet_gpu_seconds_total", labels &["tier", "complexity"];
+        /// Cost of that device time, in US dollars.
+        cost_usd: CounterVec = "fleet_cost_usd_total", labels &["tier", "complexity"];
+        /// Net device time saved since the fleet was set up, in seconds, compared with the model's default steps and no
+        /// caches. It can decrease.
+        saved_seconds: GaugeVec = "fleet_saved_seconds", labels &["tier", "complexity"];
+        /// Value of that saved device time, in US dollars. It can decrease.
+        saved_usd: GaugeVec = "fleet_saved_usd", labels &["tier", "complexity"];
+        /// Daily budget for GPU time in US dollars (cost.budget_day_usd); 0 if there is none.
+        pub cost_budget_day_usd: Gauge = "fleet_cost_budget_day_usd";
+        /// Workers removed because their heartbeats stopped without a sign-off.
+        pub workers_silent: IntCounter = "fleet_workers_silent_total";
+    }
+    state {
+        /// Pools that have been shown, so that one without workers can be shown as empty.
+        known_pools: Mutex<BTreeSet<String>>;
+    }
 }
 
 impl Default for SchedulerMetrics {
     /// All at zero.
     fn default() -> Self {
-        let new = Declare::new("scheduler");
-        let metrics = Self {
-            leading: new.int_gauge(
-                "fleet_scheduler_leading",
-                "1 while this scheduler leads; over the fleet the sum should be 1.",
-            ),
-            plans: new.counters("fleet_jobs_planned_total", "Jobs planned.", &["tier", "complexity", "reason"]),
-            steps_planned: new.histograms("fleet_steps_planned", "Denoising steps that plans give.", STEPS, &["tier"]),
-            released: new.counter("fleet_jobs_released_total", "Jobs released to a pool of workers."),
-            reannounced: new
-                .counter("fleet_jobs_reannounced_total", "Releases told again because nobody had claimed them."),
-            announce_failures: new.counter(
-                "fleet_announce_failures_total",
-                "Releases that RabbitMQ did not take; workers find them by polling.",
-            ),
-            leases_expired: new
-                .counter("fleet_leases_expired_total", "Leases that ran out: a worker died, hung or was cut off."),
-            dead_letters: new
-                .int_gauge("fleet_dead_letters", "Messages in the dead-letter queue: nobody could read them."),
-            round_seconds: new.histogram(
-                "fleet_scheduler_round_duration_seconds",
-                "One round of planning and dispatch.",
-                SHORT_S,
-            ),
-            orphans_removed: new.counter("fleet_orphans_removed_total", "Objects removed because no row knew them."),
-            jobs: new.int_gauges("fleet_jobs", "Jobs that wait or run, by state.", &["state"]),
-            backlog: new.int_gauges(
-                "fleet_backlog_jobs",
-                "Waiting jobs by tier; 'unplanned' has no tier yet.",
-                &["tier"],
-            ),
-            oldest_waiting_seconds: new.gauges(
-                "fleet_backlog_oldest_age_seconds",
-                "Age of the oldest waiting job by tier.",
-                &["tier"],
-            ),
-            slots: new.int_gauges("fleet_worker_slots", "Slots of live workers by pool.", &["pool", "state"]),
-            workers: new.int_gauges("fleet_workers", "Live workers by pool.", &["pool"]),
-            known_pools: Mutex::default(),
-            estimate_error_ratio: new.gauges(
-                "fleet_estimate_error_ratio",
-                "Median of |estimate - run| / run over recent runs.",
-                &["model"],
-            ),
-            learned_steps_lower: new.int_gauges(
-                "fleet_learned_steps_lower",
-                "Steps that learning takes off.",
-                &["model", "tier", "complexity"],
-            ),
-            dependency_up: new.int_gauges(
-                "fleet_dependency_up",
-                "1 while a service that this process needs answers.",
-                &["dependency"],
-            ),
-            last_round_timestamp_seconds: new
-                .gauge("fleet_scheduler_last_round_timestamp_seconds", "When the last round ended."),
-            jobs_finished: new.counters(
-                "fleet_jobs_finished_total",
-                "Jobs that ended, of all time; a job that was tried again by its owner ends again.",
-                &["state", "tier", "complexity"],
-            ),
-            jobs_requeued: new.counters(
-                "fleet_jobs_requeued_total",
-                "Ways back into the queue: retry (after a failure or a lost worker), hand_back (stopping worker), owner.",
-                &["cause"],
-            ),
-            gpu_seconds: new.amounts(
-                "fleet_gpu_seconds_total",
-                "Device time of completed jobs, all attempts.",
-                &["tier", "complexity"],
-            ),
-            cost_usd: new.amounts("fleet_cost_usd_total", "Its price, US dollars.", &["tier", "complexity"]),
-            saved_seconds: new.gauges(
-                "fleet_saved_seconds",
-                "Device time saved against fixed steps without caches, of all time, net: it may fall.",
-                &["tier", "complexity"],
-            ),
-            saved_usd: new.gauges("fleet_saved_usd", "Its price, US dollars.", &["tier", "complexity"]),
-            cost_budget_day_usd: new.gauge(
-                "fleet_cost_budget_day_usd",
-                "What the GPU time of a day may cost, US dollars (cost.budget_day_usd); 0 for no budget.",
-            ),
-            workers_silent: new.counter(
-                "fleet_workers_silent_total",
-                "Workers given up because they were not heard of and had not said goodbye.",
-            ),
-            unreadable: new.counter(
-                "fleet_unreadable_messages_total",
-                "Messages that this process could not read and moved to the dead-letter queue.",
-            ),
-            declared: new.finish(),
-        };
-        // Series that exist from the start: the first count is then an increase.
+        let metrics = Self::declare();
+        // These series exist from the start, so that their first count is an increase.
         for tier in Tier::ALL {
             metrics.steps_planned.with_label_values(&[tier.as_str()]);
         }
@@ -317,28 +242,6 @@ impl SchedulerMetrics {
         for (cause, jobs) in causes {
             raise(&self.jobs_requeued.with_label_values(&[cause]), count(jobs));
         }
-    }
-
-    /// Whether a service answers: `postgres` or `rabbitmq`.
-    pub fn dependency(&self, name: &str, up: bool) {
-        self.dependency_up.with_label_values(&[name]).set(i64::from(up));
-    }
-
-    /// Unreadable messages so far.
-    pub fn unreadable(&self, total: u64) {
-        raise(&self.unreadable, total);
-    }
-
-    /// As Prometheus reads it.
-    #[must_use]
-    pub fn render(&self) -> String {
-        self.declared.render()
-    }
-
-    /// What there is.
-    #[must_use]
-    pub fn metrics(&self) -> &[MetricInfo] {
-        self.declared.metrics()
     }
 }
 

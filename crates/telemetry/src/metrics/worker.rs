@@ -6,141 +6,78 @@ use std::time::Instant;
 use domain::{CacheMatch, Clock, Complexity, JobStatus, Plan, RunRecord, SystemClock, Tier};
 use prometheus::{Counter, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::declare::{Declare, Declared, LONG_S, MetricInfo, STEPS, raise};
+use super::declare::{LONG_S, STEPS, metrics, raise};
 
 /// How a run may end.
 const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
-/// Metrics of one worker process.
-#[derive(Debug)]
-pub struct WorkerMetrics {
-    declared: Declared,
-    runs: IntCounterVec,
-    run_seconds: HistogramVec,
-    stage_seconds: HistogramVec,
-    steps: HistogramVec,
-    steps_computed: IntCounterVec,
-    steps_skipped: IntCounterVec,
-    waited_seconds: HistogramVec,
-    cache_lookups: IntCounterVec,
-    cache_saved_seconds: Counter,
-    cache_errors: IntCounter,
-    /// Seconds and number of this worker's own encodings, for what a hit saves.
-    encoded: Mutex<(f64, f64)>,
-    video_seconds: Counter,
-    busy_seconds: Counter,
-    /// Since when a slot has been used and not been counted.
-    busy_since: Mutex<Option<Instant>>,
-    /// Runs that failed, by code.
-    pub failures: IntCounterVec,
-    /// Jobs given back on a stop.
-    pub handed_back: IntCounter,
-    /// Leases lost while working.
-    pub leases_lost: IntCounter,
-    /// Writes that the row refused because the lease was another's.
-    pub stale_writes: IntCounter,
-    /// Claims that found the job taken, ended or released again.
-    pub stale_claims: IntCounter,
-    /// Checkpoints stored.
-    pub checkpoints: IntCounter,
-    /// Runs that began from a checkpoint.
-    pub resumes: IntCounter,
-    slots: IntGaugeVec,
-    device_memory_bytes: IntGaugeVec,
-    /// Share of the time in which the GPU computed, 0 to 1.
-    pub gpu_utilisation: Gauge,
-    /// What attention reached at the start, FLOP a second; 0 where it was not measured.
-    pub attention_flops: Gauge,
-    last_progress_timestamp_seconds: Gauge,
-    /// 1 while the consumer is verified to hear of work.
-    pub consuming: IntGauge,
-    dependency_up: IntGaugeVec,
-    unreadable: IntCounter,
+metrics! {
+    /// Metrics of one worker process.
+    pub struct WorkerMetrics for "worker" {
+        /// Runs by outcome: completed, failed, cancelled, handed_back or lease_lost.
+        runs: IntCounterVec = "fleet_runs_total", labels &["outcome", "tier"];
+        /// Duration of a completed run, in seconds.
+        run_seconds: HistogramVec = "fleet_run_duration_seconds", labels &["tier"], buckets LONG_S;
+        /// Duration of one stage of a completed run, in seconds.
+        stage_seconds: HistogramVec = "fleet_stage_duration_seconds", labels &["stage"], buckets LONG_S;
+        /// Denoising steps of completed runs. Sum divided by count is the average.
+        steps: HistogramVec = "fleet_steps_used", labels &["tier", "complexity"], buckets STEPS;
+        /// Denoising steps that ran through the transformer.
+        steps_computed: IntCounterVec = "fleet_steps_computed_total", labels &["tier"];
+        /// Denoising steps that the step cache replaced.
+        steps_skipped: IntCounterVec = "fleet_steps_skipped_total", labels &["tier"];
+        /// Time from submission to the first claim, in seconds.
+        waited_seconds: HistogramVec = "fleet_job_wait_duration_seconds", labels &["tier"], buckets LONG_S;
+        /// Prompt look-ups by result (identical, similar, miss or off) and by the place the embeddings came from.
+        cache_lookups: IntCounterVec = "fleet_embedding_cache_lookups_total", labels &["result", "place"];
+        /// Encoding time saved by cache hits, in seconds: this worker's mean encoding time minus the time of the look-up.
+        cache_saved_seconds: Counter = "fleet_embedding_cache_saved_seconds_total";
+        /// Failed Redis calls and unusable cached values. Each counts as a miss and never fails a job.
+        cache_errors: IntCounter = "fleet_embedding_cache_errors_total";
+        /// Playback time of the rendered videos, in seconds.
+        video_seconds: Counter = "fleet_video_seconds_total";
+        /// Time during which this worker had a job, in seconds.
+        busy_seconds: Counter = "fleet_worker_busy_seconds_total";
+        /// Failed runs, by error code.
+        pub failures: IntCounterVec = "fleet_run_failures_total", labels &["code"];
+        /// Jobs handed back because the worker is shutting down.
+        pub handed_back: IntCounter = "fleet_jobs_handed_back_total";
+        /// Leases lost during a run.
+        pub leases_lost: IntCounter = "fleet_leases_lost_total";
+        /// Database writes rejected because another worker holds the lease.
+        pub stale_writes: IntCounter = "fleet_stale_writes_refused_total";
+        /// Messages about a job that could no longer be claimed.
+        pub stale_claims: IntCounter = "fleet_stale_claims_total";
+        /// Checkpoints stored.
+        pub checkpoints: IntCounter = "fleet_checkpoints_total";
+        /// Runs resumed from a checkpoint.
+        pub resumes: IntCounter = "fleet_resumes_total";
+        /// Slots of this worker, by state: used or free.
+        slots: IntGaugeVec = "fleet_slots", labels &["state"];
+        /// GPU memory in bytes, used and total. On a CPU, the memory of this process and its limit.
+        device_memory_bytes: IntGaugeVec = "fleet_device_memory_bytes", labels &["state"];
+        /// Share of the time in which the GPU was computing, 0 to 1; 0 on a CPU.
+        pub gpu_utilisation: Gauge = "fleet_gpu_utilisation_ratio";
+        /// Speed of attention measured when the worker started, in FLOP per second; 0 if it was not measured.
+        pub attention_flops: Gauge = "fleet_attention_flops_per_second";
+        /// Last sign of progress, as a Unix timestamp in seconds: from the model during a run, otherwise from the main loop.
+        last_progress_timestamp_seconds: Gauge = "fleet_worker_last_progress_timestamp_seconds";
+        /// 1 while the worker can receive work from RabbitMQ, else 0.
+        pub consuming: IntGauge = "fleet_worker_consuming";
+    }
+    state {
+        /// Seconds and number of this worker's own encodings, from which follows what a hit saves.
+        encoded: Mutex<(f64, f64)>;
+        /// The time since which a slot has been in use and has not been counted.
+        busy_since: Mutex<Option<Instant>>;
+    }
 }
 
 impl Default for WorkerMetrics {
     /// All at zero.
     fn default() -> Self {
-        let new = Declare::new("worker");
-        let metrics = Self {
-            runs: new.counters("fleet_runs_total", "Runs by how they ended.", &["outcome", "tier"]),
-            run_seconds: new.histograms("fleet_run_duration_seconds", "A whole run.", LONG_S, &["tier"]),
-            stage_seconds: new.histograms("fleet_stage_duration_seconds", "One stage of a run.", LONG_S, &["stage"]),
-            steps: new.histograms(
-                "fleet_steps_used",
-                "Denoising steps of finished runs; sum over count is the average.",
-                STEPS,
-                &["tier", "complexity"],
-            ),
-            steps_computed: new.counters(
-                "fleet_steps_computed_total",
-                "Steps that went through the transformer.",
-                &["tier"],
-            ),
-            steps_skipped: new.counters("fleet_steps_skipped_total", "Steps that the step cache answered.", &["tier"]),
-            waited_seconds: new.histograms(
-                "fleet_job_wait_duration_seconds",
-                "From submission to the first claim.",
-                LONG_S,
-                &["tier"],
-            ),
-            cache_lookups: new.counters(
-                "fleet_embedding_cache_lookups_total",
-                "Look-ups of prompts by result (identical, similar, miss, off) and by the place the embeddings came from.",
-                &["result", "place"],
-            ),
-            cache_saved_seconds: new.amount(
-                "fleet_embedding_cache_saved_seconds_total",
-                "Encoding time that hits saved: the mean of this worker's own encodings, less the look-up.",
-            ),
-            cache_errors: new.counter(
-                "fleet_embedding_cache_errors_total",
-                "Calls of Redis that failed, and values that were damaged or foreign; each is a miss, never a failed job.",
-            ),
-            encoded: Mutex::default(),
-            video_seconds: new.amount("fleet_video_seconds_total", "Playback made."),
-            busy_seconds: new.amount("fleet_worker_busy_seconds_total", "Time in which this worker had a job."),
-            busy_since: Mutex::default(),
-            failures: new.counters("fleet_run_failures_total", "Runs that failed, by code.", &["code"]),
-            handed_back: new.counter("fleet_jobs_handed_back_total", "Jobs given back because the worker stops."),
-            leases_lost: new.counter("fleet_leases_lost_total", "Leases lost while working."),
-            stale_writes: new
-                .counter("fleet_stale_writes_refused_total", "Writes refused because the lease was another's."),
-            stale_claims: new.counter(
-                "fleet_stale_claims_total",
-                "Messages that spoke of a job which was no longer there to claim.",
-            ),
-            checkpoints: new.counter("fleet_checkpoints_total", "Checkpoints stored."),
-            resumes: new.counter("fleet_resumes_total", "Runs that began from a checkpoint."),
-            slots: new.int_gauges("fleet_slots", "Slots of this worker.", &["state"]),
-            device_memory_bytes: new.int_gauges(
-                "fleet_device_memory_bytes",
-                "Memory of the GPU; on a CPU what this process uses, of what it may use.",
-                &["state"],
-            ),
-            gpu_utilisation: new
-                .gauge("fleet_gpu_utilisation_ratio", "Share of the time in which the GPU computed; 0 on a CPU."),
-            attention_flops: new.gauge(
-                "fleet_attention_flops_per_second",
-                "What attention reached when the worker started; 0 where it was not measured.",
-            ),
-            last_progress_timestamp_seconds: new.gauge(
-                "fleet_worker_last_progress_timestamp_seconds",
-                "Last sign of life of the model while it works, or of the loop while it waits.",
-            ),
-            consuming: new.int_gauge("fleet_worker_consuming", "1 while the worker can hear of work."),
-            dependency_up: new.int_gauges(
-                "fleet_dependency_up",
-                "1 while a service that this process needs answers.",
-                &["dependency"],
-            ),
-            unreadable: new.counter(
-                "fleet_unreadable_messages_total",
-                "Messages that this process could not read and moved to the dead-letter queue.",
-            ),
-            declared: new.finish(),
-        };
+        let metrics = Self::declare();
         metrics.begin_series();
         metrics
     }
@@ -250,28 +187,6 @@ impl WorkerMetrics {
         for (state, bytes) in [("used", used), ("total", total)] {
             self.device_memory_bytes.with_label_values(&[state]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
-    }
-
-    /// Whether a service answers: `postgres`, `rabbitmq` or `redis`.
-    pub fn dependency(&self, name: &str, up: bool) {
-        self.dependency_up.with_label_values(&[name]).set(i64::from(up));
-    }
-
-    /// Unreadable messages so far.
-    pub fn unreadable(&self, total: u64) {
-        raise(&self.unreadable, total);
-    }
-
-    /// As Prometheus reads it.
-    #[must_use]
-    pub fn render(&self) -> String {
-        self.declared.render()
-    }
-
-    /// What there is.
-    #[must_use]
-    pub fn metrics(&self) -> &[MetricInfo] {
-        self.declared.metrics()
     }
 }
 

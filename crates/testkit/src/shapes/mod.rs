@@ -19,7 +19,7 @@ pub use self::{
 pub type Rgb = [f64; 3];
 
 /// Colours of the object.
-pub const COLORS: [(&str, Rgb); 8] = [
+pub(crate) const COLORS: [(&str, Rgb); 8] = [
     ("red", [225.0, 30.0, 35.0]),
     ("orange", [255.0, 140.0, 15.0]),
     ("yellow", [250.0, 235.0, 40.0]),
@@ -30,13 +30,13 @@ pub const COLORS: [(&str, Rgb); 8] = [
     ("cyan", [30.0, 230.0, 235.0]),
 ];
 /// Sizes: radius in pixels of the circle of the same area, in a frame whose shorter side is [`FRAME_SIDE`].
-pub const SIZES: [(&str, f64); 3] = [("small", 8.5), ("medium", 12.0), ("large", 16.5)];
+pub(crate) const SIZES: [(&str, f64); 3] = [("small", 8.5), ("medium", 12.0), ("large", 16.5)];
 /// The side that [`SIZES`] refer to.
-pub const FRAME_SIDE: f64 = 64.0;
+pub(crate) const FRAME_SIDE: f64 = 64.0;
 /// Shapes.
-pub const SHAPES: [&str; 4] = ["ball", "square", "triangle", "star"];
+pub(crate) const SHAPES: [&str; 4] = ["ball", "square", "triangle", "star"];
 /// Motions, each with its plainest wording.
-pub const MOTIONS: [(&str, &str); 9] = [
+pub(crate) const MOTIONS: [(&str, &str); 9] = [
     ("right", "moves to the right"),
     ("left", "moves to the left"),
     ("up", "moves up"),
@@ -48,7 +48,7 @@ pub const MOTIONS: [(&str, &str); 9] = [
     ("stay", "stays still"),
 ];
 /// Backgrounds, each with its plainest wording and its colours at the top and at the bottom.
-pub const BACKGROUNDS: [(&str, &str, Rgb, Rgb); 7] = [
+pub(crate) const BACKGROUNDS: [(&str, &str, Rgb, Rgb); 7] = [
     ("grass", "on the grass", [66.0, 112.0, 46.0], [38.0, 78.0, 26.0]),
     ("sky", "in the sky", [140.0, 190.0, 235.0], [205.0, 230.0, 250.0]),
     ("sand", "on the sand", [232.0, 208.0, 160.0], [196.0, 164.0, 112.0]),

@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use reqwest::Response;
 use serde_json::Value;
 use sqlx::Row;
-use testkit::{Accounting, Catch, Fleet, Process, Protocol, Proxy, eventually_seen};
+use testkit::{Accounting, Catch, Fleet, Process, Protocol, Proxy, Way, eventually_seen};
 
 use crate::support::{
     PATIENCE, PATIENT, Recovery, database, report, request, submit, until_completed, with_long_leases,
@@ -79,9 +79,10 @@ async fn a_page_moves_to_the_other_replica_without_a_gap() {
     }
     let submit = async {
         let mut ids = Vec::new();
+        let way = Way { client: &fleet.client, urls: &urls, token: None, patience: PATIENCE };
         for seed in 0..8 {
             let key = format!("seed-{seed}");
-            ids.push(book.submit(&fleet.client, &urls, None, &key, &request(seed), PATIENCE).await);
+            ids.push(book.submit(&way, &key, &request(seed)).await);
         }
         ids
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use reqwest::StatusCode;
-use testkit::{Accounting, Catch, Fleet, FleetOptions, PrivateStack, Protocol, Proxy, eventually_seen};
+use testkit::{Accounting, Catch, Fleet, FleetOptions, PrivateStack, Protocol, Proxy, Way, eventually_seen};
 use tokio::task::JoinSet;
 
 use crate::support::{PATIENCE, Recovery, database, report, request, submit, until_completed, with_long_leases};
@@ -31,9 +31,10 @@ async fn killed_under_load_every_accepted_job_is_there_and_leases_survive() {
     for one in 0..4_i64 {
         let (client, urls, book) = (fleet.client.clone(), [fleet.api_url.clone()], Arc::clone(&book));
         clients.spawn(async move {
+            let way = Way { client: &client, urls: &urls, token: None, patience: PATIENCE };
             for seed in (100 * one)..(100 * one + 50) {
                 let key = format!("client-{one}-{seed}");
-                book.submit(&client, &urls, None, &key, &request(1), PATIENCE).await;
+                book.submit(&way, &key, &request(1)).await;
             }
         });
     }

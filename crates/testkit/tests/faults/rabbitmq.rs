@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use testkit::{Accounting, Fleet, PrivateStack, eventually_seen};
+use testkit::{Accounting, Fleet, PrivateStack, Way, eventually_seen};
 use tokio::task::JoinSet;
 
 use crate::support::{PATIENCE, Recovery, report, request, submit, until_completed, until_workers, with_long_leases};
@@ -14,9 +14,10 @@ fn submit_beside(fleet: &Fleet, book: &Arc<Accounting>, seeds: std::ops::Range<i
     let mut clients = JoinSet::new();
     clients.spawn(async move {
         let mut ids = Vec::new();
+        let way = Way { client: &client, urls: &urls, token: None, patience: PATIENCE };
         for seed in seeds {
             let key = format!("seed-{seed}");
-            ids.push(book.submit(&client, &urls, None, &key, &request(seed), PATIENCE).await);
+            ids.push(book.submit(&way, &key, &request(seed)).await);
         }
         ids
     });

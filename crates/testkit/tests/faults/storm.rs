@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Process, eventually, eventually_seen};
+use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Process, Way, eventually, eventually_seen};
 use tokio::task::JoinSet;
 
 use crate::support::{database, impatient, request, tell, tidy};
@@ -173,9 +173,10 @@ fn submit_all(fleet: &Arc<Fleet>, book: &Arc<Accounting>, size: &Size) -> JoinSe
         clients.spawn(async move {
             let waiting = || async { (book.accepted().len() >= before).then_some(()) };
             eventually("the other tenants have submitted", patience, waiting).await;
+            let way = Way { client: &client, urls: &urls, token: Some(&token), patience };
             for seed in seeds {
                 let key = format!("{tenant}-{seed}");
-                book.submit(&client, &urls, Some(&token), &key, &request(seed), patience).await;
+                book.submit(&way, &key, &request(seed)).await;
             }
         });
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection};
-use testkit::{Accounting, Fleet, FleetOptions, Report, eventually_seen};
+use testkit::{Accounting, Fleet, FleetOptions, Report, Way, eventually_seen};
 
 /// Long, because it only matters when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -68,7 +68,8 @@ pub(crate) async fn submit(fleet: &Fleet, book: &Accounting, seed: i64) -> Strin
 /// Submits through the book, under a key of the caller's choice.
 pub(crate) async fn submit_as(fleet: &Fleet, book: &Accounting, key: &str, seed: i64) -> String {
     let urls = [fleet.api_url.clone()];
-    book.submit(&fleet.client, &urls, None, key, &request(seed), PATIENCE).await
+    let way = Way { client: &fleet.client, urls: &urls, token: None, patience: PATIENCE };
+    book.submit(&way, key, &request(seed)).await
 }
 
 /// Waits until all these jobs are completed.

@@ -1,0 +1,20 @@
+//! The AMQP properties of our messages.
+
+use lapin::BasicProperties;
+use lapin::types::{AMQPValue, FieldTable};
+
+use crate::messages::{Envelope, Message};
+
+/// Type and id of the message, and the trace that it belongs to.
+pub(crate) fn properties<M: Message>(envelope: &Envelope<M>) -> BasicProperties {
+    let mut properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_type(M::TYPE.into())
+        .with_message_id(envelope.id.to_string().into());
+    if let Some(traceparent) = &envelope.traceparent {
+        let mut headers = FieldTable::default();
+        headers.insert("traceparent".into(), AMQPValue::LongString(traceparent.as_str().into()));
+        properties = properties.with_headers(headers);
+    }
+    properties
+}

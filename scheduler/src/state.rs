@@ -1,0 +1,84 @@
+//! What all parts of a scheduler share.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::Context;
+use artifacts::Artifacts;
+use broker::Broker;
+use domain::ModelManifest;
+use optimizer::{CostBook, Learned, Profiles, Switches};
+use settings::Settings;
+use store::{Store, StoreOptions};
+use telemetry::SchedulerMetrics;
+
+use crate::timing::seconds;
+
+/// Connections of a scheduler: rounds, sweeps and leadership each use one at a time.
+const CONNECTIONS: u32 = 6;
+
+/// What was learned from finished runs.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Brain {
+    /// Time of a run, by model and worker class.
+    pub(crate) costs: CostBook,
+    /// Steps that can be left out.
+    pub(crate) learned: Learned,
+}
+
+/// Everything that the scheduler's parts need.
+pub(crate) struct Scheduler {
+    pub(crate) settings: Settings,
+    pub(crate) store: Store,
+    pub(crate) broker: Broker,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) models: BTreeMap<String, ModelManifest>,
+    pub(crate) profiles: Profiles,
+    pub(crate) switches: Switches,
+    pub(crate) metrics: Arc<SchedulerMetrics>,
+    brain: RwLock<Arc<Brain>>,
+}
+
+impl Scheduler {
+    /// Reads the model folders and prepares the connections. Nothing is connected yet.
+    ///
+    /// # Errors
+    /// If a model folder, the address of a service or the object store is invalid.
+    pub(crate) fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Result<Self> {
+        let models = settings.models.manifests()?.into_iter().map(|manifest| (manifest.id.clone(), manifest)).collect();
+        let options = StoreOptions {
+            connections_max: CONNECTIONS,
+            acquire_timeout_ms: settings.database.acquire_timeout_ms,
+            idle_timeout_s: settings.database.idle_timeout_s,
+            statement_timeout_ms: settings.database.statement_timeout_ms,
+            application_name: "scheduler".to_owned(),
+            ..StoreOptions::new(settings.database.url.expose())
+        };
+        Ok(Self {
+            store: Store::connect_lazy(&options).context("read the database settings")?,
+            broker: Broker::connect(&settings.broker, "scheduler"),
+            artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
+            models,
+            profiles: settings.profiles(),
+            switches: settings.switches(),
+            metrics,
+            brain: RwLock::default(),
+            settings,
+        })
+    }
+
+    /// What has been learned so far.
+    pub(crate) fn brain(&self) -> Arc<Brain> {
+        Arc::clone(&self.brain.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Replaces what has been learned.
+    pub(crate) fn learn(&self, brain: Brain) {
+        *self.brain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brain);
+    }
+
+    /// Time without a heartbeat after which a worker counts as gone, seconds.
+    pub(crate) fn worker_gone_s(&self) -> f64 {
+        seconds(self.settings.scheduler.worker_gone_s)
+    }
+}
