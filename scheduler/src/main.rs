@@ -21,11 +21,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use artifacts::Artifacts;
-use brain::Brain;
 use broker::Broker;
 use clap::Parser;
 use domain::ModelManifest;
-use optimizer::{Profiles, Switches};
+use optimizer::Planner;
 use settings::Settings;
 use store::{Store, StoreOptions};
 use telemetry::{Health, SchedulerMetrics, Stop};
@@ -45,20 +44,19 @@ pub(crate) struct Scheduler {
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
     pub(crate) models: BTreeMap<String, ModelManifest>,
-    pub(crate) profiles: Profiles,
-    pub(crate) switches: Switches,
     pub(crate) metrics: Arc<SchedulerMetrics>,
-    brain: RwLock<Arc<Brain>>,
+    planner: RwLock<Arc<Planner>>,
 }
 
 impl Scheduler {
-    /// What was learnt so far.
-    pub(crate) fn brain(&self) -> Arc<Brain> {
-        Arc::clone(&self.brain.read().unwrap_or_else(PoisonError::into_inner))
+    /// The current planner.
+    pub(crate) fn planner(&self) -> Arc<Planner> {
+        Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn learn(&self, brain: Brain) {
-        *self.brain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brain);
+    /// Replaces the planner by one that has learned more.
+    pub(crate) fn set_planner(&self, planner: Planner) {
+        *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
 
     /// Silence after which a worker counts as gone, seconds.
@@ -124,10 +122,8 @@ fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Resul
         broker: Broker::connect(&settings.broker, "scheduler"),
         artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
         models,
-        profiles: settings.profiles(),
-        switches: settings.switches(),
         metrics,
-        brain: RwLock::default(),
+        planner: RwLock::new(Arc::new(settings.planner())),
         settings,
     })
 }
