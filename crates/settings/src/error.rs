@@ -1,4 +1,4 @@
-//! Why settings cannot be used. No message ever shows a value, since it may be a secret.
+//! Why settings cannot be used. No message quotes a text value, since it may be a secret.
 
 use std::path::PathBuf;
 
