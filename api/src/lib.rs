@@ -25,7 +25,6 @@ pub mod live;
 pub mod models;
 pub mod observe;
 pub mod overview;
-pub mod planning;
 pub mod problem;
 pub mod range;
 pub mod router;

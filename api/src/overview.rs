@@ -5,11 +5,10 @@
 use std::time::Duration;
 
 use domain::VideoRequest;
-use optimizer::{CostBook, CostRecord, Learned, RunFacts};
+use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Learning, StoreError};
 
-use crate::planning::Planner;
 use crate::state::{App, AppState};
 
 /// Pause between looks at the workers.
@@ -71,7 +70,7 @@ async fn fit(app: &App) -> Result<CostBook, StoreError> {
         records.extend(newest.iter().rev().filter_map(|run| record(model_id, run)));
     }
     let priors = models.iter().map(|(id, manifest)| (id.as_str(), &manifest.cost_prior));
-    Ok(CostBook::fit(priors, &records, app.settings.fit_rules()))
+    Ok(CostBook::fit(priors, &records, app.settings.estimate_rules()))
 }
 
 fn record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {

@@ -8,6 +8,7 @@ use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
 use domain::{Job, RequestLimits};
+use optimizer::Planner;
 use settings::Settings;
 use store::Store;
 use store::dispatch::PoolLoad;
@@ -21,7 +22,6 @@ use crate::ingest::{Ingest, LaneOptions};
 use crate::limits::{Backlog, RateLimiter};
 use crate::live::{Tail, TailOptions};
 use crate::models::Models;
-use crate::planning::Planner;
 
 /// Events that a stream reads at once.
 pub const EVENTS_PAGE: u32 = 500;
@@ -133,13 +133,13 @@ impl App {
         })
     }
 
-    /// The planner of now.
+    /// The current planner.
     #[must_use]
     pub fn planner(&self) -> Arc<Planner> {
         Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the planner by one that has learnt more.
+    /// Replaces the planner by one that has learned more.
     pub fn set_planner(&self, planner: Planner) {
         *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
@@ -168,7 +168,7 @@ impl App {
             Some(_) => None,
             None => {
                 let manifest = self.models.find(job.request.model.as_deref()).ok();
-                manifest.map(|manifest| self.planner().plan(&job.request, &job.shape, &manifest))
+                manifest.map(|manifest| self.planner().plan_stored(&job.request, &manifest, &job.shape))
             }
         };
         JobView::new(job, forecast.as_ref(), queue_wait_s)

@@ -18,13 +18,8 @@ use crate::state::App;
 pub fn new_job(app: &App, caller: &Caller, request: VideoRequest) -> Result<(NewJob, Plan), Vec<FieldError>> {
     let manifest = app.models.find(request.model.as_deref()).map_err(|error| vec![error])?;
     let shape = request.validate(&app.request_limits, &manifest)?;
-    let planner = app.planner();
-    let mut forecast = planner.plan(&request, &shape, &manifest);
-    let shape_of_tier = planner.profiles.shape(forecast.tier, &request, shape, &manifest);
-    if shape_of_tier != shape {
-        forecast = planner.plan(&request, &shape_of_tier, &manifest);
-    }
-    Ok((NewJob::new(caller.tenant_id, request, &manifest.id, shape_of_tier), forecast))
+    let planned = app.planner().plan(&request, &manifest, shape);
+    Ok((NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape), planned.plan))
 }
 
 /// Takes `cost` submissions from the caller's rate and the backlog.

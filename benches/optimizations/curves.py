@@ -11,8 +11,9 @@ from lab import Lab, Run
 
 BASELINE_STEPS = 50
 STEPS = (10, 15, 18, 25, 35, 45)
-# Balanced and fast of one scheduler.
-THRESHOLDS = ((0.0125, 0.025), (0.05, 0.1), (0.2, 0.4))
+THRESHOLDS = (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4)
+# Thresholds measured with one start of the scheduler, each as the own threshold of one of these tiers.
+TIERS = ("standard", "premium")
 
 
 def _point(fleet: Lab, runs: list[Run], whole: list[Run], videos: list) -> dict:
@@ -39,12 +40,14 @@ def measure(fleet: Lab, count: int) -> list[dict]:
     for steps in STEPS:
         runs = fleet.render([{**case, "infer_steps": steps} for case in plain])
         points.append({"kind": "steps", "steps": steps, **_point(fleet, runs, full, videos)})
-    for balanced, fast in THRESHOLDS:
-        names = ("BALANCED", "FAST")
-        fleet.start("scheduler", **{f"FLEET__OPTIMIZATION__STEP_CACHE_{name}_THRESHOLD": str(value) for name, value in zip(names, (balanced, fast))})
+    for start in range(0, len(THRESHOLDS), len(TIERS)):
+        pairs = list(zip(TIERS, THRESHOLDS[start : start + len(TIERS)]))
+        own = {f"FLEET__TIERS__{tier.upper()}__STEP_CACHE_THRESHOLD": str(threshold) for tier, threshold in pairs}
+        # A tier's own threshold holds in the tier's own mode.
+        fleet.start("scheduler", **own, **{f"FLEET__TIERS__{tier.upper()}__STEP_CACHE": "fast" for tier in TIERS})
         full = whole()
-        for mode, threshold in (("balanced", balanced), ("fast", fast)):
-            runs = fleet.render([{**case, "infer_steps": BASELINE_STEPS, "step_cache": mode} for case in cases])
+        for tier, threshold in pairs:
+            runs = fleet.render([{**case, "infer_steps": BASELINE_STEPS, "quality_tier": tier, "step_cache": "fast"} for case in cases])
             points.append({"kind": "threshold", "threshold": threshold, **_point(fleet, runs, full, videos)})
-        say(f"step cache: threshold {fast} and below")
+        say(f"step cache: threshold {pairs[-1][1]} and below")
     return points

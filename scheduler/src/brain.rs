@@ -1,53 +1,51 @@
-//! What finished runs teach: how long a run takes here, and how few steps are enough.
+//! What finished runs teach: how long a run takes on this fleet, and how few steps are enough.
 //!
-//! Times are fitted anew to the newest runs, so every scheduler that leads comes to the same result. Steps move slowly and
-//! each run teaches once, so what was learnt of them lies in the database, where API replicas read it and admins freeze or
-//! reset it.
-
-use std::sync::Arc;
+//! Times are fitted to the newest runs each time, so every scheduler that leads gets the same result. Steps move slowly and
+//! each run teaches once, so what was learned of them is stored in the database, where API replicas read it and admins
+//! freeze or reset it.
 
 use domain::{ModelManifest, VideoRequest};
-use optimizer::{ConvergenceRecord, CostBook, CostRecord, Learned, RunFacts};
+use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Epoch, Learning, StoreError};
 
-use crate::state::{Brain, Scheduler};
+use crate::state::Scheduler;
 
-/// Newest runs of a model that are looked at.
+/// Number of a model's newest runs that are read.
 const RUNS: u32 = 2_000;
-/// Newest runs that estimates are rated by: what they would be worth now, not on last week's machine.
+/// Number of newest runs that estimates are rated by, so that the rating is about the present and not about last week.
 const RATED: usize = 100;
 
 impl Scheduler {
-    /// Looks at the newest runs and thinks again.
+    /// Reads the newest runs and replaces the planner by one that has learned from them.
     ///
     /// # Errors
     /// The database's.
     pub(crate) async fn reflect(&self, epoch: Epoch) -> Result<(), StoreError> {
-        let before = self.brain();
+        let before = self.planner();
         let read: Learning<Learned> = self.store.learning().await?;
         let mut next = read.clone();
         let mut records = Vec::new();
         for manifest in self.models.values() {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
-            // The store answers the newest first; learning goes the other way.
+            // The store returns the newest first; learning needs the oldest first.
             runs.reverse();
             let own: Vec<_> = runs.iter().filter_map(|run| cost_record(&manifest.id, run)).collect();
             self.rate_estimates(&before, &manifest.id, &own);
             records.extend(own);
-            self.learn_steps(manifest, &runs, &read, &mut next);
+            self.learn_steps(&before, manifest, &runs, &read, &mut next);
         }
         let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
-        let costs = CostBook::fit(priors, &records, self.settings.fit_rules());
+        let costs = CostBook::fit(priors, &records, self.settings.estimate_rules());
         let moved = next != read;
-        // Changed meanwhile, by an admin or a new leader: what is there counts, and the same runs teach it next time.
+        // If an admin or a new leader changed the row meanwhile, the row counts, and the same runs teach it next time.
         let kept = if !moved || self.store.save_learning(&next, epoch).await? { next } else { read };
         self.show(&kept.learned);
-        self.learn(Brain { costs, learned: kept.learned });
+        self.set_planner(Planner { costs, learned: kept.learned, ..Planner::clone(&before) });
         Ok(())
     }
 
-    fn rate_estimates(&self, before: &Arc<Brain>, model_id: &str, own: &[CostRecord]) {
+    fn rate_estimates(&self, before: &Planner, model_id: &str, own: &[CostRecord]) {
         if let Some(model) = before.costs.of(model_id, None)
             && let Some(error) = optimizer::cost::median_relative_error(model, &own[own.len().saturating_sub(RATED)..])
         {
@@ -57,17 +55,17 @@ impl Scheduler {
 
     fn learn_steps(
         &self,
+        planner: &Planner,
         manifest: &ModelManifest,
         runs: &[MeasuredRun],
         read: &Learning<Learned>,
         next: &mut Learning<Learned>,
     ) {
-        if !self.settings.optimization.learning {
+        if !planner.switches.learned_steps {
             return;
         }
         let fresh = |run: &&MeasuredRun| read.taught_until.is_none_or(|until| run.finished_at > until);
-        let lesson =
-            |run: &MeasuredRun| ConvergenceRecord::of(run.requested, manifest, &run.plan, &run.record, &self.profiles);
+        let lesson = |run: &MeasuredRun| planner.lesson(manifest, run.requested, &run.plan, &run.record);
         let lessons: Vec<_> = runs.iter().filter(fresh).filter_map(lesson).collect();
         next.learned = next.learned.learn(&lessons, &self.settings.learn_rules());
         next.taught_until = next.taught_until.max(runs.last().map(|run| run.finished_at));

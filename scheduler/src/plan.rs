@@ -1,10 +1,9 @@
 //! Decides tier, steps and estimate of jobs that have no plan yet.
 //!
-//! The decision itself is `optimizer::plan`, a pure function; here it is given what it depends on and its answer is
-//! saved. The row is guarded by the leader's epoch, so a scheduler that lost its leadership decides nothing.
+//! The decision itself is [`optimizer::Planner`]'s, a pure function; this file feeds it waiting jobs and saves the plans.
+//! Saving compares the leader's epoch, so a scheduler that lost its leadership cannot plan anything.
 
 use domain::{Job, ModelManifest};
-use optimizer::CostModel;
 use store::planning::PlannedJob;
 use store::{Epoch, StoreError};
 use tracing::{info, warn};
@@ -12,10 +11,10 @@ use tracing::{info, warn};
 use crate::state::Scheduler;
 
 impl Scheduler {
-    /// Plans what waits for a plan; answers how many jobs were planned.
+    /// Plans all jobs without a plan and returns how many were planned.
     ///
     /// # Errors
-    /// The database's, or the leadership is gone.
+    /// The database's, or the leadership is lost.
     pub(crate) async fn plan_waiting(&self, epoch: Epoch) -> Result<usize, StoreError> {
         let mut planned = 0;
         loop {
@@ -34,7 +33,7 @@ impl Scheduler {
                     "Optimization: job planned",
                 );
             }
-            // A full batch of which nothing could be planned must not spin.
+            // A full batch in which no job can be planned must not make this loop spin.
             if saved.is_empty() || jobs.len() < self.settings.scheduler.plan_batch as usize {
                 return Ok(planned);
             }
@@ -44,24 +43,15 @@ impl Scheduler {
     fn plan_one(&self, job: &Job) -> Option<PlannedJob> {
         let Some(manifest) = self.manifest_of(job) else {
             // The API knew the model when it accepted the job; a scheduler with other model folders cannot plan it.
-            warn!(job.id = %job.id, model = job.request.model, "no such model folder here; the job waits");
+            warn!(job.id = %job.id, model = job.request.model, "models.dirs has no folder of this model; the job waits");
             return None;
         };
-        let brain = self.brain();
-        let prior;
-        let cost = match brain.costs.of(&manifest.id, None) {
-            Some(fitted) => fitted,
-            None => {
-                prior = CostModel::from_prior(&manifest.cost_prior);
-                &prior
-            }
-        };
-        let profiles = &self.profiles;
-        let plan = optimizer::plan(&job.request, &job.shape, manifest, profiles, self.switches, cost, &brain.learned);
-        // A job stands where one without delay would that came this much later. The delay is the job's own length over
-        // its tier's weight: short and favoured jobs overtake, and everyone's turn comes.
+        let planner = self.planner();
+        let plan = planner.plan_stored(&job.request, manifest, &job.shape);
+        // A job is ordered as if it had been submitted this much later. The delay is the job's own length divided by its
+        // tier's weight: short jobs and jobs of favoured tiers overtake, and every job's turn comes.
         let order_delay_s = plan.estimate_s / self.settings.tiers.of(plan.tier).weight;
-        let share_s = plan.estimate_s * cost.to_pace_of(&manifest.cost_prior);
+        let share_s = plan.estimate_s * planner.cost(manifest).to_pace_of(&manifest.cost_prior);
         Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
     }
 

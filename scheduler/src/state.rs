@@ -7,7 +7,7 @@ use anyhow::Context;
 use artifacts::Artifacts;
 use broker::Broker;
 use domain::ModelManifest;
-use optimizer::{CostBook, Learned, Profiles, Switches};
+use optimizer::Planner;
 use settings::Settings;
 use store::{Store, StoreOptions};
 use telemetry::SchedulerMetrics;
@@ -17,15 +17,6 @@ use crate::timing::seconds;
 /// Connections of a scheduler: rounds, sweeps and leadership each use one at a time.
 const CONNECTIONS: u32 = 6;
 
-/// What was learned from finished runs.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Brain {
-    /// Time of a run, by model and worker class.
-    pub(crate) costs: CostBook,
-    /// Steps that can be left out.
-    pub(crate) learned: Learned,
-}
-
 /// Everything that the scheduler's parts need.
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
@@ -33,10 +24,8 @@ pub(crate) struct Scheduler {
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
     pub(crate) models: BTreeMap<String, ModelManifest>,
-    pub(crate) profiles: Profiles,
-    pub(crate) switches: Switches,
     pub(crate) metrics: Arc<SchedulerMetrics>,
-    brain: RwLock<Arc<Brain>>,
+    planner: RwLock<Arc<Planner>>,
 }
 
 impl Scheduler {
@@ -59,22 +48,20 @@ impl Scheduler {
             broker: Broker::connect(&settings.broker, "scheduler"),
             artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
             models,
-            profiles: settings.profiles(),
-            switches: settings.switches(),
             metrics,
-            brain: RwLock::default(),
+            planner: RwLock::new(Arc::new(settings.planner())),
             settings,
         })
     }
 
-    /// What has been learned so far.
-    pub(crate) fn brain(&self) -> Arc<Brain> {
-        Arc::clone(&self.brain.read().unwrap_or_else(PoisonError::into_inner))
+    /// The current planner.
+    pub(crate) fn planner(&self) -> Arc<Planner> {
+        Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces what has been learned.
-    pub(crate) fn learn(&self, brain: Brain) {
-        *self.brain.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(brain);
+    /// Replaces the planner by one that has learned more.
+    pub(crate) fn set_planner(&self, planner: Planner) {
+        *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
 
     /// Time without a heartbeat after which a worker counts as gone, seconds.

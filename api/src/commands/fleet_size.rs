@@ -1,7 +1,7 @@
-//! `api fleet-size`: how many GPUs a load needs, by the same cost model that plans jobs.
+//! `api fleet-size`: how many GPUs a load needs, by the same planner that plans jobs.
 //!
-//! It asks no service: the model folder's prior and the tiers of the settings are enough. Own runs are faster or slower; the
-//! page's estimates follow them, this table shows what to begin with.
+//! It needs no running service: the model's manifest and the settings are enough. The fleet's own runs may be faster or
+//! slower; the page's estimates follow them, while this table shows what to start with.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use domain::{ModelManifest, QualityTier};
-use optimizer::{CostModel, cost::Work};
+use domain::{ModelManifest, QualityTier, VideoRequest};
+use optimizer::price_usd;
 use settings::Settings;
 
-/// Share of its time that a GPU renders: the rest is waiting for the next job, restarts, and room for a burst.
+/// Share of its time in which a GPU renders. The rest is for waiting for the next job, restarts, and bursts.
 const BUSY_SHARE: f64 = 0.8;
 /// Tiers of the table, cheapest first.
 const TIERS: [QualityTier; 4] = [QualityTier::Preview, QualityTier::Standard, QualityTier::Auto, QualityTier::Premium];
 
-/// For which load.
+/// The load to plan for.
 #[derive(Debug, Args)]
 pub struct FleetSizeArgs {
-    /// Model folder, or a fleet.toml; the default model of the settings if absent.
+    /// Model folder or fleet.toml; without it, the default model of the settings.
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
-    /// Videos that have to be finished in an hour.
+    /// Videos to finish per hour.
     #[arg(long, default_value_t = 100.0)]
     videos_per_hour: f64,
     /// Share of the prompts whose embeddings are cached, 0 to 1.
@@ -35,7 +35,7 @@ pub struct FleetSizeArgs {
 /// Prints the table.
 ///
 /// # Errors
-/// A manifest that cannot be read; a load that makes no sense.
+/// A manifest that cannot be read, or an argument outside its range.
 pub fn print(settings: &Settings, args: &FleetSizeArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.videos_per_hour > 0.0 && args.videos_per_hour.is_finite(),
@@ -62,9 +62,10 @@ fn read(path: &Path) -> anyhow::Result<ModelManifest> {
     Ok(ModelManifest::parse(&text)?)
 }
 
-/// The table as Markdown: each size of the model at its longest, in each tier, with the tier's middle number of steps.
+/// The table as Markdown: each size of the model at its longest, in each tier, with the middle of the steps that the tier
+/// plans on this model.
 fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hit_rate: f64) -> anyhow::Result<String> {
-    let (profiles, cost) = (settings.profiles(), CostModel::from_prior(&manifest.cost_prior));
+    let planner = settings.planner();
     let gpu_hour_usd = settings.cost.gpu_hour_usd;
     let mut text = format!(
         "| size | tier | steps | memory, GB | minutes a video | videos a GPU and hour | GPUs for {videos_per_hour} an hour | $ a video |\n\
@@ -74,23 +75,30 @@ fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hi
         let shape = manifest.shape(&size.name, None, manifest.length.max);
         let shape = shape.map_err(|errors| anyhow::anyhow!("{}: {errors:?}", size.name))?;
         for tier in TIERS {
-            let (steps_min, steps_max) = profiles.steps_range(tier);
-            let steps = steps_min.midpoint(steps_max);
-            let work = Work { tokens: shape.tokens(), steps, passes: 1, threshold: 0.0 };
-            let seconds = hit_rate * cost.estimate_s(&work, true) + (1.0 - hit_rate) * cost.estimate_s(&work, false);
+            let range = planner.steps_range(manifest, tier);
+            let request = VideoRequest {
+                video_size: size.name.clone(),
+                quality_tier: tier,
+                infer_steps: range.min.midpoint(range.max),
+                ..VideoRequest::new("a video")
+            };
+            let planned = planner.plan(&request, manifest, shape);
+            let (plan, shape) = (&planned.plan, &planned.shape);
+            let seconds = hit_rate * plan.estimate_cached_s + (1.0 - hit_rate) * plan.estimate_s;
             let an_hour = 3600.0 / seconds;
             #[expect(clippy::cast_precision_loss, reason = "bytes of a GPU are far below 2^52")]
-            let memory = manifest.memory.need_bytes(shape.tokens()) as f64 / 1e9;
+            let memory = plan.memory_bytes as f64 / 1e9;
             writeln!(
                 text,
-                "| {} {}x{}x{} | {tier} | {steps} | {memory:.0} | {:.1} | {an_hour:.1} | {:.0} | {:.2} |",
+                "| {} {}x{}x{} | {tier} | {} | {memory:.0} | {:.1} | {an_hour:.1} | {:.0} | {:.2} |",
                 size.name,
                 shape.width,
                 shape.height,
                 shape.frames,
+                plan.steps,
                 seconds / 60.0,
                 (videos_per_hour / (an_hour * BUSY_SHARE)).ceil(),
-                seconds / 3600.0 * gpu_hour_usd,
+                price_usd(seconds, gpu_hour_usd),
             )
             .context("write the table")?;
         }
@@ -100,20 +108,46 @@ fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hi
 
 #[cfg(test)]
 mod tests {
+    use optimizer::{CostModel, Work};
+
     use super::*;
 
     fn repository() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    /// `api fleet-size --model models/hunyuanvideo.fleet.toml` prints what stands there.
+    /// `docs/operations.md` contains what `api fleet-size --model models/hunyuanvideo.fleet.toml` prints.
     #[test]
-    fn the_documented_table_is_what_the_cost_model_says() {
+    fn the_documented_table_is_what_the_planner_says() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let wanted = table(&Settings::defaults(), &manifest, 100.0, 0.35).unwrap();
         let document = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
         let after = document.split_once("<!-- fleet-size: begin -->\n").unwrap().1;
         assert_eq!(after.split_once("<!-- fleet-size: end -->").unwrap().0, wanted);
+    }
+
+    #[test]
+    fn a_distilled_model_is_counted_with_its_own_steps() {
+        let text = std::fs::read_to_string(repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
+        let distilled = text.replace("steps_max = 100", "steps_max = 6");
+        assert_ne!(distilled, text);
+        let manifest = ModelManifest::parse(&distilled).unwrap();
+        for adaptive_steps in [true, false] {
+            let mut settings = Settings::defaults();
+            settings.optimization.adaptive_steps = adaptive_steps;
+            let table = table(&settings, &manifest, 100.0, 0.35).unwrap();
+            let steps: Vec<_> = table.lines().skip(2).map(|line| line.split('|').nth(3).unwrap().trim()).collect();
+            assert_eq!(steps, ["6"; 8], "{table}");
+        }
+    }
+
+    #[test]
+    fn a_tier_that_caps_the_size_is_counted_at_that_size() {
+        let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
+        let mut settings = Settings::defaults();
+        settings.tiers.preview.size_max = "540p".to_owned();
+        let table = table(&settings, &manifest, 100.0, 0.35).unwrap();
+        assert!(table.contains("| 720p 960x544x129 | preview | 15 | 60 |"), "{table}");
     }
 
     #[test]

@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 
 use super::store_options;
 use crate::models::Models;
-use crate::planning::Planner;
 use crate::router::router;
 use crate::state::{App, AppState, Parts};
 use crate::{overview, routes};
@@ -78,11 +77,11 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     let manifests = settings.models.manifests()?;
     let models = Models::new(settings.models.default.clone(), manifests.clone());
     models.find(None).map_err(|error| anyhow::anyhow!("models.default: {}", error.reason))?;
-    let planner = Planner::new(&settings);
+    let planner = settings.planner();
     let steps = &settings.optimization;
     tracing::info!(
         adaptive_steps = steps.adaptive_steps,
-        learning = steps.learning,
+        learned_steps = steps.learned_steps,
         "Optimization: plans follow the prompt"
     );
 

@@ -91,7 +91,7 @@ impl ModelView {
             },
             video_length_max: manifest.length.max,
             infer_steps_max: manifest.sampling.steps_max,
-            baseline_steps: manifest.cost_prior.baseline_steps,
+            baseline_steps: manifest.baseline_steps(),
             weights_fingerprint: manifest.fingerprint.weights.clone(),
         }
     }

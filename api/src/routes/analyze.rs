@@ -85,10 +85,7 @@ pub async fn analyze(
     let manifest =
         app.models.find(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
-    let planner = app.planner();
-    let tier = planner.plan(&request, &shape, &manifest).tier;
-    let shape = planner.profiles.shape(tier, &request, shape, &manifest);
-    let plan = planner.plan(&request, &shape, &manifest);
+    let plan = app.planner().plan(&request, &manifest, shape).plan;
     let cached = is_cached(&app, &caller, &manifest, &request.prompt).await?;
     tracing::info!(
         tier = %plan.tier, complexity = %plan.complexity, steps = plan.steps, estimate_s = plan.estimate_s, cached,

@@ -17,7 +17,7 @@ use crate::state::{App, AppState};
 /// What was learnt.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LearnedView {
-    /// Whether plans use it (`optimization.learning` and adaptive steps).
+    /// Whether plans use it (`optimization.learned_steps` and adaptive steps).
     pub enabled: bool,
     /// Whether nothing is learnt at present; what was learnt stays in force.
     pub frozen: bool,
@@ -103,7 +103,7 @@ pub async fn reset(
 
 async fn show(app: &App) -> Answer<Json<LearnedView>> {
     let Learning { learned, .. } = app.store.learning::<Learned>().await.map_err(problem)?;
-    let switches = app.settings.switches();
+    let switches = app.planner().switches;
     let group = |group: optimizer::LearnedGroup| LearnedGroupView {
         model: group.model_id,
         quality_tier: group.requested,

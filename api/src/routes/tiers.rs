@@ -1,4 +1,4 @@
-//! `GET /api/tiers`: the tiers with this fleet's own estimates, for the page's selector.
+//! `GET /api/tiers`: the tiers of a model with this fleet's own estimates, for the page's selector.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use crate::extract::QueryString;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::AppState;
 
-/// For which video.
+/// The video that the estimates are for.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -38,7 +38,7 @@ pub struct TiersView {
 /// One tier.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TierView {
-    /// Its word in requests.
+    /// Its name in requests.
     pub quality_tier: QualityTier,
     /// Fewest denoising steps.
     pub steps_min: u32,
@@ -67,7 +67,7 @@ pub async fn tiers(
     _: Caller,
     QueryString(query): QueryString<TiersQuery>,
 ) -> Answer<Json<TiersView>> {
-    // Estimates depend on steps and size, not on the words.
+    // Estimates depend on steps and size, not on the prompt.
     let mut request = VideoRequest::new("a video");
     request.video_size = query.video_size.unwrap_or(request.video_size);
     request.video_length = query.video_length.unwrap_or(request.video_length);
@@ -78,14 +78,12 @@ pub async fn tiers(
     let planner = app.planner();
     let view = |&quality_tier: &QualityTier| {
         request.quality_tier = quality_tier;
-        let (steps_min, steps_max) = planner.profiles.steps_range(quality_tier);
+        let range = planner.steps_range(&manifest, quality_tier);
         let mut planned = |steps: u32| {
-            request.infer_steps = steps.min(manifest.sampling.steps_max);
-            let tier = planner.plan(&request, &shape, &manifest).tier;
-            let shape = planner.profiles.shape(tier, &request, shape, &manifest);
-            planner.plan(&request, &shape, &manifest)
+            request.infer_steps = steps;
+            planner.plan(&request, &manifest, shape).plan
         };
-        let (least, most) = (planned(steps_min), planned(steps_max));
+        let (least, most) = (planned(range.min), planned(range.max));
         TierView {
             quality_tier,
             steps_min: least.steps,

@@ -7,6 +7,7 @@
 mod app;
 mod auth;
 mod batch;
+mod distilled;
 mod events;
 mod faults;
 mod generate;

@@ -4,9 +4,9 @@
 //! environment. That is what lets the API, the scheduler, the worker and the tests agree on one meaning of every word.
 //!
 //! # Reading order
-//! [`request`] what a user asks for; [`model`] what a model folder can render; [`plan`] what the scheduler decides;
-//! [`lifecycle`] the states of a job and every legal move between them; [`job`] the whole job as others read it;
-//! [`record`] what a run left behind; [`event`] what the fleet tells the world.
+//! [`request`] what a user asks for; [`model`] what a model folder can render, [`sampling`] in how many steps and at
+//! what cost; [`plan`] what the scheduler decides; [`lifecycle`] the states of a job and every legal move between them;
+//! [`job`] the whole job as others read it; [`record`] what a run left behind; [`event`] what the fleet publishes.
 //!
 //! # Adding a field to the request
 //! 1. Add it to [`request::VideoRequest`] with its default, and to `validate` if it has limits.
@@ -20,11 +20,13 @@ pub mod field_error;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
+mod manifest_error;
 pub mod model;
 pub mod plan;
 pub mod pool;
 pub mod record;
 pub mod request;
+pub mod sampling;
 pub mod tier;
 pub mod worker;
 

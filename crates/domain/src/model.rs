@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::manifest_error::ManifestError;
 use crate::field_error::FieldError;
+pub use crate::sampling::{CostPrior, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,8 +25,11 @@ pub struct ModelManifest {
     pub examples: Vec<String>,
     /// Content hashes that say which weights these are.
     pub fingerprint: Fingerprints,
-    /// Reference defaults of the sampling.
+    /// The schedule, and how many steps the model takes.
     pub sampling: Sampling,
+    /// What the step-cache modes mean for this model. A manifest without this table gets the documented numbers.
+    #[serde(default, skip_serializing_if = "StepCacheThresholds::is_default")]
+    pub step_cache: StepCacheThresholds,
     /// Named sizes, in the order the page offers them; the first is the default of an unnamed size.
     pub sizes: Vec<NamedSize>,
     /// Limits of sizes given as `WxH`.
@@ -45,16 +50,6 @@ pub struct Fingerprints {
     pub weights: String,
     /// Both text encoders, their tokenizers and the prompt template: what embeddings depend on.
     pub encoders: String,
-}
-
-/// Reference defaults of the sampling.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sampling {
-    /// Flow-match shift.
-    pub flow_shift: f64,
-    /// Most steps a request may name.
-    pub steps_max: u32,
 }
 
 /// A size that users name.
@@ -113,24 +108,6 @@ pub struct Memory {
     pub per_token_bytes: u64,
 }
 
-/// Prior of the linear cost model: `seconds = around + steps * step`, at a size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CostPrior {
-    /// Video tokens that the seconds below are for.
-    pub tokens: u64,
-    /// One denoising step, seconds.
-    pub step_s: f64,
-    /// Everything around the steps when the prompt must be encoded, seconds.
-    pub around_s: f64,
-    /// The same with cached embeddings, seconds.
-    pub around_cached_s: f64,
-    /// Share of a step that grows with the square of the tokens (attention), 0 to 1, at `tokens`.
-    pub attention_share: f64,
-    /// Steps of the fixed baseline that savings are counted against.
-    pub baseline_steps: u32,
-}
-
 /// What is rendered for a request: pixels, frames and the rate they are played at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -159,22 +136,6 @@ impl RenderShape {
     }
 }
 
-/// A manifest that cannot be used; says which key and why.
-#[derive(Debug, thiserror::Error)]
-pub enum ManifestError {
-    /// Not TOML, or keys missing, unknown or of the wrong type.
-    #[error("fleet.toml: {0}")]
-    Syntax(#[from] toml::de::Error),
-    /// A value that makes no sense.
-    #[error("fleet.toml: {key}: {reason}")]
-    Value {
-        /// The key, dotted.
-        key: String,
-        /// What is wrong and what would be right.
-        reason: String,
-    },
-}
-
 impl Length {
     /// Frames a second that `video_length` counts in, as in the reference.
     pub const FPS: f64 = 24.0;
@@ -197,16 +158,6 @@ impl Memory {
     #[must_use]
     pub fn need_bytes(&self, tokens: u64) -> u64 {
         self.base_bytes.saturating_add(self.per_token_bytes.saturating_mul(tokens))
-    }
-}
-
-impl CostPrior {
-    /// How much longer a step takes at `tokens` than at the prior's size.
-    #[must_use]
-    pub fn step_scale(&self, tokens: u64) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-        let ratio = tokens as f64 / self.tokens as f64;
-        ratio * (1.0 - self.attention_share) + ratio * ratio * self.attention_share
     }
 }
 
@@ -266,33 +217,15 @@ impl ModelManifest {
         if length.rendered_min > length.rendered_at_max || length.rendered_at_max > length.max {
             return wrong("length", "must hold rendered_min <= rendered_at_max <= max".to_owned());
         }
-        if self.sampling.steps_max == 0 {
-            return wrong("sampling.steps_max", "must be above 0".to_owned());
-        }
-        let shift = self.sampling.flow_shift;
-        if !(shift.is_finite() && shift > 0.0) {
-            return wrong("sampling.flow_shift", format!("{shift} must be a number above 0"));
-        }
-        self.check_prior()
+        self.sampling.check()?;
+        self.step_cache.check()?;
+        self.cost_prior.check()
     }
 
-    fn check_prior(&self) -> Result<(), ManifestError> {
-        let prior = &self.cost_prior;
-        let numbers =
-            [("step_s", prior.step_s), ("around_s", prior.around_s), ("around_cached_s", prior.around_cached_s)];
-        for (key, value) in numbers {
-            if !value.is_finite() || value < 0.0 {
-                return Err(ManifestError::Value {
-                    key: format!("cost_prior.{key}"),
-                    reason: "must be 0 or more".into(),
-                });
-            }
-        }
-        if prior.tokens == 0 || !(0.0..=1.0).contains(&prior.attention_share) {
-            let reason = "tokens must be above 0 and attention_share between 0 and 1".to_owned();
-            return Err(ManifestError::Value { key: "cost_prior".into(), reason });
-        }
-        Ok(())
+    /// Steps of the fixed baseline that savings are counted against, at most what the model can run.
+    #[must_use]
+    pub fn baseline_steps(&self) -> u32 {
+        self.cost_prior.baseline_steps.clamp(1, self.sampling.steps_max.max(1))
     }
 
     /// What is rendered for a request's size, aspect and length.

@@ -1,8 +1,8 @@
-//! Prompts a second of one core's time, beside named baselines, on VBench's prompts and on long ones.
+//! Prompts per second of one core's time, compared with named baselines, on VBench's prompts and on long ones.
 //!
-//! `cargo bench -p optimizer --profile release`. The baselines: *substring scan* is what a word list is usually used with
-//! (lower-case the prompt, ask for each word whether it is contained), and finds "car" in "scar"; *words only* cuts the
-//! prompt at spaces and does nothing else, which bounds what any analysis could reach.
+//! `cargo bench -p optimizer --profile release`. The baselines: *substring scan* is the usual way to use a word list
+//! (lower-case the prompt, then search it for each word), and finds "car" in "scar"; *words only* splits the prompt at
+//! spaces and does nothing else, which bounds what any analysis could reach.
 
 use std::hint::black_box;
 use std::io::Write;
@@ -10,12 +10,12 @@ use std::io::Write;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 
-/// Processor time of each measurement; long enough to drown the clock, short enough to run often.
+/// Processor time of each measurement, seconds: long compared with the clock's resolution, short enough to repeat.
 const MEASURE_S: f64 = 1.0;
-/// Best of this many rounds: neighbours take caches away even where they do not count as time.
+/// Best of this many rounds: neighbours evict caches even though their time does not count.
 const ROUNDS: usize = 3;
 
-/// Seconds of one core that this thread has used. A wall clock would measure the neighbours.
+/// Seconds of processor time that this thread has used. A wall clock would also measure the neighbours.
 fn core_s() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_THREAD).expect("the kernel knows this thread");
     (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6

@@ -1,12 +1,13 @@
 //! Prints what the prompt analysis does to real prompts: the tables of `docs/optimizations.md`.
 //!
-//! `cargo run --release -p optimizer --example distribution [FILE]` reads one prompt a line; VBench's prompts without
-//! a file. Lines that begin with `#` are skipped. `--all` lists every prompt with its score instead.
+//! `cargo run --release -p optimizer --example distribution [FILE]` reads one prompt per line; without a file it uses
+//! VBench's prompts. Lines that begin with `#` are skipped. `--all` lists every prompt with its score instead.
 
 use std::io::Write;
 
-use domain::{Complexity, QualityTier};
-use optimizer::{Analysis, Profiles, analyze, scoring};
+use domain::Complexity;
+use domain::model::StepRanges;
+use optimizer::{Analysis, analyze, scoring};
 
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -30,8 +31,8 @@ fn main() -> std::io::Result<()> {
 }
 
 fn auto_steps(score: f64) -> u32 {
-    let (min, max) = Profiles::default().steps_range(QualityTier::Auto);
-    scoring::steps_in(score, min, max)
+    let range = StepRanges::default().auto;
+    scoring::steps_in(score, range.min, range.max)
 }
 
 fn table(out: &mut impl Write, analysed: &[(&str, Analysis)]) -> std::io::Result<()> {

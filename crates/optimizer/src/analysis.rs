@@ -1,8 +1,8 @@
 //! What a prompt demands of the model: seven factors, each with its score and the words that gave it.
 //!
-//! One pass, linear in the prompt's length: at every position the longest lexicon entry is looked up, and no entry is
-//! longer than a few words. Nothing ever subtracts: a negated word merely does not count, and a negator reaches only
-//! forward within its clause, so whatever is added after a comma can raise the score and never lower it.
+//! The analysis is one pass, linear in the prompt's length: at every position it looks up the longest lexicon entry, and no
+//! entry is longer than a few words. Nothing ever subtracts: a negated word does not count, and a negator only reaches
+//! forward within its clause. So text that is added after a comma can raise the score but never lower it.
 
 use domain::Complexity;
 use domain::plan::FactorScore;
@@ -12,7 +12,7 @@ use crate::lexicon::{LEXICON, Lexicon, Meaning, UNKNOWN, WordFactor};
 use crate::scoring::{self, SCORING, Scoring};
 use crate::tokens::{TokenKind, for_each_token};
 
-/// The result of looking at a prompt.
+/// The result of analysing a prompt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Analysis {
     /// The prompt's class.
@@ -23,7 +23,7 @@ pub struct Analysis {
     pub factors: Vec<FactorScore>,
 }
 
-/// Looks at a prompt. Any text is fine, of any language and length.
+/// Analyses a prompt: any text, of any language and length.
 #[must_use]
 pub fn analyze(prompt: &str) -> Analysis {
     let mut scan = Scan::new(prompt, &LEXICON, &SCORING);
@@ -37,11 +37,11 @@ struct Token {
     start: usize,
     end: usize,
     word: u32,
-    /// Value of a word of digits, 0 for any other word.
+    /// Value of a word that consists of digits; 0 for any other word.
     number: u32,
 }
 
-/// One factor while words are being added up.
+/// One factor while its words are added up.
 #[derive(Default)]
 struct Tally {
     score: f64,
@@ -49,18 +49,18 @@ struct Tally {
     words: Vec<String>,
 }
 
-/// Something counted: a lexicon entry, or a number of something the lexicon does not know.
+/// A counted subject: a lexicon entry, or a number of something that the lexicon does not contain.
 struct Subject {
     entry: Option<u32>,
     count: u32,
     word: String,
 }
 
-/// A number that waits for what it counts.
+/// A number whose noun has not been found yet.
 struct PendingNumber {
     count: u32,
     left: u32,
-    /// Where it is written; `None` for digits, which mean nothing alone ("4k", "1800").
+    /// Where it is written; `None` for digits, which mean nothing on their own ("4k", "1800").
     at: Option<(usize, usize)>,
 }
 
@@ -72,16 +72,16 @@ struct Scan<'a> {
     tallies: [Tally; 5],
     subjects: Vec<Subject>,
     subject_count: u32,
-    /// Tokens that the last negator still reaches.
+    /// How many more tokens the last negator reaches.
     negated: u32,
     number: Option<PendingNumber>,
     /// Length of the prompt in words.
     words: f64,
 }
 
-/// Tokens between a number and what it counts: "two large brown dogs", "3只猫".
+/// Most tokens between a number and what it counts: "two large brown dogs", "3只猫".
 const NUMBER_REACH: u32 = 4;
-/// More of one thing than this are not told apart; it also keeps sums small.
+/// Larger counts of one thing are treated as this count; it also keeps sums small.
 const COUNT_MAX: u32 = 10;
 
 impl<'a> Scan<'a> {
@@ -188,7 +188,7 @@ impl<'a> Scan<'a> {
             WordFactor::Lighting => (3, caps.lighting),
             WordFactor::Quality => (4, caps.quality),
         };
-        // A full factor takes no more words, which also bounds how many entries are remembered.
+        // A factor at its cap takes no more words, which also bounds how many entries are remembered.
         if self.tallies[index].score >= cap || self.tallies[index].seen.contains(&entry) {
             return;
         }
@@ -213,7 +213,7 @@ impl<'a> Scan<'a> {
         let start = number.and_then(|number| number.at).map_or(start, |(number_start, _)| number_start);
         match self.subjects.iter_mut().find(|subject| subject.entry == Some(entry)) {
             Some(known) => {
-                // The same word again is the same subject, unless it now stands for more.
+                // The same word again is the same subject, unless it now means a larger number.
                 self.subject_count += count.saturating_sub(known.count);
                 known.count = known.count.max(count);
             }
@@ -225,7 +225,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// A number whose noun the lexicon does not know still says that there are several.
+    /// A number whose noun is not in the lexicon still says that there are several subjects.
     fn settle_number(&mut self) {
         let Some(PendingNumber { count, at: Some(span), .. }) = self.number.take() else { return };
         if !self.subjects_full() {
@@ -240,7 +240,7 @@ impl<'a> Scan<'a> {
         let length = ((self.words - rule.free).max(0.0) * rule.each).min(rule.cap);
         let rule = &self.scoring.subjects;
         let several = (f64::from(self.subject_count.saturating_sub(1)) * rule.each).min(rule.cap);
-        // One subject alone is no demand, so it is not shown as the reason for one.
+        // A single subject is not a demand, so it is not shown as the reason for one.
         let subjects = self.subjects.into_iter().map(|subject| subject.word).filter(|_| several > 0.0).collect();
         let factor = |name: &str, score, words| FactorScore { factor: name.to_owned(), score, words };
         let names = ["motion", "scene", "camera", "lighting", "quality"];

@@ -1,14 +1,14 @@
 //! Regular English inflection, used once when the lexicon is compiled.
 //!
-//! Forms are generated from the base word instead of cut from the prompt's words: "cars" is found because "car" makes it,
-//! and "scar" or "caring" can never be mistaken for it. A form too many that no one writes ("runned") does no harm.
+//! Forms are generated from the base word instead of stripping the prompt's words: "cars" is found because it is generated
+//! from "car", and "scar" or "caring" can never be mistaken for it. A form that nobody writes ("runned") does no harm.
 
 fn is_vowel(c: char) -> bool {
     matches!(c, 'a' | 'e' | 'i' | 'o' | 'u')
 }
 
-/// Whether the last consonant may double before -ed and -ing, and whether it always does: "run" always (one syllable),
-/// "travel" on one side of the ocean.
+/// Whether the last consonant may double before -ed and -ing, and whether it always does: always in "run" (one syllable), in
+/// British spelling in "travel".
 fn doubling(word: &str) -> (bool, bool) {
     let letters: Vec<char> = word.chars().collect();
     let [.., before, vowel, last] = letters[..] else { return (false, false) };
@@ -23,7 +23,7 @@ fn consonant_y(word: &str) -> Option<&str> {
     stem.chars().last().filter(|c| !is_vowel(*c)).map(|_| stem)
 }
 
-/// Third person of a verb, plural of a noun.
+/// Third person of a verb, or plural of a noun.
 pub(crate) fn with_s(word: &str) -> String {
     if let Some(stem) = consonant_y(word) {
         return format!("{stem}ies");
@@ -32,7 +32,7 @@ pub(crate) fn with_s(word: &str) -> String {
     if hisses { format!("{word}es") } else { format!("{word}s") }
 }
 
-/// Past and participles: "walked", "walking", with both spellings where both are used.
+/// Past and participles ("walked", "walking"), in both spellings where both are used.
 pub(crate) fn past_and_ing(word: &str) -> Vec<String> {
     let (may_double, must_double) = doubling(word);
     let mut forms = Vec::new();

@@ -1,4 +1,4 @@
-//! The lexicon: which words say what about a prompt, compiled from the files in `lexicon/` into one trie over words.
+//! The lexicon: what each word says about a prompt, compiled from the files in `lexicon/` into one trie over words.
 //!
 //! # Adding a language
 //! 1. Write `lexicon/<code>.toml` in the format that `lexicon/en.toml` explains.
@@ -22,7 +22,7 @@ pub(crate) const FILES: &[(&str, &str)] =
 pub(crate) static LEXICON: LazyLock<Lexicon> =
     LazyLock::new(|| Lexicon::compile(FILES).expect("the embedded lexicon does not compile; this is a bug"));
 
-/// Factors that sum up words, in the order of a plan's list.
+/// Factors that add up words, in the order in which a plan lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WordFactor {
     Motion,
@@ -32,22 +32,22 @@ pub(crate) enum WordFactor {
     Quality,
 }
 
-/// What a run of words means.
+/// What a sequence of words means.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Meaning {
-    /// Adds to a factor, once a prompt. `finite` marks "runs": a noun's negator does not reach past it.
+    /// Adds to a factor, once per prompt. `finite` marks forms such as "runs": a noun's negator does not reach past them.
     Demand { factor: WordFactor, entry: u32, weight: f64, finite: bool },
-    /// Someone or something, and how many it stands for.
+    /// Someone or something, and how many of them the word means.
     Subject { entry: u32, count: u32 },
-    /// How many of what follows.
+    /// The number of what follows.
     Number(u32),
-    /// What follows is not wanted.
+    /// Says that what follows should not be shown.
     Negator,
-    /// Ends what a negator reaches.
+    /// Ends the reach of a negator.
     Stop,
     /// Does not use up a negator's reach.
     Filler,
-    /// Takes its words away from every factor.
+    /// Its words count for no factor.
     Ignore,
 }
 
@@ -128,7 +128,7 @@ struct Traditional {
     pairs: String,
 }
 
-/// FNV-1a: words are short and the table is fixed, so a fast hash beats one that resists attacks.
+/// FNV-1a. The words are short and the table is fixed, so a fast hash is better than one that resists collision attacks.
 #[derive(Clone, Copy)]
 pub(crate) struct Fnv(u64);
 
@@ -154,20 +154,20 @@ impl Hasher for Fnv {
 
 type FnvMap<K, V> = HashMap<K, V, BuildHasherDefault<Fnv>>;
 
-/// Id of a word that the lexicon does not know.
+/// Id of a word that is not in the lexicon.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
 /// Words, the trie over them, and what its nodes mean.
 #[derive(Debug, Default)]
 pub(crate) struct Lexicon {
     vocabulary: FnvMap<Box<str>, u32>,
-    /// Children of the root by word id; 0 is none.
+    /// Children of the root by word id; 0 means none.
     first: Vec<u32>,
     edges: FnvMap<(u32, u32), u32>,
     meanings: Vec<Vec<Meaning>>,
     pub(crate) simplified: Simplified,
     entries: u32,
-    /// Words of the longest entry: what bounds the work at one position.
+    /// Number of words of the longest entry, which bounds the work at one position.
     longest: usize,
 }
 
@@ -319,8 +319,8 @@ impl Lexicon {
     }
 }
 
-/// Adds a meaning to a form. One form means one thing to a factor (the heavier one: "waves" the noun, "waves" the verb),
-/// and something to be ignored means nothing else.
+/// Adds a meaning to a form. For each factor, a form has one meaning, the one with the larger weight ("waves" the noun, "waves"
+/// the verb). A form that is ignored has no other meaning.
 fn merge(meanings: &mut Vec<Meaning>, new: Meaning) {
     if meanings.contains(&Meaning::Ignore) {
         return;
@@ -337,7 +337,7 @@ fn merge(meanings: &mut Vec<Meaning>, new: Meaning) {
                 if w > *weight {
                     (*entry, *weight) = (e, w);
                 }
-                // Finite only if it cannot be anything else.
+                // Finite only if every reading of the form is.
                 *finite = *finite && f;
                 return;
             }
@@ -354,7 +354,7 @@ fn merge(meanings: &mut Vec<Meaning>, new: Meaning) {
     meanings.push(new);
 }
 
-/// All forms of a verb entry ("run/ran", "zoom in"); true for the third person.
+/// All forms of a verb entry ("run/ran", "zoom in"), each with whether it is the third person.
 fn verb_forms(entry: &str) -> Vec<(String, bool)> {
     let mut parts = entry.split('/');
     let base = parts.next().unwrap_or_default();
@@ -381,7 +381,11 @@ mod tests {
     fn the_embedded_files_compile_and_bound_the_work() {
         let lexicon = Lexicon::compile(FILES).unwrap();
         assert!(lexicon.vocabulary.len() > 1000);
-        assert!(lexicon.longest <= 8, "an entry of {} words makes every position that costly", lexicon.longest);
+        assert!(
+            lexicon.longest <= 8,
+            "an entry of {} words makes the look-up at every position that long",
+            lexicon.longest
+        );
     }
 
     #[test]

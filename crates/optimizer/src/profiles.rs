@@ -1,41 +1,58 @@
-//! Quality tiers as data: what each tier may spend, and how `auto` chooses.
+//! What an operator decides about the quality tiers: step caching, the largest size, how `auto` chooses, and overrides
+//! of the model's steps.
 //!
-//! Nothing here is fixed in code: the settings fill [`Profiles`], the defaults are the documented numbers. A new rule for
-//! a tier is a field here, a key in the settings and one line in [`crate::plan`].
+//! The settings fill [`Profiles`]; the defaults are the documented ones. The steps themselves belong to the model and are
+//! in its manifest ([`domain::sampling`]). A new rule for a tier is a field here, a key in the settings, and one line in
+//! [`crate::planner`].
 
-use domain::{Complexity, ModelManifest, QualityTier, StepCacheMode, Tier, VideoRequest, model::RenderShape};
-use serde::{Deserialize, Serialize};
+use domain::model::{RenderShape, StepRange};
+use domain::{Complexity, ModelManifest, QualityTier, StepCacheMode, Tier, VideoRequest};
 
-/// What one tier may spend.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// One tier.
+#[derive(Debug, Clone, PartialEq)]
 pub struct TierProfile {
-    /// Fewest denoising steps, for the simplest prompt.
-    pub steps_min: u32,
-    /// Most denoising steps, for the most complex prompt.
-    pub steps_max: u32,
-    /// Steps of every prompt while adaptive steps are off.
-    pub steps_fixed: u32,
-    /// Step caching, unless the request says otherwise.
+    /// Overrides of the model's steps.
+    pub steps: StepsOverride,
+    /// Step caching of requests that name no mode.
     pub step_cache: StepCacheMode,
-    /// Threshold of the step cache in this tier; that of the mode when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Overrides the model's threshold in this tier's own mode.
     pub step_cache_threshold: Option<f64>,
     /// Name of the largest size that the tier renders; larger named sizes are lowered to it. As requested when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_max: Option<String>,
     /// Largest estimated relative Euler error that learning may accept; see [`crate::learn`].
     pub error_max: f64,
 }
 
-/// How `auto` chooses: its own range of steps, and the tier whose other rules a class of prompts gets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AutoProfile {
+/// Numbers that replace the model's own, on every model. `None` leaves the model's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StepsOverride {
     /// Steps of the simplest prompt.
-    pub steps_min: u32,
+    pub min: Option<u32>,
     /// Steps of the most complex prompt.
-    pub steps_max: u32,
+    pub max: Option<u32>,
+    /// Steps of every prompt while adaptive steps are off. `auto` has none of its own.
+    pub fixed: Option<u32>,
+}
+
+impl StepsOverride {
+    /// A model's range with the overrides applied. Where only one end is overridden and would cross the model's other
+    /// end, it moves that end too.
+    #[must_use]
+    pub fn range(self, model: StepRange) -> StepRange {
+        match (self.min, self.max) {
+            (None, None) => model,
+            (Some(min), None) => StepRange { min, max: model.max.max(min) },
+            (None, Some(max)) => StepRange { min: model.min.min(max), max },
+            (Some(min), Some(max)) => StepRange { min, max },
+        }
+    }
+}
+
+/// How `auto` chooses: overrides of its steps, and for each class of prompts the tier whose other rules apply.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AutoProfile {
+    /// Overrides of the model's steps for `auto`.
+    pub steps: StepsOverride,
     /// Tier of simple prompts.
     pub simple: Tier,
     /// Tier of moderate prompts.
@@ -46,19 +63,8 @@ pub struct AutoProfile {
     pub very_complex: Tier,
 }
 
-/// Accumulated-error thresholds of the step-cache modes; `off` has none.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StepCacheThresholds {
-    /// Of `balanced`.
-    pub balanced: f64,
-    /// Of `fast`.
-    pub fast: f64,
-}
-
 /// All tiers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Profiles {
     /// A quick look.
     pub preview: TierProfile,
@@ -68,46 +74,39 @@ pub struct Profiles {
     pub premium: TierProfile,
     /// Chosen by the prompt.
     pub auto: AutoProfile,
-    /// What the step-cache modes mean.
-    pub step_cache: StepCacheThresholds,
 }
 
 impl Default for Profiles {
     fn default() -> Self {
-        let tier = |steps: (u32, u32), steps_fixed, step_cache, error_max| TierProfile {
-            steps_min: steps.0,
-            steps_max: steps.1,
-            steps_fixed,
+        let tier = |step_cache, error_max| TierProfile {
+            steps: StepsOverride::default(),
             step_cache,
             step_cache_threshold: None,
             size_max: None,
             error_max,
         };
         Self {
-            preview: tier((15, 15), 15, StepCacheMode::Fast, 0.05),
-            standard: tier((25, 35), 30, StepCacheMode::Balanced, 0.02),
-            premium: tier((45, 50), 50, StepCacheMode::Off, 0.01),
+            preview: tier(StepCacheMode::Fast, 0.05),
+            standard: tier(StepCacheMode::Balanced, 0.02),
+            premium: tier(StepCacheMode::Off, 0.01),
             auto: AutoProfile {
-                steps_min: 18,
-                steps_max: 45,
+                steps: StepsOverride::default(),
                 simple: Tier::Standard,
                 moderate: Tier::Standard,
                 complex: Tier::Standard,
                 very_complex: Tier::Premium,
             },
-            // 0.025 is EasyCache's published threshold for HunyuanVideo.
-            step_cache: StepCacheThresholds { balanced: 0.025, fast: 0.05 },
         }
     }
 }
 
-/// A profile that makes no sense; names the key below `tiers`.
+/// A profile that cannot be used. Names the key below `tiers`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("tiers.{key}: {reason}")]
+#[error("tiers.{key} {reason}")]
 pub struct ProfileError {
     /// The key, dotted.
     pub key: String,
-    /// What is wrong and what would be right.
+    /// What is wrong, and what would be right.
     pub reason: String,
 }
 
@@ -122,19 +121,16 @@ impl Profiles {
         }
     }
 
-    /// Fewest and most steps that adaptive planning may give to a requested tier.
+    /// The overrides of a requested tier's steps.
     #[must_use]
-    pub fn steps_range(&self, requested: QualityTier) -> (u32, u32) {
-        match self.fixed_tier(requested) {
-            Some(tier) => (self.tier(tier).steps_min, self.tier(tier).steps_max),
-            None => (self.auto.steps_min, self.auto.steps_max),
-        }
+    pub fn steps(&self, requested: QualityTier) -> StepsOverride {
+        self.named_tier(requested).map_or(self.auto.steps, |tier| self.tier(tier).steps)
     }
 
-    /// The tier that a request runs in, `auto` decided by the prompt's class.
+    /// The tier that a request runs in; for `auto` the prompt's class decides.
     #[must_use]
     pub fn decide(&self, requested: QualityTier, complexity: Complexity) -> Tier {
-        self.fixed_tier(requested).unwrap_or(match complexity {
+        self.named_tier(requested).unwrap_or(match complexity {
             Complexity::Simple => self.auto.simple,
             Complexity::Moderate => self.auto.moderate,
             Complexity::Complex => self.auto.complex,
@@ -142,16 +138,9 @@ impl Profiles {
         })
     }
 
-    /// The tier that `auto` means for a number of steps that the user named: the cheapest whose range reaches it.
+    /// The tier that a request names; `None` for `auto`.
     #[must_use]
-    pub fn decide_by_steps(&self, requested: QualityTier, steps: u32) -> Tier {
-        self.fixed_tier(requested).unwrap_or_else(|| {
-            let reaches = |tier: &Tier| steps <= self.tier(*tier).steps_max;
-            [Tier::Preview, Tier::Standard].into_iter().find(reaches).unwrap_or(Tier::Premium)
-        })
-    }
-
-    fn fixed_tier(&self, requested: QualityTier) -> Option<Tier> {
+    pub fn named_tier(&self, requested: QualityTier) -> Option<Tier> {
         match requested {
             QualityTier::Auto => None,
             QualityTier::Preview => Some(Tier::Preview),
@@ -160,22 +149,9 @@ impl Profiles {
         }
     }
 
-    /// Threshold of a step-cache mode in a tier; 0 for `off`.
-    #[must_use]
-    pub fn threshold(&self, tier: Tier, mode: StepCacheMode) -> f64 {
-        let profile = self.tier(tier);
-        // The tier's own threshold is for the tier's own mode; a request that asks for another mode means that mode.
-        match (mode, profile.step_cache_threshold) {
-            (StepCacheMode::Off, _) => 0.0,
-            (_, Some(own)) if mode == profile.step_cache => own,
-            (StepCacheMode::Balanced, _) => self.step_cache.balanced,
-            (StepCacheMode::Fast, _) => self.step_cache.fast,
-        }
-    }
-
     /// What is rendered for a request in a tier: the validated shape, or the tier's largest size in the same aspect where
-    /// the request names a larger one. A size given in pixels is the user's own choice and is never changed, and a size
-    /// that the model does not name limits nothing.
+    /// the request names a larger one. A size given in pixels is the user's own choice and is never changed. A `size_max`
+    /// that this model does not have limits nothing.
     #[must_use]
     pub fn shape(
         &self,
@@ -199,36 +175,31 @@ impl Profiles {
         RenderShape { width: lowered.width, height: lowered.height, ..shape }
     }
 
-    /// Refuses profiles that would plan nonsense.
-    ///
-    /// # Errors
-    /// [`ProfileError`] naming the key.
-    pub fn check(&self) -> Result<(), ProfileError> {
-        let wrong = |key: String, reason: String| Err(ProfileError { key, reason });
-        let auto = ("auto", self.auto.steps_min, self.auto.steps_max);
-        let tiers = Tier::ALL.iter().map(|&t| (t.as_str(), self.tier(t).steps_min, self.tier(t).steps_max));
-        for (name, min, max) in tiers.chain([auto]) {
-            if min == 0 || min > max {
-                return wrong(format!("{name}.steps_min"), format!("must be 1 to steps_max ({max}), not {min}"));
+    /// Finds everything that would lead to plans that make no sense; empty when there is nothing.
+    #[must_use]
+    pub fn problems(&self) -> Vec<ProfileError> {
+        let mut problems = Vec::new();
+        let mut wrong = |key: String, reason: String| problems.push(ProfileError { key, reason });
+        for &requested in QualityTier::ALL {
+            let steps = self.steps(requested);
+            if let (Some(min), Some(max)) = (steps.min, steps.max)
+                && min > max
+            {
+                wrong(format!("{requested}.steps_min"), format!("({min}) must not exceed steps_max ({max})"));
             }
         }
         for &tier in Tier::ALL {
             let profile = self.tier(tier);
-            if profile.steps_fixed == 0 {
-                return wrong(format!("{tier}.steps_fixed"), "must be above 0".to_owned());
-            }
             if !(profile.error_max > 0.0 && profile.error_max.is_finite()) {
-                return wrong(format!("{tier}.error_max"), "must be above 0".to_owned());
+                wrong(format!("{tier}.error_max"), format!("must be above 0, not {}", profile.error_max));
             }
-            if profile.step_cache_threshold.is_some_and(|t| !(t > 0.0 && t < 1.0)) {
-                let reason = "must be between 0 and 1; use step_cache = \"off\" for none".to_owned();
-                return wrong(format!("{tier}.step_cache_threshold"), reason);
+            if let Some(threshold) = profile.step_cache_threshold
+                && !(threshold > 0.0 && threshold < 1.0)
+            {
+                let reason = format!("must be above 0 and below 1, or 0 for the model's own, not {threshold}");
+                wrong(format!("{tier}.step_cache_threshold"), reason);
             }
         }
-        let modes = self.step_cache;
-        if !(modes.balanced > 0.0 && modes.balanced <= modes.fast && modes.fast < 1.0) {
-            return wrong("step_cache".to_owned(), "must hold 0 < balanced <= fast < 1".to_owned());
-        }
-        Ok(())
+        problems
     }
 }

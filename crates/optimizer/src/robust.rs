@@ -1,7 +1,7 @@
 //! Robust statistics on small samples: medians, quantiles and a linear fit that outliers cannot drag away.
 //!
-//! Workers share machines, networks hiccup, checkpoints resume: single runs may be far off. Everything learnt from runs
-//! goes through here, and nothing here panics on empty or non-finite input.
+//! Workers share machines, networks fail briefly, runs resume from checkpoints: single runs can be far from typical.
+//! Everything that is learned from runs goes through these functions. None of them panics on empty or non-finite input.
 
 /// The `q`-quantile (0 to 1) by linear interpolation; `None` without finite values.
 #[must_use]
@@ -38,27 +38,28 @@ impl<const N: usize> Row<N> {
     }
 }
 
-/// What a fit believes before it sees rows: a mean for each coefficient and how far it may reasonably be off.
+/// What a fit assumes before it sees rows: a mean for each coefficient, and how far it may reasonably be off.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Belief<const N: usize> {
     pub(crate) mean: [f64; N],
     pub(crate) spread: [f64; N],
 }
 
-/// Relative noise that a belief is weighed against: how much two equal runs differ on a quiet machine.
+/// Relative noise that a belief is weighted against: how much two equal runs differ on an idle machine.
 const NOISE: f64 = 0.05;
-/// Residuals beyond this many scales pull with bounded force (Huber), 95 % efficient on normal noise.
+/// Residuals beyond this many scales have bounded influence (Huber); 95 % efficient on normal noise.
 const HUBER: f64 = 1.345;
-/// Residuals beyond this many scales are dropped (Tukey's biweight), 95 % efficient on normal noise.
+/// Residuals beyond this many scales are dropped (Tukey's biweight); 95 % efficient on normal noise.
 const TUKEY: f64 = 4.685;
-/// Below this relative scale residuals count as noise, so that a perfect fit does not reject honest rows.
+/// Smallest relative scale of residuals, so that a perfect fit does not reject ordinary rows.
 const SCALE_MIN: f64 = 0.01;
-/// Rounds of reweighting: bounded pull first, since dropping is only safe near the answer.
+/// Rounds of reweighting with bounded influence. They come first, since dropping rows is only safe near the solution.
 const HUBER_ROUNDS: usize = 12;
+/// Rounds of reweighting that drop outliers.
 const TUKEY_ROUNDS: usize = 8;
 
-/// Fits non-negative coefficients to relative residuals, starting from and gently held by a belief. The belief decides
-/// what the rows leave open (two features that always move together), the rows decide everything else.
+/// Fits non-negative coefficients to relative residuals, starting from a belief that also regularises the fit. The belief
+/// decides what the rows leave open (two features that always change together); the rows decide everything else.
 pub(crate) fn fit<const N: usize>(rows: &[Row<N>], belief: &Belief<N>) -> [f64; N] {
     let rows: Vec<_> =
         rows.iter().filter(|r| r.y > 0.0 && r.y.is_finite() && r.x.iter().all(|x| x.is_finite())).collect();
@@ -103,7 +104,7 @@ fn solve_ridge<const N: usize>(rows: &[(Row<N>, f64)], belief: &Belief<N>, pinne
     let mut matrix = [[0.0; N]; N];
     let mut right = [0.0; N];
     for (row, weight) in rows {
-        // Dividing by y makes every row count by its relative error: long runs must not drown short ones.
+        // Dividing by y makes every row count by its relative error, so that long runs do not outweigh short ones.
         let x = row.x.map(|v| v / row.y);
         for i in 0..N {
             right[i] += weight * x[i];

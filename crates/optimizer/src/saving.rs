@@ -1,19 +1,18 @@
-//! What a run saved against the fixed-step baseline without caches, in seconds and dollars.
+//! What a run saved compared with the fixed-step baseline without caches, in seconds and dollars.
 //!
-//! Both sides are judged by the same cost model and the difference is scaled by how this run really went, so that a
-//! slow hour or a wrong prior moves the saving in proportion instead of inventing one.
+//! The same cost model estimates both sides, and the difference is scaled by how long this run really took. A slow hour or
+//! a wrong prior then changes the saving in proportion instead of inventing one.
 
-use domain::{ModelManifest, Plan, RunRecord, StepsReason, VideoRequest, model::RenderShape};
+use domain::{ModelManifest, StepsReason};
 
-use crate::cost::CostModel;
-use crate::plan::passes;
+use crate::cost::{CostModel, RunFacts, passes};
 
 /// A run's saving; negative when it cost more than the baseline would have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Saving {
     /// Seconds that the baseline would have taken on the same worker.
     pub baseline_s: f64,
-    /// Baseline less the run.
+    /// The baseline's seconds minus the run's.
     pub saved_s: f64,
     /// Price of `saved_s`, US dollars.
     pub saved_usd: f64,
@@ -25,30 +24,22 @@ pub fn price_usd(seconds: f64, gpu_hour_usd: f64) -> f64 {
     seconds / 3600.0 * gpu_hour_usd
 }
 
-/// The saving of a finished run. The baseline renders the same shape with the model's `baseline_steps`, every step
-/// computed and the prompt encoded. Steps that the user named are no saving of the fleet's: there the baseline has as
-/// many, and only the caches count.
+/// The saving of a finished run. The baseline renders the same shape with the model's baseline steps, computes every
+/// step and encodes the prompt. If the request named its steps, the baseline has as many: the user saved those, not the
+/// fleet, so only the caches count.
 #[must_use]
-#[expect(clippy::too_many_arguments, reason = "until the planner takes them together")]
-pub fn saving(
-    request: &VideoRequest,
-    shape: &RenderShape,
-    manifest: &ModelManifest,
-    plan: &Plan,
-    record: &RunRecord,
-    cost: &CostModel,
-    gpu_hour_usd: f64,
-) -> Saving {
-    let baseline_steps = match plan.steps_reason {
-        StepsReason::Explicit => plan.steps,
-        StepsReason::Fixed | StepsReason::Adaptive | StepsReason::Learned => manifest.cost_prior.baseline_steps,
+pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gpu_hour_usd: f64) -> Saving {
+    let baseline_steps = match run.plan.steps_reason {
+        StepsReason::Explicit => run.plan.steps,
+        StepsReason::Fixed | StepsReason::Adaptive | StepsReason::Learned => manifest.baseline_steps(),
     };
-    let (tokens, passes) = (shape.tokens(), passes(request));
+    let record = run.record;
+    let (tokens, passes) = (run.shape.tokens(), passes(run.request));
     let modelled = |computed, skipped, hit| cost.run_s(tokens, passes, computed, skipped, hit);
     let baseline_model_s = modelled(baseline_steps, 0, false);
     let run_model_s = modelled(record.steps_computed, record.steps_skipped, record.cache_match.is_hit());
     let run_s = record.stages.total_s();
-    // A model that expects nothing cannot compare; then nothing is claimed.
+    // A cost model that expects 0 s cannot compare, so no saving is claimed.
     let baseline_s = if run_model_s > 0.0 { run_s * baseline_model_s / run_model_s } else { run_s };
     let saved_s = baseline_s - run_s;
     Saving { baseline_s, saved_s, saved_usd: price_usd(saved_s, gpu_hour_usd) }

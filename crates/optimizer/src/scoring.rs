@@ -1,14 +1,14 @@
-//! From scores to a class and to steps, by the numbers in `lexicon/scoring.toml`.
+//! From a score to a class and to steps, by the numbers in `lexicon/scoring.toml`.
 //!
-//! Both are non-decreasing in the score, and the score only ever grows with what a prompt demands; together that is the
-//! promise that adding a demand never lowers the steps.
+//! Both never decrease when the score increases, and the score never decreases when a prompt demands more. So adding a
+//! demand never lowers the steps.
 
 use std::sync::LazyLock;
 
 use domain::Complexity;
 use serde::Deserialize;
 
-/// The numbers, as the file has them.
+/// The numbers of the file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Scoring {
@@ -19,7 +19,7 @@ pub(crate) struct Scoring {
     pub(crate) negation: Reach,
 }
 
-/// Highest score of each factor that sums up words.
+/// Highest score of each factor that adds up words.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Caps {
@@ -48,7 +48,7 @@ pub(crate) struct SubjectRule {
     pub(crate) cap: f64,
 }
 
-/// Total scores at which classes begin, and where the steps begin and end to rise.
+/// Total scores at which each class begins, and between which the steps rise.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Classes {
@@ -94,7 +94,7 @@ pub fn complexity(score: f64) -> Complexity {
 pub fn steps_in(score: f64, min: u32, max: u32) -> u32 {
     let classes = &SCORING.classes;
     let knots = [classes.rest, classes.moderate, classes.complex, classes.very_complex, classes.full];
-    // The last knot at or below the score; below the first one nothing has risen yet.
+    // The last knot at or below the score. Below the first one the steps have not begun to rise.
     let Some(below) = knots.iter().rposition(|knot| score >= *knot) else { return min };
     let share = match (knots.get(below + 1), SHARES.get(below + 1)) {
         (Some(next), Some(share)) => {
@@ -105,10 +105,10 @@ pub fn steps_in(score: f64, min: u32, max: u32) -> u32 {
     steps_at(share, min, max)
 }
 
-/// Steps at a share of a range, rounded down so that a class begins exactly with its own first step.
+/// Steps at a share of a range, rounded down so that a class begins exactly at its own first step.
 fn steps_at(share: f64, min: u32, max: u32) -> u32 {
     let span = f64::from(max.saturating_sub(min));
-    // A hair upwards: 7/27 of 27 must be 7.
+    // The small addition makes 7/27 of 27 exactly 7.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and max - min")]
     let above = (share.clamp(0.0, 1.0) * span + 1e-9).floor() as u32;
     min + above.min(max.saturating_sub(min))
@@ -122,7 +122,7 @@ pub(crate) fn class_steps(class: Complexity, (min, max): (u32, u32)) -> (u32, u3
         Complexity::Complex => 2,
         Complexity::VeryComplex => return (steps_at(SHARES[3], min, max), max),
     };
-    // The last score of a class lies just below the next one's share.
+    // The last score of a class is just below the next class's share.
     (steps_at(SHARES[index], min, max), steps_at(SHARES[index + 1] - 1e-7, min, max))
 }
 

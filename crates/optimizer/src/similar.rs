@@ -1,13 +1,14 @@
-//! Which prompts ask for the same video in other words, so that one may be given the embeddings of the other.
+//! Which prompts ask for the same video in other words, so that one may use the embeddings of the other.
 //!
 //! The test is deliberately one-sided. A prompt is reduced to its *content*: case, punctuation, articles, spelling
-//! variants, verb endings, praise ("stunning", "4k") and openings ("a video of") go, adjectives in a row are put in order,
-//! and what says when or where is moved from the front to the end. Two prompts are similar only if their contents are
-//! equal word for word. Everything not listed in `lexicon/similar.toml` is content, so another colour, number, subject,
-//! negation or role ("a dog chases a cat") makes another prompt. The score says how much of the rest agrees too.
+//! variants, verb endings, praise ("stunning", "4k") and openings ("a video of") are removed, consecutive adjectives are
+//! sorted, and phrases that say when or where are moved from the front to the end. Two prompts are similar only if their
+//! contents are equal word for word. Everything that `lexicon/similar.toml` does not list is content, so a different colour,
+//! number, subject, negation or role ("a dog chases a cat") makes a different prompt. The score says how much of the rest
+//! is equal too.
 //!
-//! Equality makes the search bounded: candidates share one hash, so nothing is compared with all prompts, and there is
-//! no index to grow. A [`Sketch`] holds hashes only, no words.
+//! Requiring equality bounds the search: candidates share one hash, so a prompt is never compared with all others, and there
+//! is no index that grows. A [`Sketch`] contains only hashes, no words.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -22,7 +23,7 @@ static RULES: LazyLock<Rules> = LazyLock::new(|| {
     Rules::parse(include_str!("../lexicon/similar.toml")).expect("the embedded word lists do not parse; this is a bug")
 });
 
-/// What is compared of a prompt.
+/// The parts of a prompt that are compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sketch {
     /// Hash of the content, hex. Equal contents have equal hashes.
@@ -32,7 +33,7 @@ pub struct Sketch {
 }
 
 impl Sketch {
-    /// The sketch of a prompt; `None` when it has no content to compare.
+    /// The sketch of a prompt; `None` if it has no content to compare.
     #[must_use]
     pub fn of(prompt: &str) -> Option<Self> {
         let content = content_of(prompt);
@@ -45,8 +46,8 @@ impl Sketch {
         Some(Self { content: hash.to_hex()[..32].to_owned(), words })
     }
 
-    /// How similar two prompts of equal content are: the share of their words that both have, above 0 and at most 1.
-    /// `None` when the contents differ.
+    /// How similar two prompts of equal content are: the share of all their words that both have, above 0 and at most 1.
+    /// `None` if the contents differ.
     #[must_use]
     pub fn score(&self, other: &Self) -> Option<f64> {
         (self.content == other.content).then(|| overlap(&self.words, &other.words))
@@ -81,28 +82,28 @@ struct Content {
     praise: Vec<String>,
 }
 
-/// What a word does to the phrase it stands in.
+/// What a word does to the phrase that it is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     /// Begins a phrase that says where or when.
     Place,
-    /// Begins a phrase that belongs to what is before it.
+    /// Begins a phrase that belongs to what precedes it.
     Joint,
     /// Anything else.
     Plain,
 }
 
-/// How a word goes on from what is before it.
+/// How a word continues what precedes it.
 enum Join {
     /// In the same phrase.
     Goes,
     /// In a phrase of its own.
     Begins,
-    /// In a phrase of its own that a punctuation mark tells apart.
+    /// In a phrase of its own that a punctuation mark separates from what precedes it.
     StandsApart,
 }
 
-/// A run of words up to the next preposition, article or punctuation mark.
+/// A sequence of words up to the next preposition, article or punctuation mark.
 #[derive(Debug, Clone)]
 struct Phrase {
     words: Vec<String>,
@@ -114,7 +115,7 @@ impl Phrase {
         Self { words: Vec::new(), role }
     }
 
-    /// Whether more than its preposition is there.
+    /// Whether it contains more than its preposition.
     fn has_begun(&self) -> bool {
         self.words.len() > usize::from(self.role != Role::Plain)
     }
@@ -141,9 +142,9 @@ fn content_of(prompt: &str) -> Content {
 
 /// A punctuation mark among words; no word is empty.
 const BREAK: &str = "";
-/// What a punctuation mark leaves where it tells things apart: "an orange, a clock" is no "orange clock".
+/// What a punctuation mark leaves where it separates things: "an orange, a clock" is not an "orange clock".
 const APART: &str = ",";
-/// Openings have no more words.
+/// Most tokens of an opening, including articles.
 const OPENING_TOKENS_MAX: usize = 8;
 
 /// Index of the first token after the longest opening. Articles inside an opening do not matter.
@@ -206,7 +207,7 @@ fn phrases_of(rules: &Rules, tokens: &[String]) -> Vec<Phrase> {
     phrases
 }
 
-/// "At night" stands at the end wherever it was, unless it is negated or there are several of its kind.
+/// Moves "at night" to the end, unless it is negated or there are several such phrases.
 fn move_time(rules: &Rules, phrases: &mut Vec<Phrase>) {
     let is_time = |phrase: &Phrase| matches!(&phrase.words[..], [_, time] if phrase.role == Role::Place && rules.times.contains(time));
     let mut found = phrases.iter().enumerate().filter(|(_, phrase)| is_time(phrase)).map(|(index, _)| index);
@@ -218,7 +219,7 @@ fn move_time(rules: &Rules, phrases: &mut Vec<Phrase>) {
     }
 }
 
-/// "On the grass, a cat sits" becomes "a cat sits on the grass", where it cannot be attached to anything else there.
+/// Turns "on the grass, a cat sits" into "a cat sits on the grass", unless it could then belong to something else.
 fn move_front(phrases: &mut [Phrase]) {
     let front = phrases.iter().take_while(|phrase| phrase.role == Role::Place).count();
     let rest = &phrases[front..];
@@ -237,7 +238,7 @@ fn sort_adjectives(rules: &Rules, words: &mut [String]) {
     }
 }
 
-/// The word lists, ready for look-ups.
+/// The word lists, prepared for lookups.
 #[derive(Debug)]
 struct Rules {
     articles: HashSet<String>,
@@ -293,7 +294,7 @@ impl Rules {
         }
         for base in &file.verbs.moving {
             let ing = inflect::past_and_ing(base).into_iter().filter(|form| form.ends_with("ing"));
-            // The mark keeps it apart from the word itself, which may name a thing.
+            // The mark distinguishes it from the word itself, which may name a thing.
             verbs.extend(ing.chain([inflect::with_s(base)]).map(|form| (form, format!("{base}+"))));
         }
         let praise: HashSet<Vec<String>> = file.praise.iter().map(|entry| pieces(entry)).collect();
@@ -317,7 +318,7 @@ impl Rules {
         if self.role(word) != Role::Plain || word == "and" {
             return Join::Begins;
         }
-        // Right behind a preposition an article or a mark begins nothing.
+        // Directly after a preposition, an article or a punctuation mark begins nothing.
         if !last.has_begun() || !(after_break || after_article) {
             return Join::Goes;
         }
@@ -338,7 +339,7 @@ impl Rules {
     }
 }
 
-/// An entry as the tokens it is found by: words, or single Chinese characters.
+/// The tokens that an entry is found by: words, or single Chinese characters.
 fn pieces(entry: &str) -> Vec<String> {
     let mut tokens = Vec::new();
     for_each_token(entry, &LEXICON.simplified, |_, _, _, normal| tokens.push(normal.to_owned()));

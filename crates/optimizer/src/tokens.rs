@@ -1,8 +1,8 @@
-//! Cuts a prompt into words, single Chinese characters and clause breaks, in one pass.
+//! Splits a prompt into words, single Chinese characters and clause breaks, in one pass.
 //!
-//! Words are compared in lower case and Unicode's compatibility form (full-width letters, ligatures), but every token
-//! remembers its bytes in the prompt, so that the page can show the user's own words. Combining marks belong to their
-//! word: "n" with an accent is another letter, not the end of "run".
+//! Words are compared in lower case and in Unicode's compatibility form (full-width letters, ligatures). Every token keeps
+//! its byte range in the prompt, so that the page can show the user's own words. Combining marks belong to their word: "n"
+//! with an accent is another letter, not the end of "run".
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ pub(crate) enum TokenKind {
     Break,
 }
 
-/// Traditional characters and the simplified ones they are read as.
+/// Traditional characters and the simplified ones that they are read as.
 pub(crate) type Simplified = HashMap<char, char>;
 
 fn is_han(c: char) -> bool {
@@ -111,12 +111,12 @@ mod tests {
     }
 
     #[test]
-    fn words_and_clauses_are_told_apart() {
+    fn words_and_clauses_are_separated() {
         assert_eq!(tokens("The dog's RUN, isn’t slow-motion"), ["the", "dog", "run", "|", "isn't", "slow", "motion"]);
     }
 
     #[test]
-    fn chinese_is_cut_into_characters_and_traditional_is_read() {
+    fn chinese_is_split_into_characters_and_traditional_is_read() {
         assert_eq!(tokens("8K超，車"), ["8k", "超", "|", "车"]);
     }
 

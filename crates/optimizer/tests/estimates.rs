@@ -1,9 +1,9 @@
-//! Estimates: fitted to a worker as it really is, with noise, outliers and a pace that changes.
+//! Estimates, fitted to a simulated worker with noise, outliers and a speed that changes.
 
 use domain::model::CostPrior;
-use optimizer::{CostBook, CostModel, CostRecord, CostSource, FitRules, cost};
+use optimizer::{CostBook, CostModel, CostRecord, CostSource, EstimateRules, cost};
 
-/// The released model's prior: 12 s a step at 540p and 129 frames, 54 s around, 12 s cached.
+/// The released model's prior: at 540p and 129 frames 12 s a step and 54 s around the steps, 12 s with cached embeddings.
 fn prior() -> CostPrior {
     CostPrior {
         tokens: 67_320,
@@ -15,7 +15,7 @@ fn prior() -> CostPrior {
     }
 }
 
-/// A worker as it really is: other seconds than the prior believes, noise, skips that depend on the steps, outliers.
+/// A simulated worker: other seconds than the prior's, noise, skips that depend on the steps, and outliers.
 struct Machine {
     state: u64,
 }
@@ -60,25 +60,25 @@ impl Machine {
 
 #[test]
 fn thirty_runs_make_estimates_good_and_the_prior_is_left_behind() {
-    let believed = prior();
+    let prior = prior();
     let mut machine = Machine { state: 7 };
     let (seen, coming): (Vec<_>, Vec<_>) =
         ((0..30).map(|_| machine.run()).collect(), (0..300).map(|_| machine.run()).collect());
-    let unfitted = CostModel::from_prior(&believed);
-    let fitted = cost::fit_model(&believed, &seen, FitRules::default());
+    let unfitted = CostModel::from_prior(&prior);
+    let fitted = cost::fit_model(&prior, &seen, EstimateRules::default());
     let error = |model: &CostModel| cost::median_relative_error(model, &coming).expect("records");
     assert_eq!(fitted.source, CostSource::Fitted);
     assert!(error(&unfitted) > 1.0, "the prior is far off here by construction: {}", error(&unfitted));
     assert!(error(&fitted) < 0.05, "{}", error(&fitted));
-    let few = cost::fit_model(&believed, &seen[..4], FitRules::default());
+    let few = cost::fit_model(&prior, &seen[..4], EstimateRules::default());
     assert_eq!(few.source, CostSource::Scaled);
     assert!(error(&few) < 0.5, "{}", error(&few));
-    assert_eq!(cost::fit_model(&believed, &[], FitRules::default()), unfitted);
+    assert_eq!(cost::fit_model(&prior, &[], EstimateRules::default()), unfitted);
 }
 
 #[test]
 fn a_machine_that_became_slower_is_known_after_a_few_runs_and_outliers_are_not_taken_for_it() {
-    let believed = prior();
+    let prior = prior();
     let mut machine = Machine { state: 11 };
     let mut seen: Vec<_> = (0..200).map(|_| machine.run()).collect();
     let slower = |run: CostRecord, times: f64| CostRecord {
@@ -87,13 +87,13 @@ fn a_machine_that_became_slower_is_known_after_a_few_runs_and_outliers_are_not_t
         tail_s: run.tail_s * times,
         ..run
     };
-    let before = cost::fit_model(&believed, &seen, FitRules::default());
+    let before = cost::fit_model(&prior, &seen, EstimateRules::default());
     seen.extend((0..3).map(|_| slower(machine.run(), 1.7)));
-    let unsure = cost::fit_model(&believed, &seen, FitRules::default());
+    let unsure = cost::fit_model(&prior, &seen, EstimateRules::default());
     assert!((unsure.step_s(67_320) / before.step_s(67_320) - 1.0).abs() < 0.1, "three of seven runs move nothing");
     seen.extend((0..4).map(|_| slower(machine.run(), 1.7)));
     let coming: Vec<_> = (0..200).map(|_| slower(machine.run(), 1.7)).collect();
-    let after = cost::fit_model(&believed, &seen, FitRules::default());
+    let after = cost::fit_model(&prior, &seen, EstimateRules::default());
     let error = |model: &CostModel| cost::median_relative_error(model, &coming).expect("records");
     assert!(error(&before) > 0.35, "{}", error(&before));
     assert!(error(&after) < 0.06, "{}", error(&after));
@@ -101,11 +101,11 @@ fn a_machine_that_became_slower_is_known_after_a_few_runs_and_outliers_are_not_t
 
 #[test]
 fn the_book_keeps_classes_apart_and_falls_back_to_the_best_known() {
-    let believed = prior();
+    let prior = prior();
     let mut machine = Machine { state: 3 };
     let mut records: Vec<_> = (0..40).map(|_| machine.run()).collect();
     records.extend((0..12).map(|_| CostRecord { worker_class: "slow".to_owned(), denoise_s: 9000.0, ..machine.run() }));
-    let book = CostBook::fit([("hunyuan-video", &believed)], &records, FitRules::default());
+    let book = CostBook::fit([("hunyuan-video", &prior)], &records, EstimateRules::default());
     let step = |class| book.of("hunyuan-video", class).expect("a model").step_s(67_320);
     assert!(step(Some("slow")) > 10.0 * step(Some("cuda-sm90")));
     assert_eq!(step(None), step(Some("cuda-sm90")));
@@ -116,7 +116,7 @@ fn the_book_keeps_classes_apart_and_falls_back_to_the_best_known() {
 
 #[test]
 fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
-    let believed = prior();
+    let prior = prior();
     let mut machine = Machine { state: 11 };
     let seen: Vec<_> = (0..200).map(|_| machine.run()).collect();
     let slower = |one: &CostRecord| CostRecord {
@@ -128,12 +128,12 @@ fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
     let starved: Vec<_> = seen.iter().map(slower).collect();
     let baseline = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0 };
     let short = cost::Work { tokens: 30_000, steps: 10, ..baseline };
-    let of = |model: &CostModel, work: &cost::Work| model.estimate_s(work, false) * model.to_pace_of(&believed);
-    let folder = CostModel::from_prior(&believed);
-    assert!((folder.to_pace_of(&believed) - 1.0).abs() < 1e-12);
+    let of = |model: &CostModel, work: &cost::Work| model.estimate_s(work, false) * model.to_pace_of(&prior);
+    let folder = CostModel::from_prior(&prior);
+    assert!((folder.to_pace_of(&prior) - 1.0).abs() < 1e-12);
     let (own, starved) = (
-        cost::fit_model(&believed, &seen, FitRules::default()),
-        cost::fit_model(&believed, &starved, FitRules::default()),
+        cost::fit_model(&prior, &seen, EstimateRules::default()),
+        cost::fit_model(&prior, &starved, EstimateRules::default()),
     );
     assert!((starved.estimate_s(&short, false) / own.estimate_s(&short, false) - 3.0).abs() < 0.05, "it is slower");
     for work in [baseline, short] {

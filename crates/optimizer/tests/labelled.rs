@@ -1,6 +1,6 @@
 //! The prompt analysis against prompts that were labelled by hand before its weights were tuned.
 //!
-//! Classes have no sharp borders, so a few neighbours are allowed; what is never allowed is a miss by two classes.
+//! Classes have no sharp borders, so a few prompts may be off by one class. None may be off by two.
 
 use domain::Complexity;
 use optimizer::analyze;

@@ -1,7 +1,8 @@
-//! What holds for every prompt, whatever it says: no panic, order, bounds, and that demands only ever add.
+//! What holds for every prompt: no panic, order, bounds, and that demands only ever add.
 
+use domain::model::StepRanges;
 use domain::{Complexity, QualityTier};
-use optimizer::{Analysis, Profiles, analyze, scoring};
+use optimizer::{Analysis, analyze, scoring};
 use proptest::prelude::*;
 
 const FACTORS: [&str; 7] = ["motion", "scene", "camera", "lighting", "quality", "length", "subjects"];
@@ -37,8 +38,8 @@ fn prompt() -> impl Strategy<Value = String> {
 }
 
 fn steps(found: &Analysis, tier: QualityTier) -> u32 {
-    let (min, max) = Profiles::default().steps_range(tier);
-    scoring::steps_in(found.score, min, max)
+    let range = StepRanges::default().range(tier);
+    scoring::steps_in(found.score, range.min, range.max)
 }
 
 fn of(found: &Analysis, name: &str) -> f64 {

@@ -1,6 +1,7 @@
 //! Similar prompts against hand-labelled pairs, and against every pair of VBench's prompts.
 //!
-//! A wrong match gives somebody the wrong video; a missed one only costs an encode. So precision is held and recall told.
+//! A wrong match gives a user the wrong video, while a missed one only costs an encode. So the tests require high precision,
+//! and a lower recall.
 
 use std::collections::HashMap;
 
@@ -26,7 +27,7 @@ fn matches(a: &str, b: &str) -> bool {
     sketch(a).score(&sketch(b)).is_some_and(|score| score >= THRESHOLD)
 }
 
-/// Precision and recall of a way to decide, over the labelled pairs.
+/// Precision and recall of a decision rule over the labelled pairs.
 fn quality(decide: impl Fn(&str, &str) -> bool) -> (f64, f64) {
     let (mut right, mut wrong, mut missed) = (0.0, 0.0, 0.0);
     for (same, a, b) in pairs() {
@@ -72,7 +73,7 @@ fn of_all_pairs_of_vbench_only_true_repetitions_match() {
             found.extend(like.map(|(b, _)| (*a, *b)).filter(|(a, b)| other(a, b)));
         }
     }
-    // Of 446,985 pairs; looked at by hand.
+    // Of 446,985 pairs; checked by hand.
     assert_eq!(found, [("A person is washing dishes", "a person washing the dishes")]);
 }
 

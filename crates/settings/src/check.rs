@@ -1,9 +1,11 @@
-//! Values that each look right and together make no sense. Everything wrong is told at once.
+//! Values that are of the right kind but cannot be used, alone or together. All problems are reported at once.
 
-use crate::load::Settings;
+use domain::Tier;
+
+use crate::sections::Settings;
 use crate::sections::server::KeysMode;
 
-/// What is wrong, one sentence each; empty when nothing is.
+/// What is wrong, one sentence for each problem; empty if nothing is.
 pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     server(settings, &mut wrong);
@@ -17,8 +19,8 @@ fn server(settings: &Settings, wrong: &mut Vec<String>) {
     let server = &settings.server;
     if server.keys == KeysMode::Off && !server.bind.is_loopback() && !server.open_to_all {
         wrong.push(format!(
-            "server.keys is off and server.bind is {}: anyone who reaches it could use the fleet. Set server.keys to \
-             \"auto\", or server.open_to_all to true if that is what you want",
+            "server.keys is off and server.bind is {}: anyone who can reach that address could use the fleet. Set \
+             server.keys to \"auto\", or server.open_to_all to true if that is what you want",
             server.bind
         ));
     }
@@ -28,7 +30,7 @@ fn times(settings: &Settings, wrong: &mut Vec<String>) {
     let worker = &settings.worker;
     if worker.heartbeat_s == 0 || worker.heartbeat_s.saturating_mul(3) > worker.lease_s {
         wrong.push(format!(
-            "worker.heartbeat_s ({}) must be at least 1 and at most a third of worker.lease_s ({}), so that one lost \
+            "worker.heartbeat_s ({}) must be at least 1 and at most a third of worker.lease_s ({}), so that one failed \
              renewal does not lose the job",
             worker.heartbeat_s, worker.lease_s
         ));
@@ -49,34 +51,18 @@ fn times(settings: &Settings, wrong: &mut Vec<String>) {
 }
 
 fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
-    let tiers = [
-        ("preview", &settings.tiers.preview),
-        ("standard", &settings.tiers.standard),
-        ("premium", &settings.tiers.premium),
-    ];
-    for (name, tier) in tiers {
-        if tier.steps_min < 1 || tier.steps_min > tier.steps_max {
-            wrong.push(format!("tiers.{name}.steps_min must be at least 1 and at most tiers.{name}.steps_max"));
+    wrong.extend(settings.profiles().problems().iter().map(ToString::to_string));
+    for &tier in Tier::ALL {
+        let weight = settings.tiers.of(tier).weight;
+        if !(weight.is_finite() && weight > 0.0) {
+            wrong.push(format!("tiers.{tier}.weight must be above 0"));
         }
-        if !(0.0..1.0).contains(&tier.step_cache_threshold) {
-            wrong.push(format!("tiers.{name}.step_cache_threshold must be below 1; 0 takes the mode's own"));
-        }
-        if tier.steps_fixed < 1 {
-            wrong.push(format!("tiers.{name}.steps_fixed must be at least 1"));
-        }
-        if !(tier.weight.is_finite() && tier.weight > 0.0) {
-            wrong.push(format!("tiers.{name}.weight must be above 0"));
-        }
-    }
-    let steps = &settings.optimization;
-    if steps.auto_steps_min < 1 || steps.auto_steps_min > steps.auto_steps_max {
-        wrong.push("optimization.auto_steps_min must be at least 1 and at most optimization.auto_steps_max".to_owned());
     }
     if !(0.0..=1.0).contains(&settings.cache.similar_threshold) {
-        wrong.push("cache.similar_threshold must be 0 to 1".to_owned());
+        wrong.push("cache.similar_threshold must be between 0 and 1".to_owned());
     }
     if settings.worker.video_crf > 51 {
-        wrong.push("worker.video_crf must be 0 to 51".to_owned());
+        wrong.push("worker.video_crf must be between 0 and 51".to_owned());
     }
     let money = [("gpu_hour_usd", settings.cost.gpu_hour_usd), ("budget_day_usd", settings.cost.budget_day_usd)];
     for (name, usd) in money {
@@ -86,7 +72,7 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
     }
 }
 
-/// Limits and timeouts for which 0 would mean that nothing works.
+/// Limits and timeouts that would stop everything if they were 0.
 fn positive(settings: &Settings, wrong: &mut Vec<String>) {
     let values = [
         ("server.body_max_bytes", settings.server.body_max_bytes as u64),
@@ -94,7 +80,6 @@ fn positive(settings: &Settings, wrong: &mut Vec<String>) {
         ("server.sse_poll_ms", settings.server.sse_poll_ms),
         ("database.pool_max", u64::from(settings.database.pool_max)),
         ("database.acquire_timeout_ms", settings.database.acquire_timeout_ms),
-        ("database.connect_timeout_ms", settings.database.connect_timeout_ms),
         ("database.statement_timeout_ms", settings.database.statement_timeout_ms),
         ("broker.connect_timeout_ms", settings.broker.connect_timeout_ms),
         ("broker.rpc_timeout_ms", settings.broker.rpc_timeout_ms),

@@ -1,24 +1,24 @@
-//! Model folders on this machine: each process reads the same `fleet.toml`.
+//! Reading the `fleet.toml` of the model folders on this machine.
 
 use std::path::{Path, PathBuf};
 
 use domain::ModelManifest;
 use domain::model::ManifestError;
 
-use crate::ModelsSettings;
+use crate::sections::models::ModelsSettings;
 
 /// A model folder that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelFolderError {
     /// Its manifest cannot be read.
-    #[error("{path} cannot be read: {source}; name existing model folders in models.dirs")]
+    #[error("cannot read {path}: {source}; models.dirs must name existing model folders, each with a fleet.toml")]
     Read {
         /// The manifest.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
-    /// Its manifest makes no sense.
+    /// Its manifest cannot be used.
     #[error("{path}: {source}")]
     Manifest {
         /// The manifest.
@@ -43,7 +43,7 @@ impl ModelsSettings {
     /// The manifests of all configured folders.
     ///
     /// # Errors
-    /// [`ModelFolderError`] of the first that cannot be used.
+    /// [`ModelFolderError`] of the first folder that cannot be used.
     pub fn manifests(&self) -> Result<Vec<ModelManifest>, ModelFolderError> {
         self.dirs.iter().map(|folder| read_manifest(folder)).collect()
     }

@@ -1,28 +1,37 @@
 //! Settings of all processes: base file, environment file, variables.
 //!
-//! `configuration/base.toml` is the list of every key, with its unit, meaning and default; the structs here only give the
-//! keys types. A value therefore has one default, in one place, and a key that is not in that file does not exist.
+//! `configuration/base.toml` lists every key with its unit, meaning and default; the structs here only give the keys types.
+//! A value therefore has one default, in one place, and a key that is not in that file does not exist.
 //!
 //! # Adding a setting
-//! 1. Add the key to `configuration/base.toml`, with a comment that says what too much and too little of it costs.
-//! 2. Add the field to its section in `sections/`. Its unit is part of its name: `_s`, `_ms`, `_bytes`, `_max`.
-//! 3. If not every value makes sense, say so in `check.rs`.
+//! 1. Add the key to `configuration/base.toml`, with a comment that says what a larger and a smaller value costs. A key that
+//!    operators will rarely change belongs below its section's line `# Expert:`.
+//! 2. Add the field to its section in `sections/`. Its unit or kind is part of its name: `_s`, `_ms`, `_bytes`, `_max`.
+//! 3. If not every value can be used, refuse the others in `check.rs`.
+//! 4. Read it where it matters.
 //!
-//! The tests of this crate fail when the file and the structs disagree.
+//! # Renaming or removing a setting
+//! Add the old key to `renamed.rs`, with the new key or with what to do instead.
+//!
+//! The tests of this crate fail when the file and the structs disagree, and when no code reads a key.
 
 mod check;
+mod error;
 mod folders;
 mod load;
 mod planner;
+mod renamed;
 mod schema;
 mod secret;
 mod sections;
 mod suggest;
 mod variables;
 
+pub use error::SettingsError;
 pub use folders::{ModelFolderError, read_manifest};
-pub use load::{Settings, SettingsError, Source};
+pub use load::Source;
 pub use secret::{Secret, SecretUrl};
+pub use sections::Settings;
 pub use sections::artifacts::ArtifactsSettings;
 pub use sections::broker::BrokerSettings;
 pub use sections::cache::CacheSettings;
@@ -35,5 +44,5 @@ pub use sections::optimization::OptimizationSettings;
 pub use sections::redis::RedisSettings;
 pub use sections::scheduler::SchedulerSettings;
 pub use sections::server::{KeysMode, ServerSettings};
-pub use sections::tiers::{TierSettings, TiersSettings};
+pub use sections::tiers::{AutoTierSettings, TierSettings, TiersSettings};
 pub use sections::worker::{EncoderResidence, WorkerSettings};

@@ -1,67 +1,87 @@
-//! The settings that planning depends on, in the words of the pure planner, so that API and scheduler plan alike.
+//! The settings that planning depends on, as the pure planner takes them, so that API and scheduler plan alike.
 
-use domain::StepCacheMode;
-use optimizer::{FitRules, LearnRules, Profiles, StepCacheThresholds, Switches, TierProfile};
+use optimizer::{EstimateRules, LearnRules, Planner, Profiles, StepsOverride, Switches, TierProfile};
 
-use crate::{Settings, TierSettings};
+use crate::sections::Settings;
+use crate::sections::tiers::TierSettings;
 
-/// A tier renders what was asked for unless its setting names a size.
+/// `size_max` of a tier that renders every size as requested.
 const AS_REQUESTED: &str = "as_requested";
 
 impl Settings {
-    /// The tiers. Which tier `auto` gives to which class of prompts is the planner's own default.
+    /// A planner with these settings, which has learned nothing yet.
     #[must_use]
-    pub fn profiles(&self) -> Profiles {
+    pub fn planner(&self) -> Planner {
+        Planner::new(self.profiles(), self.switches())
+    }
+
+    /// The tiers. Which tier `auto` chooses for which class of prompts is the planner's own default.
+    pub(crate) fn profiles(&self) -> Profiles {
+        let tiers = &self.tiers;
         let mut profiles = Profiles {
-            preview: profile(&self.tiers.preview),
-            standard: profile(&self.tiers.standard),
-            premium: profile(&self.tiers.premium),
+            preview: profile(&tiers.preview),
+            standard: profile(&tiers.standard),
+            premium: profile(&tiers.premium),
             ..Profiles::default()
         };
-        profiles.auto.steps_min = self.optimization.auto_steps_min;
-        profiles.auto.steps_max = self.optimization.auto_steps_max;
-        profiles.step_cache = StepCacheThresholds {
-            balanced: self.optimization.step_cache_threshold(StepCacheMode::Balanced),
-            fast: self.optimization.step_cache_threshold(StepCacheMode::Fast),
+        profiles.auto.steps = StepsOverride {
+            min: unless_zero(tiers.auto.steps_min),
+            max: unless_zero(tiers.auto.steps_max),
+            fixed: None,
         };
         profiles
     }
 
-    /// Which optimisations are on.
-    #[must_use]
-    pub fn switches(&self) -> Switches {
-        Switches {
-            adaptive_steps: self.optimization.adaptive_steps,
-            learned_steps: self.optimization.learning,
-            step_cache: true,
-        }
+    fn switches(&self) -> Switches {
+        let on = &self.optimization;
+        Switches { adaptive_steps: on.adaptive_steps, learned_steps: on.learned_steps, step_cache: on.step_cache }
     }
 
-    /// How learning moves.
+    /// How fast, and how far, learning may move.
     #[must_use]
     pub fn learn_rules(&self) -> LearnRules {
         LearnRules {
-            runs_min: self.optimization.learning_runs_min as usize,
-            move_max: self.optimization.learning_step_max,
+            runs_min: self.optimization.learn_runs_min as usize,
+            move_max: self.optimization.learn_move_max,
             ..LearnRules::default()
         }
     }
 
-    /// When own runs replace the prior of the cost model.
+    /// When the fleet's own runs replace the prior of the cost model.
     #[must_use]
-    pub fn fit_rules(&self) -> FitRules {
-        FitRules { runs_min: self.optimization.estimate_runs_min as usize, ..FitRules::default() }
+    pub fn estimate_rules(&self) -> EstimateRules {
+        EstimateRules { runs_min: self.optimization.estimate_runs_min as usize, ..EstimateRules::default() }
     }
 }
 
 fn profile(tier: &TierSettings) -> TierProfile {
     TierProfile {
-        steps_min: tier.steps_min,
-        steps_max: tier.steps_max,
-        steps_fixed: tier.steps_fixed,
+        steps: StepsOverride {
+            min: unless_zero(tier.steps_min),
+            max: unless_zero(tier.steps_max),
+            fixed: unless_zero(tier.steps_fixed),
+        },
         step_cache: tier.step_cache,
-        step_cache_threshold: (tier.step_cache_threshold > 0.0).then_some(tier.step_cache_threshold),
-        size_max: (tier.size != AS_REQUESTED).then(|| tier.size.clone()),
-        error_max: tier.change_max,
+        step_cache_threshold: (tier.step_cache_threshold != 0.0).then_some(tier.step_cache_threshold),
+        size_max: (tier.size_max != AS_REQUESTED).then(|| tier.size_max.clone()),
+        error_max: tier.error_max,
+    }
+}
+
+fn unless_zero(steps: u32) -> Option<u32> {
+    (steps > 0).then_some(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_of_the_base_file_are_those_of_the_planner() {
+        let settings = Settings::defaults();
+        assert_eq!(settings.profiles(), Profiles::default());
+        assert_eq!(settings.switches(), Switches::default());
+        assert_eq!(settings.learn_rules(), LearnRules::default());
+        assert_eq!(settings.estimate_rules(), EstimateRules::default());
     }
 }

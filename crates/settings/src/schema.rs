@@ -1,4 +1,4 @@
-//! The keys that exist and the kind of value each takes, read from the base file itself: there is no second list.
+//! The keys that exist and the kind of value that each takes, read from the base file itself. There is no second list.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use toml::{Table, Value};
 /// The base file as it was when this program was built.
 pub(crate) const BASE: &str = include_str!("../../../configuration/base.toml");
 
-/// Keys as `section.key`, with their default.
+/// Keys as `section.key`, with their defaults.
 pub(crate) type Keys = BTreeMap<String, Value>;
 
 /// Every key of the base file.
@@ -16,7 +16,7 @@ pub(crate) fn known_keys() -> Keys {
     flatten(&base)
 }
 
-/// The keys of a file. Sections disappear into the keys' names; a list is a value.
+/// The keys of a file as `section.key`. A list is a value.
 pub(crate) fn flatten(table: &Table) -> Keys {
     let mut keys = Keys::new();
     collect("", table, &mut keys);

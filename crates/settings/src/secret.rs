@@ -1,10 +1,10 @@
-//! Values that must not reach a log: their `Debug` and `Display` never show them.
+//! Values that must never be logged: their `Debug` and `Display` hide them.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-/// A password or key. Read it with [`Secret::expose`], where it is used.
+/// A password or key. Read it with [`Secret::expose`] where it is used.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
@@ -41,7 +41,7 @@ impl fmt::Display for Secret {
     }
 }
 
-/// A URL that may hold a password. Shown without the password and without its query, which may hold one as well.
+/// A URL that may contain a password. It is shown without the password and without its query, which may contain one as well.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct SecretUrl(String);
@@ -62,10 +62,10 @@ impl SecretUrl {
     /// The URL without password and query, for logs.
     #[must_use]
     pub fn redacted(&self) -> String {
-        // What is no URL may be anything, a bare password included.
+        // A text that is not a URL may be anything, even a bare password.
         let Some((scheme, rest)) = self.0.split_once("://") else { return "[redacted]".to_owned() };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
-        // The last '@': a password may hold one itself.
+        // The last '@': the password may contain one itself.
         let Some((user_info, place)) = rest.rsplit_once('@') else { return format!("{scheme}://{rest}") };
         let user = user_info.split(':').next().unwrap_or_default();
         let password = if user_info.contains(':') { ":[redacted]" } else { "" };

@@ -1,11 +1,11 @@
 //! "Did you mean": the known key nearest to an unknown one.
 
-/// The nearest of `known`, if it is near enough to be meant.
+/// The nearest of `known`, if it is near enough to be a plausible suggestion.
 pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let unknown_last = last(unknown);
     known
-        // A right name in a wrong section is a near miss too, however long the section's name.
+        // A correct name in the wrong section is a near miss too, however long the section's name is.
         .map(|key| {
             let moved = usize::from(last(key) == unknown_last);
             (if moved == 1 { 1 } else { distance(unknown, key) }, key)
@@ -15,7 +15,7 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
         .map(|(_, key)| key)
 }
 
-/// Levenshtein's distance, in characters.
+/// Levenshtein distance, in characters.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -38,7 +38,7 @@ mod tests {
     const KNOWN: [&str; 4] = ["server.port", "server.bind", "redis.port", "cache.ttl_s"];
 
     #[test]
-    fn a_slip_of_the_pen_finds_its_key() {
+    fn a_typo_finds_its_key() {
         assert_eq!(nearest("server.prot", KNOWN.into_iter()), Some("server.port"));
         assert_eq!(nearest("cache.ttl", KNOWN.into_iter()), Some("cache.ttl_s"));
     }

@@ -1,13 +1,14 @@
 //! Environment variables: four short names that operators know, and `FLEET__SECTION__KEY` for every key.
 //!
-//! A variable's text becomes a value of the kind that the base file has for the key. So a password that looks like a
-//! number stays text, and a port that is no number is refused here, with the variable's name.
+//! A variable's text is converted to the kind of value that the base file has for the key. A password that looks like a
+//! number therefore stays text, and a port that is not a number is refused here, with the variable's name.
 
 use std::collections::BTreeMap;
 
 use toml::Value;
 
-use crate::load::SettingsError;
+use crate::error::SettingsError;
+use crate::renamed;
 use crate::schema::Keys;
 use crate::suggest::nearest;
 
@@ -21,20 +22,23 @@ const SHORT: [(&str, &str); 4] = [
     ("ENABLE_ADAPTIVE_STEPS", "optimization.adaptive_steps"),
 ];
 
-/// What the variables set, as key and value; the long names come last since they win.
+/// What the variables set, as key and value. The long names come last, because they override the short ones.
 pub(crate) fn overrides(
     variables: &BTreeMap<String, String>,
     known: &Keys,
 ) -> Result<Vec<(String, Value)>, SettingsError> {
     let mut found = Vec::new();
     for (name, key) in SHORT {
-        // An empty variable is what `docker compose` passes for one that is not set.
+        // `docker compose` passes an empty variable for one that is not set.
         let Some(text) = variables.get(name).filter(|text| !text.trim().is_empty()) else { continue };
         found.push((key.to_owned(), convert(name, text, &known[key])?));
     }
     for (name, text) in variables {
         let Some(path) = name.strip_prefix(PREFIX) else { continue };
         let key = path.to_lowercase().replace("__", ".");
+        if let Some(advice) = renamed::advice(&key, variable_of) {
+            return Err(SettingsError::RemovedKey { key, origin: format!("the variable {name}"), advice });
+        }
         let default = known.get(&key).ok_or_else(|| SettingsError::UnknownKey {
             key: key.clone(),
             origin: format!("the variable {name}"),
@@ -55,10 +59,10 @@ fn convert(name: &str, text: &str, like: &Value) -> Result<Value, SettingsError>
     let trimmed = text.trim();
     match like {
         Value::Integer(_) => trimmed.parse().map(Value::Integer).map_err(|_| {
-            // Kubernetes sets REDIS_PORT=tcp://... by itself for a service of the name "redis".
+            // Kubernetes itself sets REDIS_PORT=tcp://... for a service named "redis".
             let from_kubernetes = trimmed.starts_with("tcp://");
             refuse(if from_kubernetes {
-                "a whole number; Kubernetes set this one for a service, which enableServiceLinks: false prevents"
+                "a whole number; Kubernetes set it for a service of that name, which enableServiceLinks: false prevents"
             } else {
                 "a whole number"
             })

@@ -1,5 +1,5 @@
-//! Goal: no file and no variable makes the settings panic, and no refusal shows a secret.
-//! Method: random text, and the base file with one value at a time replaced by something else.
+//! Goal: no file and no variable makes the settings panic, and no error shows a secret.
+//! Method: random text, and the base file with one value at a time replaced.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,9 +60,9 @@ proptest! {
         let key = &keys[at.index(keys.len())];
         match load(&format!("{key} = {value}\n"), BTreeMap::new()) {
             Ok(loaded) => drop(format!("{loaded:?}")),
-            Err(told) => {
+            Err(error) => {
                 let last = key.rsplit('.').next().expect("a key has a name");
-                prop_assert!(told.contains(last) || told.contains("line 1"), "{} = {}: {}", key, value, told);
+                prop_assert!(error.contains(last) || error.contains("line 1"), "{} = {}: {}", key, value, error);
             }
         }
     }
@@ -71,17 +71,17 @@ proptest! {
     fn any_variable_is_taken_or_refused_by_name(at in any::<prop::sample::Index>(), text in ".{0,20}") {
         let keys = keys();
         let name = format!("FLEET__{}", keys[at.index(keys.len())].to_uppercase().replace('.', "__"));
-        if let Err(told) = load("", BTreeMap::from([(name.clone(), text)])) {
+        if let Err(error) = load("", BTreeMap::from([(name.clone(), text)])) {
             let key = name.rsplit("__").next().expect("a name has a key").to_lowercase();
-            prop_assert!(told.to_lowercase().contains(&key), "{}: {}", name, told);
+            prop_assert!(error.to_lowercase().contains(&key), "{}: {}", name, error);
         }
     }
 
     #[test]
-    fn a_refusal_shows_no_secret(at in 0..4usize, wrap in 0..3usize) {
+    fn an_error_shows_no_secret(at in 0..4usize, wrap in 0..3usize) {
         let key = ["redis.password", "artifacts.s3_secret_access_key", "database.url", "broker.url"][at];
         let value = [format!("[\"{SECRET}\"]"), format!("{{ a = \"{SECRET}\" }}"), format!("'{SECRET}' {SECRET}")];
-        let told = load(&format!("{key} = {}\n", value[wrap]), BTreeMap::new()).expect_err("a text is wanted");
-        prop_assert!(!told.contains(SECRET), "{}", told);
+        let error = load(&format!("{key} = {}\n", value[wrap]), BTreeMap::new()).expect_err("only a text is accepted");
+        prop_assert!(!error.contains(SECRET), "{}", error);
     }
 }

@@ -1,10 +1,11 @@
-//! The order of the sources, and what happens to mistakes in each. Every test writes its own folder of settings and passes
-//! its own variables, so the environment of the test run does not matter.
+//! The order of the sources, and what happens to mistakes in each. Every test writes its own settings folder and passes its
+//! own variables, so the environment of the test run does not matter.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use optimizer::StepsOverride;
 use settings::{KeysMode, LogFormat, Settings, SettingsError, Source};
 
 const BASE: &str = include_str!("../../../configuration/base.toml");
@@ -38,19 +39,17 @@ fn every_key_is_explained() {
     let mut comment_before = false;
     let mut section = String::new();
     let mut unexplained = Vec::new();
-    let mut section_comment = false;
     for line in BASE.lines() {
         if line.starts_with('#') {
             comment_before = true;
         } else if let Some(name) = line.strip_prefix('[') {
-            // The tiers share one comment that names every key; the first of them stands right below it.
-            section_comment = comment_before || name.starts_with("tiers.");
             section = name.trim_end_matches(']').to_owned();
             comment_before = false;
         } else if let Some((key, _)) = line.split_once(" = ") {
-            let shared = section.starts_with("tiers.") && section_comment && BASE.contains(&format!("{key} "));
-            // The second key of a pair ("first and longest wait") stands below the first.
-            let pair = key.ends_with("_max_ms") || key.ends_with("_max_s") || PAIRS.contains(&key);
+            // The tiers share one comment; see the next test.
+            let shared = section.starts_with("tiers.");
+            // The second key of a pair ("first and longest wait") is below the first.
+            let pair = key.ends_with("_max_ms") || key.ends_with("_max_s") || key == "s3_secret_access_key";
             if !(comment_before || shared || pair) {
                 unexplained.push(format!("{section}.{key}"));
             }
@@ -62,15 +61,16 @@ fn every_key_is_explained() {
     assert_eq!(unexplained, Vec::<String>::new());
 }
 
-const PAIRS: [&str; 3] = ["auto_steps_max", "step_cache_fast_threshold", "s3_secret_access_key"];
-
 #[test]
-fn the_tiers_comment_names_every_key_of_a_tier() {
+fn the_tiers_comment_explains_every_key_of_a_tier() {
     let comment = BASE.split("[tiers.preview]").next().unwrap().rsplit("tiers ---").next().unwrap();
-    for key in
-        ["steps_min", "steps_max", "steps_fixed", "step_cache", "step_cache_threshold", "weight", "change_max", "size"]
-    {
-        assert!(comment.contains(key), "{key} is not explained");
+    let explained: Vec<_> =
+        comment.lines().filter_map(|line| line.strip_prefix("#   ")?.split_whitespace().next()).collect();
+    let base: toml::Table = BASE.parse().unwrap();
+    for (tier, keys) in base["tiers"].as_table().unwrap() {
+        for key in keys.as_table().unwrap().keys() {
+            assert!(explained.contains(&key.as_str()), "tiers.{tier}.{key} is not explained");
+        }
     }
 }
 
@@ -116,7 +116,7 @@ fn every_kind_of_value_comes_from_a_variable() {
     ];
     let loaded = load(&variables).unwrap();
     assert_eq!(loaded.server.bind.to_string(), "0.0.0.0");
-    assert!(loaded.server.keys_required(), "another address than loopback asks for keys");
+    assert!(loaded.server.keys_required(), "an address other than loopback requires keys");
     assert_eq!(loaded.models.dirs.len(), 2);
     assert!((loaded.cost.gpu_hour_usd - 3.0).abs() < 1e-12);
     assert_eq!(loaded.tiers.preview.step_cache, domain::StepCacheMode::Off);
@@ -125,13 +125,39 @@ fn every_kind_of_value_comes_from_a_variable() {
 
 #[test]
 fn a_tier_may_have_a_step_cache_threshold_of_its_own() {
-    let threshold = |variables: &[(&str, &str)]| {
-        let profiles = load(variables).unwrap().profiles();
-        profiles.threshold(domain::Tier::Standard, domain::StepCacheMode::Balanced)
-    };
-    assert!((threshold(&[]) - 0.025).abs() < 1e-12, "the mode's");
-    assert!((threshold(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", "0.04")]) - 0.04).abs() < 1e-12);
-    assert!(load(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", "1.5")]).is_err());
+    let threshold =
+        |variables: &[(&str, &str)]| load(variables).unwrap().planner().profiles.standard.step_cache_threshold;
+    assert_eq!(threshold(&[]), None, "the model's");
+    assert_eq!(threshold(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", "0.04")]), Some(0.04));
+    for wrong in ["1.5", "-0.1", "nan"] {
+        let error = load(&[("FLEET__TIERS__STANDARD__STEP_CACHE_THRESHOLD", wrong)]).unwrap_err().to_string();
+        assert!(error.contains("tiers.standard.step_cache_threshold"), "{error}");
+    }
+}
+
+#[test]
+fn an_operator_may_override_the_steps_of_a_tier() {
+    let steps = |variables: &[(&str, &str)]| load(variables).unwrap().planner().profiles.preview.steps;
+    assert_eq!(steps(&[]), StepsOverride::default());
+    let twelve = StepsOverride { max: Some(12), ..StepsOverride::default() };
+    assert_eq!(steps(&[("FLEET__TIERS__PREVIEW__STEPS_MAX", "12")]), twelve);
+    let auto = load(&[("FLEET__TIERS__AUTO__STEPS_MIN", "20")]).unwrap().planner().profiles.auto.steps;
+    assert_eq!(auto, StepsOverride { min: Some(20), ..StepsOverride::default() });
+    let crossed = [("FLEET__TIERS__AUTO__STEPS_MIN", "20"), ("FLEET__TIERS__AUTO__STEPS_MAX", "19")];
+    let error = load(&crossed).unwrap_err().to_string();
+    assert!(error.contains("tiers.auto.steps_min (20) must not exceed steps_max (19)"), "{error}");
+}
+
+#[test]
+fn a_renamed_or_removed_key_is_refused_with_what_to_use_instead() {
+    let error = load(&[("FLEET__TIERS__PREVIEW__CHANGE_MAX", "0.1")]).unwrap_err().to_string();
+    assert!(error.contains("use 'FLEET__TIERS__PREVIEW__ERROR_MAX'"), "{error}");
+    let folder = base_folder();
+    fs::write(folder.path().join("dev.toml"), "[optimization]\nlearning = false\n").unwrap();
+    let error = Settings::load_from(&source(folder.path(), &[("FLEET_ENV", "dev")])).unwrap_err().to_string();
+    assert!(error.contains("use 'optimization.learned_steps'") && error.contains("dev.toml"), "{error}");
+    let error = load(&[("FLEET__COST__BASELINE_STEPS", "0")]).unwrap_err().to_string();
+    assert!(error.contains("cost_prior.baseline_steps in the model's fleet.toml"), "{error}");
 }
 
 #[test]
@@ -157,7 +183,7 @@ fn a_value_of_the_wrong_kind_is_refused_without_being_shown() {
 }
 
 #[test]
-fn a_broken_file_is_told_by_line_and_never_quoted() {
+fn a_broken_file_is_reported_by_line_and_never_quoted() {
     let folder = base_folder();
     fs::write(folder.path().join("dev.toml"), "[redis]\npassword = hunter2\n").unwrap();
     let error = Settings::load_from(&source(folder.path(), &[("FLEET_ENV", "dev")])).unwrap_err().to_string();
@@ -175,7 +201,7 @@ fn settings_that_contradict_each_other_are_refused() {
     assert!(!load(&open).unwrap().server.keys_required());
     let error =
         load(&[("FLEET__WORKER__HEARTBEAT_S", "20"), ("FLEET__LIMITS__BATCH_MAX", "0")]).unwrap_err().to_string();
-    assert!(error.contains("heartbeat_s") && error.contains("limits.batch_max"), "both are told: {error}");
+    assert!(error.contains("heartbeat_s") && error.contains("limits.batch_max"), "both are reported: {error}");
 }
 
 #[test]

@@ -260,7 +260,7 @@ export interface LearnedGroupView {
 
 /** What was learnt. */
 export interface LearnedView {
-  /** Whether plans use it (`optimization.learning` and adaptive steps). */
+  /** Whether plans use it (`optimization.learned_steps` and adaptive steps). */
   enabled: boolean;
   /** Whether nothing is learnt at present; what was learnt stays in force. */
   frozen: boolean;
@@ -629,7 +629,7 @@ export interface TierView {
   estimated_time_max: number;
   /** Estimated minutes with the fewest steps, embeddings cached. */
   estimated_time_min: number;
-  /** Its word in requests. */
+  /** Its name in requests. */
   quality_tier: QualityTier;
   step_cache?: StepCacheMode | null;
   /** Most denoising steps. */

@@ -11,6 +11,7 @@ use domain::{
     Clock, EventCursor, Failure, FailureAction, Job, JobEvent, JobEventKind, JobStatus, Plan, Rendered, RunRecord,
     Stage, StageSeconds, SystemClock,
 };
+use optimizer::RunFacts;
 use store::Lease;
 use store::leases::ClaimedJob;
 use tokio::sync::mpsc;
@@ -221,9 +222,15 @@ fn record(
     };
     // A resumed run spreads its seconds over several workers, so there is nothing to compare with the baseline.
     if record.resumed_from.is_none() {
-        let (request, shape) = (&job.job.request, &job.job.shape);
-        let saving =
-            optimizer::saving(request, shape, &fleet.manifest, &job.plan, &record, &fleet.cost, fleet.gpu_hour_usd);
+        let run = RunFacts {
+            model_id: &fleet.manifest.id,
+            worker_class: &record.device,
+            request: &job.job.request,
+            shape: &job.job.shape,
+            plan: &job.plan,
+            record: &record,
+        };
+        let saving = optimizer::saving(&run, &fleet.manifest, &fleet.cost, fleet.gpu_hour_usd);
         (record.saved_s, record.saved_usd) = (saving.saved_s, saving.saved_usd);
     }
     record

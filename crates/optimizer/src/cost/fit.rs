@@ -1,56 +1,56 @@
 //! Fitting the cost model to the fleet's own records.
 //!
-//! With no record the prior speaks. With a few, its proportions are kept and its pace is set by the median run. With
-//! [`FitRules::runs_min`] or more, each part is fitted by a robust regression that starts from that scaled prior; the
-//! prior then only decides what the records leave open (sizes never rendered, guidance never used). Many runs give the
-//! proportions, but the machine may since have become slower or faster as a whole (a neighbour, a hot card, a new
-//! driver), so the newest few set the pace.
-
-use std::collections::BTreeMap;
+//! 1. Without records the prior is used as it is.
+//! 2. With a few, the prior's proportions are kept and the median run sets the speed.
+//! 3. From [`EstimateRules::runs_min`] on, a robust regression fits each part, starting from that scaled prior. The prior
+//!    then only decides what the records leave open (sizes never rendered, guidance never used).
+//! 4. Many runs give the proportions, but the machine may since have become slower or faster as a whole (a neighbour, a
+//!    hot card, a new driver), so the newest few runs set the speed.
 
 use domain::model::CostPrior;
-use serde::{Deserialize, Serialize};
 
-use super::{CostModel, CostRecord, CostSource, SkipTable};
+use super::model::{CostModel, CostSource};
+use super::records::CostRecord;
+use super::skips::SkipTable;
 use crate::robust::{self, Belief, Row};
 
-/// Newest runs whose median sets the pace: three of them may be far off, and a machine that changed is known after four.
+/// Newest runs whose median sets the speed. Up to three of them may be outliers, and a change of the machine shows after
+/// four.
 const PACE_RUNS: usize = 7;
-/// How far the newest runs may move the pace, either way.
+/// Largest factor by which the newest runs may change the speed, in either direction.
 const PACE_MAX: f64 = 4.0;
 
-/// When own records win.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct FitRules {
-    /// Runs from which on the regression replaces the scaled prior.
+/// When the fleet's own records replace the prior.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EstimateRules {
+    /// Number of runs from which on the regression replaces the scaled prior.
     pub runs_min: usize,
-    /// Newest runs that are used, so that a changed machine is learnt and old news forgotten.
+    /// Number of newest runs that are used; older ones may be from another machine.
     pub runs_max: usize,
 }
 
-impl Default for FitRules {
+impl Default for EstimateRules {
     fn default() -> Self {
-        Self { runs_min: 8, runs_max: 400 }
+        Self { runs_min: 10, runs_max: 400 }
     }
 }
 
-/// Fits one model on one worker class. `records` are of that pair alone, oldest first.
+/// Fits one video model on one worker class. `records` are of that pair alone, oldest first.
 #[must_use]
-pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: FitRules) -> CostModel {
-    let believed = CostModel::from_prior(prior);
+pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: EstimateRules) -> CostModel {
+    let prior_model = CostModel::from_prior(prior);
     let newest = &records[records.len().saturating_sub(rules.runs_max)..];
     if newest.is_empty() {
-        return believed;
+        return prior_model;
     }
-    let scaled = scale(&believed, newest);
+    let scaled = scale(&prior_model, newest);
     let mut model = if newest.len() < rules.runs_min { scaled } else { in_pace(regress(&scaled, newest), newest) };
     model.skips = SkipTable::of(newest);
     model.runs = newest.len();
     model
 }
 
-/// The prior's proportions at the median pace of the records, part by part.
+/// The prior's proportions at the records' median speed, part by part.
 fn scale(prior: &CostModel, records: &[CostRecord]) -> CostModel {
     let pace = |seconds: &dyn Fn(&CostRecord) -> (f64, f64)| {
         let ratios: Vec<f64> = records.iter().map(seconds).filter(|(_, b)| *b > 0.0).map(|(a, b)| a / b).collect();
@@ -69,7 +69,7 @@ fn scale(prior: &CostModel, records: &[CostRecord]) -> CostModel {
     model.encode_hit_s = encodes(true).unwrap_or(prior.encode_hit_s);
     match tail {
         Some(pace) => model.tail_s *= pace,
-        // A prior of nothing has no proportions to keep: take the seconds as they are.
+        // A prior of 0 s has no proportions to keep, so the measured seconds are used as they are.
         None => {
             model.tail_once_s = robust::median(&records.iter().map(|r| r.tail_s).collect::<Vec<_>>()).unwrap_or(0.0);
         }
@@ -107,7 +107,7 @@ fn regress(scaled: &CostModel, records: &[CostRecord]) -> CostModel {
     }
 }
 
-/// The model at the pace of the newest runs.
+/// The model at the speed of the newest runs.
 fn in_pace(mut model: CostModel, records: &[CostRecord]) -> CostModel {
     let newest = &records[records.len().saturating_sub(PACE_RUNS)..];
     let pace = |r: &CostRecord| r.total_s() / model.run_s(r.tokens, r.passes, r.computed, r.skipped, r.hit);
@@ -128,54 +128,10 @@ fn in_pace(mut model: CostModel, records: &[CostRecord]) -> CostModel {
     model
 }
 
-/// Median of |estimate - run| / run over records, 0 to 1 and above; `None` without records. The estimate is the one a
-/// plan would have given: skips are expected, not known.
+/// Median of |estimate - run| / run over records, 0 or more; `None` without records. The estimate is the one that a plan
+/// would have given: the skipped steps are expected, not known.
 #[must_use]
 pub fn median_relative_error(model: &CostModel, records: &[CostRecord]) -> Option<f64> {
     let error = |r: &CostRecord| (model.estimate_s(&r.work(), r.hit) - r.total_s()).abs() / r.total_s();
     robust::median(&records.iter().map(error).collect::<Vec<_>>())
-}
-
-/// The cost models of a fleet.
-#[derive(Debug, Clone, Default)]
-pub struct CostBook {
-    by_model: BTreeMap<String, BTreeMap<String, CostModel>>,
-}
-
-impl CostBook {
-    /// Fits every pair of model and worker class in `records` (oldest first). A model without a prior is left out.
-    #[must_use]
-    pub fn fit<'a>(
-        priors: impl IntoIterator<Item = (&'a str, &'a CostPrior)>,
-        records: &[CostRecord],
-        rules: FitRules,
-    ) -> Self {
-        let mut groups: BTreeMap<(&str, &str), Vec<CostRecord>> = BTreeMap::new();
-        for record in records {
-            groups.entry((&record.model_id, &record.worker_class)).or_default().push(record.clone());
-        }
-        let priors: BTreeMap<&str, &CostPrior> = priors.into_iter().collect();
-        let mut book = Self::default();
-        for ((model_id, class), group) in groups {
-            let Some(prior) = priors.get(model_id) else { continue };
-            let model = fit_model(prior, &group, rules);
-            book.by_model.entry(model_id.to_owned()).or_default().insert(class.to_owned(), model);
-        }
-        book
-    }
-
-    /// The model to estimate with: that of the class, else (class unknown or never seen) the class with most runs, else
-    /// `None`, and the caller takes [`CostModel::from_prior`].
-    #[must_use]
-    pub fn of(&self, model_id: &str, worker_class: Option<&str>) -> Option<&CostModel> {
-        let classes = self.by_model.get(model_id)?;
-        worker_class.and_then(|class| classes.get(class)).or_else(|| classes.values().max_by_key(|model| model.runs))
-    }
-
-    /// Every pair with its model.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &CostModel)> {
-        self.by_model.iter().flat_map(|(model_id, classes)| {
-            classes.iter().map(move |(class, model)| (model_id.as_str(), class.as_str(), model))
-        })
-    }
 }

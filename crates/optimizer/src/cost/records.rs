@@ -1,17 +1,16 @@
-//! What the cost model learns from: the measured seconds of finished runs.
+//! What the cost model is fitted to: the measured seconds of finished runs.
 
 use domain::{Plan, RunRecord, VideoRequest, model::RenderShape};
 use serde::{Deserialize, Serialize};
 
-use super::Work;
-use crate::plan::passes;
+use super::work::{Work, passes};
 
 /// A finished run, reduced to what its time depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CostRecord {
     /// The model's id.
     pub model_id: String,
-    /// Workers that compute at the same pace, for example `cuda-sm90` or `cpu-avx512`.
+    /// Class of workers that compute at the same speed, for example `cuda-sm90` or `cpu-avx512`.
     pub worker_class: String,
     /// Video tokens.
     pub tokens: u64,
@@ -21,7 +20,7 @@ pub struct CostRecord {
     pub threshold: f64,
     /// Steps that went through the transformer.
     pub computed: u32,
-    /// Steps answered by the step cache.
+    /// Steps that the step cache skipped.
     pub skipped: u32,
     /// Whether the embeddings came from a cache.
     pub hit: bool,
@@ -33,26 +32,26 @@ pub struct CostRecord {
     pub tail_s: f64,
 }
 
-/// Where a run's facts lie in a finished job.
+/// The facts of a finished run.
 #[derive(Debug, Clone, Copy)]
 pub struct RunFacts<'a> {
     /// The model's id.
     pub model_id: &'a str,
     /// The worker's class.
     pub worker_class: &'a str,
-    /// What was asked for.
+    /// The request.
     pub request: &'a VideoRequest,
-    /// What was rendered.
+    /// The rendered shape.
     pub shape: &'a RenderShape,
-    /// What was planned.
+    /// Its plan.
     pub plan: &'a Plan,
-    /// What happened.
+    /// What was measured.
     pub record: &'a RunRecord,
 }
 
 impl CostRecord {
-    /// The record of a run; `None` for a run that says nothing about a whole one: a resumed or restarted run spreads its
-    /// seconds over several workers.
+    /// The record of a run. `None` for a run that was resumed or restarted: its seconds are spread over several workers and
+    /// say nothing about a whole run.
     #[must_use]
     pub fn of(run: &RunFacts<'_>) -> Option<Self> {
         let record = run.record;
@@ -81,7 +80,7 @@ impl CostRecord {
         self.encode_s + self.denoise_s + self.tail_s
     }
 
-    /// The work as it was known before the run.
+    /// The work as the planner knew it before the run.
     #[must_use]
     pub fn work(&self) -> Work {
         let steps = self.computed + self.skipped;

@@ -1,19 +1,19 @@
-//! How many steps the step cache will answer, from runs with the same threshold and about as many steps.
+//! How many steps the step cache will skip, estimated from runs with the same threshold and a similar number of steps.
 //!
-//! The share depends on the threshold and grows with the steps (smaller steps change less each). Instead of a formula
-//! the table keeps what was seen, and weighs it by how near its step count is.
+//! The share depends on the threshold and grows with the number of steps (smaller steps change less each). There is no
+//! formula for it: the table keeps what was seen, and weights each row by how near its number of steps is.
 
 use serde::{Deserialize, Serialize};
 
-use super::CostRecord;
+use super::records::CostRecord;
 use crate::robust;
 
 /// Steps that the cache always computes: the first five and the last.
 const ALWAYS_COMPUTED: u32 = 6;
-/// Runs with a threshold before their skips are fully believed; fewer are believed in part.
+/// Number of runs with a threshold from which on their skips count in full; fewer count in part.
 const RUNS_FULL: usize = 3;
 
-/// What was seen at one threshold and step count.
+/// What was seen at one threshold and number of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SkipShare {
     /// Step-cache threshold.
@@ -22,11 +22,11 @@ pub struct SkipShare {
     pub steps: u32,
     /// Median share of the skippable steps that were skipped, 0 to 1.
     pub share: f64,
-    /// Runs behind it.
+    /// Number of runs.
     pub runs: usize,
 }
 
-/// Skips seen so far. Empty: no step is expected to be skipped.
+/// Skips seen so far. While it is empty, no step is expected to be skipped.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SkipTable(Vec<SkipShare>);
@@ -36,7 +36,7 @@ fn skippable(steps: u32) -> u32 {
 }
 
 impl SkipTable {
-    /// Sums up records.
+    /// Summarises records.
     #[must_use]
     pub fn of(records: &[CostRecord]) -> Self {
         let mut seen: Vec<(f64, u32, Vec<f64>)> = Vec::new();
@@ -64,7 +64,7 @@ impl SkipTable {
         &self.0
     }
 
-    /// Steps that will probably be skipped, not a whole number; 0 before any run was seen.
+    /// Expected number of skipped steps, not a whole number; 0 before any run was seen.
     #[must_use]
     pub fn expected(&self, threshold: f64, steps: u32) -> f64 {
         let like: Vec<_> = self.0.iter().filter(|row| threshold > 0.0 && same(row.threshold, threshold)).collect();

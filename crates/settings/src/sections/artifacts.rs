@@ -12,17 +12,17 @@ pub struct ArtifactsSettings {
     pub url: String,
     /// Size of an upload part, bytes.
     pub part_bytes: usize,
-    /// Longest request, seconds.
+    /// Longest time for one request, seconds.
     pub timeout_s: u64,
-    /// Repetitions of a failed request to S3.
+    /// Retries of a failed request to S3.
     pub retries_max: usize,
     /// Address of a compatible store; empty for AWS.
     pub s3_endpoint: String,
     /// Region of the bucket.
     pub s3_region: String,
-    /// Key; empty for what the machine offers.
+    /// Access key; empty for the machine's own credentials.
     pub s3_access_key_id: String,
-    /// Its secret.
+    /// Secret of the access key.
     pub s3_secret_access_key: Secret,
     /// Allow `http://` endpoints.
     pub s3_allow_http: bool,

@@ -1,4 +1,4 @@
-//! The embedding cache: life of a value, memory layer, single flight, breaker, similar prompts.
+//! The embedding cache: expiry, memory layer, single flight, breaker, similar prompts.
 
 use serde::Deserialize;
 
@@ -8,26 +8,26 @@ use serde::Deserialize;
 pub struct CacheSettings {
     /// Whether embeddings are cached.
     pub enabled: bool,
-    /// Life of a value, seconds.
+    /// How long an embedding is kept, seconds.
     pub ttl_s: u64,
-    /// A hit starts the life anew.
+    /// Reset the expiry on every hit.
     pub refresh_on_hit: bool,
     /// Memory in front of Redis, bytes; 0 for none.
     pub memory_max_bytes: u64,
-    /// Longest life there, seconds.
+    /// How long an embedding may stay in that memory, seconds.
     pub memory_ttl_s: u64,
     /// Longest wait for another worker's embedding, milliseconds.
     pub single_flight_wait_ms: u64,
-    /// Life of a dead worker's announcement, milliseconds.
+    /// How long the notice of a worker that is encoding lasts if the worker dies, milliseconds.
     pub single_flight_lock_ms: u64,
     /// Failures in a row that open the breaker.
     pub breaker_failures: u32,
-    /// How long it stays open, milliseconds.
+    /// How long the breaker stays open, milliseconds.
     pub breaker_open_ms: u64,
-    /// Use embeddings of similar prompts unless the request says no.
+    /// Use embeddings of similar prompts unless the request overrides it.
     pub similar_enabled: bool,
-    /// How similar, 0 to 1.
+    /// Lowest similarity, 0 to 1.
     pub similar_threshold: f64,
-    /// Prompts compared for one look-up.
+    /// Most prompts kept, and compared in one lookup, for the same content.
     pub similar_candidates_max: usize,
 }

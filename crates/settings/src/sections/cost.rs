@@ -8,8 +8,6 @@ use serde::Deserialize;
 pub struct CostSettings {
     /// Price of a GPU hour, US dollars.
     pub gpu_hour_usd: f64,
-    /// Steps of the baseline; 0 for the model's own.
-    pub baseline_steps: u32,
-    /// What the finished jobs of a day may cost before an alert, US dollars; 0 for no limit.
+    /// Cost of the jobs finished within 24 hours above which an alert fires, US dollars; 0 for none.
     pub budget_day_usd: f64,
 }

@@ -8,7 +8,7 @@ use crate::secret::SecretUrl;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatabaseSettings {
-    /// Where Postgres is.
+    /// Address of Postgres.
     pub url: SecretUrl,
     /// Most connections of this process.
     pub pool_max: u32,
@@ -16,12 +16,10 @@ pub struct DatabaseSettings {
     pub pool_min: u32,
     /// Longest wait for a free connection, milliseconds.
     pub acquire_timeout_ms: u64,
-    /// Longest time to open one, milliseconds.
-    pub connect_timeout_ms: u64,
-    /// Longest statement, milliseconds.
+    /// Longest time for one statement, milliseconds.
     pub statement_timeout_ms: u64,
     /// An idle connection is closed after this, seconds.
     pub idle_timeout_s: u64,
-    /// Apply migrations at start.
+    /// Apply pending migrations at start.
     pub migrate_on_start: bool,
 }

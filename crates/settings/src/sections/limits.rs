@@ -1,4 +1,4 @@
-//! What a request may ask for, and how much the fleet takes on.
+//! What a request may ask for, and how much work the fleet accepts.
 
 use domain::RequestLimits;
 use serde::Deserialize;
@@ -28,26 +28,26 @@ pub struct LimitsSettings {
     pub true_cfg_scale_max: f64,
     /// Furthest deadline, seconds.
     pub deadline_s_max: u32,
-    /// Waiting jobs in all.
+    /// Most waiting jobs in total.
     pub backlog_max: u64,
-    /// Waiting jobs of one tenant; 0 for no limit.
+    /// Most waiting jobs of one tenant; 0 for no limit.
     pub backlog_per_tenant_max: u64,
-    /// Submissions of one key each minute; 0 for no limit.
+    /// Submissions of one key per minute; 0 for no limit.
     pub submissions_per_minute: u32,
-    /// Submissions at once before that applies.
+    /// Submissions that may arrive at once before that applies.
     pub submissions_burst: u32,
-    /// Items of one batch.
+    /// Most items of one batch.
     pub batch_max: usize,
-    /// Rows of one INSERT.
+    /// Most rows of one INSERT of new jobs.
     pub ingest_rows_max: usize,
-    /// INSERTs under way at the same time.
+    /// INSERTs of new jobs at the same time.
     pub ingest_lanes: usize,
-    /// Submissions waiting for theirs.
+    /// Most submissions that may wait for their INSERT.
     pub ingest_queue_max: usize,
-    /// Largest page of a list.
+    /// Largest page of a list, jobs.
     pub page_max: u32,
-    /// Jobs that one page looks at.
+    /// Most jobs that one page examines.
     pub list_scan_max: u32,
-    /// A queue position is counted up to this.
+    /// Largest queue position that is counted.
     pub queue_position_max: u32,
 }

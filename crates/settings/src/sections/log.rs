@@ -8,7 +8,7 @@ use serde::Deserialize;
 pub enum LogFormat {
     /// For people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -16,8 +16,8 @@ pub enum LogFormat {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSettings {
-    /// For people or for machines.
+    /// Text or JSON.
     pub format: LogFormat,
-    /// Filter.
+    /// What is logged: a level or a filter.
     pub level: String,
 }

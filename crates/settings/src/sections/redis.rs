@@ -16,14 +16,14 @@ pub struct RedisSettings {
     pub username: String,
     /// Password; empty for none.
     pub password: Secret,
-    /// Speak TLS.
+    /// Use TLS.
     pub tls: bool,
     /// Number of the database.
     pub database: i64,
     /// Connections of this process.
     pub pool_max: usize,
-    /// Longest time to open one, milliseconds.
+    /// Longest time to open a connection, milliseconds.
     pub connect_timeout_ms: u64,
-    /// Longest wait for an answer, milliseconds.
+    /// Longest wait for a reply, milliseconds.
     pub response_timeout_ms: u64,
 }

@@ -8,17 +8,17 @@ use serde::Deserialize;
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SchedulerSettings {
-    /// Port of `/metrics` and the probes; 0 for any.
+    /// Port of `/metrics` and the probes; 0 for any free port.
     pub metrics_port: u16,
     /// Address of that port.
     pub metrics_bind: IpAddr,
-    /// Pause between looks at the backlog, milliseconds.
+    /// Pause between checks of the backlog without a notification, milliseconds.
     pub poll_ms: u64,
-    /// Life of leadership without renewal, seconds.
+    /// How long leadership lasts without renewal, seconds.
     pub leader_ttl_s: u64,
-    /// Jobs planned in one go.
+    /// Most jobs planned in one batch.
     pub plan_batch: u32,
-    /// Released jobs of a pool beyond its free slots.
+    /// Jobs released to a pool beyond its free slots.
     pub lookahead: u32,
     /// First wait before an unclaimed job is announced again, seconds.
     pub reannounce_min_s: u64,
@@ -26,26 +26,26 @@ pub struct SchedulerSettings {
     pub reannounce_max_s: u64,
     /// Pause between sweeps, milliseconds.
     pub sweep_ms: u64,
-    /// Leases ended by one sweep.
+    /// Most leases that one sweep ends.
     pub sweep_batch: u32,
-    /// Silence after which a worker is gone, seconds.
+    /// How long a worker may be silent before it counts as gone, seconds.
     pub worker_gone_s: u64,
-    /// Claims without progress.
+    /// Claims without progress before a job fails.
     pub attempts_max: i32,
-    /// Claims in all.
+    /// Claims in total before a job fails.
     pub attempts_total_max: i32,
-    /// Starts from one checkpoint.
+    /// Starts from the same checkpoint before it is dropped.
     pub checkpoint_resumes_max: u32,
     /// First wait before a retry, seconds.
     pub backoff_min_s: u64,
-    /// Longest, seconds.
+    /// Longest such wait, seconds.
     pub backoff_max_s: u64,
-    /// Deleted jobs can be restored for this long, seconds.
+    /// How long a deleted job can be restored, seconds.
     pub retention_s: u64,
-    /// Age at which unknown objects are removed, seconds.
+    /// Age at which objects that no row refers to are removed, seconds.
     pub orphan_grace_s: u64,
-    /// Pause between looks for them, seconds.
+    /// Pause between two searches for them, seconds.
     pub orphan_sweep_s: u64,
-    /// Life of the events of finished jobs, seconds.
+    /// How long the events of finished jobs are kept, seconds.
     pub events_retention_s: u64,
 }

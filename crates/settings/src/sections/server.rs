@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// When API keys are asked for.
+/// When API keys are required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeysMode {
@@ -13,12 +13,12 @@ pub enum KeysMode {
     Auto,
     /// Always.
     On,
-    /// Never; on other than loopback addresses this needs `open_to_all`.
+    /// Never. On an address other than loopback this needs `open_to_all`.
     Off,
 }
 
 impl ServerSettings {
-    /// Whether requests must carry a key. `open_to_all` is the way to say no beyond loopback.
+    /// Whether requests must carry a key. Beyond loopback, `auto` requires one unless `open_to_all` is set.
     #[must_use]
     pub fn keys_required(&self) -> bool {
         match self.keys {
@@ -39,25 +39,25 @@ pub struct ServerSettings {
     pub port: u16,
     /// Port of `/metrics`; 0 serves it on `port`.
     pub metrics_port: u16,
-    /// Whether API keys are asked for.
+    /// Whether API keys are required.
     pub keys: KeysMode,
     /// Serve other machines without keys.
     pub open_to_all: bool,
-    /// Life of a page's sign-in, seconds.
+    /// How long a sign-in to the page lasts, seconds.
     pub session_ttl_s: u64,
-    /// How long a key is believed without asking again, seconds.
+    /// How long a key is trusted before the database is asked again, seconds.
     pub key_cache_s: u64,
     /// Send the session cookie over HTTPS only.
     pub cookie_secure: bool,
     /// Largest request body, bytes.
     pub body_max_bytes: usize,
-    /// Longest request that is not a stream, seconds.
+    /// Longest time for a request that is not a stream, seconds.
     pub request_timeout_s: u64,
     /// Pause between keep-alive comments of an event stream, seconds.
     pub sse_keepalive_s: u64,
-    /// Pause between looks into the database by an event stream, milliseconds.
+    /// Pause between an event stream's checks of the database, milliseconds.
     pub sse_poll_ms: u64,
-    /// Most event streams at once.
+    /// Most event streams at the same time.
     pub sse_streams_max: usize,
     /// Folder of the built page.
     pub web_dir: PathBuf,

@@ -1,4 +1,4 @@
-//! The quality tiers: a profile each.
+//! What an operator decides about the quality tiers.
 
 use domain::{StepCacheMode, Tier};
 use serde::Deserialize;
@@ -13,10 +13,12 @@ pub struct TiersSettings {
     pub standard: TierSettings,
     /// The best that the model gives.
     pub premium: TierSettings,
+    /// Chosen by the prompt.
+    pub auto: AutoTierSettings,
 }
 
 impl TiersSettings {
-    /// The profile of a tier.
+    /// The settings of a tier.
     #[must_use]
     pub fn of(&self, tier: Tier) -> &TierSettings {
         match tier {
@@ -27,24 +29,34 @@ impl TiersSettings {
     }
 }
 
-/// One tier's profile.
+/// One tier. Numbers of 0 keep the model's own.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TierSettings {
-    /// Fewest steps.
-    pub steps_min: u32,
-    /// Most steps.
-    pub steps_max: u32,
-    /// Steps while adaptive steps are off.
-    pub steps_fixed: u32,
-    /// Step caching of requests that do not name a mode.
-    pub step_cache: StepCacheMode,
-    /// Threshold of the step cache in this tier's own mode; 0 for that of the mode.
-    pub step_cache_threshold: f64,
-    /// Place in the queue: larger goes first.
+    /// Order in the queue: larger goes first.
     pub weight: f64,
-    /// Largest estimated error that the learner may allow, relative.
-    pub change_max: f64,
-    /// `as_requested`, or the name of the largest size this tier renders.
-    pub size: String,
+    /// Step caching of requests that name no mode.
+    pub step_cache: StepCacheMode,
+    /// `as_requested`, or the name of the largest size that this tier renders.
+    pub size_max: String,
+    /// Overrides the steps of the simplest prompt.
+    pub steps_min: u32,
+    /// Overrides the steps of the most complex prompt.
+    pub steps_max: u32,
+    /// Overrides the steps of every prompt while adaptive steps are off.
+    pub steps_fixed: u32,
+    /// Largest estimated relative error that learning may accept.
+    pub error_max: f64,
+    /// Overrides the threshold of the step cache in this tier's own mode.
+    pub step_cache_threshold: f64,
+}
+
+/// The tier `auto`. Numbers of 0 keep the model's own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AutoTierSettings {
+    /// Overrides the steps of the simplest prompt.
+    pub steps_min: u32,
+    /// Overrides the steps of the most complex prompt.
+    pub steps_max: u32,
 }

@@ -9,9 +9,9 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EncoderResidence {
-    /// Always there: a miss costs only the encoding.
+    /// Always in memory: a miss costs only the encoding.
     Resident,
-    /// Loaded for a miss and dropped again: a hit needs no memory for them.
+    /// Loaded for a miss, then dropped: a hit needs no memory for them.
     OnDemand,
 }
 
@@ -21,9 +21,9 @@ pub enum EncoderResidence {
 pub struct WorkerSettings {
     /// The model folder.
     pub model_dir: PathBuf,
-    /// A name for people; empty for host and process.
+    /// Display name; empty for host name and process id.
     pub name: String,
-    /// Port of `/metrics` and the probes; 0 for any.
+    /// Port of `/metrics` and the probes; 0 for any free port.
     pub metrics_port: u16,
     /// Address of that port.
     pub metrics_bind: IpAddr,
@@ -31,30 +31,30 @@ pub struct WorkerSettings {
     pub device: String,
     /// Threads of the model on a CPU; 0 for all cores.
     pub threads: u32,
-    /// Memory for the model, bytes; 0 for all.
+    /// Memory for the model, bytes; 0 for all memory of the device.
     pub memory_max_bytes: u64,
     /// Whether the text encoders stay in memory.
     pub encoders: EncoderResidence,
-    /// Life of a claim without renewal, seconds.
+    /// How long a claim lasts without renewal, seconds.
     pub lease_s: u64,
     /// Pause between renewals, seconds.
     pub heartbeat_s: u64,
-    /// Times the expected block time before the heart stops.
+    /// Multiple of the expected time of a block after which the lease is not renewed any more.
     pub stall_factor: f64,
-    /// But never sooner, seconds.
+    /// Shortest such time, seconds.
     pub stall_min_s: u64,
-    /// Pause between progress messages, milliseconds.
+    /// Shortest time between two progress messages, milliseconds.
     pub progress_ms: u64,
-    /// Work that may be lost, seconds; 0 stores no checkpoint.
+    /// Most work that may be lost, seconds; 0 stores no checkpoint.
     pub checkpoint_every_s: u64,
-    /// Pause between questions for work without RabbitMQ, milliseconds.
+    /// Pause between an idle worker's queries for work without RabbitMQ, milliseconds.
     pub poll_ms: u64,
-    /// Time to hand the job back, seconds.
+    /// How long the worker may take to hand back its job, seconds.
     pub drain_s: u64,
     /// The program that writes MP4.
     pub ffmpeg: PathBuf,
-    /// Quality of the MP4; smaller is better.
+    /// Quality of the MP4 (x264's CRF); smaller is better.
     pub video_crf: u8,
-    /// Folder for files in the making; empty for the system's.
+    /// Folder for temporary files; empty for the system's.
     pub scratch_dir: PathBuf,
 }

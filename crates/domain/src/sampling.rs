@@ -1,0 +1,266 @@
+//! How a model samples and what that costs: the tables `[sampling]`, `[step_cache]` and `[cost_prior]` of `fleet.toml`.
+//!
+//! These numbers belong to the model. A distilled model needs six steps where the released one needs thirty, and a step
+//! cache tuned for one model is wrong for another. What an operator decides (which tier goes first, whether steps are
+//! cached at all) is in the settings instead, which may also override the steps of a tier.
+
+use serde::{Deserialize, Serialize};
+
+use crate::manifest_error::ManifestError;
+use crate::tier::{QualityTier, StepCacheMode, Tier};
+
+/// `[sampling]`: the flow-match schedule, and how many steps the model takes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sampling {
+    /// Flow-match shift.
+    pub flow_shift: f64,
+    /// Most steps that a request may name. Planned steps never exceed it either.
+    pub steps_max: u32,
+    /// Steps planned for requests that name none. A manifest without this table gets the documented numbers.
+    // Left out of the JSON when it holds those, so that older processes can read the rows of newer ones.
+    #[serde(default, skip_serializing_if = "StepRanges::is_default")]
+    pub steps: StepRanges,
+}
+
+/// `[sampling.steps]`: the steps of each tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepRanges {
+    /// A quick look.
+    pub preview: TierSteps,
+    /// The everyday quality.
+    pub standard: TierSteps,
+    /// As many steps as the model profits from.
+    pub premium: TierSteps,
+    /// Chosen by the prompt. Its fixed number is `cost_prior.baseline_steps`.
+    pub auto: StepRange,
+}
+
+/// Steps of a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TierSteps {
+    /// Steps of the simplest prompt.
+    pub min: u32,
+    /// Steps of the most complex prompt.
+    pub max: u32,
+    /// Steps of every prompt while adaptive steps are off.
+    pub fixed: u32,
+}
+
+/// Fewest and most steps, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepRange {
+    /// Steps of the simplest prompt.
+    pub min: u32,
+    /// Steps of the most complex prompt.
+    pub max: u32,
+}
+
+/// `[step_cache]`: EasyCache's accumulated-error threshold in each mode. Larger values skip more steps.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StepCacheThresholds {
+    /// Of the mode `balanced`.
+    pub balanced: f64,
+    /// Of the mode `fast`.
+    pub fast: f64,
+}
+
+/// `[cost_prior]`: what the cost model assumes before the fleet has measured runs of its own:
+/// `seconds = around + steps * step`, at one size.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostPrior {
+    /// Video tokens that the seconds below are for.
+    pub tokens: u64,
+    /// One denoising step, seconds.
+    pub step_s: f64,
+    /// Everything around the steps when the prompt must be encoded, seconds.
+    pub around_s: f64,
+    /// The same with cached embeddings, seconds.
+    pub around_cached_s: f64,
+    /// Share of a step that grows with the square of the tokens (attention), 0 to 1, at `tokens`.
+    pub attention_share: f64,
+    /// Steps of the fixed baseline that savings are counted against. Read it with
+    /// [`ModelManifest::baseline_steps`](crate::ModelManifest::baseline_steps), which observes `sampling.steps_max`.
+    pub baseline_steps: u32,
+}
+
+impl Default for StepRanges {
+    /// The documented numbers, for a full-scale model without distillation.
+    fn default() -> Self {
+        Self {
+            preview: TierSteps { min: 15, max: 15, fixed: 15 },
+            standard: TierSteps { min: 25, max: 35, fixed: 30 },
+            premium: TierSteps { min: 45, max: 50, fixed: 50 },
+            auto: StepRange { min: 18, max: 45 },
+        }
+    }
+}
+
+impl Default for StepCacheThresholds {
+    /// 0.025 is EasyCache's published threshold for HunyuanVideo.
+    fn default() -> Self {
+        Self { balanced: 0.025, fast: 0.05 }
+    }
+}
+
+impl StepRanges {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The steps of a tier.
+    #[must_use]
+    pub fn tier(&self, tier: Tier) -> TierSteps {
+        match tier {
+            Tier::Preview => self.preview,
+            Tier::Standard => self.standard,
+            Tier::Premium => self.premium,
+        }
+    }
+
+    /// The range of a requested tier.
+    #[must_use]
+    pub fn range(&self, requested: QualityTier) -> StepRange {
+        let of = |tier: TierSteps| StepRange { min: tier.min, max: tier.max };
+        match requested {
+            QualityTier::Auto => self.auto,
+            QualityTier::Preview => of(self.preview),
+            QualityTier::Standard => of(self.standard),
+            QualityTier::Premium => of(self.premium),
+        }
+    }
+}
+
+impl StepRange {
+    /// The range as a model with at most `steps_max` steps can follow it.
+    #[must_use]
+    pub fn up_to(self, steps_max: u32) -> Self {
+        let most = steps_max.max(1);
+        Self { min: self.min.clamp(1, most), max: self.max.clamp(1, most) }
+    }
+}
+
+impl StepCacheThresholds {
+    /// Whether these are the documented numbers, which a manifest need not name.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The threshold of a mode; 0 for `off`.
+    #[must_use]
+    pub fn threshold(&self, mode: StepCacheMode) -> f64 {
+        match mode {
+            StepCacheMode::Off => 0.0,
+            StepCacheMode::Balanced => self.balanced,
+            StepCacheMode::Fast => self.fast,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
+        let ok = self.balanced > 0.0 && self.balanced <= self.fast && self.fast < 1.0;
+        let reason = "balanced and fast must satisfy 0 < balanced <= fast < 1";
+        if ok { Ok(()) } else { Err(ManifestError::value("step_cache", reason)) }
+    }
+}
+
+impl Sampling {
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
+        if self.steps_max == 0 {
+            return Err(ManifestError::value("sampling.steps_max", "must be above 0"));
+        }
+        let shift = self.flow_shift;
+        if !(shift.is_finite() && shift > 0.0) {
+            return Err(ManifestError::value("sampling.flow_shift", format!("{shift} must be a number above 0")));
+        }
+        for &tier in QualityTier::ALL {
+            let StepRange { min, max } = self.steps.range(tier);
+            if min == 0 || min > max {
+                let reason = format!("must be at least 1 and at most {tier}.max ({max}), not {min}");
+                return Err(ManifestError::value(format!("sampling.steps.{tier}.min"), reason));
+            }
+        }
+        match Tier::ALL.iter().find(|&&tier| self.steps.tier(tier).fixed == 0) {
+            Some(tier) => Err(ManifestError::value(format!("sampling.steps.{tier}.fixed"), "must be at least 1")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl CostPrior {
+    /// How many times as long a step takes at `tokens` as at the prior's size.
+    #[must_use]
+    pub fn step_scale(&self, tokens: u64) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+        let ratio = tokens as f64 / self.tokens as f64;
+        ratio * (1.0 - self.attention_share) + ratio * ratio * self.attention_share
+    }
+
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
+        let seconds = [("step_s", self.step_s), ("around_s", self.around_s), ("around_cached_s", self.around_cached_s)];
+        if let Some((key, _)) = seconds.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
+            return Err(ManifestError::value(format!("cost_prior.{key}"), "must be 0 or more"));
+        }
+        if self.tokens == 0 || !(0.0..=1.0).contains(&self.attention_share) {
+            let reason = "tokens must be above 0, and attention_share must be between 0 and 1";
+            return Err(ManifestError::value("cost_prior", reason));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampling(text: &str) -> Result<Sampling, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn an_old_manifest_gets_the_documented_numbers_and_its_json_does_not_change() {
+        let old = sampling("flow_shift = 7.0\nsteps_max = 100").unwrap();
+        assert_eq!(old.steps, StepRanges::default());
+        assert_eq!(serde_json::to_string(&old).unwrap(), r#"{"flow_shift":7.0,"steps_max":100}"#);
+    }
+
+    #[test]
+    fn a_manifest_may_name_the_steps_of_some_tiers() {
+        let some = "flow_shift = 7.0\nsteps_max = 8\nsteps.preview = { min = 4, max = 4, fixed = 4 }";
+        let some = sampling(some).unwrap();
+        assert_eq!(some.steps.range(QualityTier::Preview), StepRange { min: 4, max: 4 });
+        assert_eq!(some.steps.range(QualityTier::Standard), StepRange { min: 25, max: 35 });
+        assert_eq!(StepRange { min: 25, max: 35 }.up_to(some.steps_max), StepRange { min: 8, max: 8 });
+        let read: Sampling = serde_json::from_str(&serde_json::to_string(&some).unwrap()).unwrap();
+        assert_eq!(read, some);
+    }
+
+    #[test]
+    fn steps_that_make_no_sense_are_refused_by_key() {
+        let key = |text: &str| match sampling(&format!("flow_shift = 7.0\n{text}")).unwrap().check() {
+            Err(ManifestError::Value { key, .. }) => key,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(key("steps_max = 0"), "sampling.steps_max");
+        let standard = |min: u32, max: u32, fixed: u32| {
+            key(&format!("steps_max = 9\nsteps.standard = {{ min = {min}, max = {max}, fixed = {fixed} }}"))
+        };
+        assert_eq!(standard(5, 4, 4), "sampling.steps.standard.min");
+        assert_eq!(standard(0, 4, 4), "sampling.steps.standard.min");
+        assert_eq!(standard(4, 4, 0), "sampling.steps.standard.fixed");
+        assert_eq!(key("steps_max = 9\nsteps.auto = { min = 7, max = 6 }"), "sampling.steps.auto.min");
+    }
+
+    #[test]
+    fn thresholds_must_rise_from_balanced_to_fast() {
+        assert!(StepCacheThresholds::default().check().is_ok());
+        assert!(StepCacheThresholds { balanced: 0.06, ..StepCacheThresholds::default() }.check().is_err());
+        assert!(StepCacheThresholds { fast: 1.0, ..StepCacheThresholds::default() }.check().is_err());
+        assert!(StepCacheThresholds { balanced: f64::NAN, fast: 0.5 }.check().is_err());
+    }
+}

@@ -1,0 +1,22 @@
+//! What is to be rendered, as far as time depends on it.
+
+use domain::VideoRequest;
+
+/// The work of a run that is still to come.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Work {
+    /// Video tokens of the shape.
+    pub tokens: u64,
+    /// Planned denoising steps.
+    pub steps: u32,
+    /// Transformer passes for each step: 2 with real guidance.
+    pub passes: u32,
+    /// Step-cache threshold; 0 for off.
+    pub threshold: f64,
+}
+
+/// Passes through the transformer for each step: 2 with real classifier-free guidance.
+#[must_use]
+pub fn passes(request: &VideoRequest) -> u32 {
+    if request.true_cfg_scale > 1.0 { 2 } else { 1 }
+}

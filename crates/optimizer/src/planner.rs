@@ -1,0 +1,218 @@
+//! The planner: from a request, the model's manifest and a shape to a plan. A pure function of those and of its own
+//! four parts.
+//!
+//! # How a plan is made
+//! 1. The prompt is analysed ([`crate::analysis`]).
+//! 2. The tier: the requested one, or for `auto` the one for the prompt's class.
+//! 3. The shape: the validated one, lowered to the tier's largest size where the operator set one.
+//! 4. The steps, in this order of precedence: the request's own number; the model's fixed number while adaptive steps
+//!    are off; the prompt's score placed in the tier's range, moved by what the fleet has learned.
+//! 5. The step cache: the request's mode or the tier's, with the model's threshold for it.
+//! 6. The estimate, from the fleet's cost model or, before it has one, the model's prior.
+//!
+//! Step ranges and thresholds come from the manifest; the operator's overrides come from [`Profiles`].
+
+use std::borrow::Cow;
+
+use domain::model::{RenderShape, StepRange};
+use domain::{
+    Complexity, ModelManifest, Plan, QualityTier, RunRecord, StepCacheMode, StepCachePlan, StepsReason, Tier,
+    VideoRequest,
+};
+
+use crate::analysis::{Analysis, analyze};
+use crate::cost::{CostBook, CostModel, Work, passes};
+use crate::learn::{ConvergenceRecord, Learned, estimated_error};
+use crate::profiles::Profiles;
+use crate::scoring;
+
+/// Which optimisations are on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Switches {
+    /// Choose the steps by the prompt (`ENABLE_ADAPTIVE_STEPS`). Off: fixed numbers.
+    pub adaptive_steps: bool,
+    /// Lower the steps by what finished runs showed. Needs `adaptive_steps`.
+    pub learned_steps: bool,
+    /// Step caching. Off: requests that ask for it get none, and their plan says `off`.
+    pub step_cache: bool,
+}
+
+impl Default for Switches {
+    fn default() -> Self {
+        Self { adaptive_steps: true, learned_steps: true, step_cache: true }
+    }
+}
+
+/// Everything that plans depend on besides the request and its model.
+#[derive(Debug, Clone, Default)]
+pub struct Planner {
+    /// What the operator decides about the tiers.
+    pub profiles: Profiles,
+    /// Which optimisations are on.
+    pub switches: Switches,
+    /// How long runs take, from the fleet's own records.
+    pub costs: CostBook,
+    /// How many steps finished runs could have done without.
+    pub learned: Learned,
+}
+
+/// A plan, and the shape that it is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Planned {
+    /// Tier, steps, step cache and estimate.
+    pub plan: Plan,
+    /// What will be rendered: the validated shape, or the tier's largest size.
+    pub shape: RenderShape,
+}
+
+impl Planner {
+    /// A planner that has learned nothing yet.
+    #[must_use]
+    pub fn new(profiles: Profiles, switches: Switches) -> Self {
+        Self { profiles, switches, ..Self::default() }
+    }
+
+    /// Plans a new request. `shape` is what `VideoRequest::validate` returned for it. The estimate is that of the worker
+    /// class with the most runs.
+    #[must_use]
+    pub fn plan(&self, request: &VideoRequest, manifest: &ModelManifest, shape: RenderShape) -> Planned {
+        let analysis = analyze(&request.prompt);
+        let tier = self.tier(request, manifest, analysis.complexity);
+        let shape = self.profiles.shape(tier, request, shape, manifest);
+        Planned { plan: self.plan_tier(tier, analysis, request, manifest, &shape), shape }
+    }
+
+    /// Plans a stored job, whose shape was decided at submission and does not change any more.
+    #[must_use]
+    pub fn plan_stored(&self, request: &VideoRequest, manifest: &ModelManifest, shape: &RenderShape) -> Plan {
+        let analysis = analyze(&request.prompt);
+        let tier = self.tier(request, manifest, analysis.complexity);
+        self.plan_tier(tier, analysis, request, manifest, shape)
+    }
+
+    /// Fewest and most steps that a requested tier gives on this model. Both are the fixed number while adaptive steps
+    /// are off.
+    #[must_use]
+    pub fn steps_range(&self, manifest: &ModelManifest, requested: QualityTier) -> StepRange {
+        if self.switches.adaptive_steps {
+            return self.adaptive_range(manifest, requested);
+        }
+        let fixed = self.fixed_steps(manifest, requested);
+        StepRange { min: fixed, max: fixed }
+    }
+
+    /// The cost model that estimates are made with: the fleet's own, or the manifest's prior before there is one.
+    #[must_use]
+    pub fn cost(&self, manifest: &ModelManifest) -> Cow<'_, CostModel> {
+        match self.costs.of(&manifest.id, None) {
+            Some(fitted) => Cow::Borrowed(fitted),
+            None => Cow::Owned(CostModel::from_prior(&manifest.cost_prior)),
+        }
+    }
+
+    /// What a finished run says about the steps that it needed; `None` when its convergence says nothing (the run was too
+    /// short, or resumed from a checkpoint).
+    #[must_use]
+    pub fn lesson(
+        &self,
+        manifest: &ModelManifest,
+        requested: QualityTier,
+        plan: &Plan,
+        record: &RunRecord,
+    ) -> Option<ConvergenceRecord> {
+        if record.resumed_from.is_some() {
+            return None;
+        }
+        let error = estimated_error(&record.convergence, plan.steps)?;
+        let range = self.adaptive_range(manifest, requested);
+        Some(ConvergenceRecord {
+            model_id: manifest.id.clone(),
+            requested,
+            complexity: plan.complexity,
+            lexicon_steps: scoring::steps_in(plan.score, range.min, range.max),
+            needed_steps: error * f64::from(plan.steps) / self.profiles.tier(plan.tier).error_max,
+        })
+    }
+
+    /// Steps 4 to 6 of a plan.
+    fn plan_tier(
+        &self,
+        tier: Tier,
+        analysis: Analysis,
+        request: &VideoRequest,
+        manifest: &ModelManifest,
+        shape: &RenderShape,
+    ) -> Plan {
+        let (steps, steps_reason) = self.steps(request, manifest, &analysis);
+        let step_cache = self.step_cache(tier, request.step_cache, manifest);
+        let tokens = shape.tokens();
+        let work = Work { tokens, steps, passes: passes(request), threshold: step_cache.threshold };
+        let cost = self.cost(manifest);
+        Plan {
+            tier,
+            complexity: analysis.complexity,
+            score: analysis.score,
+            factors: analysis.factors,
+            steps,
+            steps_reason,
+            step_cache,
+            estimate_s: cost.estimate_s(&work, false),
+            estimate_cached_s: cost.estimate_s(&work, true),
+            memory_bytes: manifest.memory.need_bytes(tokens),
+        }
+    }
+
+    fn tier(&self, request: &VideoRequest, manifest: &ModelManifest, complexity: Complexity) -> Tier {
+        if request.infer_steps == 0 {
+            return self.profiles.decide(request.quality_tier, complexity);
+        }
+        // With steps of the request's own, `auto` means the cheapest tier that reaches them, whatever the prompt: a user
+        // who asks for 50 steps wants what goes with 50 steps.
+        self.profiles.named_tier(request.quality_tier).unwrap_or_else(|| {
+            let reaches = |&tier: &Tier| request.infer_steps <= self.adaptive_range(manifest, tier.into()).max;
+            [Tier::Preview, Tier::Standard].into_iter().find(reaches).unwrap_or(Tier::Premium)
+        })
+    }
+
+    fn steps(&self, request: &VideoRequest, manifest: &ModelManifest, analysis: &Analysis) -> (u32, StepsReason) {
+        let requested = request.quality_tier;
+        if request.infer_steps > 0 {
+            return (request.infer_steps, StepsReason::Explicit);
+        }
+        if !self.switches.adaptive_steps {
+            return (self.fixed_steps(manifest, requested), StepsReason::Fixed);
+        }
+        let range = self.adaptive_range(manifest, requested);
+        let steps = scoring::steps_in(analysis.score, range.min, range.max);
+        if !self.switches.learned_steps {
+            return (steps, StepsReason::Adaptive);
+        }
+        let moved = self.learned.steps(&manifest.id, requested, analysis.complexity, steps, (range.min, range.max));
+        let reason = if moved == steps { StepsReason::Adaptive } else { StepsReason::Learned };
+        (moved, reason)
+    }
+
+    /// The model's range with the operator's overrides, within what the model can run.
+    fn adaptive_range(&self, manifest: &ModelManifest, requested: QualityTier) -> StepRange {
+        let sampling = &manifest.sampling;
+        self.profiles.steps(requested).range(sampling.steps.range(requested)).up_to(sampling.steps_max)
+    }
+
+    fn fixed_steps(&self, manifest: &ModelManifest, requested: QualityTier) -> u32 {
+        let sampling = &manifest.sampling;
+        let fixed = match self.profiles.named_tier(requested) {
+            Some(tier) => self.profiles.tier(tier).steps.fixed.unwrap_or(sampling.steps.tier(tier).fixed),
+            // Without adaptive steps `auto` has nothing to choose by, so it is the baseline that savings are counted against.
+            None => manifest.baseline_steps(),
+        };
+        fixed.clamp(1, sampling.steps_max.max(1))
+    }
+
+    fn step_cache(&self, tier: Tier, asked: Option<StepCacheMode>, manifest: &ModelManifest) -> StepCachePlan {
+        let profile = self.profiles.tier(tier);
+        let mode = if self.switches.step_cache { asked.unwrap_or(profile.step_cache) } else { StepCacheMode::Off };
+        // The tier's own threshold is for the tier's own mode; a request for another mode means that mode's threshold.
+        let own = profile.step_cache_threshold.filter(|_| mode == profile.step_cache && mode != StepCacheMode::Off);
+        StepCachePlan { mode, threshold: own.unwrap_or_else(|| manifest.step_cache.threshold(mode)) }
+    }
+}
