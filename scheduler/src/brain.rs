@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use domain::{ModelManifest, VideoRequest};
+use domain::ModelManifest;
 use optimizer::{ConvergenceRecord, CostBook, CostRecord, Learned, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Epoch, Learning, StoreError};
@@ -75,8 +75,9 @@ impl Scheduler {
             return;
         }
         let fresh = |run: &&MeasuredRun| read.taught_until.is_none_or(|until| run.finished_at > until);
-        let lesson =
-            |run: &MeasuredRun| ConvergenceRecord::of(run.requested, manifest, &run.plan, &run.record, &self.profiles);
+        let lesson = |run: &MeasuredRun| {
+            ConvergenceRecord::of(run.request.quality_tier, manifest, &run.plan, &run.record, &self.profiles)
+        };
         let lessons: Vec<_> = runs.iter().filter(fresh).filter_map(lesson).collect();
         next.learned = next.learned.learn(&lessons, &self.settings.learn_rules());
         next.taught_until = next.taught_until.max(runs.last().map(|run| run.finished_at));
@@ -92,11 +93,10 @@ impl Scheduler {
 }
 
 fn cost_record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
-    let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
     CostRecord::of(&RunFacts {
         model_id,
         worker_class: &run.record.device,
-        request: &request,
+        request: &run.request,
         shape: &run.shape,
         plan: &run.plan,
         record: &run.record,

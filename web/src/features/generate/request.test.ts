@@ -1,4 +1,4 @@
-/** The form says what is wrong at the field, and sends exactly what it shows. */
+/** The form reports errors at their fields and sends exactly what it shows. */
 import { describe, expect, it } from 'vitest';
 import type { LimitsView, ModelView } from '../../api/schema';
 import { job } from '../../testing/builders';
@@ -12,7 +12,7 @@ const rules = {
 const draft = { ...emptyDraft, text: 'a red ball' };
 
 describe('prompts', () => {
-  it('are one, or one a line', () => {
+  it('are one, or one per line', () => {
     expect(prompts({ text: ' a\nb ', isSeveral: false })).toEqual(['a\nb']);
     expect(prompts({ text: ' a\n\n b ', isSeveral: true })).toEqual(['a', 'b']);
     expect(prompts({ text: '  ', isSeveral: false })).toEqual([]);
@@ -29,7 +29,7 @@ describe('prompts', () => {
 });
 
 describe('check', () => {
-  it('is content with a plain draft', () => expect(check(draft, rules)).toEqual({}));
+  it('accepts a plain draft', () => expect(check(draft, rules)).toEqual({}));
 
   it.each([
     [{ text: ' ' }, 'text', /should show/],
@@ -41,47 +41,43 @@ describe('check', () => {
     [{ guidance: '' }, 'guidance', /0 to 20/],
     [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
     [{ deadlineMin: '61' }, 'deadlineMin', /to 60/],
-  ] as const)('%o is refused at %s', (over, field, reason) => {
+  ] as const)('%o is rejected at %s', (over, field, reason) => {
     expect(check({ ...draft, ...over }, rules)).toEqual({ [field]: expect.stringMatching(reason) });
   });
 
   it('counts characters as people do', () => expect(check({ ...draft, text: '👩‍🚀'.repeat(5) }, rules)).toEqual({}));
 });
 
-it('a request carries every field, with empty ones as null', () => {
-  expect(toRequest(draft, 'a red ball')).toMatchInlineSnapshot(`
-    {
-      "aspect_ratio": null,
-      "cfg_scale": 6,
-      "deadline_s": null,
-      "flow_reverse": true,
-      "infer_steps": 0,
-      "model": null,
-      "negative_prompt": null,
-      "prompt": "a red ball",
-      "quality_tier": "auto",
-      "seed": null,
-      "similar_prompts": null,
-      "step_cache": null,
-      "true_cfg_scale": 1,
-      "video_length": 129,
-      "video_size": "540p",
-    }
-  `);
+it('a request spells out what the form shows, with empty fields as null', () => {
+  expect(toRequest(draft, 'a red ball')).toMatchObject({
+    prompt: 'a red ball',
+    quality_tier: 'auto',
+    video_size: '540p',
+    video_length: 129,
+    infer_steps: 0,
+    cfg_scale: 6,
+    true_cfg_scale: 1,
+    flow_reverse: true,
+    seed: null,
+    model: null,
+    negative_prompt: null,
+    similar_prompts: null,
+    deadline_s: null,
+  });
   expect(toRequest({ ...draft, trueGuidance: '3', deadlineMin: '1.5' }, 'x')).toMatchObject({ negative_prompt: '', deadline_s: 90 });
 });
 
-it('a remix asks for the very same video', () => {
+it('a remix requests the same video', () => {
   const before = job({ prompt: 'a blue square' });
   expect(toRequest(draftOf(before), 'a blue square')).toMatchObject({ ...before.request });
 });
 
-it('a stored draft is taken only as far as it makes sense', () => {
+it('only valid values of a stored draft are used', () => {
   expect(sane(null)).toEqual(emptyDraft);
   expect(sane({ text: 'kept', tier: 'ultra', length: 130, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
 });
 
-it('refusals of the API come back to their fields', () => {
+it('errors from the API are shown at their fields', () => {
   expect(
     fromApi([
       { field: 'requests[3].prompt', reason: 'is too long' },
@@ -106,7 +102,7 @@ describe('fitted', () => {
     expect(fitted({ ...draft, size: '640x368' }, model).size).toBe('640x368');
   });
 
-  it('replaces what it does not offer by what it would take for it', () => {
+  it('replaces values that the model does not offer', () => {
     expect(fitted({ ...draft, size: '1080p', aspect: '1:1', length: 257 }, model)).toMatchObject({ size: '540p', aspect: '1:1', length: 125 });
     expect(fitted({ ...draft, size: '720p', aspect: '9:16' }, model).aspect).toBe('');
   });
