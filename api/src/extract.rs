@@ -1,17 +1,18 @@
-//! Reading requests: JSON bodies, query strings, path ids and the idempotency key, each with errors that name the field.
+//! Extractors: JSON bodies, query strings, path ids and the idempotency key, each with errors that name the field.
 //!
-//! axum's own extractors answer in plain text and do not say which field is wrong; these answer with a [`Problem`].
-//! Unknown fields are refused by the types themselves (`deny_unknown_fields`).
+//! axum's own extractors answer in plain text and do not name the field; these answer with a [`Problem`]. Unknown fields are
+//! refused by the types themselves (`deny_unknown_fields`).
 
 use std::str::FromStr;
 
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use domain::{FieldError, JobId};
-use serde::de::{DeserializeOwned, IgnoredAny};
+use domain::JobId;
+use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, ProblemKind};
+pub use crate::strict::{read_json, read_query};
 
 /// A JSON body of type `T`.
 #[derive(Debug)]
@@ -50,34 +51,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
 }
 
-/// Reads a JSON object.
-///
-/// # Errors
-/// Says which field is wrong, or that it is no JSON object. Never panics, whatever the bytes.
-pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    // serde would read an array as a struct's fields in order, which nobody means.
-    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
-        return Err(Problem::new(ProblemKind::Malformed, "the body must be a JSON object"));
-    }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        if inner.is_data() {
-            field_problem(&path, &inner.to_string())
-        } else if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() {
-            // serde_json calls null in the place of a word a mistake of the syntax, which it is not.
-            field_problem(&path, "has a value of the wrong kind")
-        } else {
-            Problem::new(ProblemKind::Malformed, format!("the body is not valid JSON: {inner}"))
-        }
-    })?;
-    reader
-        .end()
-        .map_err(|_| Problem::new(ProblemKind::Malformed, "the body has something after the end of its JSON value"))?;
-    Ok(value)
-}
-
 /// A query string of type `T`.
 #[derive(Debug)]
 pub struct QueryString<T>(pub T);
@@ -94,43 +67,7 @@ where
     }
 }
 
-/// Reads a query string.
-///
-/// # Errors
-/// Says which parameter is wrong. Never panics, whatever the text.
-pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
-    let pairs = serde_urlencoded::Deserializer::new(form_pairs(query));
-    serde_path_to_error::deserialize(pairs).map_err(|error| {
-        let path = error.path().to_string();
-        field_problem(&path, &error.into_inner().to_string())
-    })
-}
-
-fn form_pairs(query: &str) -> form_urlencoded::Parse<'_> {
-    form_urlencoded::parse(query.as_bytes())
-}
-
-/// Turns serde's message into a field and a reason. For a field that is unknown, missing or doubled serde names it in
-/// the message and the path is its parent's.
-fn field_problem(path: &str, message: &str) -> Problem {
-    // serde_json adds " at line 1 column 20", which says nothing to somebody who sent one line.
-    let message = message.split(" at line ").next().unwrap_or(message);
-    let parent = if path == "." || path == "?" { "" } else { path };
-    let named = ["unknown field `", "missing field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| message.strip_prefix(start)?.split('`').next());
-    let field = match named {
-        Some(name) if parent.is_empty() || parent == name || parent.ends_with(&format!(".{name}")) => {
-            if parent.is_empty() { name.to_owned() } else { parent.to_owned() }
-        }
-        Some(name) => format!("{parent}.{name}"),
-        None if parent.is_empty() => "body".to_owned(),
-        None => parent.to_owned(),
-    };
-    Problem::fields(vec![FieldError { field, reason: message.to_owned() }])
-}
-
-/// The `{id}` of a job in the path. What is no id names no job: 404, like an id of somebody else.
+/// The `{id}` of a job in the path. An invalid id returns 404, exactly as another tenant's id does.
 #[derive(Debug, Clone, Copy)]
 pub struct JobPath(pub JobId);
 
@@ -158,7 +95,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         let Some(value) = values.next() else { return Ok(Self(None)) };
         let wrong = |reason: String| Err(Problem::field("Idempotency-Key", reason));
         if values.next().is_some() {
-            return wrong("is there more than once".to_owned());
+            return wrong("was sent more than once; send it once".to_owned());
         }
         let Ok(text) = value.to_str() else {
             return wrong("must be printable ASCII".to_owned());
@@ -281,25 +218,9 @@ mod tests {
 
     /// JSON that is nearly a request: its fields with values of every kind, and some that it does not have.
     fn nearly_a_request() -> impl Strategy<Value = String> {
-        let fields = [
-            "prompt",
-            "video_size",
-            "aspect_ratio",
-            "video_length",
-            "infer_steps",
-            "quality_tier",
-            "seed",
-            "cfg_scale",
-            "flow_reverse",
-            "negative_prompt",
-            "true_cfg_scale",
-            "step_cache",
-            "similar_prompts",
-            "model",
-            "deadline_s",
-            "stepz",
-            "",
-        ];
+        let request = serde_json::to_value(VideoRequest::new("")).expect("a request is JSON");
+        let mut fields: Vec<String> = request.as_object().expect("an object").keys().cloned().collect();
+        fields.extend(["stepz".to_owned(), String::new()]);
         let value = prop_oneof![
             any::<Option<bool>>().prop_map(|value| serde_json::json!(value)),
             any::<i64>().prop_map(|value| serde_json::json!(value)),
@@ -309,7 +230,7 @@ mod tests {
             proptest::sample::select(vec!["auto", "540p", "960x544", "off", "fast"]).prop_map(|v| serde_json::json!(v)),
             Just(serde_json::json!([1, {"a": []}])),
         ];
-        let pair = (proptest::sample::select(fields.to_vec()), value);
+        let pair = (proptest::sample::select(fields), value);
         // Joined by hand, since a map would not hold a field twice.
         proptest::collection::vec(pair, 0..8).prop_map(|pairs| {
             let pairs: Vec<_> = pairs.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
@@ -330,7 +251,7 @@ mod tests {
                     prop_assert!(!wrong.is_empty() && wrong.iter().all(|error| !error.reason.is_empty()), "{}", json);
                 }
             }
-            // In a batch the same mistakes are told with the item's place.
+            // In a batch the same errors are reported with the item's index.
             let batch = format!("{{\"requests\":[{json}]}}");
             if let Err(problem) = read_json::<Many>(batch.as_bytes()) {
                 let wrong = problem.body().errors;

@@ -30,4 +30,5 @@ pub mod range;
 pub mod router;
 pub mod routes;
 pub mod state;
+pub mod strict;
 pub mod submission;

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-use domain::VideoRequest;
 use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Learning, StoreError};
@@ -74,11 +73,10 @@ async fn fit(app: &App) -> Result<CostBook, StoreError> {
 }
 
 fn record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
-    let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
     CostRecord::of(&RunFacts {
         model_id,
         worker_class: &run.record.device,
-        request: &request,
+        request: &run.request,
         shape: &run.shape,
         plan: &run.plan,
         record: &run.record,

@@ -4,7 +4,7 @@
 //! each run teaches once, so what was learned of them is stored in the database, where API replicas read it and admins
 //! freeze or reset it.
 
-use domain::{ModelManifest, VideoRequest};
+use domain::ModelManifest;
 use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Epoch, Learning, StoreError};
@@ -65,7 +65,7 @@ impl Scheduler {
             return;
         }
         let fresh = |run: &&MeasuredRun| read.taught_until.is_none_or(|until| run.finished_at > until);
-        let lesson = |run: &MeasuredRun| planner.lesson(manifest, run.requested, &run.plan, &run.record);
+        let lesson = |run: &MeasuredRun| planner.lesson(manifest, run.request.quality_tier, &run.plan, &run.record);
         let lessons: Vec<_> = runs.iter().filter(fresh).filter_map(lesson).collect();
         next.learned = next.learned.learn(&lessons, &self.settings.learn_rules());
         next.taught_until = next.taught_until.max(runs.last().map(|run| run.finished_at));
@@ -81,11 +81,10 @@ impl Scheduler {
 }
 
 fn cost_record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
-    let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
     CostRecord::of(&RunFacts {
         model_id,
         worker_class: &run.record.device,
-        request: &request,
+        request: &run.request,
         shape: &run.shape,
         plan: &run.plan,
         record: &run.record,

@@ -6,4 +6,5 @@
 pub mod analysis;
 pub mod job;
 pub mod model;
+pub mod request;
 pub mod stats;

@@ -157,7 +157,8 @@ fn batch_hash(batch: &BatchRequest) -> [u8; 32] {
         .into()
 }
 
-/// Whether this batch was submitted before. Its first row tells, since a batch is whole or not there.
+/// Whether this batch was submitted before. It is enough to look for its first row, since a batch is inserted whole or not at
+/// all.
 async fn is_repeated(app: &App, jobs: &[NewJob]) -> Answer<bool> {
     let Some(first) = jobs.first() else { return Ok(false) };
     let Some(key) = &first.idempotency_key else { return Ok(false) };

@@ -30,23 +30,9 @@ async fn a_prompt_alone_becomes_a_job_with_every_default() {
     insta::assert_json_snapshot!(job["optimization"]["complexity"], @r#""simple""#);
     insta::assert_json_snapshot!(job["optimization"]["final_steps"], @"18");
     insta::assert_json_snapshot!(job["optimization"]["cache_hit"], @"null");
-    let defaults = json!({
-      "prompt": "A cat walks",
-      "video_size": "540p",
-      "aspect_ratio": null,
-      "video_length": 129,
-      "infer_steps": 0,
-      "quality_tier": "auto",
-      "seed": "[seed]",
-      "cfg_scale": 6.0,
-      "flow_reverse": true,
-      "negative_prompt": null,
-      "true_cfg_scale": 1.0,
-      "step_cache": null,
-      "similar_prompts": null,
-      "model": "default",
-      "deadline_s": null
-    });
+    let mut defaults = json!(domain::VideoRequest::new("A cat walks"));
+    defaults["seed"] = json!("[seed]");
+    defaults["model"] = json!("default");
     assert_eq!(stable(job)["request"], defaults);
     let (status, again) = app.get(&location).await;
     assert_eq!((status, &again["status"]), (StatusCode::OK, &json!("queued")));

@@ -25,6 +25,8 @@ async fn analyze_answers_in_the_users_words() {
         ("prompt=a&quality_tier=best", "quality_tier"),
         ("prompt=a&size=1", "size"),
         ("prompt=a&video_length=2", "video_length"),
+        ("prompt=a&seed=-1", "seed"),
+        ("prompt=a&deadline_s=0", "deadline_s"),
     ] {
         let (status, problem) = app.get(&format!("/api/optimization/analyze?{query}")).await;
         assert_eq!((status, blamed(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec![field]), "{query}");

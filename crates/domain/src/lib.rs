@@ -9,9 +9,14 @@
 //! [`job`] the whole job as others read it; [`record`] what a run left behind; [`event`] what the fleet publishes.
 //!
 //! # Adding a field to the request
-//! 1. Add it to [`request::VideoRequest`] with its default, and to `validate` if it has limits.
-//! 2. Add the column in a new migration (see `migrations/README.md`) and to `store`'s insert and row mapping.
-//! 3. Use it where it matters (plan, worker); the OpenAPI file and the page's types follow from the build.
+//! 1. Declare it in [`request::VideoRequest`] with a doc comment and `#[serde(default)]`; a default that is not empty, false or
+//!    zero is a function in `request::defaults`. If it has limits, check them in `validate`.
+//! 2. Use it (planner, worker).
+//! 3. Give it an entry in `web/src/features/generate/fields.ts`; without one the page does not compile.
+//! 4. Regenerate `docs/openapi.json` and `web/src/api/schema.ts`.
+//!
+//! Storage, the idempotency hash, batches, retries, the job's echo of the request and the parameters of the analysis follow from
+//! the struct. A field that SQL filters or sorts by needs a column as well; see `migrations/README.md`.
 
 pub mod checkpoint;
 pub mod clock;

@@ -1,4 +1,10 @@
 //! What a user asks for, with the defaults and limits that the API documents.
+//!
+//! [`VideoRequest`] is the only list of the request's fields. The JSON body, the query parameters of the analysis, the stored
+//! document, the idempotency hash and the OpenAPI schema all follow from it, so a new field is declared here and nowhere else.
+
+mod document;
+mod hash;
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +12,7 @@ use crate::field_error::FieldError;
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
 
-/// A request as it came in. Every field but `prompt` has a default; unknown fields are refused.
+/// A request for one video. Every field except `prompt` has a default; unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(example = json!({"prompt": "A red ball rolls over green grass"})))]
@@ -15,13 +21,13 @@ pub struct VideoRequest {
     /// What the video shows. Any language; HunyuanVideo is trained on English and Chinese.
     #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub prompt: String,
-    /// A size that the model names (`540p`, `720p`) or `WIDTHxHEIGHT`.
+    /// One of the model's named sizes (`540p`, `720p`) or `WIDTHxHEIGHT`.
     #[serde(default = "defaults::video_size")]
     pub video_size: String,
-    /// One of the named size's aspects, for example `16:9`; its first when absent.
+    /// One of the named size's aspect ratios, for example `16:9`; the first one when null.
     #[serde(default)]
     pub aspect_ratio: Option<String>,
-    /// Frames at 24 a second, 4k+1.
+    /// Length in frames at 24 frames per second: 4k+1, for example 129.
     #[serde(default = "defaults::video_length")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub video_length: u32,
@@ -31,7 +37,7 @@ pub struct VideoRequest {
     /// Quality tier; `auto` chooses by the prompt.
     #[serde(default = "defaults::quality_tier")]
     pub quality_tier: QualityTier,
-    /// Same seed, same video. Drawn and reported when null.
+    /// The same seed gives the same video. Drawn at random and reported when null.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub seed: Option<i64>,
@@ -39,17 +45,17 @@ pub struct VideoRequest {
     #[serde(default = "defaults::cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cfg_scale: f64,
-    /// Integrates from noise to video as the released weights were trained; false only for experiments.
+    /// Integrate from noise to video, as the released weights were trained. False only for experiments.
     #[serde(default = "defaults::flow_reverse")]
     pub flow_reverse: bool,
-    /// What the video should not show; needs `true_cfg_scale` above 1.
+    /// What the video should not show; takes effect with a `true_cfg_scale` above 1.
     #[serde(default)]
     pub negative_prompt: Option<String>,
     /// Real classifier-free guidance; above 1 it doubles the cost of each step.
     #[serde(default = "defaults::true_cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub true_cfg_scale: f64,
-    /// Step caching; the tier's when null.
+    /// How eagerly denoising steps are skipped; the tier's setting when null.
     #[serde(default)]
     pub step_cache: Option<StepCacheMode>,
     /// Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null.
@@ -58,14 +64,14 @@ pub struct VideoRequest {
     /// The model's id; the fleet's default when null.
     #[serde(default)]
     pub model: Option<String>,
-    /// Seconds from submission by which the video should be there. Orders the queue, promises nothing.
+    /// Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee.
     #[serde(default)]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
 }
 
 mod defaults {
-    //! The documented defaults, named so that serde can call them.
+    //! The documented defaults that are not empty, false or zero, named so that serde can call them.
     use crate::tier::QualityTier;
 
     pub(super) fn video_size() -> String {
@@ -97,7 +103,7 @@ pub struct RequestLimits {
     pub cfg_scale_max: f64,
     /// Largest true guidance.
     pub true_cfg_scale_max: f64,
-    /// Furthest deadline, seconds.
+    /// Longest deadline, seconds.
     pub deadline_s_max: u32,
 }
 
@@ -105,29 +111,14 @@ impl VideoRequest {
     /// A request with everything but the prompt at its default.
     #[must_use]
     pub fn new(prompt: impl Into<String>) -> Self {
-        Self {
-            prompt: prompt.into(),
-            video_size: defaults::video_size(),
-            aspect_ratio: None,
-            video_length: defaults::video_length(),
-            infer_steps: 0,
-            quality_tier: defaults::quality_tier(),
-            seed: None,
-            cfg_scale: defaults::cfg_scale(),
-            flow_reverse: defaults::flow_reverse(),
-            negative_prompt: None,
-            true_cfg_scale: defaults::true_cfg_scale(),
-            step_cache: None,
-            similar_prompts: None,
-            model: None,
-            deadline_s: None,
-        }
+        let fields = serde_json::json!({ "prompt": prompt.into() });
+        serde_json::from_value(fields).expect("every field but the prompt has a default; this is a bug")
     }
 
-    /// Checks the request against the limits and the model, and says what would be rendered.
+    /// Checks the request against the limits and the model; returns what would be rendered.
     ///
     /// # Errors
-    /// Everything that is wrong, not just the first thing.
+    /// Everything that is wrong, not just the first error.
     pub fn validate(&self, limits: &RequestLimits, model: &ModelManifest) -> Result<RenderShape, Vec<FieldError>> {
         let mut wrong = self.text_errors(limits);
         wrong.extend(self.number_errors(limits, model));
@@ -144,7 +135,7 @@ impl VideoRequest {
     fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {
         let mut wrong = Vec::new();
         if self.prompt.trim().is_empty() {
-            wrong.push(FieldError::new("prompt", "say what the video should show"));
+            wrong.push(FieldError::new("prompt", "is empty; describe what the video should show"));
         }
         for (field, text) in [("prompt", Some(&self.prompt)), ("negative_prompt", self.negative_prompt.as_ref())] {
             let Some(text) = text else { continue };
@@ -153,7 +144,7 @@ impl VideoRequest {
                 let reason = format!("has {chars} characters; at most {} are allowed", limits.prompt_chars_max);
                 wrong.push(FieldError::new(field, reason));
             }
-            // Postgres cannot store it, and no prompt means it.
+            // Postgres cannot store it, and no prompt needs it.
             if text.contains('\0') {
                 wrong.push(FieldError::new(field, "must not contain the NUL character"));
             }
@@ -190,14 +181,5 @@ impl VideoRequest {
             ));
         }
         wrong
-    }
-
-    /// Hash of everything that makes two requests the same; stored beside an idempotency key so that the key cannot be
-    /// reused for another payload.
-    #[must_use]
-    pub fn payload_hash(&self) -> [u8; 32] {
-        // Field order is the struct's, so the JSON is canonical for one version of this type.
-        let json = serde_json::to_vec(self).expect("a request always serialises; this is a bug");
-        *blake3::hash(&json).as_bytes()
     }
 }

@@ -1,4 +1,5 @@
-//! Goal: the request's JSON is the documented one, and everything wrong with it is said at once, field by field.
+//! Goal: the request's JSON is the documented one, all its errors are reported at once by field, and what is stored of it
+//! survives releases that add fields.
 
 use domain::model::ManifestError;
 use domain::{ModelManifest, QualityTier, RequestLimits, VideoRequest};
@@ -57,7 +58,28 @@ fn an_unknown_field_is_refused_by_name() {
 }
 
 #[test]
-fn everything_wrong_is_said_at_once() {
+fn a_stored_document_is_read_leniently() {
+    let document = serde_json::json!({ "prompt": "x", "infer_steps": 3, "a_later_field": [1], "deadline_s": null });
+    let request = VideoRequest::from_document(document).expect("another release's document");
+    assert_eq!(request, VideoRequest { infer_steps: 3, ..VideoRequest::new("x") });
+    for broken in [serde_json::json!({}), serde_json::json!([]), serde_json::json!({ "prompt": "x", "seed": "one" })] {
+        VideoRequest::from_document(broken.clone()).expect_err(&broken.to_string());
+    }
+}
+
+/// Pinned, because hashes are stored: a change here would turn every repeated submission into a reused key. A new field must
+/// not change them, since it counts only when it differs from its default.
+#[test]
+fn the_payload_hash_is_the_one_that_was_stored() {
+    const PLAIN: &str = r#"{"prompt":"A cat walks","video_size":"540p","aspect_ratio":null,"video_length":129,"infer_steps":0,"quality_tier":"auto","seed":null,"cfg_scale":6.0,"flow_reverse":true,"negative_prompt":null,"true_cfg_scale":1.0,"step_cache":null,"similar_prompts":null,"model":null,"deadline_s":null}"#;
+    let plain = VideoRequest::new("A cat walks");
+    assert_eq!(plain.payload_hash(), *blake3::hash(PLAIN.as_bytes()).as_bytes());
+    let seeded = PLAIN.replace(r#""seed":null"#, r#""seed":7"#);
+    assert_eq!(VideoRequest { seed: Some(7), ..plain }.payload_hash(), *blake3::hash(seeded.as_bytes()).as_bytes());
+}
+
+#[test]
+fn all_errors_are_reported_at_once() {
     let mut request = VideoRequest::new("  ");
     request.video_length = 128;
     request.infer_steps = 1000;

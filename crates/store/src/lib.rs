@@ -21,6 +21,7 @@
 
 mod connect;
 pub mod dispatch;
+mod document;
 mod error;
 pub mod events;
 pub mod jobs;

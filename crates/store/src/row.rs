@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
-use domain::{CheckpointRef, Failure, Job, JobId, Plan, Rendered, RunRecord, TenantId, VideoRequest, WorkerId};
+use domain::{CheckpointRef, Failure, Job, JobId, Plan, Rendered, RunRecord, TenantId, WorkerId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 use uuid::Uuid;
 
+use crate::document::read_request;
 use crate::error::{Result, StoreError};
 
 /// Everything of a row that a [`Job`] or a claim shows.
@@ -17,22 +18,8 @@ use crate::error::{Result, StoreError};
 pub(crate) struct JobRow {
     pub(crate) id: Uuid,
     pub(crate) tenant_id: Uuid,
-    pub(crate) prompt: String,
-    pub(crate) video_size: String,
-    pub(crate) aspect_ratio: Option<String>,
-    pub(crate) video_length: i32,
-    pub(crate) infer_steps: i32,
-    pub(crate) quality_tier: String,
-    pub(crate) seed: i64,
+    pub(crate) request: Value,
     pub(crate) seed_drawn: bool,
-    pub(crate) cfg_scale: f64,
-    pub(crate) flow_reverse: bool,
-    pub(crate) negative_prompt: Option<String>,
-    pub(crate) true_cfg_scale: f64,
-    pub(crate) step_cache: Option<String>,
-    pub(crate) similar_prompts: Option<bool>,
-    pub(crate) model_id: String,
-    pub(crate) deadline_s: Option<i32>,
     pub(crate) width: i32,
     pub(crate) height: i32,
     pub(crate) frames: i32,
@@ -61,7 +48,7 @@ pub(crate) struct JobRow {
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) finished_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
-    // Not part of a Job: what a claim needs beside it, and what tells a replay from a reused key.
+    // Not part of a Job: what a claim needs as well, and what distinguishes a replay from a reused key.
     pub(crate) dispatch_no: i32,
     pub(crate) lease_token: Option<Uuid>,
     pub(crate) lease_remaining_s: Option<f64>,
@@ -77,23 +64,6 @@ impl JobRow {
     /// [`StoreError::Unreadable`] naming the column.
     pub(crate) fn into_job(self) -> Result<Job> {
         let id = self.id;
-        let request = VideoRequest {
-            prompt: self.prompt,
-            video_size: self.video_size,
-            aspect_ratio: self.aspect_ratio,
-            video_length: count(id, "video_length", self.video_length)?,
-            infer_steps: count(id, "infer_steps", self.infer_steps)?,
-            quality_tier: word(id, "quality_tier", &self.quality_tier)?,
-            seed: Some(self.seed),
-            cfg_scale: self.cfg_scale,
-            flow_reverse: self.flow_reverse,
-            negative_prompt: self.negative_prompt,
-            true_cfg_scale: self.true_cfg_scale,
-            step_cache: self.step_cache.map(|text| word(id, "step_cache", &text)).transpose()?,
-            similar_prompts: self.similar_prompts,
-            model: Some(self.model_id),
-            deadline_s: self.deadline_s.map(|value| count(id, "deadline_s", value)).transpose()?,
-        };
         let shape = RenderShape {
             width: count(id, "width", self.width)?,
             height: count(id, "height", self.height)?,
@@ -119,7 +89,7 @@ impl JobRow {
         Ok(Job {
             id: JobId(id),
             tenant_id: TenantId(self.tenant_id),
-            request,
+            request: read_request(id, self.request)?,
             seed_drawn: self.seed_drawn,
             shape,
             status: word(id, "status", &self.status)?,

@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
-use domain::{Complexity, Plan, QualityTier, RunRecord, Tier};
+use domain::{Complexity, Plan, RunRecord, Tier, VideoRequest};
+use serde_json::Value;
+use uuid::Uuid;
 
 use crate::connect::Store;
+use crate::document::{query_with_request, read_request};
 use crate::error::Result;
 use crate::jobs::Scope;
 use crate::row::{count, from_json, word};
@@ -120,10 +123,8 @@ pub struct StatsPoint {
 /// A finished run, for the cost model and for learning step counts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeasuredRun {
-    /// The tier as it was asked for.
-    pub requested: QualityTier,
-    /// Real guidance, which doubles a step above 1.
-    pub true_cfg_scale: f64,
+    /// What was asked for.
+    pub request: VideoRequest,
     /// What was rendered.
     pub shape: RenderShape,
     /// What had been planned.
@@ -132,6 +133,19 @@ pub struct MeasuredRun {
     pub record: RunRecord,
     /// When it finished.
     pub finished_at: DateTime<Utc>,
+}
+
+/// A row of [`Store::recent_runs`].
+struct RunRow {
+    id: Uuid,
+    request: Value,
+    width: i32,
+    height: i32,
+    frames: i32,
+    fps: f64,
+    plan: Value,
+    record: Value,
+    finished_at: DateTime<Utc>,
 }
 
 /// The sums of every query here, once.
@@ -306,10 +320,11 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn recent_runs(&self, model_id: &str, limit: u32) -> Result<Vec<MeasuredRun>> {
-        let rows = sqlx::query!(
+        let rows = query_with_request!(
+            RunRow,
             r#"-- recent_runs
-            SELECT id, quality_tier, true_cfg_scale, width, height, frames, fps, plan AS "plan!", record AS "record!",
-                finished_at AS "finished_at!"
+            SELECT id, width, height, frames, fps, plan AS "plan!", record AS "record!", finished_at AS "finished_at!","#,
+            r#"
             FROM jobs
             WHERE model_id = $1 AND status = 'completed'
                 AND plan IS NOT NULL AND record IS NOT NULL
@@ -322,8 +337,7 @@ impl Store {
         rows.into_iter()
             .map(|row| {
                 Ok(MeasuredRun {
-                    requested: word(row.id, "quality_tier", &row.quality_tier)?,
-                    true_cfg_scale: row.true_cfg_scale,
+                    request: read_request(row.id, row.request)?,
                     shape: RenderShape {
                         width: count(row.id, "width", row.width)?,
                         height: count(row.id, "height", row.height)?,

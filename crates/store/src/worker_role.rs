@@ -1,11 +1,11 @@
 //! The database role of workers on other machines: what a worker needs, and nothing else.
 //!
 //! A group role named after the database (`fleet_worker` for `fleet`) holds the rights; every machine that joins gets a login of
-//! its own in it, so that one of them can be shut out. A worker reads jobs and models, moves jobs, writes their events and
-//! statistics, and says that it lives. It cannot read keys, sessions or tenants, change what was asked for, or delete.
+//! its own in it, so that a single machine can be shut out. A worker reads jobs and models, moves jobs, writes their events and
+//! statistics, and sends heartbeats. It cannot read keys, sessions or tenants, change what was asked for, or delete.
 //!
-//! Rule: the rights are given anew by every migration, so a column or table that a release adds needs no step by hand. A
-//! new table that workers use is named in [`GRANTS`]; a new column of `jobs` is theirs to change unless it is listed there.
+//! Rule: a worker has the rights listed in [`GRANTS`] and no others, so a table or column that a release adds is closed to it
+//! until it is listed. Every migration renews the rights, so an upgrade needs no manual step.
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
@@ -27,29 +27,27 @@ const GRANTS: &str = "
 DO $$
 DECLARE
     group_name text := current_database() || '_worker';
-    changeable text;
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = group_name) THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext(group_name));
-    -- Whatever an earlier release gave.
+    -- What an earlier release granted.
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', group_name);
     EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM %I', group_name);
     EXECUTE format('GRANT SELECT ON jobs, models, workers, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT INSERT ON workers, job_events, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT UPDATE ON workers, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT USAGE ON SEQUENCE job_events_seq_seq TO %I', group_name);
-    -- Of a job everything but what was asked for, by whom, and what was decided for it.
-    SELECT string_agg(quote_ident(column_name), ', ') INTO changeable
-    FROM information_schema.columns
-    WHERE table_schema = 'public' AND table_name = 'jobs' AND column_name <> ALL (ARRAY[
-        'id', 'tenant_id', 'prompt', 'video_size', 'aspect_ratio', 'video_length', 'infer_steps', 'quality_tier', 'seed',
-        'seed_drawn', 'cfg_scale', 'flow_reverse', 'negative_prompt', 'true_cfg_scale', 'step_cache', 'similar_prompts',
-        'model_id', 'deadline_s', 'deadline_at', 'width', 'height', 'frames', 'fps', 'plan', 'tier', 'complexity',
-        'final_steps', 'estimate_s', 'estimate_cached_s', 'memory_bytes', 'share_s', 'order_at', 'idempotency_key', 'payload_hash',
-        'traceparent', 'created_at', 'deleted_at']);
-    EXECUTE format('GRANT UPDATE (%s) ON jobs TO %I', changeable, group_name);
+    -- Of a job: where it is, its lease and progress, its checkpoint, and how it ended. Not what was asked for, by whom, or what
+    -- was decided for it. A column that is not listed here is read-only for workers.
+    EXECUTE format('GRANT UPDATE (
+        status, pool, not_before, announced_at, announcements,
+        lease_token, lease_expires_at, ended_token, worker_id, claimed_at, attempts, attempts_total,
+        stage, step, steps_skipped, progressed_at,
+        checkpoint_key, checkpoint_step, checkpoint_checksum, checkpoint_resumes,
+        video_key, poster_key, video_bytes, record, failure_code, failure_reason, gpu_seconds, started_at, finished_at
+    ) ON jobs TO %I', group_name);
 END $$";
 
 /// Makes or renews the login whose name and password the transaction's settings hold.

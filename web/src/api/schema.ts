@@ -140,7 +140,7 @@ export interface Failure {
   reason: string;
 }
 
-/** One thing wrong with a request. */
+/** One error in a request. */
 export interface FieldError {
   /** The field's name in the request. */
   field: string;
@@ -644,36 +644,36 @@ export interface TiersView {
   tiers: TierView[];
 }
 
-/** A request as it came in. Every field but `prompt` has a default; unknown fields are refused. */
+/** A request for one video. Every field except `prompt` has a default; unknown fields are refused. */
 export interface VideoRequest {
-  /** One of the named size's aspects, for example `16:9`; its first when absent. */
+  /** One of the named size's aspect ratios, for example `16:9`; the first one when null. */
   aspect_ratio?: string | null;
   /** Embedded guidance: how closely to follow the prompt. Costs nothing. */
   cfg_scale?: number;
-  /** Seconds from submission by which the video should be there. Orders the queue, promises nothing. */
+  /** Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee. */
   deadline_s?: number | null;
-  /** Integrates from noise to video as the released weights were trained; false only for experiments. */
+  /** Integrate from noise to video, as the released weights were trained. False only for experiments. */
   flow_reverse?: boolean;
   /** Denoising steps; 0 lets the fleet choose. */
   infer_steps?: number;
   /** The model's id; the fleet's default when null. */
   model?: string | null;
-  /** What the video should not show; needs `true_cfg_scale` above 1. */
+  /** What the video should not show; takes effect with a `true_cfg_scale` above 1. */
   negative_prompt?: string | null;
   /** What the video shows. Any language; HunyuanVideo is trained on English and Chinese. */
   prompt: string;
   /** Quality tier; `auto` chooses by the prompt. */
   quality_tier?: QualityTier;
-  /** Same seed, same video. Drawn and reported when null. */
+  /** The same seed gives the same video. Drawn at random and reported when null. */
   seed?: number | null;
   /** Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null. */
   similar_prompts?: boolean | null;
   step_cache?: StepCacheMode | null;
   /** Real classifier-free guidance; above 1 it doubles the cost of each step. */
   true_cfg_scale?: number;
-  /** Frames at 24 a second, 4k+1. */
+  /** Length in frames at 24 frames per second: 4k+1, for example 129. */
   video_length?: number;
-  /** A size that the model names (`540p`, `720p`) or `WIDTHxHEIGHT`. */
+  /** One of the model's named sizes (`540p`, `720p`) or `WIDTHxHEIGHT`. */
   video_size?: string;
 }
 

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::{Job, JobId, JobStatus};
+use domain::{Job, JobId, JobStatus, VideoRequest};
+use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -111,27 +112,14 @@ async fn insert_and_look_up(connection: &mut PgConnection, jobs: &[NewJob]) -> R
         .collect()
 }
 
-/// The columns of a batch, each an array of one length, as UNNEST takes them.
+/// The columns of a batch, each an array of the same length, as UNNEST takes them. What SQL filters or sorts by comes from
+/// the request document.
 #[derive(Default)]
 struct Columns<'a> {
     id: Vec<Uuid>,
     tenant_id: Vec<Uuid>,
-    prompt: Vec<&'a str>,
-    video_size: Vec<&'a str>,
-    aspect_ratio: Vec<Option<&'a str>>,
-    video_length: Vec<i32>,
-    infer_steps: Vec<i32>,
-    quality_tier: Vec<&'a str>,
-    seed: Vec<i64>,
+    request: Vec<Json<&'a VideoRequest>>,
     seed_drawn: Vec<bool>,
-    cfg_scale: Vec<f64>,
-    flow_reverse: Vec<bool>,
-    negative_prompt: Vec<Option<&'a str>>,
-    true_cfg_scale: Vec<f64>,
-    step_cache: Vec<Option<&'a str>>,
-    similar_prompts: Vec<Option<bool>>,
-    model_id: Vec<&'a str>,
-    deadline_s: Vec<Option<i32>>,
     width: Vec<i32>,
     height: Vec<i32>,
     frames: Vec<i32>,
@@ -151,26 +139,14 @@ impl<'a> Columns<'a> {
     }
 
     fn push(&mut self, job: &'a NewJob) -> Result<()> {
-        let request = &job.request;
-        let missing = |what| StoreError::Unstorable { what, reason: "the caller left it open".to_owned() };
+        if job.request.seed.is_none() || job.request.model.is_none() {
+            let reason = "seed and model must be filled in".to_owned();
+            return Err(StoreError::Unstorable { what: "request", reason });
+        }
         self.id.push(job.id.0);
         self.tenant_id.push(job.tenant_id.0);
-        self.prompt.push(&request.prompt);
-        self.video_size.push(&request.video_size);
-        self.aspect_ratio.push(request.aspect_ratio.as_deref());
-        self.video_length.push(int("video_length", request.video_length)?);
-        self.infer_steps.push(int("infer_steps", request.infer_steps)?);
-        self.quality_tier.push(request.quality_tier.as_str());
-        self.seed.push(request.seed.ok_or_else(|| missing("seed"))?);
+        self.request.push(Json(&job.request));
         self.seed_drawn.push(job.seed_drawn);
-        self.cfg_scale.push(request.cfg_scale);
-        self.flow_reverse.push(request.flow_reverse);
-        self.negative_prompt.push(request.negative_prompt.as_deref());
-        self.true_cfg_scale.push(request.true_cfg_scale);
-        self.step_cache.push(request.step_cache.map(|mode| mode.as_str()));
-        self.similar_prompts.push(request.similar_prompts);
-        self.model_id.push(request.model.as_deref().ok_or_else(|| missing("model"))?);
-        self.deadline_s.push(request.deadline_s.map(|seconds| int("deadline_s", seconds)).transpose()?);
         self.width.push(int("width", job.shape.width)?);
         self.height.push(int("height", job.shape.height)?);
         self.frames.push(int("frames", job.shape.frames)?);
@@ -189,23 +165,23 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
         r#"-- insert_jobs
         WITH placed AS (
             INSERT INTO jobs (
-                id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed,
-                seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache, similar_prompts,
-                model_id, deadline_s, deadline_at, width, height, frames, fps, idempotency_key, payload_hash,
-                traceparent)
-            SELECT id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed,
-                seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache, similar_prompts,
-                model_id, deadline_s, clock_timestamp() + make_interval(secs => deadline_s), width, height, frames,
-                fps, idempotency_key, payload_hash, traceparent
+                id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
+                prompt, model_id, deadline_at,
+                video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
+                negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s)
+            SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
+                prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
+                -- Superseded columns, for releases that read them. A new field has none.
+                video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
+                negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
             FROM UNNEST(
-                $1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[],
-                $9::bigint[], $10::bool[], $11::float8[], $12::bool[], $13::text[], $14::float8[], $15::text[],
-                $16::bool[], $17::text[], $18::int[], $19::int[], $20::int[], $21::int[], $22::float8[], $23::text[],
-                $24::bytea[], $25::text[])
-                AS given (id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier,
-                    seed, seed_drawn, cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache,
-                    similar_prompts, model_id, deadline_s, width, height, frames, fps, idempotency_key, payload_hash,
-                    traceparent)
+                $1::uuid[], $2::uuid[], $3::jsonb[], $4::bool[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::text[],
+                $10::bytea[], $11::text[])
+                AS given (id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
+                    traceparent),
+            jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
+                video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
+                negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool)
             ORDER BY tenant_id, idempotency_key, id
             ON CONFLICT DO NOTHING
             RETURNING id, tenant_id, model_id, created_at
@@ -223,22 +199,8 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
         SELECT id AS "id!", created_at AS "created_at!" FROM placed"#,
         &c.id,
         &c.tenant_id,
-        &c.prompt as _,
-        &c.video_size as _,
-        &c.aspect_ratio as _,
-        &c.video_length,
-        &c.infer_steps,
-        &c.quality_tier as _,
-        &c.seed,
+        &c.request as _,
         &c.seed_drawn,
-        &c.cfg_scale,
-        &c.flow_reverse,
-        &c.negative_prompt as _,
-        &c.true_cfg_scale,
-        &c.step_cache as _,
-        &c.similar_prompts as _,
-        &c.model_id as _,
-        &c.deadline_s as _,
         &c.width,
         &c.height,
         &c.frames,

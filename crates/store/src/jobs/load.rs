@@ -1,4 +1,4 @@
-//! Reads whole jobs. The only query that lists all columns, so that a new one is added in one place.
+//! Reads whole jobs. The only query that lists all columns, so that a new column is added in one place.
 
 use std::collections::HashMap;
 
@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::connect::Store;
+use crate::document::query_with_request;
 use crate::error::Result;
 use crate::jobs::Scope;
 use crate::row::JobRow;
@@ -68,13 +69,11 @@ pub(crate) async fn rows_by_id(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let rows = sqlx::query_as!(
+    let rows = query_with_request!(
         JobRow,
         r#"-- load_jobs
-            SELECT id, tenant_id,
-                   prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, seed_drawn,
-                   cfg_scale, flow_reverse, negative_prompt, true_cfg_scale, step_cache, similar_prompts, model_id,
-                   deadline_s, width, height, frames, fps,
+            SELECT id, tenant_id, seed_drawn, width, height, frames, fps,"#,
+        r#",
                    status, not_before, plan, worker_id, attempts_total, stage, step, steps_skipped,
                    checkpoint_key, checkpoint_step, checkpoint_checksum, checkpoint_resumes,
                    cancel_requested_at IS NOT NULL AND status IN ('queued', 'scheduled', 'running')

@@ -49,7 +49,7 @@ pub struct NewJob {
     pub shape: RenderShape,
     /// The client's key, at most one job for each; `None` without.
     pub idempotency_key: Option<String>,
-    /// Hash of the request as it came, seed still null.
+    /// Hash of the request as it was sent, before `seed` and `model` were filled in.
     pub payload_hash: [u8; 32],
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,

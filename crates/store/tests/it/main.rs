@@ -8,6 +8,7 @@ mod access;
 mod at_scale;
 mod claims;
 mod dispatch;
+mod documents;
 mod drift;
 mod events;
 mod insert;

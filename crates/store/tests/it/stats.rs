@@ -177,4 +177,5 @@ async fn recent_runs_are_what_the_cost_model_learns_from() {
     assert_eq!(runs.len(), 2);
     assert!(runs[0].finished_at >= runs[1].finished_at);
     assert_eq!((&runs[0].plan, &runs[0].record), (&plan(), &record()));
+    assert_eq!(runs[0].request.prompt, "a red ball rolls down a hill");
 }

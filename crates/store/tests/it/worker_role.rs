@@ -48,6 +48,9 @@ async fn every_move_of_a_worker_works_under_its_role() {
     let lease = run(&f).await;
     let failure = domain::Failure { code: "x".into(), reason: "y".into() };
     worker.fail(lease, &failure, domain::FailureAction::Fail, POLICY, 1.0).await.expect("fail");
+    let lease = run(&f).await;
+    f.store.cancel(f.scope(), lease.job_id).await.expect("cancel");
+    worker.stopped(lease, 1.0).await.expect("stopped");
     let (job_id, dispatch_no) = f.scheduled().await;
     worker.unrelease(job_id, dispatch_no).await.expect("unrelease");
     worker.unclaimed(&crate::support::pool(), 1).await.expect("unclaimed");
@@ -68,6 +71,9 @@ async fn what_is_none_of_its_business_is_refused() {
         "SELECT * FROM leader",
         "UPDATE leader SET epoch = 99",
         "UPDATE jobs SET prompt = 'mine'",
+        "UPDATE jobs SET request = '{}'",
+        "UPDATE jobs SET dispatch_no = 99",
+        "UPDATE jobs SET cancel_requested_at = NULL",
         "UPDATE jobs SET tenant_id = gen_random_uuid()",
         "UPDATE jobs SET plan = NULL",
         "UPDATE models SET weights_fingerprint = 'x'",
@@ -87,15 +93,17 @@ async fn what_is_none_of_its_business_is_refused() {
 }
 
 #[tokio::test]
-async fn a_release_with_a_new_column_gives_it_to_workers() {
+async fn a_new_column_is_closed_to_workers_until_it_is_listed() {
     let f = Fixture::new().await;
     let (_, plain) = as_worker(&f).await;
     f.planned().await;
     f.pool.execute("ALTER TABLE jobs ADD COLUMN warmth integer").await.expect("a later release's column");
-    assert!(plain.execute("UPDATE jobs SET warmth = 1").await.is_err());
+    // Not even after that release has started and renewed the rights.
     f.store.migrate().await.expect("a start of the later release");
-    plain.execute("UPDATE jobs SET warmth = 1").await.expect("its workers write it");
-    assert!(plain.execute("UPDATE jobs SET prompt = 'mine'").await.is_err());
+    let error = plain.execute("UPDATE jobs SET warmth = 1").await.expect_err("not listed");
+    assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("42501"), "{error}");
+    plain.execute("SELECT warmth FROM jobs").await.expect("workers read all of a job");
+    plain.execute("UPDATE jobs SET step = step").await.expect("a listed column is theirs");
 }
 
 #[tokio::test]

@@ -3,17 +3,14 @@
  *
  * The API validates everything again; its errors are shown at the same fields.
  */
-import type { FieldError, LimitsView, ModelView, VideoRequest } from '../../api/schema';
-import type { Draft } from './draft';
+import type { FieldError, LimitsView, VideoRequest } from '../../api/schema';
+import { type Draft, table } from './draft';
+import { chars, type Rules } from './kinds';
+
+export type { Rules } from './kinds';
 
 /** Error messages by form field; `form` is for errors without a field. */
 export type FormErrors = Partial<Record<keyof Draft | 'form', string>>;
-
-/** The limits that a draft must respect. */
-export interface Rules {
-  limits: LimitsView;
-  model: ModelView;
-}
 
 /** The prompts in the text: a single one, or one per non-empty line. */
 export function prompts(draft: Pick<Draft, 'text' | 'isSeveral'>): string[] {
@@ -29,21 +26,11 @@ export function promptAt(draft: Pick<Draft, 'text' | 'isSeveral'>, caret: number
   return draft.text.slice(from, to < 0 ? undefined : to).trim() || (prompts(draft)[0] ?? '');
 }
 
-const chars = (text: string) => Array.from(text).length;
-
 /** Validates the draft; returns every error. */
-export function check(draft: Draft, { limits, model }: Rules): FormErrors {
-  const all = prompts(draft);
-  const errors: FormErrors = {
-    text: textError(all, limits, draft.isSeveral),
-    seed: whole(draft.seed, 0, Number.MAX_SAFE_INTEGER, 'a whole number from 0, or leave it empty for a random seed'),
-    steps: whole(draft.steps, 1, model.infer_steps_max, `a whole number from 1 to ${model.infer_steps_max}, or leave it empty for adaptive steps`),
-    guidance: number(draft.guidance, 0, limits.cfg_scale_max),
-    trueGuidance: number(draft.trueGuidance, 1, limits.true_cfg_scale_max),
-    deadlineMin: draft.deadlineMin.trim() ? number(draft.deadlineMin, 0.1, Math.floor(limits.deadline_s_max / 60)) : undefined,
-  };
-  if (chars(draft.negative) > limits.prompt_chars_max) errors.negative = `At most ${limits.prompt_chars_max} characters.`;
-  return Object.fromEntries(Object.entries(errors).filter(([, reason]) => reason)) as FormErrors;
+export function check(draft: Draft, rules: Rules): FormErrors {
+  const errors = table.map(([key, field]) => [key, field.check?.(draft[key], rules)]);
+  errors.unshift(['text', textError(prompts(draft), rules.limits, draft.isSeveral)]);
+  return Object.fromEntries(errors.filter(([, reason]) => reason)) as FormErrors;
 }
 
 function textError(all: string[], limits: LimitsView, isSeveral: boolean): string | undefined {
@@ -55,62 +42,23 @@ function textError(all: string[], limits: LimitsView, isSeveral: boolean): strin
   return `${where} has ${chars(all[long] ?? '')} characters; the limit is ${limits.prompt_chars_max}.`;
 }
 
-function whole(text: string, min: number, max: number, wanted: string): string | undefined {
-  if (!text.trim()) return undefined;
-  const value = Number(text);
-  return Number.isInteger(value) && value >= min && value <= max ? undefined : `Enter ${wanted}.`;
-}
-
-function number(text: string, min: number, max: number): string | undefined {
-  const value = Number(text);
-  return text.trim() && value >= min && value <= max ? undefined : `Enter a number from ${min} to ${max}.`;
-}
-
 /** The request for one prompt of a validated draft. */
 export function toRequest(draft: Draft, prompt: string): VideoRequest {
-  const trueGuidance = Number(draft.trueGuidance);
-  return {
-    prompt,
-    video_size: draft.size,
-    aspect_ratio: draft.aspect || null,
-    video_length: draft.length,
-    infer_steps: draft.steps.trim() ? Number(draft.steps) : 0,
-    quality_tier: draft.tier,
-    seed: draft.seed.trim() ? Number(draft.seed) : null,
-    cfg_scale: Number(draft.guidance),
-    flow_reverse: draft.flowReverse,
-    negative_prompt: draft.negative.trim() || (trueGuidance > 1 ? '' : null),
-    true_cfg_scale: trueGuidance,
-    step_cache: draft.stepCache || null,
-    similar_prompts: draft.similar === '' ? null : draft.similar === 'yes',
-    model: draft.model || null,
-    deadline_s: draft.deadlineMin.trim() ? Math.round(Number(draft.deadlineMin) * 60) : null,
-  };
+  const written = table.map(([key, field]) => [field.name, field.write(draft[key])]);
+  const request = { prompt, ...Object.fromEntries(written) } as VideoRequest;
+  // True guidance needs a negative prompt, which may be empty.
+  if ((request.true_cfg_scale ?? 1) > 1) request.negative_prompt ??= '';
+  return request;
 }
 
-const fieldOf: Record<string, keyof Draft> = {
-  prompt: 'text',
-  video_size: 'size',
-  aspect_ratio: 'aspect',
-  video_length: 'length',
-  infer_steps: 'steps',
-  quality_tier: 'tier',
-  seed: 'seed',
-  cfg_scale: 'guidance',
-  negative_prompt: 'negative',
-  true_cfg_scale: 'trueGuidance',
-  step_cache: 'stepCache',
-  similar_prompts: 'similar',
-  model: 'model',
-  deadline_s: 'deadlineMin',
-};
+const keyOf: Record<string, keyof Draft> = { prompt: 'text', ...Object.fromEntries(table.map(([key, { name }]) => [name, key])) };
 
 /** Maps the API's errors to form fields; errors without a matching field go to `form`. */
 export function fromApi(errors: FieldError[]): FormErrors {
   const mapped: FormErrors = {};
   for (const { field, reason } of errors) {
     const [, index, inner] = /^requests\[(\d+)\]\.(.+)$/.exec(field) ?? [];
-    const name = fieldOf[inner ?? field] ?? 'form';
+    const name = keyOf[inner ?? field] ?? 'form';
     const where = index === undefined ? '' : `Prompt ${Number(index) + 1}: `;
     mapped[name] ??= name === 'form' ? `${field}: ${reason}` : `${where}${reason}`;
   }

@@ -1,0 +1,112 @@
+/**
+ * The fields of the form, apart from the prompt. This table is the only place that names them: the draft, its validation, the
+ * request, remixes, the API's errors and the controls under Advanced are all derived from it. A field of the request without an
+ * entry fails to compile.
+ */
+import type { QualityTier, StepCacheMode, VideoRequest } from '../../api/schema';
+import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
+
+export const fields = {
+  tier: choiceField<'quality_tier', QualityTier>('quality_tier', ['auto', 'preview', 'standard', 'premium']),
+  size: textField('video_size', '540p'),
+  /** Empty means the size's first. */
+  aspect: textField('aspect_ratio', ''),
+  /** Frames at 24 per second, 4k+1. */
+  length: {
+    name: 'video_length' as const,
+    empty: 129,
+    read: (frames: VideoRequest['video_length']) => frames ?? 129,
+    write: (frames: number) => frames,
+    isSane: (frames: number) => Number.isInteger(frames) && frames > 0 && frames % 4 === 1,
+  },
+  seed: numberField('seed', null, '', { check: whole(() => [0, Number.MAX_SAFE_INTEGER], 'a random seed') }),
+  model: textField('model', '', {
+    control: {
+      kind: 'choice',
+      label: 'Model',
+      hint: '',
+      isWide: true,
+      isHidden: (models) => models.length < 2,
+      options: (_, models) => [
+        ['', 'Default model'],
+        ...models.map(({ id, name, workers }): [string, string] => [id, `${name} (${workers} ${workers === 1 ? 'worker' : 'workers'})`]),
+      ],
+    },
+  }),
+  steps: numberField('infer_steps', 0, '', {
+    check: whole(({ model }) => [1, model.infer_steps_max], 'adaptive steps'),
+    control: {
+      kind: 'number',
+      label: 'Steps',
+      hint: 'Overrides the tier',
+      placeholder: (settings) => (settings.adaptive_enabled ? 'adaptive' : 'set by tier'),
+    },
+  }),
+  guidance: numberField('cfg_scale', null, '6', {
+    check: decimal(({ limits }) => [0, limits.cfg_scale_max]),
+    control: { kind: 'number', label: 'Guidance', hint: 'How closely to follow the prompt' },
+  }),
+  stepCache: choiceField<'step_cache', StepCacheMode | ''>('step_cache', ['', 'off', 'balanced', 'fast'], {
+    control: {
+      kind: 'choice',
+      label: 'Step cache',
+      hint: 'Skips steps that change little',
+      options: () => [
+        ['', 'Tier default'],
+        ['off', 'Off (compute every step)'],
+        ['balanced', 'Balanced'],
+        ['fast', 'Fast'],
+      ],
+    },
+  }),
+  similar: choiceField<'similar_prompts', '' | 'yes' | 'no'>('similar_prompts', ['', 'yes', 'no'], {
+    read: (value) => (value === true ? 'yes' : value === false ? 'no' : ''),
+    write: (word) => (word === '' ? null : word === 'yes'),
+    control: {
+      kind: 'choice',
+      label: 'Similar prompts',
+      hint: 'Reuses their embeddings; changes the video',
+      options: (settings) => [
+        ['', `Fleet default (${settings.similar_prompts_default ? 'on' : 'off'})`],
+        ['yes', 'Allowed'],
+        ['no', 'Not allowed'],
+      ],
+    },
+  }),
+  negative: textField('negative_prompt', '', {
+    check: (text, { limits }) => (chars(text) > limits.prompt_chars_max ? `At most ${limits.prompt_chars_max} characters.` : undefined),
+    control: { kind: 'text', label: 'Negative prompt', hint: 'What to avoid. Needs true guidance above 1.', isWide: true },
+  }),
+  trueGuidance: numberField('true_cfg_scale', null, '1', {
+    check: decimal(({ limits }) => [1, limits.true_cfg_scale_max]),
+    control: { kind: 'number', label: 'True guidance', hint: 'Above 1 doubles the cost' },
+  }),
+  /** In minutes. A remix has none: the deadline of the first video says nothing about the next. */
+  deadlineMin: numberField('deadline_s', null, '', {
+    read: () => '',
+    write: (minutes) => (minutes.trim() ? Math.round(Number(minutes) * 60) : null),
+    check: (text, rules) => (text.trim() ? decimal(({ limits }) => [0.1, Math.floor(limits.deadline_s_max / 60)])(text, rules) : undefined),
+    control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Affects the queue order.', placeholder: () => 'none' },
+  }),
+  flowReverse: flagField('flow_reverse', true, {
+    control: {
+      kind: 'flag',
+      label: 'Reverse flow',
+      hint: 'From noise to video, as the model was trained. Turn off only for experiments.',
+      isWide: true,
+    },
+  }),
+};
+
+type Table = typeof fields;
+
+/** The form's fields apart from the prompt. */
+export type FieldKey = keyof Table;
+
+/** The value of each field in the draft. */
+export type FieldValues = { [K in FieldKey]: Table[K]['empty'] };
+
+/** Fails to compile when a field of the request has no entry, and names it. */
+type Missing = Exclude<keyof VideoRequest, Table[FieldKey]['name'] | 'prompt'>;
+const missing: [Missing] extends [never] ? null : Missing = null;
+void missing;
