@@ -2,6 +2,9 @@
 //!
 //! The rule: several runs share a forward pass where they have the same number of text tokens, since there is no mask; a
 //! step cache decides for each run alone. A cancel or an error between two steps loses nothing but the step.
+//!
+//! Upstream: `HunyuanVideoPipeline.__call__` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use std::time::Instant;
 

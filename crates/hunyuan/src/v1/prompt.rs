@@ -3,7 +3,8 @@
 //! The language model reads the prompt inside a fixed instruction, whose tokens are cut off its states afterwards. Their number
 //! comes from the checkpoint's own tokenizer (95 with the released one).
 //!
-//! Upstream: diffusers 0.36.0, `pipelines/hunyuan_video/pipeline_hunyuan_video.py` (`DEFAULT_PROMPT_TEMPLATE`).
+//! Upstream: `DEFAULT_PROMPT_TEMPLATE` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use std::path::Path;
 
