@@ -310,7 +310,7 @@ async fn fail(
     Ok(Some(ended.status))
 }
 
-/// Tells whoever listens that the row has changed; they read what it says there.
+/// Publishes that the row has changed; listeners read its new state there.
 fn tell(fleet: &Fleet, job: &Assignment, status: JobStatus) {
     let kind = match status {
         JobStatus::Completed => JobEventKind::Completed,

@@ -98,7 +98,7 @@ where
     match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "could not say goodbye"),
-        Err(_) => warn!("nobody heard the goodbye"),
+        Err(_) => warn!("the database did not confirm the goodbye in time"),
     }
     fleet.broker.tell(FleetEvent::WorkerChanged { worker_id: fleet.worker_id });
     Ok(())
@@ -110,7 +110,7 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
         Box::pin(job::run(&fleet, taken.job, taken.sent_at)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
-            // The supervisor starts a new process, which loads the model anew.
+            // The supervisor starts a new process, which loads the model again.
             warn!("the model's thread has ended or is wedged; leaving");
             return;
         }

@@ -44,7 +44,7 @@ impl Control {
         Self { inner: Arc::new(Inner { budget: beats, ..Inner::default() }) }
     }
 
-    /// Asks the run to stop; it answers [`Error::Cancelled`] at its next check.
+    /// Asks the run to stop; it returns [`Error::Cancelled`] at its next check.
     pub fn cancel(&self) {
         self.inner.cancelled.store(true, Ordering::Release);
     }

@@ -38,7 +38,7 @@ impl FromStr for DeviceChoice {
                 .strip_prefix("cuda:")
                 .and_then(|index| index.parse().ok())
                 .map(Self::Cuda)
-                .ok_or_else(|| format!("`{text}` is no device; use auto, cpu or cuda:N")),
+                .ok_or_else(|| format!("`{text}` is not a valid device; use auto, cpu or cuda:N")),
         }
     }
 }
@@ -159,7 +159,7 @@ fn cpu_level() -> &'static str {
     "baseline"
 }
 
-/// Bytes of host memory that a process can still get, or none where that cannot be told.
+/// Bytes of host memory that a process can still get, or none where that is unknown.
 ///
 /// The smaller of what the machine has and what the process's control group leaves.
 #[must_use]
@@ -184,7 +184,7 @@ pub fn available_host_bytes() -> Option<u64> {
 
 /// Refuses work whose estimated need is above what the host can give, before the kernel kills the process for it.
 ///
-/// GPU memory is not asked about: CUDA's allocator answers with an error by itself.
+/// GPU memory is not asked about: CUDA's allocator returns an error by itself.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

@@ -62,7 +62,7 @@ impl Schedule {
         self.sigmas.len() - 1
     }
 
-    /// What the network is told about the level of `step`: 0 to 1000.
+    /// The level of `step` as the network gets it: 0 to 1000.
     #[must_use]
     pub fn time(&self, step: usize) -> f32 {
         self.sigmas[step] * self.train_timesteps

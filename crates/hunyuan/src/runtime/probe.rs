@@ -1,7 +1,8 @@
 //! How fast attention is on this GPU, measured once at start-up.
 //!
 //! The rule: which of libtorch's attention kernels runs is decided inside libtorch, and on Hopper the wrong one costs half
-//! of a video's time. It cannot be asked, so it is timed, and a slow one is said in the log together with what to do.
+//! of a video's time. libtorch does not expose the choice, so attention is timed, and a slow kernel is logged as a warning that
+//! says what to do.
 
 use std::time::Instant;
 

@@ -42,7 +42,7 @@ pub struct Latents {
 pub struct RunCounts {
     /// Steps for which the network ran.
     pub computed: usize,
-    /// Steps answered by the step cache.
+    /// Steps taken from the step cache.
     pub skipped: usize,
     /// `mean|v - v_before| / mean|v_before|` of each step but the first: the predicted velocity's relative change, an
     /// estimate of the local error of the Euler steps.
@@ -61,7 +61,7 @@ pub struct StepEnd<'a> {
     pub total: usize,
     /// Seconds that the step took; for a batch, of the whole round.
     pub seconds: f64,
-    /// Whether the step cache answered.
+    /// Whether the step came from the step cache.
     pub skipped: bool,
     /// Relative change of the velocity, from the second step on.
     pub velocity_change: Option<f64>,

@@ -1,6 +1,6 @@
 //! Reusing a step's prediction where the next one would hardly differ.
 //!
-//! The rule: the denoiser asks a [`StepCache`] before every step and tells it every prediction that it computed; it knows
+//! The rule: the denoiser asks a [`StepCache`] before every step and gives it every prediction that it computed; it knows
 //! nothing else about the method, so another method is one more file beside `easycache.rs`. A cache's whole state can
 //! be saved and restored, so that a resumed run decides as an undisturbed one.
 
@@ -38,7 +38,7 @@ impl StepCacheConfig {
     }
 }
 
-/// Where a run stands.
+/// Position of a run in its schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// Steps done before this one.
@@ -55,7 +55,7 @@ pub trait StepCache: std::fmt::Debug {
     /// libtorch.
     fn reuse(&mut self, position: Position, input: &Tensor) -> Result<Option<Tensor>>;
 
-    /// Learns a computed velocity. Follows the `reuse` that answered none for the same input.
+    /// Learns a computed velocity. Called after `reuse` returned none for the same input.
     ///
     /// # Errors
     /// libtorch.

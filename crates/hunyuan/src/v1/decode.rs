@@ -1,6 +1,6 @@
 //! Latents to frames that can be shown.
 //!
-//! The rule: frames are kept once, as fp32 on the host; bytes are made frame by frame for whoever writes them out.
+//! The rule: frames are kept once, as fp32 on the host; bytes are made frame by frame when they are written out.
 
 use tch::{Device, Kind, Tensor};
 

@@ -151,7 +151,7 @@ impl Denoiser<'_> {
         Ok(())
     }
 
-    /// The time that the network is told, rounded to its dtype as the reference does: a 16-bit model sees 996, not 997.09.
+    /// The time that the network gets, rounded to its dtype as the reference does: a 16-bit model sees 996, not 997.09.
     fn time(&self, run: &Run) -> Result<f32> {
         let exact = Tensor::f_from_slice(&[run.schedule.time(run.step)])?;
         Ok(exact.f_to_kind(self.kind)?.f_to_kind(Kind::Float)?.f_double_value(&[0])? as f32)

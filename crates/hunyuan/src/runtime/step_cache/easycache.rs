@@ -3,7 +3,7 @@
 //! The rule, as published: the first `warmup` steps and the last are computed. `k` is the ratio of mean absolute changes of output
 //! and input between the last two computed steps. Before each other step, `k * mean|x - x_prev| / mean|out_last|` is
 //! added to the error, where `x_prev` is the input of the step before (computed or not); below the threshold the step
-//! is skipped and answers `x + (out - x)` of the last computed step, else it is computed and the error starts again at 0.
+//! is skipped and gives `x + (out - x)` of the last computed step, else it is computed and the error starts again at 0.
 //! Everything happens in latent space, so the state is three latents and two numbers.
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 use super::{Placements, RowRange, Weights};
 use crate::runtime::error::{Error, InOp, Result};
 
-/// The keys and shapes that a network wants, and the prefixes that it leaves unread on purpose.
+/// The keys and shapes that a network needs, and the prefixes that it leaves unread on purpose.
 #[derive(Debug, Default, Clone)]
 pub struct KeyTable {
     tensors: BTreeMap<String, Vec<i64>>,
@@ -71,7 +71,7 @@ impl Loader<'_> {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
-    /// The loader whose keys begin with exactly this text, wherever this one stands.
+    /// The loader whose keys begin with exactly this text, whatever this one's prefix is.
     #[must_use]
     pub fn at(&self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self.clone() }
@@ -194,7 +194,7 @@ pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Lo
     load_placed(weights, device, kind, build).map(|(network, _)| network)
 }
 
-/// As [`load`], and tells where the weights came from and are now.
+/// As [`load`], and reports where the weights came from and are now.
 ///
 /// # Errors
 /// As [`load`].

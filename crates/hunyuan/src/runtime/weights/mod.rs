@@ -112,7 +112,7 @@ impl Weights {
         fingerprint(self.paths())
     }
 
-    /// What differs between these files and the keys that a network wants.
+    /// What differs between these files and the keys that a network needs.
     #[must_use]
     pub fn compare(&self, table: &KeyTable) -> CheckpointMismatch {
         let mut found = CheckpointMismatch { component: self.component(), ..CheckpointMismatch::default() };
@@ -191,7 +191,7 @@ pub fn fingerprint<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Stri
         let read = |source| Error::Read { path: path.to_owned(), source };
         let mut content = blake3::Hasher::new();
         content.update_reader(std::fs::File::open(path).map_err(read)?).map_err(read)?;
-        // The folder's name tells `text_encoder/config.json` from `text_encoder_2/config.json`.
+        // The folder's name distinguishes `text_encoder/config.json` from `text_encoder_2/config.json`.
         for part in [path.parent().and_then(Path::file_name), path.file_name()].into_iter().flatten() {
             total.update(part.as_encoded_bytes());
             total.update(b"/");

@@ -115,7 +115,7 @@ impl ModelConfig {
     }
 }
 
-/// Reads a JSON file and lets its own rules judge it. Rules answer with the reason of a refusal.
+/// Reads a JSON file and checks it by its own rules, which return the reason for a refusal.
 fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result::Result<(), String>) -> Result<T> {
     let config = read_json(path)?;
     check(&config).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;

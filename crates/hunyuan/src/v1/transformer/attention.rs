@@ -82,7 +82,7 @@ fn rotate(qk: &Tensor, rotation: &Tensor, heads: Heads) -> Result<()> {
     Ok(())
 }
 
-/// Full attention of a `[batch, tokens, >= 3 * width]` buffer; answers `[batch, tokens, width]`.
+/// Full attention of a `[batch, tokens, >= 3 * width]` buffer; returns `[batch, tokens, width]`.
 pub(crate) fn attend(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let size = qkv.size();
     let width = heads.width();
