@@ -30,7 +30,7 @@ impl Scheduler {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
             // The store returns the newest first; learning needs the oldest first.
             runs.reverse();
-            let own: Vec<_> = runs.iter().filter_map(|run| cost_record(&manifest.id, run)).collect();
+            let own: Vec<_> = runs.iter().filter_map(|run| cost_record(manifest, run)).collect();
             self.rate_estimates(&before, &manifest.id, &own);
             records.extend(own);
             self.learn_steps(&before, manifest, &runs, &read, &mut next);
@@ -80,12 +80,12 @@ impl Scheduler {
     }
 }
 
-fn cost_record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
+fn cost_record(manifest: &ModelManifest, run: &MeasuredRun) -> Option<CostRecord> {
     CostRecord::of(&RunFacts {
-        model_id,
+        model_id: &manifest.id,
         worker_class: &run.record.device,
         request: &run.request,
-        shape: &run.shape,
+        tokens: run.shape.tokens(&manifest.geometry),
         plan: &run.plan,
         record: &run.record,
     })

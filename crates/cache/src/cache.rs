@@ -58,7 +58,7 @@ impl Found {
     }
 }
 
-/// Whose prompts may stand in for a text, and whether they may now.
+/// Whose prompts may stand in for a text, and whether that is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Similar<'a> {
     /// The tenant: prompts are never compared beyond it.
@@ -148,7 +148,7 @@ impl EmbeddingCache {
     /// off, always from `encode`. Without `similar` the text is neither compared nor noted.
     ///
     /// # Errors
-    /// What `encode` answered. Redis is never a reason to fail.
+    /// The error of `encode`. Redis is never a reason to fail.
     pub async fn get_or_encode<F, E>(
         &self,
         encoder_fingerprint: &str,

@@ -98,7 +98,7 @@ impl Redis {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Runs one conversation under the time limit, and tells the breaker how it went.
+    /// Runs one conversation under the time limit, and reports the outcome to the breaker.
     async fn ask<T, F>(&self, talk: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
     where
         F: Future<Output = Result<T, RedisError>>,
@@ -129,7 +129,7 @@ impl Redis {
         self.run::<String>(cmd("PING")).await.map(drop)
     }
 
-    /// A value, its life begun anew when `refresh_s` is given.
+    /// A value; its expiry is reset when `refresh_s` is given.
     pub(crate) async fn get(&self, key: &str, refresh_s: Option<u64>) -> Result<Option<Vec<u8>>, CacheError> {
         let mut command = cmd(if refresh_s.is_some() { "GETEX" } else { "GET" });
         command.arg(key);
@@ -143,7 +143,7 @@ impl Redis {
         self.ask(|mut connection| async move { connection.set_ex(key, value, ttl_s).await }).await
     }
 
-    /// Begins a value's life anew; `false` when it is not there.
+    /// Resets a value's expiry; `false` when it is not there.
     pub(crate) async fn refresh(&self, key: &str, ttl_s: u64) -> Result<bool, CacheError> {
         let seconds = i64::try_from(ttl_s).unwrap_or(i64::MAX);
         self.ask(|mut connection| async move { connection.expire(key, seconds).await }).await
@@ -173,7 +173,7 @@ impl Redis {
         self.run::<i64>(command).await.map(drop)
     }
 
-    /// Puts `member` first in a list that keeps the newest `max`, each once, and begins the list's life anew.
+    /// Puts `member` first in a list that keeps the newest `max`, each once, and resets the list's expiry.
     pub(crate) async fn note(&self, list: &str, member: &[u8], max: usize, ttl_s: u64) -> Result<(), CacheError> {
         let Some(last_kept) = isize::try_from(max).ok().filter(|max| *max > 0).map(|max| -max - 1) else {
             return Ok(());

@@ -4,8 +4,8 @@
 //! environment. That is what lets the API, the scheduler, the worker and the tests agree on one meaning of every word.
 //!
 //! # Reading order
-//! [`request`] what a user asks for; [`model`] what a model folder can render, [`sampling`] in how many steps and at
-//! what cost; [`plan`] what the scheduler decides; [`lifecycle`] the states of a job and every legal move between them;
+//! [`request`] what a user asks for; [`model`] what a model folder can render, [`geometry`] in how many tokens,
+//! [`sampling`] in how many steps and at what cost; [`plan`] what the scheduler decides; [`lifecycle`] the states of a job and every legal move between them;
 //! [`job`] the whole job as others read it; [`record`] what a run left behind; [`event`] what the fleet publishes.
 //!
 //! # Adding a field to the request
@@ -21,7 +21,9 @@
 pub mod checkpoint;
 pub mod clock;
 pub mod event;
+pub mod family;
 pub mod field_error;
+pub mod geometry;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
@@ -38,7 +40,9 @@ pub mod worker;
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
 pub use event::{EventCursor, JobEvent, JobEventKind, Progress, Stage};
+pub use family::ModelFamily;
 pub use field_error::FieldError;
+pub use geometry::Geometry;
 pub use ids::{JobId, KeyId, LeaseToken, TenantId, WorkerId};
 pub use job::{Job, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};

@@ -145,7 +145,7 @@ impl Planner {
     ) -> Plan {
         let (steps, steps_reason) = self.steps(request, manifest, &analysis);
         let step_cache = self.step_cache(tier, request.step_cache, manifest);
-        let tokens = shape.tokens();
+        let tokens = shape.tokens(&manifest.geometry);
         let work = Work { tokens, steps, passes: passes(request), threshold: step_cache.threshold };
         let cost = self.cost(manifest);
         Plan {

@@ -34,7 +34,7 @@ pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gp
         StepsReason::Fixed | StepsReason::Adaptive | StepsReason::Learned => manifest.baseline_steps(),
     };
     let record = run.record;
-    let (tokens, passes) = (run.shape.tokens(), passes(run.request));
+    let (tokens, passes) = (run.tokens, passes(run.request));
     let modelled = |computed, skipped, hit| cost.run_s(tokens, passes, computed, skipped, hit);
     let baseline_model_s = modelled(baseline_steps, 0, false);
     let run_model_s = modelled(record.steps_computed, record.steps_skipped, record.cache_match.is_hit());

@@ -38,7 +38,7 @@ impl EngineThread {
     /// Starts the thread, builds the renderer on it and waits until it is ready.
     ///
     /// # Errors
-    /// What `build` answered.
+    /// The error of `build`.
     pub(crate) async fn start<R, F>(build: F) -> anyhow::Result<Self>
     where
         R: Renderer,
@@ -76,7 +76,7 @@ impl EngineThread {
         answer.await.unwrap_or_else(|_| Err(thread_gone()))
     }
 
-    /// Renders a video on the thread; `events` tells how far it is.
+    /// Renders a video on the thread; `events` reports its progress.
     ///
     /// # Errors
     /// As [`Renderer::render`]; a thread that is gone is a failure to be retried elsewhere.

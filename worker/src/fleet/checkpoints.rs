@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::Fleet;
 use super::job::Assignment;
 
-/// A job's start: from a checkpoint, or anew and why.
+/// A job's start: from a checkpoint, or from step 0 and why.
 #[derive(Debug, Default)]
 pub(super) struct Start {
     /// The checkpoint's bytes.
@@ -31,9 +31,9 @@ pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
         Ok(ResumeOutcome::None) => return Start::default(),
         Ok(ResumeOutcome::Exhausted { drop }) => {
             remove(fleet, &drop).await;
-            return anew("it had been begun from too often".to_owned());
+            return from_step_0("it had been begun from too often".to_owned());
         }
-        Err(error) => return anew(format!("the database did not answer: {error}")),
+        Err(error) => return from_step_0(format!("the database did not answer: {error}")),
     }
     let reason = match fleet.artifacts.get(&known.key).await {
         Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == known.checksum => {
@@ -44,14 +44,14 @@ pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
         Ok(_) => "its checksum does not match".to_owned(),
         Err(error) if error.is_missing() => "it is gone from the object store".to_owned(),
         // It may be there the next time, so it is kept.
-        Err(error) => return anew(format!("it could not be read: {error}")),
+        Err(error) => return from_step_0(format!("it could not be read: {error}")),
     };
     warn!(job.id = %job.job.id, reason, "checkpoint dropped");
     discard(fleet, job.lease).await;
-    anew(reason)
+    from_step_0(reason)
 }
 
-fn anew(reason: String) -> Start {
+fn from_step_0(reason: String) -> Start {
     Start { bytes: None, dropped_because: Some(reason) }
 }
 

@@ -226,7 +226,7 @@ fn record(
             model_id: &fleet.manifest.id,
             worker_class: &record.device,
             request: &job.job.request,
-            shape: &job.job.shape,
+            tokens: job.job.shape.tokens(&fleet.manifest.geometry),
             plan: &job.plan,
             record: &record,
         };
@@ -317,7 +317,7 @@ async fn fail(
     Ok(Some(ended.status))
 }
 
-/// Tells whoever listens that the row has changed; they read what it says there.
+/// Publishes that the row has changed; listeners read its new state there.
 fn tell(fleet: &Fleet, job: &Assignment, status: JobStatus) {
     let kind = match status {
         JobStatus::Completed => JobEventKind::Completed,

@@ -19,7 +19,7 @@ const LEASES: u32 = 4;
 /// Repeats `call` until the database has answered.
 ///
 /// # Errors
-/// What the database answered, or its silence for several lease lengths.
+/// The database's error, or no reply for several lease lengths.
 pub(super) async fn write<T, F>(fleet: &Fleet, what: &'static str, call: impl Fn() -> F) -> anyhow::Result<T>
 where
     F: Future<Output = Result<T, StoreError>>,

@@ -1,4 +1,4 @@
-//! Telling how far a run is: to whoever watches, often; to the row, seldom; never so that the run would wait for it.
+//! Reporting a run's progress: to watchers often, to the row seldom. The run never waits for it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +14,7 @@ use super::job::Assignment;
 use super::{Fleet, checkpoints};
 use crate::engine::RenderEvent;
 
-/// The row is told this many times less often than the watchers.
+/// The row is updated this many times less often than the watchers.
 const ROW_EVERY: u32 = 4;
 
 /// What the renderer said, put together.
@@ -42,7 +42,7 @@ impl Follower {
         Self { fleet: Arc::clone(fleet), job: job.clone(), mark, told_at: None, row_at: None, remaining_s: None }
     }
 
-    /// A new stage is always told, to the row too.
+    /// A new stage is always reported, to the row too.
     pub(super) async fn stage(&mut self, stage: Stage) {
         self.mark.stage = stage;
         self.tell();

@@ -10,10 +10,10 @@ use super::heart::{HeldLease, Interrupt};
 use super::job::Ended;
 use crate::engine::RenderError;
 
-/// The model's answer to a command.
+/// The model's result of a command.
 ///
 /// # Errors
-/// What the model answered; or that the work was interrupted and the model did not notice.
+/// The model's error; or that the work was interrupted and the model did not notice.
 pub(super) async fn answer<T>(
     fleet: &Fleet,
     lease: &HeldLease,

@@ -15,7 +15,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A stage of `total` parts; 0 when that is told later.
+    /// A stage of `total` parts; 0 when the total is reported later.
     pub(crate) fn new(name: &'static str, total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(total as u64);

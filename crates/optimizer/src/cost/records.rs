@@ -1,6 +1,6 @@
 //! What the cost model is fitted to: the measured seconds of finished runs.
 
-use domain::{Plan, RunRecord, VideoRequest, model::RenderShape};
+use domain::{Plan, RunRecord, VideoRequest};
 use serde::{Deserialize, Serialize};
 
 use super::work::{Work, passes};
@@ -41,9 +41,9 @@ pub struct RunFacts<'a> {
     pub worker_class: &'a str,
     /// The request.
     pub request: &'a VideoRequest,
-    /// The rendered shape.
-    pub shape: &'a RenderShape,
-    /// Its plan.
+    /// Video tokens of what was rendered.
+    pub tokens: u64,
+    /// What was planned.
     pub plan: &'a Plan,
     /// What was measured.
     pub record: &'a RunRecord,
@@ -62,7 +62,7 @@ impl CostRecord {
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
             worker_class: run.worker_class.to_owned(),
-            tokens: run.shape.tokens(),
+            tokens: run.tokens,
             passes: passes(run.request),
             threshold: run.plan.step_cache.threshold,
             computed: record.steps_computed,

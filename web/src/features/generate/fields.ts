@@ -11,13 +11,13 @@ export const fields = {
   size: textField('video_size', '540p'),
   /** Empty means the size's first. */
   aspect: textField('aspect_ratio', ''),
-  /** Frames at 24 per second, 4k+1. */
+  /** Frames at 24 per second. */
   length: {
     name: 'video_length' as const,
     empty: 129,
     read: (frames: VideoRequest['video_length']) => frames ?? 129,
     write: (frames: number) => frames,
-    isSane: (frames: number) => Number.isInteger(frames) && frames > 0 && frames % 4 === 1,
+    isSane: (frames: number) => Number.isInteger(frames) && frames > 0,
   },
   seed: numberField('seed', null, '', { check: whole(() => [0, Number.MAX_SAFE_INTEGER], 'a random seed') }),
   model: textField('model', '', {

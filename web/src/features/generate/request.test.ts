@@ -74,7 +74,7 @@ it('a remix requests the same video', () => {
 
 it('only valid values of a stored draft are used', () => {
   expect(sane(null)).toEqual(emptyDraft);
-  expect(sane({ text: 'kept', tier: 'ultra', length: 130, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
+  expect(sane({ text: 'kept', tier: 'ultra', length: -1, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
 });
 
 it('errors from the API are shown at their fields', () => {
@@ -94,6 +94,8 @@ describe('fitted', () => {
       { name: '720p', aspects: [] },
     ],
     video_length_max: 128,
+    video_length_min: 1,
+    video_length_step: 4,
   } as unknown as ModelView;
 
   it('keeps what the model offers, and a size in pixels', () => {
@@ -105,5 +107,7 @@ describe('fitted', () => {
   it('replaces values that the model does not offer', () => {
     expect(fitted({ ...draft, size: '1080p', aspect: '1:1', length: 257 }, model)).toMatchObject({ size: '540p', aspect: '1:1', length: 125 });
     expect(fitted({ ...draft, size: '720p', aspect: '9:16' }, model).aspect).toBe('');
+    expect(fitted({ ...draft, length: 100 }, model).length).toBe(97);
+    expect(fitted({ ...draft, length: 100 }, { ...model, video_length_step: 8, video_length_min: 5 }).length).toBe(93);
   });
 });

@@ -1,0 +1,244 @@
+//! What can go wrong in the model, as one typed enum.
+//!
+//! The rule: nothing in this crate panics on data, sizes or devices. Whatever libtorch throws is turned into a variant
+//! here at the operation that threw it, and the engine stays usable afterwards. Messages name what to change.
+
+use std::path::PathBuf;
+
+use tch::TchError;
+
+/// A result whose error is this crate's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every way in which loading, encoding, denoising or decoding can fail.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value of a request is outside what the model can do. The request is at fault; another one will work.
+    #[error("{field}: {reason}")]
+    Input {
+        /// Name of the field in the request.
+        field: &'static str,
+        /// What is wrong and what would be accepted.
+        reason: String,
+    },
+
+    /// The model folder's weights are not those that its configurations describe. All differences of all components at once.
+    #[error("{}", one_below_another(.0))]
+    Checkpoint(Vec<CheckpointMismatch>),
+
+    /// A configuration or tokenizer file of the model folder cannot be used.
+    #[error("{path}: {reason}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        reason: String,
+    },
+
+    /// A file of the model folder cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+
+    /// A saved denoising state is damaged, or belongs to another request, model or build. Start that job from step 0.
+    #[error("saved state cannot be resumed: {reason}")]
+    Resume {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The device that was asked for is not there or does not answer.
+    #[error("device {device}: {reason}")]
+    Device {
+        /// As it was asked for, for example `cuda:1`.
+        device: String,
+        /// What to do about it.
+        reason: String,
+    },
+
+    /// Memory of the host or of the device is not enough for this request; a smaller one, or tiling, may fit.
+    #[error("out of memory in {op}: {reason}")]
+    OutOfMemory {
+        /// The stage or operation that asked for the memory.
+        op: String,
+        /// The allocator's own words, or the estimate that was refused.
+        reason: String,
+    },
+
+    /// libtorch refused an operation.
+    #[error("libtorch failed in {op}: {reason}")]
+    Libtorch {
+        /// The stage or operation.
+        op: String,
+        /// First line of libtorch's message.
+        reason: String,
+    },
+
+    /// The caller asked to stop; see [`crate::Control::cancel`].
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Differences between the tensors that a network needs and those that a checkpoint holds.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct CheckpointMismatch {
+    /// The component's folder, for example `transformer`.
+    pub component: String,
+    /// Keys that the network needs and no file holds.
+    pub missing: Vec<String>,
+    /// Keys that a file holds and the network does not know.
+    pub unexpected: Vec<String>,
+    /// Keys whose shape differs: name, shape wanted, shape found.
+    pub misshaped: Vec<(String, Vec<i64>, Vec<i64>)>,
+}
+
+impl CheckpointMismatch {
+    /// Whether there is no difference at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+    }
+}
+
+fn one_below_another(mismatches: &[CheckpointMismatch]) -> String {
+    mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl std::fmt::Display for CheckpointMismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "the weights of `{}` do not fit its config.json: {} missing, {} unexpected, {} misshaped",
+            self.component,
+            self.missing.len(),
+            self.unexpected.len(),
+            self.misshaped.len()
+        )?;
+        for key in &self.missing {
+            write!(f, "\n  missing    {key}")?;
+        }
+        for key in &self.unexpected {
+            write!(f, "\n  unexpected {key}")?;
+        }
+        for (key, wanted, found) in &self.misshaped {
+            write!(f, "\n  misshaped  {key}: wanted {wanted:?}, found {found:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error {
+    /// A request's field that cannot be used.
+    pub fn input(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Input { field, reason: reason.into() }
+    }
+
+    /// A saved state that cannot be used.
+    pub fn resume(reason: impl Into<String>) -> Self {
+        Self::Resume { reason: reason.into() }
+    }
+
+    /// Names the stage in an error that came from libtorch; other errors pass through.
+    #[must_use]
+    pub fn in_op(self, name: &str) -> Self {
+        match self {
+            Self::Libtorch { op, reason } => Self::Libtorch { op: join(name, &op), reason },
+            Self::OutOfMemory { op, reason } => Self::OutOfMemory { op: join(name, &op), reason },
+            other => other,
+        }
+    }
+
+    /// Whether the same request may succeed later or elsewhere (memory, device), as against one that never can.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. } | Self::Libtorch { .. } | Self::Device { .. } | Self::Read { .. })
+    }
+}
+
+/// `outer/inner`, leaving out the placeholder that a bare conversion sets.
+fn join(outer: &str, inner: &str) -> String {
+    if inner == UNNAMED { outer.to_owned() } else { format!("{outer}/{inner}") }
+}
+
+const UNNAMED: &str = "an operation";
+
+/// Words by which libtorch's allocators say that memory is short: host, CUDA, and sizes that overflow.
+const OUT_OF_MEMORY: [&str; 7] = [
+    "out of memory",
+    "can't allocate memory",
+    "not enough memory",
+    "cannot allocate memory",
+    "storage size calculation overflowed",
+    "invalid buffer size",
+    "numel: integer multiplication overflow",
+];
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        let text = error.to_string();
+        // libtorch appends a C++ stack to the message; only its first line is for people.
+        let first = text.lines().next().unwrap_or_default().trim();
+        let reason = first.strip_prefix("Internal torch error: ").unwrap_or(first).to_owned();
+        let lower = reason.to_lowercase();
+        if OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
+            Self::OutOfMemory { op: UNNAMED.to_owned(), reason }
+        } else {
+            Self::Libtorch { op: UNNAMED.to_owned(), reason }
+        }
+    }
+}
+
+/// Adds the stage's name to libtorch errors on their way up.
+pub trait InOp<T> {
+    /// See [`Error::in_op`].
+    ///
+    /// # Errors
+    /// The same error, with the name of the stage.
+    fn in_op(self, name: &str) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> InOp<T> for std::result::Result<T, E> {
+    fn in_op(self, name: &str) -> Result<T> {
+        self.map_err(|error| error.into().in_op(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn allocator_messages_become_out_of_memory() {
+        for text in [
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.\nframe #0",
+            "CUDA out of memory. Tried to allocate 2.00 GiB",
+        ] {
+            let error = Error::from(TchError::Torch(text.to_owned())).in_op("denoise");
+            let Error::OutOfMemory { op, reason } = error else { panic!("{error}") };
+            assert_eq!(op, "denoise");
+            assert!(!reason.contains('\n'), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_mismatch_lists_every_key() {
+        let mismatch = CheckpointMismatch {
+            component: "vae".into(),
+            missing: vec!["a".into(), "b".into()],
+            unexpected: vec!["c".into()],
+            misshaped: vec![("d".into(), vec![1, 2], vec![2, 1])],
+        };
+        let other =
+            CheckpointMismatch { component: "transformer".into(), missing: vec!["e".into()], ..Default::default() };
+        let text = Error::Checkpoint(vec![mismatch, other]).to_string();
+        let parts =
+            ["`vae`", "2 missing", "missing    a", "missing    b", "unexpected c", "d: wanted [1, 2], found [2, 1]"];
+        for part in parts.into_iter().chain(["`transformer`", "missing    e"]) {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+}
