@@ -14,6 +14,7 @@ mod lead;
 mod levels;
 mod plan;
 mod round;
+mod sight;
 mod sweep;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ use settings::Settings;
 use store::{Store, StoreOptions};
 use telemetry::{Health, SchedulerMetrics, Stop};
 
-/// Connections of a scheduler: rounds, sweeps and leadership, each with one in use at a time.
-const CONNECTIONS: u32 = 6;
+/// Connections of a scheduler: planning, releasing, sweeps, metrics and the janitor use one at a time each.
+const CONNECTIONS: u32 = 7;
+/// Connections of [`Scheduler::vital`].
+const VITAL_CONNECTIONS: u32 = 2;
 
 /// The fleet's scheduler.
 #[derive(Debug, Parser)]
@@ -42,6 +45,9 @@ struct Arguments {}
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    /// The same database on connections of its own, for what must not wait behind long statements: leadership and
+    /// [`sight`].
+    pub(crate) vital: Store,
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
     pub(crate) models: BTreeMap<String, ModelManifest>,
@@ -119,7 +125,9 @@ fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Resul
         application_name: "scheduler".to_owned(),
         ..StoreOptions::new(settings.database.url.expose())
     };
+    let vital = StoreOptions { connections_max: VITAL_CONNECTIONS, ..options.clone() };
     Ok(Scheduler {
+        vital: Store::connect_lazy(&vital).context("read the database settings")?,
         store: Store::connect_lazy(&options).context("read the database settings")?,
         broker: Broker::connect(&settings.broker, "scheduler"),
         artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,

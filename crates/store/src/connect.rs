@@ -7,14 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
 use crate::pool::Pool;
-
-/// The migrations, built into every process.
-pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
 
 /// An answer takes this much longer than its statement may run, at most; then the connection is taken for dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
@@ -125,15 +121,6 @@ impl Store {
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
         Self { pool: Pool::new(pool, StoreOptions::new("").answer_max()) }
-    }
-
-    /// Brings the schema up to this release; waits for another process that does the same.
-    ///
-    /// # Errors
-    /// [`StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
-    pub async fn migrate(&self) -> Result<()> {
-        MIGRATOR.run(self.pool.connections()).await?;
-        self.renew_worker_grants().await
     }
 
     /// Whether the database answers now, as one round trip.

@@ -15,6 +15,7 @@ mod interleavings;
 mod learning;
 mod lifecycle;
 mod lists;
+mod migrate;
 mod phase2;
 mod plans;
 mod stats;
