@@ -53,7 +53,7 @@ impl Sight {
 /// Looks at the database until the leadership is over. `store` must be used for nothing else that can take long.
 pub(crate) async fn run(store: &Store, sight: &Sight, lease: Duration, over: &CancellationToken) {
     loop {
-        match store.ping().await {
+        match store.ping_writable().await {
             Ok(()) => sight.up(Instant::now(), lease / 2),
             Err(error) => {
                 sight.down();

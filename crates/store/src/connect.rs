@@ -10,7 +10,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
-use crate::pool::Pool;
+use crate::pool::{Pool, Suspicion};
 
 /// An answer takes this much longer than its statement may run, at most; then the connection is taken for dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
@@ -108,19 +108,25 @@ impl Store {
                 ("timezone", "UTC".to_owned()),
             ])
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+        let suspicion = Suspicion::default();
+        let checked = suspicion.clone();
         let pool = PgPoolOptions::new()
+            .before_acquire(move |_, connection| {
+                let usable = checked.clears(connection.age);
+                Box::pin(async move { Ok(usable) })
+            })
             .max_connections(options.connections_max)
             .min_connections(options.connections_min.min(options.connections_max))
             .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
             .idle_timeout(Duration::from_secs(options.idle_timeout_s))
             .connect_lazy_with(connect);
-        Ok(Self { pool: Pool::new(pool, options.answer_max()) })
+        Ok(Self { pool: Pool::new(pool, options.answer_max(), suspicion) })
     }
 
     /// Wraps a pool that exists.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max()) }
+        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max(), Suspicion::default()) }
     }
 
     /// Whether the database answers now, as one round trip.
@@ -129,6 +135,16 @@ impl Store {
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Whether the database takes writes now, as one round trip that changes nothing. A standby answers [`Store::ping`] and
+    /// fails here. Needs the rights of the API or the scheduler.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping_writable(&self) -> Result<()> {
+        sqlx::query("-- ping_writable\nUPDATE leader SET one = one WHERE false").execute(&self.pool).await?;
         Ok(())
     }
 

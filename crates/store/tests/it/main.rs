@@ -10,6 +10,7 @@ mod claims;
 mod dispatch;
 mod drift;
 mod events;
+mod failover;
 mod insert;
 mod interleavings;
 mod learning;
