@@ -141,7 +141,7 @@ impl Located {
         let named = ["unknown field `", "missing field `", "duplicate field `"]
             .iter()
             .find_map(|start| message.strip_prefix(start)?.split('`').next());
-        let last = match path.iter().last() {
+        let last = match path.iter().next_back() {
             Some(Segment::Map { key }) => key.as_str(),
             _ => "",
         };

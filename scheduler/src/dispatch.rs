@@ -4,6 +4,7 @@
 //! by re-announcing, so a publish that fails here is no reason to take anything back.
 
 use broker::JobReady;
+use domain::PoolId;
 use futures::future::join_all;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
@@ -12,6 +13,9 @@ use tracing::{info, warn};
 
 use crate::state::Scheduler;
 use crate::timing::seconds;
+
+/// Jobs that one statement releases at most.
+const RELEASE_MAX: u32 = 250;
 
 impl Scheduler {
     /// Fills every pool's room; answers how many jobs were released.
@@ -24,16 +28,25 @@ impl Scheduler {
         let loads = self.store.pools(self.worker_gone_s()).await?;
         self.metrics.pools(&loads.iter().map(level).collect::<Vec<_>>());
         for load in loads {
-            let room = load.room(settings.lookahead);
-            if room == 0 {
-                continue;
+            released += self.fill(&load.pool, load.room(settings.lookahead), epoch).await?;
+        }
+        Ok(released)
+    }
+
+    /// Releases up to `room` jobs to a pool, in statements of at most [`RELEASE_MAX`], so that no statement grows with the
+    /// fleet and workers hear of the first jobs before the last are chosen.
+    async fn fill(&self, pool: &PoolId, room: u32, epoch: Epoch) -> Result<usize, StoreError> {
+        let mut released = 0;
+        while released < room {
+            let jobs = self.store.release(pool, (room - released).min(RELEASE_MAX), epoch).await?;
+            if jobs.is_empty() {
+                break;
             }
-            let jobs = self.store.release(&load.pool, room, epoch).await?;
-            released += jobs.len();
+            released += u32::try_from(jobs.len()).unwrap_or(u32::MAX);
             self.metrics.released.inc_by(jobs.len() as u64);
             self.announce(&jobs).await;
         }
-        Ok(released)
+        Ok(released as usize)
     }
 
     /// Announces again what nobody has claimed for a while, backing off per job.

@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::sight::Sight;
 use crate::state::Scheduler;
-use crate::{janitor, round, sweep};
+use crate::{janitor, levels, round, sight, sweep};
 
 /// Renewals in one life of the leadership.
 const RENEWALS: u32 = 4;
@@ -66,7 +67,7 @@ async fn keep(scheduler: &Scheduler, epoch: Epoch, ttl: Duration, over: &Cancell
             () = tokio::time::sleep(ttl / RENEWALS) => {}
         }
         let sent_at = Instant::now();
-        let kept = tokio::time::timeout(ttl, scheduler.store.keep_leading(epoch, ttl.as_secs_f64()));
+        let kept = tokio::time::timeout(ttl, scheduler.vital.keep_leading(epoch, ttl.as_secs_f64()));
         let Ok(kept) = kept.await else { return warn!("leadership not renewed: the database is silent") };
         match kept {
             Ok(true) => renewed_at = sent_at,
@@ -85,9 +86,13 @@ async fn work(scheduler: Arc<Scheduler>, epoch: Epoch, over: CancellationToken) 
         Ok(_) => {}
         Err(error) => warn!(%error, "released jobs are announced again at their own time"),
     }
+    let sight = Sight::default();
+    let lease = Duration::from_secs(scheduler.settings.worker.lease_s);
     tokio::join!(
         round::run(&scheduler, epoch, &over),
-        sweep::run(&scheduler, epoch, &over),
+        sight::run(&scheduler.vital, &sight, lease, &over),
+        sweep::run(&scheduler, epoch, &sight, &over),
+        levels::run(&scheduler, &over),
         janitor::run(&scheduler, epoch, &over),
     );
 }

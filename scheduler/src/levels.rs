@@ -1,4 +1,5 @@
-//! The state of the whole fleet as metrics: read from rows after each sweep, by the leader only.
+//! The state of the whole fleet as metrics: read from rows by the leader only, in a task of its own, so that a slow read
+//! delays neither sweeps nor rounds.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,22 +8,39 @@ use store::StoreError;
 use store::jobs::{BacklogDepth, Scope};
 use store::stats::{Counters, StatsGroup};
 use telemetry::{BacklogLevel, FleetTotals, GroupTotals};
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::state::Scheduler;
+use crate::timing::pause;
 
-/// Totals add up a row for each tenant, tier and complexity, so they are read less often than sweeps come.
+/// Totals add up a row for each tenant, tier and complexity, so they are read less often than the backlog.
 const TOTALS_EVERY: Duration = Duration::from_secs(5);
+/// After each read comes a pause of at least this many times its duration, so that metrics never take more than a fifth
+/// of one connection's time.
+const REST: u32 = 4;
+
+/// Reads until the leadership is over.
+pub(crate) async fn run(scheduler: &Scheduler, over: &CancellationToken) {
+    let every = Duration::from_millis(scheduler.settings.scheduler.sweep_ms.max(1));
+    let mut levels = Levels::default();
+    let mut wait = every;
+    while pause(wait, over).await {
+        let begun = Instant::now();
+        levels.observe(scheduler).await;
+        wait = every.max(begun.elapsed() * REST);
+    }
+}
 
 /// What was read when.
 #[derive(Debug, Default)]
-pub(crate) struct Levels {
+struct Levels {
     totals_at: Option<Instant>,
 }
 
 impl Levels {
     /// Reads what is due. What cannot be read keeps its last value, and `fleet_dependency_up` says that it is old.
-    pub(crate) async fn observe(&mut self, scheduler: &Scheduler) {
+    async fn observe(&mut self, scheduler: &Scheduler) {
         let metrics = &scheduler.metrics;
         metrics.cost_budget_day_usd.set(scheduler.settings.cost.budget_day_usd);
         metrics.dependency("rabbitmq", scheduler.broker.is_connected());

@@ -4,8 +4,8 @@
 //! compares. It keeps nothing in memory that it cannot rebuild: after a restart the rows say what is to be done.
 //!
 //! # Reading order
-//! [`state`] what all parts share; [`lead`] becoming and staying the leader; [`round`] what happens when the doorbell rings,
-//! and [`plan`] and [`dispatch`], its two halves; [`sweep`] what happens at intervals; [`levels`] the fleet's metrics;
+//! [`state`] what all parts share; [`lead`] becoming and staying the leader; [`round`] planning and releasing, side by side,
+//! with [`plan`] and [`dispatch`]; [`sight`] whether the database was up; [`sweep`] what happens at intervals; [`levels`] the fleet's metrics;
 //! [`janitor`] what is not urgent; [`brain`] what was learned from finished runs.
 
 mod brain;
@@ -15,6 +15,7 @@ mod lead;
 mod levels;
 mod plan;
 mod round;
+mod sight;
 mod state;
 mod sweep;
 mod timing;

@@ -6,16 +6,17 @@
 use domain::{Job, ModelManifest};
 use store::planning::PlannedJob;
 use store::{Epoch, StoreError};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use crate::state::Scheduler;
 
 impl Scheduler {
-    /// Plans all jobs without a plan and returns how many were planned.
+    /// Plans every job that has no plan yet, notifies `work` after each batch, and returns how many jobs were planned.
     ///
     /// # Errors
     /// The database's, or the leadership is lost.
-    pub(crate) async fn plan_waiting(&self, epoch: Epoch) -> Result<usize, StoreError> {
+    pub(crate) async fn plan_waiting(&self, epoch: Epoch, work: &Notify) -> Result<usize, StoreError> {
         let mut planned = 0;
         loop {
             let jobs = self.store.unplanned(self.settings.scheduler.plan_batch).await?;
@@ -25,6 +26,9 @@ impl Scheduler {
             }
             let saved = self.store.save_plans(&plans, epoch).await?;
             planned += saved.len();
+            if !saved.is_empty() {
+                work.notify_one();
+            }
             for plan in plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
                 self.metrics.planned(&plan.plan);
                 info!(

@@ -1,63 +1,99 @@
-//! A round: plan what has no plan, release what has room. Begun by the doorbell, by an event of a worker, or by the clock.
+//! Planning and releasing, side by side: a flood of submissions that are not planned yet must not leave workers idle.
+//!
+//! Planning starts on the doorbell, releasing on what makes room or brings work: a saved plan, a job that ended, a worker
+//! that joined or left. Both also run on the clock, since every message may be lost.
 
 use std::time::{Duration, Instant};
 
-use domain::{Clock, SystemClock};
+use broker::FleetEvent;
+use domain::{Clock, JobEventKind, SystemClock};
 use store::{Epoch, StoreError};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::state::Scheduler;
 
-/// Bells within this time after a round are answered together by the next one.
+/// Messages that arrive within this time after a round are handled together by the next one.
 const BREATH: Duration = Duration::from_millis(2);
 
-/// Rounds until the leadership is over.
+/// Plans and releases until the leadership is over.
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
+    // Holds one permit however often it is notified, so a flood of events costs one round and no memory.
+    let work = Notify::new();
+    tokio::join!(
+        hear(scheduler, &work, over),
+        plan_rounds(scheduler, epoch, &work, over),
+        release_rounds(scheduler, epoch, &work, over)
+    );
+}
+
+/// Reads events as fast as they arrive and notes when one may have made room.
+async fn hear(scheduler: &Scheduler, work: &Notify, over: &CancellationToken) {
+    let mut events = scheduler.broker.changes();
+    loop {
+        let event = tokio::select! {
+            () = over.cancelled() => return,
+            event = events.next() => event,
+        };
+        if may_make_room(&event) {
+            work.notify_one();
+        }
+    }
+}
+
+fn may_make_room(event: &FleetEvent) -> bool {
+    match event {
+        FleetEvent::Job(event) => event.kind.is_terminal() || event.kind == JobEventKind::Queued,
+        FleetEvent::WorkerChanged { .. } => true,
+        FleetEvent::Progress(_) | FleetEvent::CancelRequested { .. } => false,
+    }
+}
+
+async fn plan_rounds(scheduler: &Scheduler, epoch: Epoch, work: &Notify, over: &CancellationToken) {
     let mut bells = scheduler.broker.doorbells();
-    let mut events = scheduler.broker.events();
-    let poll = Duration::from_millis(scheduler.settings.scheduler.poll_ms.max(1));
+    let poll = poll(scheduler);
     while !over.is_cancelled() {
-        let begun = Instant::now();
-        match round(scheduler, epoch).await {
-            Ok(()) => {
-                scheduler.metrics.round_seconds.observe(begun.elapsed().as_secs_f64());
-                #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
-                scheduler.metrics.last_round_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
-            }
+        match scheduler.plan_waiting(epoch, work).await {
+            Ok(0) => {}
+            Ok(planned) => debug!(planned, "planning round"),
             Err(StoreError::NotLeader { .. }) => return over.cancel(),
-            Err(error) => warn!(%error, "round not finished; the next one goes on"),
+            Err(error) => warn!(%error, "planning round not finished; the next one continues"),
         }
         tokio::time::sleep(BREATH).await;
         tokio::select! {
             () = over.cancelled() => {}
             () = bells.ring() => {}
-            () = until_room(&mut events) => {}
             () = tokio::time::sleep(poll) => {}
         }
     }
 }
 
-async fn round(scheduler: &Scheduler, epoch: Epoch) -> Result<(), StoreError> {
-    let planned = scheduler.plan_waiting(epoch).await?;
-    let released = scheduler.dispatch(epoch).await?;
-    if planned + released > 0 {
-        debug!(planned, released, "round");
-    }
-    Ok(())
-}
-
-/// Resolves when something was told that may have made room: a job ended, a worker came or went.
-async fn until_room(events: &mut broker::EventStream) {
-    loop {
-        match events.next().await {
-            broker::FleetEvent::Job(event)
-                if event.kind.is_terminal() || event.kind == domain::JobEventKind::Queued =>
-            {
-                return;
+async fn release_rounds(scheduler: &Scheduler, epoch: Epoch, work: &Notify, over: &CancellationToken) {
+    let poll = poll(scheduler);
+    while !over.is_cancelled() {
+        let begun = Instant::now();
+        match scheduler.dispatch(epoch).await {
+            Ok(released) => {
+                scheduler.metrics.round_seconds.observe(begun.elapsed().as_secs_f64());
+                #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
+                scheduler.metrics.last_round_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+                if released > 0 {
+                    debug!(released, "release round");
+                }
             }
-            broker::FleetEvent::WorkerChanged { .. } => return,
-            _ => {}
+            Err(StoreError::NotLeader { .. }) => return over.cancel(),
+            Err(error) => warn!(%error, "release round not finished; the next one continues"),
+        }
+        tokio::time::sleep(BREATH).await;
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = work.notified() => {}
+            () = tokio::time::sleep(poll) => {}
         }
     }
+}
+
+fn poll(scheduler: &Scheduler) -> Duration {
+    Duration::from_millis(scheduler.settings.scheduler.poll_ms.max(1))
 }

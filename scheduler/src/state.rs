@@ -14,13 +14,18 @@ use telemetry::SchedulerMetrics;
 
 use crate::timing::seconds;
 
-/// Connections of a scheduler: rounds, sweeps and leadership each use one at a time.
-const CONNECTIONS: u32 = 6;
+/// Connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time.
+const CONNECTIONS: u32 = 7;
+/// Connections of [`Scheduler::vital`].
+const VITAL_CONNECTIONS: u32 = 2;
 
 /// Everything that the scheduler's parts need.
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
+    /// The same database on connections of its own, for what must not wait behind long statements: leadership and
+    /// [`crate::sight`].
+    pub(crate) vital: Store,
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
     pub(crate) models: BTreeMap<String, ModelManifest>,
@@ -43,7 +48,9 @@ impl Scheduler {
             application_name: "scheduler".to_owned(),
             ..StoreOptions::new(settings.database.url.expose())
         };
+        let vital = StoreOptions { connections_max: VITAL_CONNECTIONS, ..options.clone() };
         Ok(Self {
+            vital: Store::connect_lazy(&vital).context("read the database settings")?,
             store: Store::connect_lazy(&options).context("read the database settings")?,
             broker: Broker::connect(&settings.broker, "scheduler"),
             artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,

@@ -88,7 +88,7 @@ impl CheckView {
     responses((status = 200, body = HealthView), (status = 503, body = HealthView, description = "The database is away"))
 )]
 pub async fn health(State(app): State<AppState>) -> Response {
-    let (database, cache) = tokio::join!(app.store.ping(), app.cache.ping());
+    let (database, cache) = tokio::join!(app.store.ping_writable(), app.cache.ping());
     let database = database.is_ok();
     let broker = *app.broker.health().borrow();
     let cache_on = app.settings.cache.enabled;

@@ -1,13 +1,14 @@
 //! The page: the built files of `web/`, served from a folder named in the settings.
 //!
 //! File names under `assets/` carry a hash of their content and are cached for ever; `index.html` is asked for again each
-//! time, so that a new version shows at the next load. Paths without a file get `index.html`: the page routes itself.
+//! time, so that a new version shows at the next load. The page's own places get `index.html`; any other path without a file
+//! is a JSON 404, so that a client which asks for an API that this server does not have gets an error and not a page.
 
 use std::path::Path;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tower::ServiceExt;
@@ -15,29 +16,41 @@ use tower_http::services::{ServeDir, ServeFile};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// Adds the page as the fallback of everything outside `/api`.
+/// The places that the page routes itself, without a slash at the end: `web/src/app/router.ts` has the same list.
+const PLACES: [&str; 2] = ["", "/dashboard"];
+
+fn nothing_here() -> Response {
+    Problem::new(ProblemKind::NotFound, "nothing is served at this path; GET /api/docs lists what is").into_response()
+}
+
+/// Adds the page as the fallback of everything that is not a route.
 pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, web_dir: &Path) -> Router<S> {
     let index = web_dir.join("index.html");
     if !index.is_file() {
-        tracing::warn!(web_dir = %web_dir.display(), "no built page here; only the API is served");
+        tracing::warn!(web_dir = %web_dir.display(), "the page is not built; serving the API only");
         return router.fallback(|request: Request| async move {
             let built = request.uri().path() == "/";
-            let detail =
-                if built { "the page is not built; run `make build`" } else { "there is nothing at this path" };
-            Problem::new(ProblemKind::NotFound, detail)
+            if built {
+                return Problem::new(ProblemKind::NotFound, "the page is not built; run `make build`").into_response();
+            }
+            nothing_here()
         });
     }
-    let files = ServeDir::new(web_dir).precompressed_gzip().fallback(ServeFile::new(index));
+    let files = ServeDir::new(web_dir).precompressed_gzip();
+    let index = ServeFile::new(index);
     let pages = move |request: Request| {
-        let files = files.clone();
+        let (files, index) = (files.clone(), index.clone());
         async move {
-            let path = request.uri().path();
             let known_method = request.method() == Method::GET || request.method() == Method::HEAD;
-            if path.starts_with("/api/") || path == "/api" || !known_method {
-                return Problem::new(ProblemKind::NotFound, "there is nothing at this path; see /api/docs")
-                    .into_response();
-            }
-            match files.oneshot(request).await {
+            let path = request.uri().path();
+            let is_place = PLACES.contains(&path.trim_end_matches('/'));
+            let served = match (known_method, is_place) {
+                (false, _) => return nothing_here(),
+                (true, true) => index.oneshot(request).await,
+                (true, false) => files.oneshot(request).await,
+            };
+            match served {
+                Ok(response) if response.status() == StatusCode::NOT_FOUND => nothing_here(),
                 Ok(response) => response.into_response(),
                 Err(never) => match never {},
             }

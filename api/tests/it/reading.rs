@@ -129,7 +129,7 @@ async fn the_page_is_served_and_its_hashed_files_are_kept() {
     std::fs::write(web.path().join("index.html"), "<!doctype html>page").unwrap();
     std::fs::write(web.path().join("assets/app-1a2b.js"), "1").unwrap();
     let app = TestApp::spawn_with(|settings| settings.server.web_dir = web.path().to_owned()).await;
-    for path in ["/", "/jobs/some/deep/link"] {
+    for path in ["/", "/dashboard", "/dashboard/"] {
         let page = app.call(Method::GET, path).send().await.unwrap();
         assert_eq!(
             (page.status(), &page.headers()["cache-control"]),
@@ -139,5 +139,9 @@ async fn the_page_is_served_and_its_hashed_files_are_kept() {
     }
     let asset = app.call(Method::GET, "/assets/app-1a2b.js").send().await.unwrap();
     assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
-    assert_eq!(app.get("/api/nothing").await.0, StatusCode::NOT_FOUND);
+    // Programs that ask for an API that is not there get an error they understand, not the page.
+    for path in ["/api/nothing", "/v1/models", "/jobs/some/deep/link", "/assets/gone-1a2b.js"] {
+        let (status, problem) = app.get(path).await;
+        assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &json!(404)), "{path}: {problem}");
+    }
 }

@@ -1,10 +1,10 @@
 //! Videos, posters and checkpoints in a folder or an S3-compatible store.
 //!
 //! Rule: an object is written once, under the job and the lease that made it (`<job>/<token>/...`), and only the row says
-//! which object counts. So a stale worker can write whatever it likes without touching what another wrote, and nobody
-//! needs to overwrite. Deleting is for whoever has just moved the row's pointer away, and for the orphan sweep.
+//! which object counts. A worker that lost its lease therefore cannot touch what another one wrote, and nothing is ever
+//! overwritten. Only the code that has just moved the row's pointer away deletes an object, and the orphan sweep.
 //!
-//! Only this crate knows `object_store`.
+//! Only this crate uses `object_store`.
 
 mod error;
 pub mod keys;
@@ -13,6 +13,9 @@ mod open;
 mod read;
 mod unfinished;
 mod write;
+
+// object_store's client; this crate turns on its TLS feature.
+use reqwest as _;
 
 pub use error::ArtifactError;
 pub use object::ObjectInfo;

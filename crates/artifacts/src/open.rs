@@ -1,4 +1,4 @@
-//! Opening the store that the settings name.
+//! Opening the object store that the settings name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub struct Artifacts {
 }
 
 impl Artifacts {
-    /// Opens the store; a folder is made when it is not there. Reaches no network.
+    /// Opens the store; a folder is created if it does not exist. Uses no network.
     ///
     /// # Errors
     /// [`ArtifactError::Settings`] naming the URL and what would be right.
@@ -37,8 +37,12 @@ impl Artifacts {
                 open_folder(Path::new(path)).map_err(|error| wrong(&*error))?
             }
             Some(("file", _)) => return Err(wrong(&"a file URL needs a full path")),
-            Some((scheme, _)) => return Err(wrong(&format!("'{scheme}' is no kind of store"))),
-            None if settings.url.is_empty() => return Err(wrong(&"it is empty")),
+            Some((scheme, _)) => {
+                return Err(wrong(&format!(
+                    "'{scheme}' is not a supported kind of store; use a folder, file:///path or s3://bucket/prefix"
+                )));
+            }
+            None if settings.url.is_empty() => return Err(wrong(&"it is empty; name a folder or s3://bucket/prefix")),
             None => open_folder(Path::new(&settings.url)).map_err(|error| wrong(&*error))?,
         };
         let timeout = Duration::from_secs(settings.timeout_s);
@@ -69,18 +73,21 @@ fn open_s3(settings: &ArtifactsSettings, rest: &str) -> Result<Arc<dyn ObjectSto
         .with_timeout(Duration::from_secs(settings.timeout_s))
         .with_allow_http(settings.s3_allow_http);
     let retry = RetryConfig { max_retries: settings.retries_max, ..RetryConfig::default() };
-    let mut builder = AmazonS3Builder::from_env()
+    // Keys of the settings are used alone: a session token from the environment belongs to other keys, and S3 refuses the pair.
+    let credentials = if settings.s3_access_key_id.is_empty() {
+        AmazonS3Builder::from_env()
+    } else {
+        AmazonS3Builder::new()
+            .with_access_key_id(&settings.s3_access_key_id)
+            .with_secret_access_key(settings.s3_secret_access_key.expose())
+    };
+    let mut builder = credentials
         .with_bucket_name(bucket)
         .with_region(&settings.s3_region)
         .with_client_options(client)
         .with_retry(retry);
     if !settings.s3_endpoint.is_empty() {
         builder = builder.with_endpoint(&settings.s3_endpoint);
-    }
-    if !settings.s3_access_key_id.is_empty() {
-        builder = builder
-            .with_access_key_id(&settings.s3_access_key_id)
-            .with_secret_access_key(settings.s3_secret_access_key.expose());
     }
     let store = builder.build()?;
     Ok(if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) })

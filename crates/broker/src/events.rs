@@ -19,7 +19,13 @@ impl Broker {
         EventStream { broker: self.clone(), patterns: &["job.#", "progress.#", "worker"], listening: None }
     }
 
-    /// Only wishes to stop a job, for workers.
+    /// Changes of jobs and workers without their progress, for the scheduler.
+    #[must_use]
+    pub fn changes(&self) -> EventStream {
+        EventStream { broker: self.clone(), patterns: &["job.#", "worker"], listening: None }
+    }
+
+    /// Only requests to cancel a job, for workers.
     #[must_use]
     pub fn cancels(&self) -> EventStream {
         EventStream { broker: self.clone(), patterns: &["cancel"], listening: None }

@@ -5,10 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::manifest_error::ManifestError;
 use crate::family::ModelFamily;
 use crate::field_error::FieldError;
 use crate::geometry::Geometry;
+pub use crate::manifest_error::ManifestError;
 pub use crate::sampling::{CostPrior, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.

@@ -138,7 +138,7 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
         model_id: &manifest.id,
         worker_class: "test",
         request: &request,
-        shape: &shape,
+        tokens: shape.tokens(&manifest.geometry),
         plan: &plan,
         record: &record,
     };

@@ -182,7 +182,7 @@ fn saved(request: &VideoRequest, record: &RunRecord) -> Saving {
         model_id: &manifest.id,
         worker_class: "c",
         request,
-        shape: &shape(&manifest, request),
+        tokens: shape(&manifest, request).tokens(&manifest.geometry),
         plan: &simple(request),
         record,
     };

@@ -7,14 +7,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
-use crate::pool::Pool;
-
-/// The migrations, built into every process.
-pub static MIGRATOR: Migrator = sqlx::migrate!("../../migrations");
+use crate::pool::{Pool, Suspicion};
 
 /// An answer takes this much longer than its statement may run, at most; then the connection is taken for dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
@@ -112,28 +108,25 @@ impl Store {
                 ("timezone", "UTC".to_owned()),
             ])
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+        let suspicion = Suspicion::default();
+        let checked = suspicion.clone();
         let pool = PgPoolOptions::new()
+            .before_acquire(move |_, connection| {
+                let usable = checked.clears(connection.age);
+                Box::pin(async move { Ok(usable) })
+            })
             .max_connections(options.connections_max)
             .min_connections(options.connections_min.min(options.connections_max))
             .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
             .idle_timeout(Duration::from_secs(options.idle_timeout_s))
             .connect_lazy_with(connect);
-        Ok(Self { pool: Pool::new(pool, options.answer_max()) })
+        Ok(Self { pool: Pool::new(pool, options.answer_max(), suspicion) })
     }
 
     /// Wraps a pool that exists.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max()) }
-    }
-
-    /// Brings the schema up to this release; waits for another process that does the same.
-    ///
-    /// # Errors
-    /// [`StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
-    pub async fn migrate(&self) -> Result<()> {
-        MIGRATOR.run(self.pool.connections()).await?;
-        self.renew_worker_grants().await
+        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max(), Suspicion::default()) }
     }
 
     /// Whether the database answers now, as one round trip.
@@ -142,6 +135,16 @@ impl Store {
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Whether the database takes writes now, as one round trip that changes nothing. A standby answers [`Store::ping`] and
+    /// fails here. Needs the rights of the API or the scheduler.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping_writable(&self) -> Result<()> {
+        sqlx::query("-- ping_writable\nUPDATE leader SET one = one WHERE false").execute(&self.pool).await?;
         Ok(())
     }
 

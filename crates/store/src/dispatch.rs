@@ -59,22 +59,24 @@ impl Store {
     pub async fn pools(&self, alive_s: f64) -> Result<Vec<PoolLoad>> {
         let rows = sqlx::query!(
             r#"-- pool_loads
-            WITH alive AS (
+            WITH alive AS MATERIALIZED (
                 SELECT id, pool, slots FROM workers
                 WHERE state IN ('ready', 'busy') AND last_seen_at > clock_timestamp() - make_interval(secs => $1)
+            ), manned AS (
+                SELECT pool, count(*) AS workers, sum(slots) AS slots FROM alive GROUP BY pool
+            ), busy AS (
+                -- By the worker's pool: a worker that registered again under another one runs its job there.
+                SELECT alive.pool, count(*) AS running FROM jobs JOIN alive ON alive.id = jobs.worker_id
+                WHERE jobs.status = 'running' GROUP BY alive.pool
             ), live AS (
-                SELECT pool, status, worker_id FROM jobs WHERE status IN ('scheduled', 'running')
-            ), named AS (
-                SELECT pool FROM alive UNION SELECT pool FROM live
+                SELECT pool, count(*) FILTER (WHERE status = 'scheduled') AS scheduled FROM jobs
+                WHERE status IN ('scheduled', 'running') GROUP BY pool
             )
-            SELECT named.pool AS "pool!",
-                (SELECT count(*) FROM alive WHERE alive.pool = named.pool)::int AS "workers!",
-                (SELECT COALESCE(sum(slots), 0) FROM alive WHERE alive.pool = named.pool)::int AS "slots!",
-                (SELECT count(*) FROM live JOIN alive ON alive.id = live.worker_id
-                    WHERE live.status = 'running' AND alive.pool = named.pool)::int AS "running!",
-                (SELECT count(*) FROM live WHERE live.status = 'scheduled' AND live.pool = named.pool)::int
-                    AS "scheduled!"
-            FROM named ORDER BY named.pool"#,
+            SELECT pool AS "pool!", COALESCE(manned.workers, 0)::int AS "workers!",
+                COALESCE(manned.slots, 0)::int AS "slots!", COALESCE(busy.running, 0)::int AS "running!",
+                COALESCE(live.scheduled, 0)::int AS "scheduled!"
+            FROM manned FULL JOIN live USING (pool) LEFT JOIN busy USING (pool)
+            ORDER BY pool"#,
             alive_s
         )
         .fetch_all(&self.pool)
@@ -90,8 +92,9 @@ impl Store {
         Ok(rows.into_iter().map(|row| load((row.pool, row.workers, row.slots, row.running, row.scheduled))).collect())
     }
 
-    /// Releases up to `limit` planned jobs that fit the pool, fairest first, and answers them in that order. Only what
-    /// is answered may be announced, and only after the call has returned.
+    /// Releases up to `limit` planned jobs that fit the pool, fairest first, and returns them in that order. Fewer than
+    /// `limit` does not mean that no more are waiting: call it again until it returns none. Only what is returned may be
+    /// announced, and only after the call has returned.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -123,6 +126,10 @@ impl Store {
                         AND tenant_id > waiting.tenant_id
                     ORDER BY tenant_id LIMIT 1)
                 FROM waiting WHERE waiting.tenant_id IS NOT NULL
+            ), sized AS (
+                -- Candidates of each tenant: a share of the release twice over. With one tenant that is the whole release,
+                -- with a thousand a few each, so the cost follows the release and not tenants times the release.
+                SELECT LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))) AS each FROM waiting
             ), candidates AS (
                 -- The first few of each, with their cost in virtual time.
                 SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
@@ -136,14 +143,22 @@ impl Store {
                     WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
-                    ORDER BY order_at, memory_bytes, id LIMIT $4
+                    ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
             ), timed AS (
                 SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
                     AS start
                 FROM candidates
+            ), horizon AS (
+                -- A tenant of whom not every job was read may have one that starts after the last that was: beyond the
+                -- earliest such place the order is not known, and the next call goes on from there.
+                SELECT min(last) AS start FROM (
+                    SELECT max(start) AS last FROM timed GROUP BY tenant_id HAVING count(*) >= (SELECT each FROM sized)
+                ) AS unfinished
             ), chosen AS MATERIALIZED (
-                SELECT * FROM timed ORDER BY start, order_at, id LIMIT $4
+                SELECT timed.* FROM timed, horizon
+                WHERE horizon.start IS NULL OR timed.start <= horizon.start
+                ORDER BY timed.start, order_at, id LIMIT $4::bigint
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id IN (SELECT id FROM chosen) AND status = 'queued' AND plan IS NOT NULL

@@ -29,6 +29,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+mod migrate;
 pub mod models;
 pub mod planning;
 mod pool;
@@ -43,7 +44,7 @@ mod transition;
 mod worker_role;
 pub mod workers;
 
-pub use connect::{MIGRATOR, PoolUsage, Store, StoreOptions};
+pub use connect::{PoolUsage, Store, StoreOptions};
 pub use error::{Result, StoreError};
 pub use leader::Epoch;
 pub use learning::Learning;

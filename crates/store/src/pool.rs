@@ -6,7 +6,8 @@
 //! answer to another question, or keep its place in the pool until it could.
 
 use std::ops::{Deref, DerefMut};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -17,16 +18,19 @@ use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres, S
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
+use crate::error::StoreError;
+
 /// The connections of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     connections: PgPool,
     answer_max: Duration,
+    suspicion: Suspicion,
 }
 
 impl Pool {
-    pub(crate) fn new(connections: PgPool, answer_max: Duration) -> Self {
-        Self { connections, answer_max }
+    pub(crate) fn new(connections: PgPool, answer_max: Duration, suspicion: Suspicion) -> Self {
+        Self { connections, answer_max, suspicion }
     }
 
     /// The pool itself, for what has limits of its own.
@@ -36,7 +40,8 @@ impl Pool {
 
     /// A connection for several calls: run them [`Pool::in_time`], then [`Borrowed::settle`].
     pub(crate) async fn acquire(&self) -> Result<Borrowed, Error> {
-        Ok(Borrowed { connection: self.connections.acquire().await?, answered: false })
+        let connection = self.connections.acquire().await?;
+        Ok(Borrowed { connection, answered: false, suspicion: self.suspicion.clone() })
     }
 
     /// Runs calls within the limit.
@@ -45,16 +50,64 @@ impl Pool {
     }
 }
 
+/// When connections were last found to lead to the wrong server: after a failover, those that are open lead to what is now a
+/// standby, and would for as long as they are used.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Suspicion(Arc<Mutex<Option<Instant>>>);
+
+impl Suspicion {
+    /// Every connection that is open now is to be closed instead of being used again.
+    fn raise(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        tracing::warn!("a connection leads to a Postgres that takes no writes; opening new ones");
+    }
+
+    /// Whether a connection of this age was opened after the last suspicion.
+    pub(crate) fn clears(&self, age: Duration) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none_or(|raised| raised.elapsed() > age)
+    }
+}
+
+/// Errors that may say: this server takes no writes.
+pub(crate) trait MayBeWrongServer {
+    /// Whether it does.
+    fn is_wrong_server(&self) -> bool;
+}
+
+impl MayBeWrongServer for Error {
+    /// 25006 read_only_sql_transaction: every statement of ours that can meet it writes.
+    fn is_wrong_server(&self) -> bool {
+        self.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25006")
+    }
+}
+
+impl MayBeWrongServer for StoreError {
+    fn is_wrong_server(&self) -> bool {
+        match self {
+            Self::Unavailable(cause) => cause.is_wrong_server(),
+            _ => false,
+        }
+    }
+}
+
 /// A connection that is closed when it is dropped before it was settled.
 pub(crate) struct Borrowed {
     connection: PoolConnection<Postgres>,
     answered: bool,
+    suspicion: Suspicion,
 }
 
 impl Borrowed {
-    /// Gives the connection back if its calls came to an end, and answers what they did.
-    pub(crate) fn settle<T, E: From<Error>>(mut self, outcome: Result<Result<T, E>, Elapsed>) -> Result<T, E> {
+    /// Gives the connection back if its calls came to an end, and returns what they returned.
+    pub(crate) fn settle<T, E: From<Error> + MayBeWrongServer>(
+        mut self,
+        outcome: Result<Result<T, E>, Elapsed>,
+    ) -> Result<T, E> {
         match outcome {
+            Ok(Err(error)) if error.is_wrong_server() => {
+                self.suspicion.raise();
+                Err(error)
+            }
             Ok(answer) => {
                 self.answered = true;
                 answer

@@ -39,7 +39,8 @@ impl Store {
 
     async fn prepare_once<'a>(&self, migrate: bool, manifests: impl Iterator<Item = &'a ModelManifest>) -> Result<()> {
         if migrate {
-            self.migrate().await?;
+            // Boxed: the driver's future is large, and every caller would carry it.
+            Box::pin(self.migrate()).await?;
         }
         for manifest in manifests {
             self.upsert_model(manifest).await?;

@@ -178,13 +178,15 @@ impl Store {
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
         let rows = sqlx::query!(
             r#"-- list_workers
-            SELECT id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
+            SELECT workers.id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
                 slots, state, registered_at,
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
-                ARRAY(SELECT jobs.id FROM jobs
-                    WHERE jobs.status = 'running' AND jobs.pool = workers.pool AND jobs.worker_id = workers.id
-                    ORDER BY jobs.id) AS "job_ids!"
-            FROM workers WHERE state <> 'gone' ORDER BY name, id"#
+                COALESCE(held.ids, '{}') AS "job_ids!"
+            FROM workers LEFT JOIN (
+                -- Once for all workers: a look-up for each reads every running job of its pool.
+                SELECT worker_id, array_agg(id ORDER BY id) AS ids FROM jobs WHERE status = 'running' GROUP BY worker_id
+            ) AS held ON held.worker_id = workers.id
+            WHERE state <> 'gone' ORDER BY name, workers.id"#
         )
         .fetch_all(&self.pool)
         .await?;

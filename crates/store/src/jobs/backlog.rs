@@ -48,19 +48,30 @@ impl Store {
         Ok(u64::try_from(jobs).unwrap_or_default())
     }
 
-    /// Depth and age of the queues, for metrics. Reads the whole backlog's index: call it every few seconds, not for
-    /// every request.
+    /// Depth and age of the queues, for metrics. Reads the indexes of everything that is not finished: call it every few
+    /// seconds, not for every request.
     ///
     /// # Errors
     /// The database's.
     pub async fn backlog_depth(&self) -> Result<Vec<BacklogDepth>> {
         let rows = sqlx::query!(
             r#"-- backlog_depth
-            SELECT model_id AS "model_id!", tier, status AS "status!", count(*) AS "jobs!",
-                   extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldest_s!"
-            FROM jobs
-            WHERE status IN ('queued', 'scheduled', 'running')
-            GROUP BY model_id, tier, status
+            SELECT model_id AS "model_id!", tier, status AS "status!", jobs AS "jobs!",
+                   extract(epoch FROM clock_timestamp() - oldest)::float8 AS "oldest_s!"
+            FROM (
+                -- One branch for each partial index, so that none of them reads the table's history.
+                SELECT model_id, NULL AS tier, 'queued' AS status, count(*) AS jobs, min(created_at) AS oldest
+                FROM jobs WHERE status = 'queued' AND plan IS NULL
+                GROUP BY model_id
+                UNION ALL
+                SELECT model_id, tier, 'queued', count(*), min(created_at)
+                FROM jobs WHERE status = 'queued' AND plan IS NOT NULL
+                GROUP BY model_id, tier
+                UNION ALL
+                SELECT model_id, tier, status, count(*), min(created_at)
+                FROM jobs WHERE status IN ('scheduled', 'running')
+                GROUP BY model_id, tier, status
+            ) AS depth
             ORDER BY model_id, tier, status"#
         )
         .fetch_all(&self.pool)

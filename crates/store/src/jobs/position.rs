@@ -32,18 +32,24 @@ impl Store {
                     LIMIT $3
                 ) AS before
             ), others AS (
-                SELECT count(*) AS ahead
-                FROM mine CROSS JOIN own JOIN tenants ON tenants.id <> mine.tenant_id
-                CROSS JOIN LATERAL (
-                    SELECT FROM jobs
-                    WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = tenants.id
-                        AND status = 'queued' AND plan IS NOT NULL
-                    LIMIT LEAST($3, ceil((own.ahead + 1) * tenants.weight / mine.weight)::bigint)
+                SELECT count(*) AS ahead FROM (
+                    SELECT FROM mine CROSS JOIN own JOIN tenants ON tenants.id <> mine.tenant_id
+                    CROSS JOIN LATERAL (
+                        SELECT FROM jobs
+                        WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = tenants.id
+                            AND status = 'queued' AND plan IS NOT NULL
+                        LIMIT LEAST($3, ceil((own.ahead + 1) * tenants.weight / mine.weight)::bigint)
+                    ) AS before
+                    -- The limit of the sum too: a thousand tenants must not be counted to the limit each.
+                    LIMIT $3
                 ) AS before
             ), released AS (
-                SELECT count(*) AS ahead FROM mine JOIN jobs
-                    ON jobs.status = 'scheduled' AND jobs.model_id = mine.model_id AND jobs.id <> mine.id
-                    AND (mine.status = 'queued' OR jobs.order_at < mine.order_at)
+                SELECT count(*) AS ahead FROM (
+                    SELECT FROM mine JOIN jobs
+                        ON jobs.status = 'scheduled' AND jobs.model_id = mine.model_id AND jobs.id <> mine.id
+                        AND (mine.status = 'queued' OR jobs.order_at < mine.order_at)
+                    LIMIT $3
+                ) AS before
             )
             SELECT LEAST($3, own.ahead + others.ahead + released.ahead) AS "position!"
             FROM mine, own, others, released"#,

@@ -296,3 +296,39 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
     assert_eq!(f.get(one).await.plan, Some(plan()));
     assert!(f.store.unplanned(10).await.expect("unplanned").is_empty());
 }
+
+#[tokio::test]
+async fn many_small_releases_give_the_same_order_as_one_job_at_a_time() {
+    // Tenants of different weight and backlog, more of them than candidates are read of each.
+    let by = |limit: u32| async move {
+        let f = Fixture::new().await;
+        let mut owner = HashMap::new();
+        for n in 0..12_u32 {
+            let tenant = f.tenant(&format!("tenant {n}"), f64::from(1 + n % 3)).await;
+            for id in f.backlog(tenant, 3 + 5 * n as usize, &plan()).await {
+                owner.insert(id, n);
+            }
+        }
+        let mut order = Vec::new();
+        loop {
+            let released = f.release_ids(limit).await;
+            if released.is_empty() {
+                return order;
+            }
+            order.extend(released.iter().map(|id| owner[id]));
+        }
+    };
+    let one_by_one = by(1).await;
+    assert_eq!(one_by_one.len(), (0..12).map(|n| 3 + 5 * n).sum::<usize>());
+    for limit in [7, 50, 1_000] {
+        let released = by(limit).await;
+        // Jobs that start at the same virtual time may swap, so the shares are compared at every tenth place.
+        for at in (0..=one_by_one.len()).step_by(10) {
+            for n in 0..12 {
+                let count = |order: &[u32]| order[..at].iter().filter(|owner| **owner == n).count();
+                let (a, b) = (count(&one_by_one), count(&released));
+                assert!(a.abs_diff(b) <= 1, "tenant {n} has {b} of the first {at} with releases of {limit}, not {a}");
+            }
+        }
+    }
+}
