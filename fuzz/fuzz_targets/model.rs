@@ -7,10 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use hunyuan::config::ModelConfig;
-use hunyuan::transformer::Transformer;
-use hunyuan::vae::Decoder;
-use hunyuan::weights::{Weights, key_table};
+use hunyuan::v1::config::ModelConfig;
+use hunyuan::v1::transformer::Transformer;
+use hunyuan::v1::vae::Decoder;
+use hunyuan::runtime::weights::{Weights, key_table};
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 

@@ -16,7 +16,7 @@ const EXPECTED: &str = env!("HUNYUAN_LIBTORCH_VERSION");
 /// When they differ, with what to install. A library without a version file beside it passes: a distribution's own
 /// package may have none.
 pub fn check_version() -> anyhow::Result<()> {
-    let Some(folder) = hunyuan::cuda_half::libtorch_folder() else { return Ok(()) };
+    let Some(folder) = hunyuan::runtime::cuda_half::libtorch_folder() else { return Ok(()) };
     let home = folder.parent().unwrap_or(&folder);
     match version_of(home) {
         Some(found) if found != EXPECTED => bail!(
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_loaded_library_is_the_expected_one() {
-        let folder = hunyuan::cuda_half::libtorch_folder().unwrap();
+        let folder = hunyuan::runtime::cuda_half::libtorch_folder().unwrap();
         assert_eq!(version_of(folder.parent().unwrap()).as_deref(), Some(EXPECTED));
         check_version().unwrap();
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 #[test]
 fn another_version_is_refused_with_what_to_install() {
-    let lib = hunyuan::cuda_half::libtorch_folder().unwrap();
+    let lib = hunyuan::runtime::cuda_half::libtorch_folder().unwrap();
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let other = folder.path().join("lib");
     std::fs::create_dir(&other).unwrap();

@@ -6,10 +6,10 @@
 use std::{path::Path, time::Instant};
 
 use hunyuan::{
-    Control, DeviceChoice, Error, Result,
-    config::{Dtype, TransformerConfig},
-    transformer::Transformer,
-    weights::{self, Weights},
+    Control, DeviceChoice, Dtype, Error, Result,
+    runtime::weights::{self, Weights},
+    v1::config::TransformerConfig,
+    v1::transformer::Transformer,
 };
 use tch::{Cuda, Device, Tensor};
 
@@ -57,7 +57,7 @@ fn main() -> Result<()> {
         }
     }
     seconds.remove(0);
-    let report = serde_json::json!({ "seconds": seconds, "device": hunyuan::device::class(device) });
+    let report = serde_json::json!({ "seconds": seconds, "device": hunyuan::runtime::device::class(device) });
     #[expect(clippy::print_stdout, reason = "the result, for the script that compares")]
     {
         println!("{report}");

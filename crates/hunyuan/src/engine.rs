@@ -7,23 +7,27 @@ use std::path::PathBuf;
 
 use tch::{Device, Tensor};
 
-use crate::{
+use crate::runtime::{
     checkpoint::{Checkpoint, Identity},
-    config::{Dtype, ModelConfig},
     control::Control,
-    decode::{self, Frames},
-    denoise::Denoiser,
     device::{self, DeviceChoice},
+    dtype::Dtype,
     embeddings::Embeddings,
-    encode::TextEncoders,
     error::{Error, InOp, Result},
     flow_match::Schedule,
     noise, probe,
     request::{DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
-    transformer::Transformer,
-    vae::{Decoder, Progress, tiling::TileSizes},
+    tiling::{Progress, TileSizes},
     weights::{self, Loader, Weights},
+};
+use crate::v1::{
+    config::ModelConfig,
+    decode::{self, Frames},
+    denoise::Denoiser,
+    encode::TextEncoders,
+    transformer::Transformer,
+    vae::Decoder,
 };
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
@@ -173,7 +177,7 @@ impl Engine {
             resident_bytes: parts.resident_bytes + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
             geometry: Geometry::of(&config),
             flow_shift: config.scheduler.shift,
-            attention_tflops: probe::attention_tflops(device, dtype.kind(), &config.transformer)?,
+            attention_tflops: probe::attention_tflops(device, dtype.kind(), config.transformer.heads())?,
         };
         Ok(Self { options: options.clone(), config, info, device, transformer, decoder, encoders })
     }

@@ -1,40 +1,20 @@
 //! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
 //!
-//! One network a file, one stage a file; the modules below are in reading order. To add a component: describe its
-//! `config.json` in [`config`], write its network as one function of a [`weights::Loader`], and load it with
-//! [`weights::load`], which refuses a checkpoint that does not fit before it reads any of it.
+//! [`runtime`] is what every model family needs: weights, devices, step caches, tiling, checkpoints. Each family has a folder
+//! beside it, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0.
 
-pub mod checkpoint;
-mod clip;
-pub mod config;
-mod control;
-pub mod cuda_half;
-mod decode;
-mod denoise;
-pub mod device;
-mod embeddings;
-mod encode;
 pub mod engine;
-pub mod error;
-pub mod flow_match;
-mod llama;
-pub mod noise;
-pub mod probe;
-pub mod request;
-mod run;
-pub mod step_cache;
-mod tokenizer;
-pub mod transformer;
-pub mod vae;
-pub mod weights;
+pub mod runtime;
+pub mod v1;
 
-pub use checkpoint::{Checkpoint, Identity};
-pub use control::Control;
-pub use decode::Frames;
-pub use device::DeviceChoice;
-pub use embeddings::Embeddings;
 pub use engine::{Engine, EngineInfo, EngineOptions, Residency, Tiling};
-pub use error::{Error, Result};
-pub use request::{DenoiseRequest, Geometry};
-pub use run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
-pub use step_cache::{EasyCacheConfig, StepCacheConfig};
+pub use runtime::checkpoint::{Checkpoint, Identity};
+pub use runtime::control::Control;
+pub use runtime::device::DeviceChoice;
+pub use runtime::dtype::Dtype;
+pub use runtime::embeddings::Embeddings;
+pub use runtime::error::{Error, Result};
+pub use runtime::request::{DenoiseRequest, Geometry};
+pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
+pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
+pub use v1::decode::Frames;

@@ -6,10 +6,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use hunyuan::config::ModelConfig;
-use hunyuan::transformer::Transformer;
-use hunyuan::vae::Decoder;
-use hunyuan::weights::{Weights, key_table};
+use hunyuan::runtime::weights::{Weights, key_table};
+use hunyuan::v1::config::ModelConfig;
+use hunyuan::v1::transformer::Transformer;
+use hunyuan::v1::vae::Decoder;
 use hunyuan::{Checkpoint, Engine, EngineOptions, Error};
 use proptest::prelude::*;
 use tempfile::TempDir;

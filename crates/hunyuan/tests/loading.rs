@@ -10,11 +10,11 @@ use std::{
 };
 
 use hunyuan::{
-    Control, DenoiseRequest, DeviceChoice, Embeddings, Engine, EngineOptions, Error, Frames,
-    config::{Dtype, TransformerConfig},
-    error::CheckpointMismatch,
-    transformer::Transformer,
-    weights::{self, Weights, key_table},
+    Control, DenoiseRequest, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Error, Frames,
+    runtime::error::CheckpointMismatch,
+    runtime::weights::{self, Weights, key_table},
+    v1::config::TransformerConfig,
+    v1::transformer::Transformer,
 };
 use tch::{Device, Kind, Tensor};
 

@@ -6,8 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use hunyuan::config::Dtype;
-use hunyuan::{Control, DeviceChoice, Embeddings, Engine, EngineOptions, Error, Residency};
+use hunyuan::{Control, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Error, Residency};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 

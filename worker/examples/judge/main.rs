@@ -16,7 +16,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Parser;
-use hunyuan::{StepCacheConfig, step_cache::EasyCacheConfig};
+use hunyuan::{EasyCacheConfig, StepCacheConfig};
 use testkit::shapes::{Reading, Scene, Score};
 
 use self::render::{Farm, Plan, Video};

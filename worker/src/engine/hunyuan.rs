@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use cache::StoredEmbeddings;
 use domain::{Failure, FailureAction};
-use hunyuan::step_cache::{EasyCacheConfig, StepCacheConfig};
+use hunyuan::runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
 use hunyuan::{Checkpoint, Control, DenoiseRequest, Denoised, Embeddings, Engine, EngineOptions, Error, StepEnd};
 use tracing::warn;
 

@@ -20,7 +20,7 @@ pub(super) fn memory_bytes(settings: &WorkerSettings, choice: DeviceChoice, mani
         DeviceChoice::Auto => gpu_memory(0),
         DeviceChoice::Cuda(index) => gpu_memory(u32::try_from(index).unwrap_or(u32::MAX)),
     };
-    gpu.map(|(_, total)| total).or_else(hunyuan::device::available_host_bytes).unwrap_or_else(|| {
+    gpu.map(|(_, total)| total).or_else(hunyuan::runtime::device::available_host_bytes).unwrap_or_else(|| {
         let needed = manifest.memory.base_bytes;
         warn!(bytes = needed, "the device's memory is unknown; set worker.memory_max_bytes");
         needed

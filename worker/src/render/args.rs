@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{ArgAction, Args};
-use hunyuan::{DeviceChoice, EngineOptions, Residency, Tiling, config::Dtype};
+use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Tiling};
 
 use crate::mp4::PosterFormat;
 
@@ -24,10 +24,10 @@ pub struct RenderArgs {
     #[arg(long, value_name = "N")]
     pub(crate) frames: Option<i64>,
     /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = hunyuan::config::defaults::STEPS)]
+    #[arg(long, value_name = "N", default_value_t = hunyuan::v1::config::defaults::STEPS)]
     pub(crate) steps: usize,
     /// Embedded guidance
-    #[arg(long, value_name = "X", default_value_t = hunyuan::config::defaults::GUIDANCE)]
+    #[arg(long, value_name = "X", default_value_t = hunyuan::v1::config::defaults::GUIDANCE)]
     pub(crate) guidance: f64,
     /// Shift of the flow-match schedule [default: the model's]
     #[arg(long, value_name = "X")]
@@ -42,7 +42,7 @@ pub struct RenderArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
     /// Scale of true classifier-free guidance; above 1 it doubles the work
-    #[arg(long, value_name = "X", default_value_t = hunyuan::config::defaults::TRUE_CFG_SCALE)]
+    #[arg(long, value_name = "X", default_value_t = hunyuan::v1::config::defaults::TRUE_CFG_SCALE)]
     pub(crate) true_cfg: f64,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]

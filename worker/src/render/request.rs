@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use domain::ModelManifest;
-use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, config::defaults, step_cache::StepCacheConfig};
+use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, StepCacheConfig, v1::config::defaults};
 use tch::{Kind, Tensor};
 
 use super::RenderArgs;

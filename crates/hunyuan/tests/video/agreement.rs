@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 
-use hunyuan::{Control, Engine, Latents, config::Dtype};
+use hunyuan::{Control, Dtype, Engine, Latents};
 use tch::Tensor;
 
 use crate::fixture::{Fixture, decode, distance, psnr};

@@ -5,11 +5,11 @@
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf};
 
 use hunyuan::{
-    Control, DenoiseRequest, Denoised, DeviceChoice, Embeddings, Engine, EngineOptions, Frames, Latents, Residency,
-    StepEnd, Tiling,
-    config::{Dtype, ModelConfig},
-    vae::tiling::TileSizes,
-    weights::{self, Loader, Weights},
+    Control, DenoiseRequest, Denoised, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Frames, Latents,
+    Residency, StepEnd, Tiling,
+    runtime::tiling::TileSizes,
+    runtime::weights::{self, Loader, Weights},
+    v1::config::ModelConfig,
 };
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use hunyuan::{Control, DenoiseRequest, Error, transformer::Transformer};
+use hunyuan::{Control, DenoiseRequest, Error, v1::transformer::Transformer};
 use tch::Kind;
 
 use crate::fixture::{Fixture, decode, denoise, go_on, small};

@@ -1,0 +1,351 @@
+//! A run's state at a step boundary, as bytes that another process can resume from bit for bit.
+//!
+//! The rule: a checkpoint holds everything that the rest of the run depends on (latents, step, embeddings, step-cache state)
+//! and the [`Identity`] of the run. Bytes that were changed in any way, or a state of another run, are refused with
+//! [`Error::Resume`]; nothing is resumed on a guess.
+//!
+//! Layout: 8 bytes of magic with the version, 32 bytes of blake3 over the rest, then a safetensors file whose metadata
+//! has one entry, JSON.
+
+use std::collections::{BTreeMap, HashMap};
+
+use safetensors::{Dtype as StoredDtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
+
+use crate::runtime::{
+    embeddings::Embeddings,
+    error::{Error, Result},
+    step_cache::StepCacheState,
+};
+
+const MAGIC: &[u8; 8] = b"HYVCKP01";
+const CHECKSUM_BYTES: usize = 32;
+const METADATA_KEY: &str = "run";
+
+/// What determines a video's bits: a state may only be resumed by a run with an equal one.
+///
+/// Numbers that are compared for equality are held as the bits of their floats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// Seed, or hash of the latents that were given instead of one.
+    pub noise: String,
+    /// Fingerprint of the prompt's embeddings.
+    pub embeddings: String,
+    /// Fingerprint of the negative prompt's embeddings and bits of its scale, if true guidance is on.
+    pub negative: Option<(String, u64)>,
+    /// Fingerprint of the transformer's weights and configuration.
+    pub model: String,
+    /// Version of this crate and of libtorch.
+    pub build: String,
+    /// See [`crate::runtime::device::class`].
+    pub device_class: String,
+    /// Threads of libtorch.
+    pub threads: usize,
+    /// Number format of the weights.
+    pub dtype: String,
+    /// Width, height in pixels, and frames.
+    pub size: [i64; 3],
+    /// Steps in all.
+    pub steps: usize,
+    /// Bits of the embedded guidance.
+    pub guidance: u64,
+    /// Bits of the schedule's shift.
+    pub flow_shift: u64,
+    /// Direction of the schedule.
+    pub flow_reverse: bool,
+    /// The step cache's method and numbers, as JSON.
+    pub step_cache: String,
+}
+
+impl Identity {
+    /// The first difference to another run's, in words.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        let fields = |identity: &Self| match serde_json::to_value(identity) {
+            Ok(serde_json::Value::Object(fields)) => fields,
+            _ => serde_json::Map::new(),
+        };
+        let (mine, theirs) = (fields(self), fields(other));
+        mine.iter().find(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, value)| {
+            format!("{name} is {value}, the saved run has {}", theirs.get(name).unwrap_or(&serde_json::Value::Null))
+        })
+    }
+}
+
+/// See the module. Tensors share memory with the run until [`Checkpoint::to_bytes`].
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// What the state belongs to.
+    pub identity: Identity,
+    /// Steps done; equal to the identity's steps after the last one.
+    pub step: usize,
+    /// `[1, channels, frames, height, width]` fp32.
+    pub latents: Tensor,
+    /// The last velocity, from which the next step's change is measured.
+    pub velocity: Option<Tensor>,
+    /// The prompt's embeddings.
+    pub embeddings: Embeddings,
+    /// The negative prompt's embeddings, if true guidance is on.
+    pub negative: Option<Embeddings>,
+    /// State of the step cache, if one is on.
+    pub step_cache: Option<StepCacheState>,
+    /// Steps computed so far.
+    pub computed: usize,
+    /// Steps skipped so far.
+    pub skipped: usize,
+    /// Relative change of the velocity at each step after the first.
+    pub velocity_change: Vec<f64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Metadata {
+    identity: Identity,
+    step: usize,
+    computed: usize,
+    skipped: usize,
+    /// Bits of each value, as JSON numbers do not keep floats exactly.
+    velocity_change: Vec<u64>,
+    embeddings: String,
+    negative: Option<String>,
+    step_cache: Option<BTreeMap<String, u64>>,
+}
+
+impl Checkpoint {
+    /// The state as bytes.
+    ///
+    /// # Errors
+    /// libtorch, when a tensor cannot be copied to the host.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut tensors = vec![("latents".to_owned(), Stored::new(&self.latents)?)];
+        let mut add = |name: String, tensor: &Tensor| -> Result<()> {
+            tensors.push((name, Stored::new(tensor)?));
+            Ok(())
+        };
+        if let Some(velocity) = &self.velocity {
+            add("velocity".to_owned(), velocity)?;
+        }
+        for (prefix, embeddings) in [("embeddings", Some(&self.embeddings)), ("negative", self.negative.as_ref())] {
+            if let Some(embeddings) = embeddings {
+                add(format!("{prefix}.prompt"), &embeddings.prompt_embeds)?;
+                add(format!("{prefix}.pooled"), &embeddings.pooled)?;
+            }
+        }
+        for (name, tensor) in self.step_cache.iter().flat_map(|state| &state.tensors) {
+            add(format!("cache.{name}"), tensor)?;
+        }
+        let metadata = Metadata {
+            identity: self.identity.clone(),
+            step: self.step,
+            computed: self.computed,
+            skipped: self.skipped,
+            velocity_change: self.velocity_change.iter().map(|value| value.to_bits()).collect(),
+            embeddings: self.embeddings.fingerprint.clone(),
+            negative: self.negative.as_ref().map(|negative| negative.fingerprint.clone()),
+            step_cache: self
+                .step_cache
+                .as_ref()
+                .map(|state| state.numbers.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect()),
+        };
+        let json = serde_json::to_string(&metadata).map_err(unwritable)?;
+        let views =
+            tensors.iter().map(|(name, stored)| Ok((name.clone(), stored.view()?))).collect::<Result<Vec<_>>>()?;
+        let body = safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), json)])))
+            .map_err(unwritable)?;
+        let mut bytes = Vec::with_capacity(MAGIC.len() + CHECKSUM_BYTES + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(blake3::hash(&body).as_bytes());
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// Reads a state. All tensors are on the host.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] for anything that [`Checkpoint::to_bytes`] of this version did not write.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| Error::resume("not a checkpoint of this version"))?;
+        let (checksum, body) =
+            rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(|| Error::resume("cut off in its checksum"))?;
+        if blake3::hash(body).as_bytes().as_slice() != checksum {
+            return Err(Error::resume("its content does not match its checksum"));
+        }
+        let (_, header) = SafeTensors::read_metadata(body).map_err(unreadable)?;
+        let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
+        let json = json.ok_or_else(|| Error::resume("without its metadata"))?;
+        let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
+        let stored = SafeTensors::deserialize(body).map_err(unreadable)?;
+        let embeddings = |prefix: &str, fingerprint: &str| -> Result<Embeddings> {
+            Ok(Embeddings {
+                prompt_embeds: read(&stored, &format!("{prefix}.prompt"))?,
+                pooled: read(&stored, &format!("{prefix}.pooled"))?,
+                fingerprint: fingerprint.to_owned(),
+            })
+        };
+        let step_cache = match &metadata.step_cache {
+            None => None,
+            Some(numbers) => {
+                let numbers = numbers.iter().map(|(name, &bits)| (name.clone(), f64::from_bits(bits))).collect();
+                let mut state = StepCacheState { numbers, ..StepCacheState::default() };
+                for name in stored.names() {
+                    if let Some(name) = name.strip_prefix("cache.") {
+                        state.tensors.insert(name.to_owned(), read(&stored, &format!("cache.{name}"))?);
+                    }
+                }
+                Some(state)
+            }
+        };
+        Ok(Self {
+            latents: read(&stored, "latents")?,
+            velocity: if stored.tensor("velocity").is_ok() { Some(read(&stored, "velocity")?) } else { None },
+            embeddings: embeddings("embeddings", &metadata.embeddings)?,
+            negative: metadata.negative.as_deref().map(|print| embeddings("negative", print)).transpose()?,
+            identity: metadata.identity,
+            step: metadata.step,
+            step_cache,
+            computed: metadata.computed,
+            skipped: metadata.skipped,
+            velocity_change: metadata.velocity_change.into_iter().map(f64::from_bits).collect(),
+        })
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Error {
+    Error::resume(error.to_string())
+}
+
+fn unwritable(error: impl std::fmt::Display) -> Error {
+    Error::Libtorch { op: "checkpoint".to_owned(), reason: error.to_string() }
+}
+
+/// A tensor's bytes on the host.
+struct Stored {
+    bytes: Vec<u8>,
+    shape: Vec<usize>,
+    dtype: StoredDtype,
+}
+
+impl Stored {
+    fn new(tensor: &Tensor) -> Result<Self> {
+        let dtype = match tensor.kind() {
+            Kind::Float => StoredDtype::F32,
+            Kind::Half => StoredDtype::F16,
+            Kind::BFloat16 => StoredDtype::BF16,
+            kind => return Err(unwritable(format!("tensors of kind {kind:?} are not stored"))),
+        };
+        let host = tensor.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0; host.numel() * host.kind().elt_size_in_bytes()];
+        host.f_copy_data_u8(&mut bytes, host.numel())?;
+        let shape = host.size().iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        Ok(Self { bytes, shape, dtype })
+    }
+
+    fn view(&self) -> Result<TensorView<'_>> {
+        TensorView::new(self.dtype, self.shape.clone(), &self.bytes).map_err(unwritable)
+    }
+}
+
+fn read(stored: &SafeTensors, name: &str) -> Result<Tensor> {
+    let view = stored.tensor(name).map_err(unreadable)?;
+    let kind = match view.dtype() {
+        StoredDtype::F32 => Kind::Float,
+        StoredDtype::F16 => Kind::Half,
+        StoredDtype::BF16 => Kind::BFloat16,
+        dtype => return Err(Error::resume(format!("`{name}` is stored as {dtype:?}"))),
+    };
+    let shape: Vec<i64> = view.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
+    Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn embeddings(value: f64) -> Embeddings {
+        Embeddings {
+            prompt_embeds: Tensor::full([1, 3, 4], value, (Kind::Half, Device::Cpu)),
+            pooled: Tensor::full([1, 4], -value, (Kind::BFloat16, Device::Cpu)),
+            fingerprint: format!("print-{value}"),
+        }
+    }
+
+    fn sample() -> Checkpoint {
+        let mut state = StepCacheState::default();
+        // A number that a decimal text would not keep, and one that JSON cannot hold at all.
+        state.numbers.insert("k".to_owned(), 0.1 + 0.2);
+        state.numbers.insert("error".to_owned(), f64::INFINITY);
+        state.tensors.insert("previous".to_owned(), Tensor::from_slice(&[1.5_f32, f32::MIN_POSITIVE]));
+        Checkpoint {
+            identity: Identity {
+                noise: "seed 42".to_owned(),
+                embeddings: "print-0.5".to_owned(),
+                negative: Some(("print-2".to_owned(), 1.5_f64.to_bits())),
+                model: "m".to_owned(),
+                build: "b".to_owned(),
+                device_class: "cpu".to_owned(),
+                threads: 2,
+                dtype: "f32".to_owned(),
+                size: [32, 16, 5],
+                steps: 4,
+                guidance: 6.0_f64.to_bits(),
+                flow_shift: 7.0_f64.to_bits(),
+                flow_reverse: true,
+                step_cache: "\"off\"".to_owned(),
+            },
+            step: 2,
+            latents: Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 2, 2]),
+            velocity: Some(Tensor::from_slice(&[0.25_f32])),
+            embeddings: embeddings(0.5),
+            negative: Some(embeddings(2.0)),
+            step_cache: Some(state),
+            computed: 2,
+            skipped: 0,
+            velocity_change: vec![0.1 + 0.7],
+        }
+    }
+
+    #[test]
+    fn bytes_bring_everything_back() {
+        let saved = sample();
+        let bytes = saved.to_bytes().unwrap();
+        let read = Checkpoint::from_bytes(&bytes).unwrap();
+        assert_eq!(read.identity, saved.identity);
+        assert_eq!((read.step, read.computed, read.skipped), (2, 2, 0));
+        assert_eq!(read.velocity_change, saved.velocity_change);
+        assert!(read.latents.equal(&saved.latents));
+        let (negative, wanted) = (read.negative.as_ref().unwrap(), saved.negative.as_ref().unwrap());
+        assert!(negative.prompt_embeds.equal(&wanted.prompt_embeds) && negative.pooled.equal(&wanted.pooled));
+        assert_eq!(negative.pooled.kind(), Kind::BFloat16);
+        let (state, wanted) = (read.step_cache.as_ref().unwrap(), saved.step_cache.as_ref().unwrap());
+        assert_eq!(state.numbers, wanted.numbers);
+        assert!(state.tensors["previous"].equal(&wanted.tensors["previous"]));
+        assert_eq!(read.to_bytes().unwrap(), bytes, "a second trip changes nothing");
+    }
+
+    #[test]
+    fn every_changed_byte_and_every_cut_is_noticed() {
+        let bytes = sample().to_bytes().unwrap();
+        for position in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[position] ^= 0x10;
+            assert!(matches!(Checkpoint::from_bytes(&broken), Err(Error::Resume { .. })), "byte {position}");
+        }
+        for length in 0..bytes.len() {
+            assert!(matches!(Checkpoint::from_bytes(&bytes[..length]), Err(Error::Resume { .. })), "cut at {length}");
+        }
+        let longer = [bytes.as_slice(), &[0]].concat();
+        assert!(matches!(Checkpoint::from_bytes(&longer), Err(Error::Resume { .. })));
+    }
+
+    #[test]
+    fn a_difference_is_named() {
+        let saved = sample().identity;
+        let mut other = saved.clone();
+        assert_eq!(saved.difference(&other), None);
+        other.threads = 8;
+        let difference = saved.difference(&other).unwrap();
+        assert!(difference.contains("threads is 2") && difference.contains('8'), "{difference}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Stopping a running stage and seeing that it lives.
+//!
+//! The rule: every network calls [`Control::check`] between its smallest useful pieces (an encoder layer, a transformer
+//! block, a VAE block of a tile), so that a cancel takes effect within one of them and a watchdog can tell a slow run from a wedged
+//! one.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use crate::runtime::error::{Error, Result};
+
+/// A cheap handle shared by the thread that runs the model and those that watch it.
+#[derive(Debug, Clone, Default)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    cancelled: AtomicBool,
+    beats: AtomicU64,
+    /// Beats after which the run cancels itself.
+    budget: u64,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self { cancelled: AtomicBool::new(false), beats: AtomicU64::new(0), budget: u64::MAX }
+    }
+}
+
+impl Control {
+    /// A handle for one run.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A handle that cancels its run by itself at check number `beats`: a bound on work that does not depend on a clock.
+    #[must_use]
+    pub fn with_budget(beats: u64) -> Self {
+        Self { inner: Arc::new(Inner { budget: beats, ..Inner::default() }) }
+    }
+
+    /// Asks the run to stop; it answers [`Error::Cancelled`] at its next check.
+    pub fn cancel(&self) {
+        self.inner.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Number of checks passed so far. A watchdog compares two readings: no change means no progress.
+    #[must_use]
+    pub fn beats(&self) -> u64 {
+        self.inner.beats.load(Ordering::Acquire)
+    }
+
+    /// Counts one beat without asking about cancellation.
+    pub fn beat(&self) {
+        let before = self.inner.beats.fetch_add(1, Ordering::AcqRel);
+        if before.saturating_add(1) >= self.inner.budget {
+            self.cancel();
+        }
+    }
+
+    /// Counts one beat and stops here when a stop was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn check(&self) -> Result<()> {
+        self.beat();
+        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_cancels_its_original() {
+        let control = Control::new();
+        assert!(control.check().is_ok());
+        let watcher = control.clone();
+        watcher.cancel();
+        assert!(watcher.is_cancelled());
+        assert!(matches!(control.check(), Err(Error::Cancelled)));
+        assert_eq!(control.beats(), 2);
+    }
+
+    #[test]
+    fn a_budget_stops_at_its_last_beat() {
+        let control = Control::with_budget(3);
+        assert!(control.check().is_ok());
+        assert!(control.check().is_ok());
+        assert!(matches!(control.check(), Err(Error::Cancelled)));
+    }
+}

@@ -1,0 +1,130 @@
+//! The flow-match schedule: which noise levels a run visits, and the Euler step between two of them.
+//!
+//! The rule: all in fp32 and in the reference's order of operations, because these numbers are inputs of the network. Latents
+//! stay fp32 in every dtype.
+
+use tch::{Kind, Tensor};
+
+use crate::runtime::error::{Error, Result};
+
+/// Most steps that a request may ask for: as many as the model was trained with.
+const MAX_STEPS: usize = 1000;
+
+/// The noise levels of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    sigmas: Vec<f32>,
+    train_timesteps: f32,
+}
+
+impl Schedule {
+    /// `steps + 1` levels from 1 to 0, bent by `shift` towards the noisy end.
+    ///
+    /// With `reverse` false the levels run the other way, from 0 to 1: the reference's inverted sigmas.
+    ///
+    /// # Errors
+    /// No steps, too many, or a shift that is not positive.
+    pub fn new(steps: usize, shift: f64, reverse: bool, train_timesteps: i64) -> Result<Self> {
+        if steps == 0 || steps > MAX_STEPS {
+            return Err(Error::input("steps", format!("{steps}; give 1 to {MAX_STEPS}")));
+        }
+        if !(shift.is_finite() && shift > 0.0) {
+            return Err(Error::input("flow_shift", format!("{shift}; give a number above 0")));
+        }
+        let (factor, excess) = (shift as f32, (shift - 1.0) as f32);
+        let mut sigmas: Vec<f32> = (0..steps)
+            .map(|step| {
+                let even = linspace_down(step, steps) as f32;
+                factor * even / (1.0 + excess * even)
+            })
+            .collect();
+        if !reverse {
+            for sigma in &mut sigmas {
+                *sigma = 1.0 - *sigma;
+            }
+        }
+        sigmas.push(if reverse { 0.0 } else { 1.0 });
+        Ok(Self { sigmas, train_timesteps: train_timesteps as f32 })
+    }
+
+    /// All levels, one more than steps.
+    #[must_use]
+    pub fn sigmas(&self) -> &[f32] {
+        &self.sigmas
+    }
+
+    /// Number of steps.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.sigmas.len() - 1
+    }
+
+    /// What the network is told about the level of `step`: 0 to 1000.
+    #[must_use]
+    pub fn time(&self, step: usize) -> f32 {
+        self.sigmas[step] * self.train_timesteps
+    }
+
+    /// Moves fp32 `latents` along `velocity` from the level of `step` to the next.
+    ///
+    /// # Errors
+    /// libtorch.
+    pub fn advance(&self, step: usize, latents: &Tensor, velocity: &Tensor) -> Result<Tensor> {
+        let distance = self.sigmas[step + 1] - self.sigmas[step];
+        let mut moved = velocity.f_to_kind(Kind::Float)?.f_mul_scalar(f64::from(distance))?;
+        Ok(moved.f_add_(latents)?)
+    }
+}
+
+/// Value `step` of `steps + 1` even ones from 1 to 0, rounded as a table of `start + step * distance` is.
+fn linspace_down(step: usize, steps: usize) -> f64 {
+    1.0 + step as f64 * (-1.0 / steps as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fifty_steps_at_the_released_shift() {
+        let schedule = Schedule::new(50, 7.0, true, 1000).unwrap();
+        let sigmas = schedule.sigmas();
+        assert_eq!(sigmas.len(), 51);
+        for (index, wanted) in
+            [(0, 1.0), (1, 0.99709), (2, 0.99408), (46, 0.3784), (47, 0.3088), (48, 0.2258), (49, 0.125), (50, 0.0)]
+        {
+            assert!((sigmas[index] - wanted).abs() < 5e-5, "sigma {index} is {}, not {wanted}", sigmas[index]);
+        }
+        assert_eq!(schedule.time(0), 1000.0);
+    }
+
+    #[test]
+    fn inverted_levels_rise_to_one() {
+        let down = Schedule::new(8, 3.0, true, 1000).unwrap();
+        let up = Schedule::new(8, 3.0, false, 1000).unwrap();
+        assert_eq!(up.sigmas()[0], 0.0);
+        assert_eq!(up.sigmas()[8], 1.0);
+        for step in 0..8 {
+            assert_eq!(up.sigmas()[step], 1.0 - down.sigmas()[step]);
+            assert!(up.sigmas()[step] < up.sigmas()[step + 1]);
+        }
+    }
+
+    #[test]
+    fn impossible_schedules_are_refused_by_name() {
+        for (steps, shift, field) in
+            [(0, 7.0, "steps"), (1001, 7.0, "steps"), (10, 0.0, "flow_shift"), (10, f64::NAN, "flow_shift")]
+        {
+            let error = Schedule::new(steps, shift, true, 1000).unwrap_err();
+            assert!(matches!(error, Error::Input { field: name, .. } if name == field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_step_moves_by_the_difference_of_levels() {
+        let schedule = Schedule::new(2, 1.0, true, 1000).unwrap();
+        let moved =
+            schedule.advance(0, &Tensor::from_slice(&[1.0_f32, 2.0]), &Tensor::from_slice(&[2.0_f32, -4.0])).unwrap();
+        assert_eq!(Vec::<f32>::try_from(&moved).unwrap(), [0.0, 4.0]);
+    }
+}

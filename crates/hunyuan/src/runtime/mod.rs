@@ -1,0 +1,24 @@
+//! What every model family needs and none defines: files, devices, and the state of a run.
+//!
+//! The modules are in reading order. Nothing here depends on a family; a family's folder uses what it needs.
+
+pub mod dtype;
+pub mod error;
+pub(crate) mod json;
+
+pub mod cuda_half;
+pub mod device;
+pub mod probe;
+pub mod weights;
+
+pub mod control;
+pub mod embeddings;
+pub mod flow_match;
+pub mod noise;
+pub mod step_cache;
+pub mod tiling;
+pub(crate) mod tokenizers;
+
+pub mod checkpoint;
+pub mod request;
+pub mod run;

@@ -1,0 +1,204 @@
+//! What a video is asked to be, checked against what the model can do.
+//!
+//! The rule: a request is refused by the name of its field before any work starts; nothing is rounded to something near.
+
+use tch::Tensor;
+
+use crate::runtime::{
+    embeddings::Embeddings,
+    error::{Error, Result},
+    step_cache::StepCacheConfig,
+};
+use crate::v1::config::{ModelConfig, defaults};
+
+/// Largest width, height or number of frames that is looked at further; keeps products within 64 bits.
+const MAX_EXTENT: i64 = 1 << 20;
+
+/// One video to denoise. Embeddings come from [`crate::Engine::encode`] or a cache.
+#[derive(Debug)]
+pub struct DenoiseRequest {
+    /// Pixels; a multiple of the model's [`Geometry::size_step`].
+    pub width: i64,
+    /// Pixels; a multiple of the model's [`Geometry::size_step`].
+    pub height: i64,
+    /// Frames; one more than a multiple of the VAE's temporal factor.
+    pub frames: i64,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Of the noise; ignored when `initial_latents` are given.
+    pub seed: u64,
+    /// Embedded guidance.
+    pub guidance: f64,
+    /// Shift of the schedule; none for the checkpoint's own.
+    pub flow_shift: Option<f64>,
+    /// Direction of the schedule; the released weights need true.
+    pub flow_reverse: bool,
+    /// The prompt.
+    pub embeddings: Embeddings,
+    /// A negative prompt and the scale of true guidance, which is on above 1 and doubles the work.
+    pub negative: Option<(Embeddings, f64)>,
+    /// `[1, channels, frames, height, width]` fp32 to start from instead of the seed's noise.
+    pub initial_latents: Option<Tensor>,
+    /// Reuse of predictions between steps.
+    pub step_cache: StepCacheConfig,
+}
+
+impl DenoiseRequest {
+    /// A request with the reference's defaults.
+    #[must_use]
+    pub fn new(embeddings: Embeddings, seed: u64) -> Self {
+        Self {
+            width: defaults::WIDTH,
+            height: defaults::HEIGHT,
+            frames: defaults::FRAMES,
+            steps: defaults::STEPS,
+            seed,
+            guidance: defaults::GUIDANCE,
+            flow_shift: None,
+            flow_reverse: true,
+            embeddings,
+            negative: None,
+            initial_latents: None,
+            step_cache: StepCacheConfig::Off,
+        }
+    }
+
+    /// The negative prompt if true guidance is on.
+    #[must_use]
+    pub fn active_negative(&self) -> Option<(&Embeddings, f64)> {
+        self.negative.as_ref().filter(|(_, scale)| *scale > 1.0).map(|(embeddings, scale)| (embeddings, *scale))
+    }
+
+    pub(crate) fn check(&self, geometry: &Geometry) -> Result<()> {
+        geometry.latent_shape(self.width, self.height, self.frames)?;
+        for (field, embeddings) in [
+            ("embeddings", Some(&self.embeddings)),
+            ("negative", self.negative.as_ref().map(|(embeddings, _)| embeddings)),
+        ] {
+            let Some(embeddings) = embeddings else { continue };
+            let (prompt, pooled) = (embeddings.prompt_embeds.size(), embeddings.pooled.size());
+            let whole = |sizes: &[i64], axes: usize| sizes.len() == axes && sizes[0] == 1 && !sizes.contains(&0);
+            if !whole(&prompt, 3) || !whole(&pooled, 2) {
+                let reason = format!("shapes {prompt:?} and {pooled:?}; give [1, tokens, width] and [1, width]");
+                return Err(Error::input(field, reason));
+            }
+        }
+        if !self.guidance.is_finite() {
+            return Err(Error::input("guidance", format!("{}; give a finite number", self.guidance)));
+        }
+        if let Some((_, scale)) = self.negative.as_ref().filter(|(_, scale)| !scale.is_finite()) {
+            return Err(Error::input("true_cfg_scale", format!("{scale}; give a finite number")));
+        }
+        if let Some(latents) = &self.initial_latents {
+            let wanted = geometry.latent_shape(self.width, self.height, self.frames)?;
+            if latents.size() != wanted {
+                let reason = format!("shape {:?}, but this size needs {wanted:?}", latents.size());
+                return Err(Error::input("initial_latents", reason));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How pixels and frames become latents and tokens in one model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Geometry {
+    /// Channels of the latents.
+    pub channels: i64,
+    /// Pixels of a latent, each way.
+    pub spatial: i64,
+    /// Frames of a latent frame, but for the first.
+    pub temporal: i64,
+    /// Latents of a token, each way.
+    pub patch: i64,
+    /// Latent frames of a token.
+    pub patch_t: i64,
+}
+
+impl Geometry {
+    /// The geometry of a model folder.
+    #[must_use]
+    pub fn of(config: &ModelConfig) -> Self {
+        Self {
+            channels: config.transformer.in_channels,
+            spatial: config.vae.spatial_compression_ratio,
+            temporal: config.vae.temporal_compression_ratio,
+            patch: config.transformer.patch_size,
+            patch_t: config.transformer.patch_size_t,
+        }
+    }
+
+    /// Width and height must be multiples of this: 16 for the released model.
+    #[must_use]
+    pub fn size_step(&self) -> i64 {
+        self.spatial * self.patch
+    }
+
+    /// `[1, channels, frames, height, width]` of the latents of a video.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the field that does not fit.
+    pub fn latent_shape(&self, width: i64, height: i64, frames: i64) -> Result<[i64; 5]> {
+        let step = self.size_step();
+        for (field, value) in [("width", width), ("height", height)] {
+            if value < step || value % step != 0 || value > MAX_EXTENT {
+                return Err(Error::input(
+                    field,
+                    format!("{value}; give a multiple of {step} from {step} to {MAX_EXTENT}"),
+                ));
+            }
+        }
+        if frames < 1 || (frames - 1) % self.temporal != 0 || frames > MAX_EXTENT {
+            let reason =
+                format!("{frames}; give one more than a multiple of {} (1, {}, ...)", self.temporal, self.temporal + 1);
+            return Err(Error::input("frames", reason));
+        }
+        let latent_frames = (frames - 1) / self.temporal + 1;
+        if latent_frames % self.patch_t != 0 {
+            return Err(Error::input(
+                "frames",
+                format!("{latent_frames} latent frames do not divide by {}", self.patch_t),
+            ));
+        }
+        Ok([1, self.channels, latent_frames, height / self.spatial, width / self.spatial])
+    }
+
+    /// Video tokens of latents of this shape.
+    #[must_use]
+    pub fn tokens(&self, latents: [i64; 5]) -> i64 {
+        (latents[2] / self.patch_t).saturating_mul(latents[3] / self.patch).saturating_mul(latents[4] / self.patch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELEASED: Geometry = Geometry { channels: 16, spatial: 8, temporal: 4, patch: 2, patch_t: 1 };
+
+    #[test]
+    fn released_sizes_have_the_published_token_counts() {
+        for (width, height, frames, tokens) in
+            [(1280, 720, 129, 118_800), (960, 544, 129, 67_320), (960, 544, 61, 32_640), (512, 320, 61, 10_240)]
+        {
+            let shape = RELEASED.latent_shape(width, height, frames).unwrap();
+            assert_eq!(RELEASED.tokens(shape), tokens, "{width}x{height}x{frames}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused_by_field() {
+        for (width, height, frames, field) in [
+            (0, 64, 5, "width"),
+            (24, 64, 5, "width"),
+            (64, -16, 5, "height"),
+            (64, i64::MAX, 5, "height"),
+            (64, 64, 4, "frames"),
+            (64, 64, 0, "frames"),
+            (64, 64, i64::MIN, "frames"),
+        ] {
+            let error = RELEASED.latent_shape(width, height, frames).unwrap_err();
+            assert!(matches!(error, Error::Input { field: name, .. } if name == field), "{error}");
+        }
+    }
+}

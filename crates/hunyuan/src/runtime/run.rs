@@ -1,0 +1,216 @@
+//! One video between noise and latents.
+//!
+//! The rule: a run moves from one step boundary to the next, or not at all; everything about its future is in its
+//! checkpoint.
+
+use std::ops::ControlFlow;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::runtime::{
+    checkpoint::{Checkpoint, Identity},
+    error::{Error, InOp, Result},
+    flow_match::Schedule,
+    request::DenoiseRequest,
+    step_cache::{Position, StepCache, StepCacheState},
+};
+
+/// What a run made.
+#[derive(Debug)]
+pub struct Denoised {
+    /// Latents of the video.
+    pub latents: Latents,
+    /// What it took.
+    pub counts: RunCounts,
+}
+
+/// Latents of one video, ready to decode.
+#[derive(Debug)]
+pub struct Latents {
+    /// `[1, channels, frames, height, width]` fp32, on the model's device.
+    pub tensor: Tensor,
+    /// Pixels of the video.
+    pub width: i64,
+    /// Pixels of the video.
+    pub height: i64,
+    /// Frames of the video.
+    pub frames: i64,
+}
+
+/// Steps of a run and how its predictions settled.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunCounts {
+    /// Steps for which the network ran.
+    pub computed: usize,
+    /// Steps answered by the step cache.
+    pub skipped: usize,
+    /// `mean|v - v_before| / mean|v_before|` of each step but the first: the predicted velocity's relative change, an
+    /// estimate of the local error of the Euler steps.
+    pub velocity_change: Vec<f64>,
+}
+
+/// A step boundary, shown to the caller.
+#[derive(Debug)]
+pub struct StepEnd<'a> {
+    pub(crate) run: &'a Run<'a>,
+    /// Which request of the batch; 0 for a single one.
+    pub item: usize,
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub total: usize,
+    /// Seconds that the step took; for a batch, of the whole round.
+    pub seconds: f64,
+    /// Whether the step cache answered.
+    pub skipped: bool,
+    /// Relative change of the velocity, from the second step on.
+    pub velocity_change: Option<f64>,
+}
+
+impl StepEnd<'_> {
+    /// Latents after this step, `[1, channels, frames, height, width]` fp32.
+    pub fn latents(&self) -> &Tensor {
+        &self.run.latents
+    }
+
+    /// The velocity of this step, same shape, fp32.
+    #[must_use]
+    pub fn velocity(&self) -> Option<&Tensor> {
+        self.run.velocity.as_ref()
+    }
+
+    /// The state after this step. Cheap; the copying is in [`Checkpoint::to_bytes`].
+    #[must_use]
+    pub fn checkpoint(&self) -> Checkpoint {
+        self.run.checkpoint()
+    }
+}
+
+/// Called after each step; `Break` ends the work with [`Error::Cancelled`].
+pub type OnStep<'a> = &'a mut dyn FnMut(&StepEnd) -> ControlFlow<()>;
+
+/// One video between two steps.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    pub(crate) request: &'a DenoiseRequest,
+    identity: Identity,
+    pub(crate) schedule: Schedule,
+    cache: Option<Box<dyn StepCache>>,
+    pub(crate) latents: Tensor,
+    velocity: Option<Tensor>,
+    pub(crate) step: usize,
+    pub(crate) counts: RunCounts,
+}
+
+impl<'a> Run<'a> {
+    /// A run before its first step. `noise` is fp32.
+    pub(crate) fn new(
+        request: &'a DenoiseRequest,
+        identity: Identity,
+        schedule: Schedule,
+        noise: &Tensor,
+        device: Device,
+    ) -> Result<Self> {
+        Ok(Self {
+            cache: request.step_cache.start()?,
+            latents: noise.f_to_kind(Kind::Float)?.f_to_device(device).in_op("noise")?,
+            request,
+            identity,
+            schedule,
+            velocity: None,
+            step: 0,
+            counts: RunCounts::default(),
+        })
+    }
+
+    /// Goes to the step boundary that was saved.
+    pub(crate) fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
+        if let Some(difference) = self.identity.difference(&saved.identity) {
+            return Err(Error::resume(difference));
+        }
+        if saved.step > self.schedule.steps() || saved.latents.size() != self.latents.size() {
+            return Err(Error::resume(format!("step {} with latents {:?}", saved.step, saved.latents.size())));
+        }
+        let device = self.latents.device();
+        let here = |tensor: &Tensor| tensor.f_to_device(device).in_op("resume");
+        match (&mut self.cache, &saved.step_cache) {
+            (Some(cache), Some(state)) => {
+                let mut state_here = StepCacheState { numbers: state.numbers.clone(), ..Default::default() };
+                for (name, tensor) in &state.tensors {
+                    state_here.tensors.insert(name.clone(), here(tensor)?);
+                }
+                cache.restore(&state_here)?;
+            }
+            (None, None) => {}
+            _ => return Err(Error::resume("step cache state and setting do not match")),
+        }
+        self.latents = here(&saved.latents)?;
+        self.velocity = saved.velocity.as_ref().map(here).transpose()?;
+        self.step = saved.step;
+        self.counts = RunCounts {
+            computed: saved.computed,
+            skipped: saved.skipped,
+            velocity_change: saved.velocity_change.clone(),
+        };
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Checkpoint {
+            identity: self.identity.clone(),
+            step: self.step,
+            latents: self.latents.shallow_clone(),
+            velocity: self.velocity.as_ref().map(Tensor::shallow_clone),
+            embeddings: self.request.embeddings.share(),
+            negative: self.request.active_negative().map(|(embeddings, _)| embeddings.share()),
+            step_cache: self.cache.as_ref().map(|cache| cache.save()),
+            computed: self.counts.computed,
+            skipped: self.counts.skipped,
+            velocity_change: self.counts.velocity_change.clone(),
+        }
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.step == self.schedule.steps()
+    }
+
+    /// Asks the step cache for this step's velocity.
+    pub(crate) fn reuse(&mut self) -> Result<Option<Tensor>> {
+        let position = Position { step: self.step, total: self.schedule.steps() };
+        match &mut self.cache {
+            Some(cache) => cache.reuse(position, &self.latents).in_op("step cache"),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes the step. Nothing of the run changes if it fails.
+    pub(crate) fn advance(&mut self, velocity: Tensor, skipped: bool) -> Result<()> {
+        if let (Some(cache), false) = (&mut self.cache, skipped) {
+            cache.observe(&self.latents, &velocity).in_op("step cache")?;
+        }
+        let change = match &self.velocity {
+            Some(before) => Some(relative_change(&velocity, before)?),
+            None => None,
+        };
+        self.latents = self.schedule.advance(self.step, &self.latents, &velocity).in_op("step")?;
+        self.velocity = Some(velocity);
+        self.counts.velocity_change.extend(change);
+        if skipped {
+            self.counts.skipped += 1;
+        } else {
+            self.counts.computed += 1;
+        }
+        self.step += 1;
+        Ok(())
+    }
+
+    pub(crate) fn finish(self) -> Denoised {
+        let DenoiseRequest { width, height, frames, .. } = *self.request;
+        Denoised { latents: Latents { tensor: self.latents, width, height, frames }, counts: self.counts }
+    }
+}
+
+fn relative_change(velocity: &Tensor, before: &Tensor) -> Result<f64> {
+    let mean = |mut tensor: Tensor| -> Result<f64> { Ok(tensor.f_abs_()?.f_mean(Kind::Float)?.f_double_value(&[])?) };
+    Ok(mean(velocity.f_sub(before)?)? / mean(before.f_abs()?)?)
+}

@@ -1,0 +1,147 @@
+//! Prompts to token ids, the way the reference's pipeline does it.
+//!
+//! The language model reads the prompt inside a fixed instruction, whose tokens are cut off its states afterwards; how many
+//! they are is asked of the checkpoint's own tokenizer (95 with the released one). CLIP reads the bare prompt.
+
+use std::path::Path;
+
+use serde_json::json;
+use tokenizers::Tokenizer;
+
+use crate::runtime::error::{Error, Result};
+use crate::runtime::json::read_json;
+use crate::v1::config::defaults;
+
+/// The instruction of the video model around a prompt (`dit-llm-encode-video`): what stands before it and after it.
+pub(crate) const TEMPLATE: [&str; 2] = [
+    concat!(
+        "<|start_header_id|>system<|end_header_id|>\n\n",
+        "Describe the video by detailing the following aspects: ",
+        "1. The main content and theme of the video.",
+        "2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects.",
+        "3. Actions, events, behaviors temporal relationships, physical movement changes of the objects.",
+        "4. background environment, light, style and atmosphere.",
+        "5. camera angles, movements, and transitions used in the video:<|eot_id|>",
+        "<|start_header_id|>user<|end_header_id|>\n\n",
+    ),
+    "<|eot_id|>",
+];
+
+/// The language model's tokenizer.
+pub(crate) struct LlamaTokenizer {
+    tokenizer: Tokenizer,
+    crop_start: usize,
+}
+
+impl LlamaTokenizer {
+    /// Reads `tokenizer.json` of the folder.
+    pub(crate) fn load(dir: &Path) -> Result<Self> {
+        let path = dir.join("tokenizer.json");
+        let mut tokenizer = Tokenizer::from_file(&path)
+            .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
+        plain(&mut tokenizer, &path)?;
+        let crop_start = ids(&tokenizer, TEMPLATE[0], true)?.len();
+        Ok(Self { tokenizer, crop_start })
+    }
+
+    /// Tokens of the instruction before the prompt, begin-of-text included.
+    pub(crate) fn crop_start(&self) -> usize {
+        self.crop_start
+    }
+
+    /// Ids of a prompt inside its instruction; what goes beyond 256 tokens after the instruction is cut.
+    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
+        let mut tokens = ids(&self.tokenizer, &format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]), true)?;
+        tokens.truncate(self.crop_start + defaults::MAX_PROMPT_TOKENS);
+        Ok(tokens)
+    }
+}
+
+/// CLIP's tokenizer.
+pub(crate) struct ClipTokenizer {
+    tokenizer: Tokenizer,
+    begin: i64,
+    end: i64,
+    length_max: usize,
+}
+
+impl ClipTokenizer {
+    /// Reads `tokenizer.json`, or `vocab.json` and `merges.txt` where that is not there.
+    pub(crate) fn load(dir: &Path, length_max: i64) -> Result<Self> {
+        let path = dir.join("tokenizer.json");
+        let mut tokenizer = if path.exists() {
+            Tokenizer::from_file(&path)
+                .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?
+        } else {
+            from_vocabulary(dir)?
+        };
+        plain(&mut tokenizer, &path)?;
+        let id = |token: &str| {
+            let reason = || Error::Config { path: path.clone(), reason: format!("knows no token {token}") };
+            tokenizer.token_to_id(token).map(i64::from).ok_or_else(reason)
+        };
+        let (begin, end) = (id(BEGIN)?, id(END)?);
+        Ok(Self { tokenizer, begin, end, length_max: usize::try_from(length_max).unwrap_or(2).max(2) })
+    }
+
+    /// Ids of a prompt between begin and end; what does not fit between them is cut.
+    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
+        let mut tokens = vec![self.begin];
+        tokens.extend(ids(&self.tokenizer, prompt, false)?);
+        tokens.truncate(self.length_max - 1);
+        tokens.push(self.end);
+        Ok(tokens)
+    }
+}
+
+const BEGIN: &str = "<|startoftext|>";
+const END: &str = "<|endoftext|>";
+
+/// Padding and truncation are this module's own.
+fn plain(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
+    tokenizer.with_padding(None);
+    let plain = tokenizer.with_truncation(None);
+    plain.map(drop).map_err(|error| Error::Config { path: path.to_owned(), reason: error.to_string() })
+}
+
+fn ids(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<i64>> {
+    let encoding = tokenizer.encode(text, special).map_err(|error| Error::input("prompt", error.to_string()))?;
+    Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+}
+
+/// CLIP's published form: a vocabulary and merges, with rules that the library's own code holds.
+fn from_vocabulary(dir: &Path) -> Result<Tokenizer> {
+    let vocabulary: serde_json::Value = read_json(&dir.join("vocab.json"))?;
+    let path = dir.join("merges.txt");
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+    let merges: Vec<_> = text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty()).collect();
+    let special = |token: &str| {
+        json!({
+            "id": vocabulary[token], "content": token, "special": true,
+            "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+        })
+    };
+    // Lower case, one blank between words; words, single digits and runs of signs apart; bytes, then merges.
+    let pieces = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+    let description = json!({
+        "version": "1.0",
+        "added_tokens": [special(BEGIN), special(END)],
+        "normalizer": { "type": "Sequence", "normalizers": [
+            { "type": "NFC" },
+            { "type": "Replace", "pattern": { "Regex": r"\s+" }, "content": " " },
+            { "type": "Lowercase" },
+        ] },
+        "pre_tokenizer": { "type": "Sequence", "pretokenizers": [
+            { "type": "Split", "pattern": { "Regex": pieces }, "behavior": "Removed", "invert": true },
+            { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        ] },
+        "post_processor": null,
+        "decoder": null,
+        "model": {
+            "type": "BPE", "dropout": null, "unk_token": END, "continuing_subword_prefix": "",
+            "end_of_word_suffix": "</w>", "fuse_unk": false, "vocab": vocabulary, "merges": merges,
+        },
+    });
+    let wrong = |reason: String| Error::Config { path: dir.join("vocab.json"), reason };
+    description.to_string().parse::<Tokenizer>().map_err(|error| wrong(error.to_string()))
+}

@@ -1,0 +1,195 @@
+//! Builds networks from weights, and tells what a network wants without any weights.
+//!
+//! The rule: a network is built by one function of a [`Loader`]. Run *dry*, it only notes each key with its shape; the
+//! notes are compared with the files' headers, and one error lists all differences. Only then does a second, real run
+//! read tensors. So nothing is read from a checkpoint that does not fit, and nothing that no network asked for.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::rc::Rc;
+
+use tch::{Device, Kind, Tensor};
+
+use super::Weights;
+use crate::runtime::error::{Error, InOp, Result};
+
+/// The keys and shapes that a network wants, and the prefixes that it leaves unread on purpose.
+#[derive(Debug, Default, Clone)]
+pub struct KeyTable {
+    tensors: BTreeMap<String, Vec<i64>>,
+    ignored: BTreeSet<String>,
+}
+
+impl KeyTable {
+    /// Every wanted key with its shape, in the order of the keys.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[i64])> {
+        self.tensors.iter().map(|(key, shape)| (key.as_str(), shape.as_slice()))
+    }
+
+    /// Number of values in all wanted tensors.
+    #[must_use]
+    pub fn parameters(&self) -> i64 {
+        let values = |shape: &Vec<i64>| shape.iter().fold(1_i64, |product, size| product.saturating_mul(*size));
+        self.tensors.values().map(values).fold(0, i64::saturating_add)
+    }
+
+    /// Whether the network reads this key.
+    #[must_use]
+    pub fn uses(&self, key: &str) -> bool {
+        self.tensors.contains_key(key)
+    }
+
+    /// Whether this key is known and left unread on purpose.
+    #[must_use]
+    pub fn ignores(&self, key: &str) -> bool {
+        let under =
+            |prefix: &String| key.strip_prefix(prefix.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+        self.ignored.iter().any(under)
+    }
+}
+
+/// Hands out the tensors under one prefix, or only notes them.
+#[derive(Clone)]
+pub struct Loader<'w> {
+    source: Source<'w>,
+    prefix: String,
+    device: Device,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Source<'w> {
+    Dry(Rc<RefCell<KeyTable>>),
+    Files(&'w Weights),
+}
+
+impl Loader<'_> {
+    /// The loader of a child: `pp("blocks").pp(3)` reads keys that begin with `blocks.3.`.
+    #[must_use]
+    pub fn pp(&self, name: impl Display) -> Self {
+        Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
+    }
+
+    /// The loader whose keys begin with exactly this text, wherever this one stands.
+    #[must_use]
+    pub fn at(&self, prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned(), ..self.clone() }
+    }
+
+    /// The tensor `name` of this shape, in the loader's dtype and on its device.
+    ///
+    /// # Errors
+    /// When the weights cannot be converted or the device has no memory left.
+    pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.gather(&[(self.key(name), shape)], shape)
+    }
+
+    /// The tensors `{names}.{leaf}` laid one after another along their first axis, copied straight into one tensor.
+    ///
+    /// # Errors
+    /// As [`Loader::tensor`]; also when the shapes differ beyond the first axis.
+    pub fn fused(&self, names: &[&str], leaf: &str, shapes: &[&[i64]]) -> Result<Tensor> {
+        let Some((first, rest)) = shapes.split_first() else {
+            return Err(Error::input("shapes", "there is nothing to join"));
+        };
+        if names.len() != shapes.len() || first.is_empty() || rest.iter().any(|s| s.is_empty() || s[1..] != first[1..])
+        {
+            return Err(Error::input("shapes", format!("{shapes:?} of {names:?} cannot be joined")));
+        }
+        let mut total = first.to_vec();
+        total[0] = shapes.iter().map(|shape| shape[0]).sum();
+        let parts: Vec<_> =
+            names.iter().zip(shapes).map(|(name, &shape)| (self.key(&format!("{name}.{leaf}")), shape)).collect();
+        self.gather(&parts, &total)
+    }
+
+    /// Names keys under this prefix that the checkpoint may hold and the network leaves unread: one key, or all under it.
+    pub fn ignore(&self, name: &str) {
+        if let Source::Dry(table) = &self.source {
+            table.borrow_mut().ignored.insert(self.key(name));
+        }
+    }
+
+    /// Whether this run only notes keys: tensors are undefined and must not be computed with.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        matches!(self.source, Source::Dry(_))
+    }
+
+    /// Where tensors go.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// What tensors become.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The same place with tensors of another dtype, for weights that are kept in full precision.
+    #[must_use]
+    pub fn with_kind(&self, kind: Kind) -> Self {
+        Self { kind, ..self.clone() }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn gather(&self, parts: &[(String, &[i64])], total: &[i64]) -> Result<Tensor> {
+        let weights = match &self.source {
+            Source::Dry(table) => {
+                let mut table = table.borrow_mut();
+                for (key, shape) in parts {
+                    table.tensors.insert(key.clone(), shape.to_vec());
+                }
+                return Ok(Tensor::new());
+            }
+            Source::Files(weights) => weights,
+        };
+        let _no_grad = tch::no_grad_guard();
+        let whole = Tensor::f_empty(total, (self.kind, self.device)).in_op(&parts[0].0)?;
+        let mut row = 0;
+        for (key, shape) in parts {
+            let place = match shape.first() {
+                Some(&rows) => whole.f_narrow(0, row, rows).in_op(key)?,
+                None => whole.shallow_clone(),
+            };
+            weights.copy_into(key, &place)?;
+            row += shape.first().copied().unwrap_or(1);
+        }
+        Ok(whole)
+    }
+}
+
+/// What `build` asks for, without any weights or memory for them.
+///
+/// # Errors
+/// Those of `build`, for example a configuration that describes no network.
+pub fn key_table<N>(build: impl Fn(&Loader) -> Result<N>) -> Result<KeyTable> {
+    let table = Rc::new(RefCell::new(KeyTable::default()));
+    let dry = Loader {
+        source: Source::Dry(Rc::clone(&table)),
+        prefix: String::new(),
+        device: Device::Cpu,
+        kind: Kind::Float,
+    };
+    build(&dry)?;
+    Ok(table.take())
+}
+
+/// Builds a network from weights that are known to fit it.
+///
+/// # Errors
+/// [`Error::Checkpoint`] with every missing, unexpected and misshaped key, before anything is read; afterwards those of
+/// reading, converting and of the device's memory.
+pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Loader) -> Result<N>) -> Result<N> {
+    let mismatch = weights.compare(&key_table(&build)?);
+    if !mismatch.is_empty() {
+        return Err(Error::Checkpoint(vec![mismatch]));
+    }
+    build(&Loader { source: Source::Files(weights), prefix: String::new(), device, kind })
+}

@@ -1,0 +1,162 @@
+//! What a checkpoint says about itself: `model_index.json` and each component's own configuration file.
+//!
+//! The rule: everything comes from these files. A key that is absent has the value that the reference gives it (both
+//! libraries leave defaults out when they save); a value that this crate cannot honour is refused by name, never ignored.
+
+mod text;
+mod video;
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use self::text::{ClipActivation, ClipConfig, LlamaConfig};
+pub use self::video::{SchedulerConfig, TransformerConfig, VaeConfig};
+use crate::runtime::error::{Error, Result};
+use crate::runtime::json::read_json;
+
+/// What the reference does where a request says nothing.
+pub mod defaults {
+    /// Height of a video in pixels.
+    pub const HEIGHT: i64 = 720;
+    /// Width of a video in pixels.
+    pub const WIDTH: i64 = 1280;
+    /// Frames of a video.
+    pub const FRAMES: i64 = 129;
+    /// Frames a second at which a video is meant to be shown.
+    pub const FPS: u32 = 24;
+    /// Denoising steps.
+    pub const STEPS: usize = 50;
+    /// Embedded guidance.
+    pub const GUIDANCE: f64 = 6.0;
+    /// Classifier-free guidance; 1 is off.
+    pub const TRUE_CFG_SCALE: f64 = 1.0;
+    /// Shift of the schedule for a checkpoint that brings no scheduler configuration.
+    pub const FLOW_SHIFT: f64 = 7.0;
+    /// Tokens of a prompt that the language model's part of the embeddings may have.
+    pub const MAX_PROMPT_TOKENS: usize = 256;
+}
+
+/// Every configuration of a model folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelConfig {
+    /// The folder, which holds one folder for each component.
+    pub dir: PathBuf,
+    /// The denoising transformer.
+    pub transformer: TransformerConfig,
+    /// The video decoder.
+    pub vae: VaeConfig,
+    /// The language model that embeds prompts.
+    pub text_encoder: LlamaConfig,
+    /// The CLIP text model that pools prompts.
+    pub text_encoder_2: ClipConfig,
+    /// The flow-match schedule.
+    pub scheduler: SchedulerConfig,
+}
+
+/// The part of `model_index.json` that decides whether this crate can run the folder.
+#[derive(Deserialize)]
+struct ModelIndex {
+    #[serde(rename = "_class_name")]
+    class_name: String,
+}
+
+impl ModelConfig {
+    /// Reads and checks all configuration files of a diffusers folder.
+    ///
+    /// # Errors
+    /// When a file is absent or unreadable, or says something that this crate cannot do.
+    pub fn read(model_dir: &Path) -> Result<Self> {
+        let index_path = model_dir.join("model_index.json");
+        let index: ModelIndex = read_json(&index_path)?;
+        if index.class_name != "HunyuanVideoPipeline" {
+            let reason =
+                format!("is a `{}`; only the text-to-video `HunyuanVideoPipeline` can be rendered", index.class_name);
+            return Err(Error::Config { path: index_path, reason });
+        }
+        let config = Self {
+            dir: model_dir.to_owned(),
+            transformer: read_checked(&model_dir.join("transformer/config.json"), TransformerConfig::check)?,
+            vae: read_checked(&model_dir.join("vae/config.json"), VaeConfig::check)?,
+            text_encoder: read_checked(&model_dir.join("text_encoder/config.json"), LlamaConfig::check)?,
+            text_encoder_2: read_checked(&model_dir.join("text_encoder_2/config.json"), ClipConfig::check)?,
+            scheduler: SchedulerConfig::read(&model_dir.join("scheduler/scheduler_config.json"))?,
+        };
+        config.check_joints()?;
+        Ok(config)
+    }
+
+    /// A component's folder.
+    #[must_use]
+    pub fn component_dir(&self, component: &str) -> PathBuf {
+        self.dir.join(component)
+    }
+
+    /// The widths at which components meet must agree.
+    fn check_joints(&self) -> Result<()> {
+        let transformer = &self.transformer;
+        let joints = [
+            (
+                "text_embed_dim",
+                transformer.text_embed_dim,
+                "the language model's hidden_size",
+                self.text_encoder.hidden_size,
+            ),
+            (
+                "pooled_projection_dim",
+                transformer.pooled_projection_dim,
+                "CLIP's hidden_size",
+                self.text_encoder_2.hidden_size,
+            ),
+            ("in_channels", transformer.in_channels, "the VAE's latent_channels", self.vae.latent_channels),
+            ("out_channels", transformer.out_channels(), "the VAE's latent_channels", self.vae.latent_channels),
+        ];
+        for (field, here, meaning, there) in joints {
+            if here != there {
+                return Err(Error::Config {
+                    path: self.dir.join("transformer/config.json"),
+                    reason: format!(
+                        "`{field}` is {here}, but {meaning} is {there}: the folder mixes components of two models"
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a JSON file and lets its own rules judge it. Rules answer with the reason of a refusal.
+fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result::Result<(), String>) -> Result<T> {
+    let config = read_json(path)?;
+    check(&config).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
+    Ok(config)
+}
+
+/// Largest width, vocabulary or length that is looked at further: far above any network, and small enough that no product
+/// of sizes leaves 64 bits.
+const SIZE_MAX: i64 = 1 << 24;
+/// Most layers, blocks or heads of a kind, and largest patch or compression.
+const COUNT_MAX: i64 = 1 << 10;
+
+/// Refuses sizes that no network can have.
+fn sizes(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(1, SIZE_MAX, fields)
+}
+
+/// Refuses numbers of layers that no network can have; there may be none.
+fn layers(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(0, COUNT_MAX, fields)
+}
+
+/// Refuses heads, patches and compressions that no network can have.
+fn counts(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    within(1, COUNT_MAX, fields)
+}
+
+fn within(min: i64, max: i64, fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+    match fields.iter().find(|(_, value)| !(min..=max).contains(value)) {
+        Some((name, value)) => Err(format!("`{name}` is {value}; it must be {min} to {max}")),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Latents to frames that can be shown.
+//!
+//! The rule: frames are kept once, as fp32 on the host; bytes are made frame by frame for whoever writes them out.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::runtime::{
+    control::Control,
+    error::{Error, InOp, Result},
+    run::Latents,
+    tiling::{Progress, TileSizes},
+};
+use crate::v1::vae::Decoder;
+
+/// The frames of a video.
+#[derive(Debug)]
+pub struct Frames {
+    /// `[frames, height, width, 3]` fp32 in 0..1, on the host.
+    rgb: Tensor,
+}
+
+impl Frames {
+    /// `[frames, height, width, 3]`.
+    #[must_use]
+    pub fn size(&self) -> [i64; 4] {
+        let size = self.rgb.size();
+        [size[0], size[1], size[2], size[3]]
+    }
+
+    /// Number of frames.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::try_from(self.rgb.size()[0]).unwrap_or(0)
+    }
+
+    /// Whether there are no frames.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All frames, `[frames, height, width, 3]` fp32 in 0..1.
+    pub fn tensor(&self) -> &Tensor {
+        &self.rgb
+    }
+
+    /// All frames, one after the other, as rows of RGB bytes, rounded.
+    ///
+    /// # Errors
+    /// No memory for them.
+    pub fn rgb8(&self) -> Result<Vec<u8>> {
+        let bytes = self.rgb.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
+        let mut out = vec![0; bytes.numel()];
+        bytes.f_contiguous()?.f_copy_data_u8(&mut out, bytes.numel())?;
+        Ok(out)
+    }
+}
+
+/// Videos of one size that are decoded together.
+pub(crate) struct Batch<'a> {
+    pub(crate) videos: &'a [&'a Latents],
+    pub(crate) tiles: &'a TileSizes,
+    /// Whether tiles in height and width are allowed.
+    pub(crate) spatial: bool,
+}
+
+/// Decodes a batch; frames in the order of the videos.
+pub(crate) fn decode(
+    decoder: &Decoder,
+    (kind, device): (Kind, Device),
+    batch: &Batch,
+    control: &Control,
+    progress: Progress,
+) -> Result<Vec<Frames>> {
+    let sizes: Vec<Vec<i64>> = batch.videos.iter().map(|video| video.tensor.size()).collect();
+    if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err(Error::input("latents", "videos that are decoded together must have one size"));
+    }
+    let tensors: Vec<&Tensor> = batch.videos.iter().map(|video| &video.tensor).collect();
+    let latents = Tensor::f_cat(&tensors, 0)?.f_to_device(device)?.f_to_kind(kind).in_op("decode")?;
+    let pixels = decoder.decode(&latents, batch.tiles, batch.spatial, control, progress)?;
+    let pixels = pixels.f_to_device(Device::Cpu).in_op("decode")?;
+    (0..batch.videos.len()).map(|index| Ok(Frames { rgb: pixels.f_select(0, index as i64)?.f_contiguous()? })).collect()
+}

@@ -1,0 +1,168 @@
+//! The first stage: prompts to embeddings, trimmed to their true length.
+
+use std::path::PathBuf;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::runtime::control::Control;
+use crate::runtime::embeddings::Embeddings;
+use crate::runtime::error::{CheckpointMismatch, Error, Result};
+use crate::runtime::tokenizers::{ClipTokenizer, LlamaTokenizer, TEMPLATE};
+use crate::runtime::weights::{self, Loader, Weights};
+use crate::v1::clip::Clip;
+use crate::v1::config::ModelConfig;
+use crate::v1::llama::Llama;
+
+/// Files of a tokenizer's folder that decide what it does.
+const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
+
+/// Both text encoders and their tokenizers.
+pub(crate) struct TextEncoders {
+    tokenizer: LlamaTokenizer,
+    text_encoder: Llama,
+    tokenizer_2: ClipTokenizer,
+    text_encoder_2: Clip,
+    device: Device,
+    resident_bytes: u64,
+}
+
+impl std::fmt::Debug for TextEncoders {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TextEncoders").field("resident_bytes", &self.resident_bytes).finish_non_exhaustive()
+    }
+}
+
+impl TextEncoders {
+    /// Loads both from a model folder.
+    ///
+    /// # Errors
+    /// Files that cannot be read, weights that do not fit their configuration, memory.
+    pub(crate) fn load(config: &ModelConfig, device: Device, kind: Kind) -> Result<Self> {
+        let llama = Weights::open(&config.component_dir("text_encoder"))?;
+        let build = load_llama(&llama, config);
+        let llama_parameters = weights::key_table(&build)?.parameters();
+        let text_encoder = weights::load(&llama, device, kind, build)?;
+
+        let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
+        let build = load_clip(&clip, config);
+        let clip_parameters = weights::key_table(&build)?.parameters();
+        let text_encoder_2 = weights::load(&clip, device, kind, build)?;
+
+        let parameters = u64::try_from(llama_parameters + clip_parameters).unwrap_or_default();
+        let length_max = config.text_encoder_2.max_position_embeddings;
+        Ok(Self {
+            tokenizer: LlamaTokenizer::load(&config.component_dir("tokenizer"))?,
+            text_encoder,
+            tokenizer_2: ClipTokenizer::load(&config.component_dir("tokenizer_2"), length_max)?,
+            text_encoder_2,
+            device,
+            resident_bytes: parameters * kind.elt_size_in_bytes() as u64,
+        })
+    }
+
+    /// What differs between both encoders' files and their configurations; nothing is loaded for it.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn mismatches(config: &ModelConfig) -> Result<[CheckpointMismatch; 2]> {
+        let llama = Weights::open(&config.component_dir("text_encoder"))?;
+        let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
+        Ok([
+            llama.compare(&weights::key_table(load_llama(&llama, config))?),
+            clip.compare(&weights::key_table(load_clip(&clip, config))?),
+        ])
+    }
+
+    /// blake3 of everything that embeddings depend on: both encoders' weights and configurations, both tokenizers, and the
+    /// instruction around a prompt. Needs no encoder in memory.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn fingerprint(config: &ModelConfig) -> Result<String> {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for component in ["text_encoder", "text_encoder_2"] {
+            let dir = config.component_dir(component);
+            files.extend(Weights::open(&dir)?.paths().map(PathBuf::from));
+            files.push(dir.join("config.json"));
+        }
+        for component in ["tokenizer", "tokenizer_2"] {
+            let dir = config.component_dir(component);
+            files.extend(TOKENIZER_FILES.iter().map(|name| dir.join(name)).filter(|path| path.exists()));
+        }
+        let content = weights::fingerprint(files.iter().map(PathBuf::as_path))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(content.as_bytes());
+        for part in TEMPLATE {
+            hasher.update(part.as_bytes());
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Bytes of weights that stay in memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.resident_bytes
+    }
+
+    /// Embeds prompts, all in one pass of each encoder.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between layers, a prompt that cannot be tokenised, libtorch.
+    pub(crate) fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
+        if prompts.is_empty() {
+            return Ok(Vec::new());
+        }
+        // 1. Tokens of both encoders.
+        let llama = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>>>()?;
+        let clip = prompts.iter().map(|prompt| self.tokenizer_2.encode(prompt)).collect::<Result<Vec<_>>>()?;
+        // 2. States; padding stands on the right, where no real token sees it.
+        let states = self.text_encoder.forward(&padded(&llama, self.device)?, control)?; // [b, t, hidden]
+        let pooled = self.text_encoder_2.forward(&padded(&clip, self.device)?, control)?; // [b, hidden]
+        // 3. Each prompt's own tokens, without those of the instruction.
+        let crop = i64::try_from(self.tokenizer.crop_start()).unwrap_or(i64::MAX);
+        let one = |(index, ids): (usize, &Vec<i64>)| {
+            let (row, tokens) = (index as i64, ids.len() as i64 - crop);
+            if tokens <= 0 {
+                return Err(Error::input("prompt", "its instruction alone fills the language model's room"));
+            }
+            let prompt_embeds = states.f_narrow(0, row, 1)?.f_narrow(1, crop, tokens)?.f_contiguous()?;
+            embeddings(prompt_embeds, pooled.f_narrow(0, row, 1)?.f_contiguous()?)
+        };
+        llama.iter().enumerate().map(one).collect()
+    }
+}
+
+/// How the language model is built from its files, whose keys may have a prefix.
+fn load_llama<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -> Result<Llama> + use<'a> {
+    let prefix = files.prefix_of(&["model.", ""], "embed_tokens.weight");
+    move |loader| Llama::load(loader, prefix, &config.text_encoder)
+}
+
+/// How CLIP's text model is built from its files.
+fn load_clip<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -> Result<Clip> + use<'a> {
+    let prefix = files.prefix_of(&["text_model.", ""], "embeddings.token_embedding.weight");
+    move |loader| Clip::load(loader, prefix, &config.text_encoder_2)
+}
+
+/// Ids as one tensor `[batch, longest]`, filled up with the last id of each, which is an end token.
+fn padded(ids: &[Vec<i64>], device: Device) -> Result<Tensor> {
+    let longest = ids.iter().map(Vec::len).max().unwrap_or_default();
+    let mut flat = Vec::with_capacity(ids.len() * longest);
+    for row in ids {
+        flat.extend(row);
+        flat.extend(std::iter::repeat_n(row.last().copied().unwrap_or_default(), longest - row.len()));
+    }
+    Ok(Tensor::f_from_slice(&flat)?.f_view([ids.len() as i64, longest as i64])?.f_to_device(device)?)
+}
+
+/// The value, with a fingerprint of its content.
+fn embeddings(prompt_embeds: Tensor, pooled: Tensor) -> Result<Embeddings> {
+    let mut hasher = blake3::Hasher::new();
+    for tensor in [&prompt_embeds, &pooled] {
+        let host = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0; host.numel() * size_of::<f32>()];
+        host.f_copy_data_u8(&mut bytes, host.numel())?;
+        hasher.update(&bytes);
+    }
+    let fingerprint = hasher.finalize().to_hex().to_string();
+    Ok(Embeddings { prompt_embeds, pooled, fingerprint })
+}

@@ -1,0 +1,118 @@
+//! The small layers that every part of the transformer is made of.
+//!
+//! The rule: a layer allocates its result at most once, and where a caller owns a larger buffer it writes straight into
+//! it. Sequences are `[batch, tokens, width]` throughout.
+
+use tch::Tensor;
+
+use crate::runtime::{error::Result, weights::Loader};
+
+/// LayerNorm epsilon of all blocks.
+pub(crate) const NORM_EPS: f64 = 1e-6;
+
+/// A dense layer with bias. Several projections of one input are one layer: their weights are joined at load.
+#[derive(Debug)]
+pub(crate) struct Linear {
+    /// `[out, in]`
+    weight: Tensor,
+    /// `[out]`
+    bias: Tensor,
+}
+
+impl Linear {
+    /// Reads `weight` and `bias` below the loader's prefix.
+    pub(crate) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
+        Ok(Self { weight: loader.tensor("weight", &[output, input])?, bias: loader.tensor("bias", &[output])? })
+    }
+
+    /// Reads several layers of the same input and stacks their outputs in the order of `names`.
+    pub(crate) fn load_fused(loader: &Loader, names: &[&str], input: i64, outputs: &[i64]) -> Result<Self> {
+        let weights: Vec<[i64; 2]> = outputs.iter().map(|&output| [output, input]).collect();
+        let weights: Vec<&[i64]> = weights.iter().map(<[i64; 2]>::as_slice).collect();
+        let biases: Vec<&[i64]> = outputs.iter().map(std::slice::from_ref).collect();
+        Ok(Self { weight: loader.fused(names, "weight", &weights)?, bias: loader.fused(names, "bias", &biases)? })
+    }
+
+    /// `[.., in]` to `[.., out]`.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+    }
+
+    /// `[batch, tokens, in]` into `out`, a `[batch, tokens, out]` view whose rows may be strided.
+    pub(crate) fn forward_into(&self, input: &Tensor, out: &Tensor) -> Result<()> {
+        let transposed = self.weight.f_tr()?;
+        for sample in 0..out.size()[0] {
+            // A sample is a plain matrix even inside a wider buffer, so the product lands there without a copy.
+            let _ = self.bias.f_addmm_out(&out.f_select(0, sample)?, &input.f_select(0, sample)?, &transposed)?;
+        }
+        Ok(())
+    }
+}
+
+/// Two dense layers with an activation between them, as all embedders use.
+#[derive(Debug)]
+pub(crate) struct Mlp {
+    first: Linear,
+    second: Linear,
+    activation: Activation,
+}
+
+/// The activations of this model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Silu,
+    GeluTanh,
+}
+
+impl Mlp {
+    /// Reads `names[0]` (`[hidden, input]`) and `names[1]` (`[output, hidden]`).
+    pub(crate) fn load(
+        loader: &Loader,
+        names: [&str; 2],
+        [input, hidden, output]: [i64; 3],
+        activation: Activation,
+    ) -> Result<Self> {
+        Ok(Self {
+            first: Linear::load(&loader.pp(names[0]), input, hidden)?,
+            second: Linear::load(&loader.pp(names[1]), hidden, output)?,
+            activation,
+        })
+    }
+
+    /// `[.., input]` to `[.., output]`.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let mut hidden = self.first.forward(input)?;
+        activate(&mut hidden, self.activation)?;
+        self.second.forward(&hidden)
+    }
+}
+
+/// Applies the activation in place.
+pub(crate) fn activate(tensor: &mut Tensor, activation: Activation) -> Result<()> {
+    let _ = match activation {
+        Activation::Silu => tensor.f_silu_()?,
+        Activation::GeluTanh => tensor.f_gelu_("tanh")?,
+    };
+    Ok(())
+}
+
+/// LayerNorm without weights of its own, then `x * scale + shift` with a scale and shift per sample (`[batch, width]`).
+///
+/// `scale` already holds the `1 +` of the adaptive norm.
+pub(crate) fn modulated_norm(input: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
+    let width = [scale.size()[1]];
+    if scale.size()[0] == 1 {
+        // For one sample the modulation is an ordinary affine norm: one pass over the tokens instead of three.
+        let (scale, shift) = (scale.f_select(0, 0)?, shift.f_select(0, 0)?);
+        return Ok(input.f_layer_norm(width, Some(&scale), Some(&shift), NORM_EPS, true)?);
+    }
+    let mut normed = input.f_layer_norm::<&Tensor>(width, None, None, NORM_EPS, true)?;
+    let mut normed = normed.f_mul_(&scale.f_unsqueeze(1)?)?;
+    Ok(normed.f_add_(&shift.f_unsqueeze(1)?)?)
+}
+
+/// `target += update * gate`, in place; `gate` is `[batch, width]`.
+pub(crate) fn add_gated(target: &mut Tensor, update: &Tensor, gate: &Tensor) -> Result<()> {
+    let _ = target.f_addcmul_(update, &gate.f_unsqueeze(1)?)?;
+    Ok(())
+}

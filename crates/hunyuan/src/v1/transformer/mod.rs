@@ -1,0 +1,237 @@
+//! The diffusion transformer: predicts the velocity of the latents at one time.
+//!
+//! The rule: what does not change between steps is prepared once per video in a [`Condition`]; a forward pass then makes one joint
+//! token buffer and every block updates it in place. [`Control::check`] is called before each block.
+
+mod attention;
+mod double_block;
+mod embed;
+pub(crate) mod layers;
+mod refiner;
+mod rope;
+mod single_block;
+
+use tch::{Kind, Tensor};
+
+use self::{
+    attention::Heads,
+    double_block::DoubleBlock,
+    embed::{ConditionEmbed, PatchEmbed, unpatch},
+    layers::{Linear, modulated_norm},
+    refiner::{RefinerInput, TokenRefiner},
+    single_block::SingleBlock,
+};
+use crate::runtime::{
+    control::Control,
+    error::{Error, InOp, Result},
+    weights::Loader,
+};
+use crate::v1::config::TransformerConfig;
+
+/// The network with its weights.
+#[derive(Debug)]
+pub struct Transformer {
+    patches: PatchEmbed,
+    refiner: TokenRefiner,
+    embed: ConditionEmbed,
+    double: Vec<DoubleBlock>,
+    single: Vec<SingleBlock>,
+    out_modulation: Linear,
+    out: Linear,
+    config: TransformerConfig,
+}
+
+/// Everything about a request that is the same for all steps.
+#[derive(Debug)]
+pub struct Condition {
+    text: RefinerInput,
+    pooled: Tensor,
+    guidance: Option<Tensor>,
+    /// Complex rotation of the video tokens.
+    rotation: Tensor,
+    grid: [i64; 3],
+}
+
+impl Condition {
+    /// Tokens of the text.
+    #[must_use]
+    pub fn text_tokens(&self) -> i64 {
+        self.text.tokens()
+    }
+
+    /// The condition of some samples of the batch, in the order of `samples`.
+    ///
+    /// # Errors
+    /// libtorch.
+    pub fn select(&self, samples: &[i64]) -> Result<Self> {
+        let index = Tensor::f_from_slice(samples)?.f_to_device(self.pooled.device())?;
+        Ok(Self {
+            text: self.text.select(&index)?,
+            pooled: self.pooled.f_index_select(0, &index)?,
+            guidance: self.guidance.as_ref().map(|guidance| guidance.f_index_select(0, &index)).transpose()?,
+            rotation: self.rotation.shallow_clone(),
+            grid: self.grid,
+        })
+    }
+}
+
+impl Transformer {
+    /// Builds the network from a component's loader (`transformer/`); a dry loader only records keys and shapes.
+    ///
+    /// # Errors
+    /// A configuration whose axes do not fill a head, or a tensor that cannot be read.
+    pub fn load(loader: &Loader, config: &TransformerConfig) -> Result<Self> {
+        let heads = Heads { count: config.num_attention_heads, dim: config.attention_head_dim };
+        let (hidden, mlp) = (config.hidden_size(), config.mlp_size());
+        let patch = [config.patch_size_t, config.patch_size, config.patch_size];
+        let double = loader.pp("transformer_blocks");
+        let single = loader.pp("single_transformer_blocks");
+        Ok(Self {
+            patches: PatchEmbed::load(&loader.pp("x_embedder"), config.in_channels, hidden, patch)?,
+            refiner: TokenRefiner::load(
+                &loader.pp("context_embedder"),
+                config.text_embed_dim,
+                heads,
+                config.num_refiner_layers,
+            )?,
+            embed: ConditionEmbed::load(
+                &loader.pp("time_text_embed"),
+                hidden,
+                config.pooled_projection_dim,
+                config.guidance_embeds,
+            )?,
+            double: (0..config.num_layers)
+                .map(|index| DoubleBlock::load(&double.pp(index), heads, mlp))
+                .collect::<Result<_>>()?,
+            single: (0..config.num_single_layers)
+                .map(|index| SingleBlock::load(&single.pp(index), heads, mlp))
+                .collect::<Result<_>>()?,
+            out_modulation: Linear::load(&loader.pp("norm_out.linear"), hidden, 2 * hidden)?,
+            out: Linear::load(&loader.pp("proj_out"), hidden, patch.iter().product::<i64>() * config.out_channels())?,
+            config: config.clone(),
+        })
+    }
+
+    /// Prepares the parts of a run that no step changes.
+    ///
+    /// `states` is `[batch, tokens, text_embed_dim]` without padding, `pooled` `[batch, pooled_projection_dim]`, both on
+    /// the model's device and of its dtype; `guidance` has one value a sample; `latents` is `[channels, frames, height, width]`.
+    ///
+    /// # Errors
+    /// Shapes that this model does not have, or libtorch.
+    pub fn condition(
+        &self,
+        states: &Tensor,
+        pooled: &Tensor,
+        guidance: &[f64],
+        latents: [i64; 4],
+    ) -> Result<Condition> {
+        let config = &self.config;
+        check_last("prompt_embeds", states, config.text_embed_dim)?;
+        check_last("pooled_prompt_embeds", pooled, config.pooled_projection_dim)?;
+        let patch = [config.patch_size_t, config.patch_size, config.patch_size];
+        for (axis, name) in ["frames", "height", "width"].into_iter().enumerate() {
+            if latents[axis + 1] < patch[axis] || latents[axis + 1] % patch[axis] != 0 {
+                let reason = format!("{} latents do not divide into patches of {}", latents[axis + 1], patch[axis]);
+                return Err(Error::input(name, reason));
+            }
+        }
+        let grid = [latents[1] / patch[0], latents[2] / patch[1], latents[3] / patch[2]];
+        let (pooled, guidance) = self.embed.constants(pooled, guidance, states.kind()).in_op("condition")?;
+        Ok(Condition {
+            text: self.refiner.prepare(states).in_op("condition")?,
+            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, states.device())
+                .in_op("condition")?,
+            pooled,
+            guidance,
+            grid,
+        })
+    }
+
+    /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`, one a sample (0..1000);
+    /// same shape and dtype.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between blocks, or libtorch.
+    pub fn forward(&self, latents: &Tensor, times: &[f32], condition: &Condition, control: &Control) -> Result<Tensor> {
+        let batch = latents.size()[0];
+        let video: i64 = condition.grid.iter().product();
+        let text = condition.text.tokens();
+        let times = Tensor::f_from_slice(times)?.f_to_device(latents.device())?;
+        let modulation = self.embed.forward(&times, &condition.pooled, condition.guidance.as_ref())?.f_silu_()?;
+        let hidden = self.config.hidden_size();
+        let mut tokens = Tensor::f_empty([batch, video + text, hidden], (latents.kind(), latents.device()))?;
+        control.check()?;
+        self.patches.forward_into(&latents.f_contiguous()?, &tokens.f_narrow(1, 0, video)?).in_op("patches")?;
+        self.refiner.forward_into(&condition.text, &times, &mut tokens.f_narrow(1, video, text)?).in_op("refiner")?;
+        for block in &self.double {
+            control.check()?;
+            block.forward(&tokens, video, &modulation, &condition.rotation).in_op("double block")?;
+        }
+        for block in &self.single {
+            control.check()?;
+            block.forward(&mut tokens, video, &modulation, &condition.rotation).in_op("single block")?;
+        }
+        control.check()?;
+        let chunk = self.out_modulation.forward(&modulation)?.f_chunk(2, 1)?;
+        let normed = modulated_norm(&tokens.f_narrow(1, 0, video)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
+        drop(tokens);
+        let patch = [self.config.patch_size_t, self.config.patch_size, self.config.patch_size];
+        unpatch(&self.out.forward(&normed)?, condition.grid, patch)
+    }
+
+    /// Number of [`Control::check`] calls of one forward pass.
+    #[must_use]
+    pub fn checks_per_forward(&self) -> u64 {
+        (self.double.len() + self.single.len() + 2) as u64
+    }
+
+    /// Bytes of activations that a forward pass holds at once, estimated from its largest block.
+    #[must_use]
+    pub fn activation_bytes(&self, batch: i64, tokens: i64, kind: Kind) -> u64 {
+        let (hidden, mlp) = (self.config.hidden_size(), self.config.mlp_size());
+        // Tokens, their normed copy, and the wider of: q, k, v with the attention's result, or with the MLP's units.
+        let width = 2 * hidden + (4 * hidden).max(3 * hidden + mlp);
+        let values = batch.saturating_mul(tokens).saturating_mul(width);
+        u64::try_from(values).unwrap_or(u64::MAX).saturating_mul(kind.elt_size_in_bytes() as u64)
+    }
+}
+
+fn check_last(field: &'static str, tensor: &Tensor, width: i64) -> Result<()> {
+    match tensor.size().last() {
+        Some(&last) if last == width && tensor.numel() > 0 => Ok(()),
+        _ => Err(Error::input(field, format!("shape {:?}, but this model's width is {width}", tensor.size()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::weights::key_table;
+
+    #[test]
+    fn the_released_configuration_has_its_published_size() {
+        let config = TransformerConfig::default();
+        let table = key_table(|loader| Transformer::load(loader, &config)).unwrap();
+        assert_eq!(table.parameters(), 12_821_012_544);
+        let shape = |key: &str| {
+            table
+                .tensors()
+                .find(|(name, _)| *name == key)
+                .map(|(_, shape)| shape.to_vec())
+                .unwrap_or_else(|| panic!("no {key}"))
+        };
+        assert_eq!(shape("x_embedder.proj.weight"), [3072, 16, 1, 2, 2]);
+        assert_eq!(shape("context_embedder.token_refiner.refiner_blocks.1.ff.net.0.proj.weight"), [12288, 3072]);
+        assert_eq!(shape("transformer_blocks.19.attn.norm_added_k.weight"), [128]);
+        assert_eq!(shape("single_transformer_blocks.39.proj_out.weight"), [3072, 15360]);
+        assert_eq!(shape("norm_out.linear.bias"), [6144]);
+    }
+
+    #[test]
+    fn a_model_without_guidance_wants_no_weights_for_it() {
+        let config = TransformerConfig { guidance_embeds: false, ..TransformerConfig::default() };
+        let table = key_table(|loader| Transformer::load(loader, &config)).unwrap();
+        assert!(table.tensors().all(|(key, _)| !key.contains("guidance_embedder")));
+    }
+}
