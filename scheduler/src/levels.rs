@@ -26,7 +26,7 @@ impl Levels {
         let metrics = &scheduler.metrics;
         metrics.cost_budget_day_usd.set(scheduler.settings.cost.budget_day_usd);
         metrics.dependency("rabbitmq", scheduler.broker.is_connected());
-        metrics.unreadable(scheduler.broker.unreadable());
+        metrics.unreadable(scheduler.broker.unreadable(), store::unreadable_rows());
         let read = self.rows(scheduler).await;
         metrics.dependency("postgres", read.is_ok());
         if let Err(error) = read {

@@ -16,6 +16,7 @@
 pub mod checkpoint;
 pub mod clock;
 pub mod event;
+pub mod finite;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;

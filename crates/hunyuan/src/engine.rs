@@ -6,8 +6,10 @@
 use std::path::PathBuf;
 
 use tch::{Device, Tensor};
+use torch_ext::attention::Backend;
 
 use crate::runtime::{
+    attention::{self, Attention, Trial},
     checkpoint::{Checkpoint, Identity},
     control::Control,
     device::{self, DeviceChoice},
@@ -15,11 +17,11 @@ use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, InOp, Result},
     flow_match::Schedule,
-    noise, probe,
+    noise,
     request::{DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::{self, Loader, Weights},
+    weights::{self, Loader, WeightSource, Weights},
 };
 use crate::v1::{
     config::ModelConfig,
@@ -32,6 +34,9 @@ use crate::v1::{
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
 const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.11");
+
+/// Seed of [`WeightSource::Random`].
+const RANDOM_SEED: i64 = 1;
 
 /// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
 const AUTO_TILING_BYTES: u64 = 8 << 30;
@@ -66,8 +71,20 @@ pub struct EngineOptions {
     pub model_dir: PathBuf,
     /// Where to run.
     pub device: DeviceChoice,
-    /// Number format; none for fp32 on the CPU and bf16 on a GPU.
+    /// Number format of the transformer; none for fp32 on the CPU and bf16 on a GPU.
     pub dtype: Option<Dtype>,
+    /// Number format of the text encoders; none for that of `dtype` if it is given, else fp32 on the CPU and fp16 on a GPU, as the
+    /// reference runs them.
+    pub encoder_dtype: Option<Dtype>,
+    /// Number format of the video decoder; none as for `encoder_dtype`.
+    pub decoder_dtype: Option<Dtype>,
+    /// Where the weights come from.
+    pub weights: WeightSource,
+    /// Which attention kernel to use on a GPU; none for the fastest one that computes correctly there.
+    pub attention: Option<Backend>,
+    /// Width, height and frames of the largest video that will be asked for: the size at which attention kernels are tried.
+    /// None for a small trial.
+    pub largest: Option<[i64; 3]>,
     /// See [`Tiling`].
     pub tiling: Tiling,
     /// See [`Residency`].
@@ -87,12 +104,26 @@ impl EngineOptions {
             model_dir: model_dir.into(),
             device: DeviceChoice::default(),
             dtype: None,
+            encoder_dtype: None,
+            decoder_dtype: None,
+            weights: WeightSource::default(),
+            attention: None,
+            largest: None,
             tiling: Tiling::default(),
             text_encoders: Residency::default(),
             threads: None,
             tiles: TileSizes::default(),
             auto_tiling_bytes: AUTO_TILING_BYTES,
         }
+    }
+}
+
+impl EngineOptions {
+    /// Number formats of transformer, text encoders and video decoder on this device.
+    fn dtypes(&self, device: Device) -> [Dtype; 3] {
+        let of_device = |on_gpu| if device == Device::Cpu { Dtype::F32 } else { on_gpu };
+        let beside = |own: Option<Dtype>| own.or(self.dtype).unwrap_or(of_device(Dtype::F16));
+        [self.dtype.unwrap_or(of_device(Dtype::Bf16)), beside(self.encoder_dtype), beside(self.decoder_dtype)]
     }
 }
 
@@ -103,9 +134,13 @@ pub struct EngineInfo {
     pub device: String,
     /// See [`device::class`].
     pub device_class: String,
-    /// Number format of all networks.
+    /// Number format of the transformer.
     pub dtype: Dtype,
-    /// Threads of libtorch.
+    /// Number format of the text encoders.
+    pub encoder_dtype: Dtype,
+    /// Number format of the video decoder.
+    pub decoder_dtype: Dtype,
+    /// See [`device::threads`].
     pub threads: usize,
     /// Version of the code.
     pub build: String,
@@ -121,8 +156,19 @@ pub struct EngineInfo {
     pub geometry: Geometry,
     /// The checkpoint's own shift of the schedule.
     pub flow_shift: f64,
-    /// Speed of attention at start-up in TFLOP/s, on a GPU.
-    pub attention_tflops: Option<f64>,
+    /// The attention kernel and its speed, on a GPU.
+    pub attention: Option<Attention>,
+}
+
+impl EngineInfo {
+    /// The formats that a video's bits depend on: the transformer's, and the decoder's where it differs.
+    fn formats(&self) -> String {
+        if self.decoder_dtype == self.dtype {
+            self.dtype.to_string()
+        } else {
+            format!("{}, decoder {}", self.dtype, self.decoder_dtype)
+        }
+    }
 }
 
 /// See the module.
@@ -144,40 +190,75 @@ impl Engine {
     /// A folder that cannot be read, a checkpoint that does not fit its configuration (every difference at once), a device
     /// that is not there, or memory.
     pub fn load(options: &EngineOptions) -> Result<Self> {
+        Self::load_with(options, choose_attention)
+    }
+
+    /// The same model in fp32 beside this one, without text encoders in memory: for a run whose values left the range of 16 bits. None
+    /// when this one computes in fp32 already, or when `memory_bytes` have no room for both.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn in_full_precision(&self, memory_bytes: u64) -> Result<Option<Self>> {
+        let info = &self.info;
+        // 16-bit weights once, and twice their bytes for the same in 32 bits.
+        if [info.dtype, info.decoder_dtype] == [Dtype::F32; 2] || info.resident_bytes.saturating_mul(3) > memory_bytes {
+            return Ok(None);
+        }
+        let options = EngineOptions {
+            dtype: Some(Dtype::F32),
+            encoder_dtype: Some(info.encoder_dtype),
+            decoder_dtype: Some(Dtype::F32),
+            text_encoders: Residency::OnDemand,
+            ..self.options.clone()
+        };
+        // The kernels that were chosen are the process's; those that take no fp32 are passed over by libtorch.
+        Self::load_with(&options, |_, _, _, _| Ok(info.attention.clone())).map(Some)
+    }
+
+    fn load_with(
+        options: &EngineOptions,
+        attention: impl Fn(&EngineOptions, &ModelConfig, Device, Dtype) -> Result<Option<Attention>>,
+    ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let device = options.device.resolve()?;
         if let Some(threads) = options.threads {
             let threads = i32::try_from(threads).ok().filter(|&threads| threads > 0);
             tch::set_num_threads(threads.ok_or_else(|| Error::input("threads", "give at least 1"))?);
         }
-        let dtype = options.dtype.unwrap_or(if device == Device::Cpu { Dtype::F32 } else { Dtype::Bf16 });
+        let [dtype, encoder_dtype, decoder_dtype] = options.dtypes(device);
         let config = ModelConfig::read(&options.model_dir)?;
-        check_weights(&config)?;
-        let mut parts = Parts { device, dtype, resident_bytes: 0, files: Vec::new() };
+        match options.weights {
+            WeightSource::Files => check_weights(&config)?,
+            WeightSource::Random => tch::manual_seed(RANDOM_SEED),
+        }
+        let mut parts = Parts { source: options.weights, device, dtype, resident_bytes: 0, files: Vec::new() };
         let transformer_config = config.transformer.clone();
         let (transformer, parameters) = parts.load(&options.model_dir.join("transformer"), move |loader| {
             Transformer::load(loader, &transformer_config)
         })?;
         let vae_config = config.vae.clone();
+        parts.dtype = decoder_dtype;
         let (decoder, _) =
             parts.load(&options.model_dir.join("vae"), move |loader| Decoder::load(loader, &vae_config))?;
         let encoders = match options.text_encoders {
-            Residency::Resident => Some(TextEncoders::load(&config, device, dtype.kind())?),
+            Residency::Resident => Some(TextEncoders::load(&config, options.weights, device, encoder_dtype.kind())?),
             Residency::OnDemand => None,
         };
         let info = EngineInfo {
             device: device::name(device),
             device_class: device::class(device),
             dtype,
-            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            encoder_dtype,
+            decoder_dtype,
+            threads: device::threads(device),
             build: BUILD.to_owned(),
             model_fingerprint: weights::fingerprint(parts.files.iter().map(PathBuf::as_path))?,
-            encoder_fingerprint: TextEncoders::fingerprint(&config)?,
+            encoder_fingerprint: TextEncoders::fingerprint(&config, options.weights)?,
             parameters,
             resident_bytes: parts.resident_bytes + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
             geometry: Geometry::of(&config),
             flow_shift: config.scheduler.shift,
-            attention_tflops: probe::attention_tflops(device, dtype.kind(), config.transformer.heads())?,
+            attention: attention(options, &config, device, dtype)?,
         };
         Ok(Self { options: options.clone(), config, info, device, transformer, decoder, encoders })
     }
@@ -203,7 +284,8 @@ impl Engine {
         if let Some(encoders) = &self.encoders {
             return encoders.encode(prompts, control).in_op("encode");
         }
-        let encoders = TextEncoders::load(&self.config, self.device, self.info.dtype.kind())?;
+        let kind = self.info.encoder_dtype.kind();
+        let encoders = TextEncoders::load(&self.config, self.options.weights, self.device, kind)?;
         encoders.encode(prompts, control).in_op("encode")
     }
 
@@ -271,7 +353,7 @@ impl Engine {
         let Some(first) = videos.first() else { return Ok(Vec::new()) };
         let spatial = self.reserve_decode(videos.len(), first)?;
         let batch = decode::Batch { videos, tiles: &self.options.tiles, spatial };
-        decode::decode(&self.decoder, (self.info.dtype.kind(), self.device), &batch, control, progress)
+        decode::decode(&self.decoder, (self.info.decoder_dtype.kind(), self.device), &batch, control, progress)
     }
 
     /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
@@ -313,8 +395,8 @@ impl Engine {
             model: self.info.model_fingerprint.clone(),
             build: self.info.build.clone(),
             device_class: self.info.device_class.clone(),
-            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
-            dtype: self.info.dtype.to_string(),
+            threads: device::threads(self.device),
+            dtype: self.info.formats(),
             size: [request.width, request.height, request.frames],
             steps: request.steps,
             guidance: request.guidance.to_bits(),
@@ -323,6 +405,12 @@ impl Engine {
             step_cache: serde_json::to_string(&request.step_cache)
                 .map_err(|error| Error::input("step_cache", error.to_string()))?,
         })
+    }
+
+    /// The most memory that was taken on a GPU since the start, bytes; none on a CPU.
+    #[must_use]
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        device::peak_memory_bytes(self.device)
     }
 
     /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how finely a cancel acts.
@@ -356,7 +444,7 @@ impl Engine {
     fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
         let tiles = &self.options.tiles;
         let piece = first.frames.min(tiles.frames + 1);
-        let kind = self.info.dtype.kind();
+        let kind = self.info.decoder_dtype.kind();
         let whole = self.decoder.activation_bytes(piece, first.height, first.width, kind);
         let spatial = match self.options.tiling {
             Tiling::On => true,
@@ -369,6 +457,30 @@ impl Engine {
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)
     }
+}
+
+/// Tries the attention kernels of a GPU in the two layouts of the transformer's blocks, at the largest size.
+fn choose_attention(
+    options: &EngineOptions,
+    config: &ModelConfig,
+    device: Device,
+    dtype: Dtype,
+) -> Result<Option<Attention>> {
+    if device == Device::Cpu {
+        return Ok(None);
+    }
+    let transformer = &config.transformer;
+    let tokens = match options.largest {
+        Some([width, height, frames]) => {
+            let geometry = Geometry::of(config);
+            geometry.tokens(geometry.latent_shape(width, height, frames)?)
+        }
+        None => attention::SMALL_TRIAL_TOKENS,
+    };
+    let hidden = transformer.hidden_size();
+    let row_widths = [3 * hidden, 3 * hidden + transformer.mlp_size()];
+    let trial = Trial { device, kind: dtype.kind(), heads: transformer.heads(), tokens, row_widths: &row_widths };
+    attention::choose(&trial, options.attention).map(Some)
 }
 
 /// Compares the headers of all components' files with the configurations, before any weight is read.
@@ -385,6 +497,7 @@ fn check_weights(config: &ModelConfig) -> Result<()> {
 
 /// What loading components adds up to.
 struct Parts {
+    source: WeightSource,
     device: Device,
     dtype: Dtype,
     resident_bytes: u64,
@@ -392,9 +505,9 @@ struct Parts {
 }
 
 impl Parts {
-    /// Loads one component's network; answers it with its number of parameters.
+    /// Loads one component's network; returns it with its number of parameters.
     fn load<N>(&mut self, dir: &std::path::Path, build: impl Fn(&Loader) -> Result<N>) -> Result<(N, i64)> {
-        let files = Weights::open(dir)?;
+        let files = self.source.open(dir)?;
         let parameters = weights::key_table(&build)?.parameters();
         let network = weights::load(&files, self.device, self.dtype.kind(), build)?;
         let bytes = u64::try_from(parameters).unwrap_or(0) * self.dtype.kind().elt_size_in_bytes() as u64;
@@ -423,6 +536,17 @@ mod tests {
         movable::<Engine>();
         movable::<Checkpoint>();
         movable::<DenoiseRequest>();
+    }
+
+    #[test]
+    fn each_component_has_its_format_and_one_given_counts_for_all() {
+        let options = EngineOptions::new("x");
+        assert_eq!(options.dtypes(Device::Cpu), [Dtype::F32; 3]);
+        assert_eq!(options.dtypes(Device::Cuda(0)), [Dtype::Bf16, Dtype::F16, Dtype::F16]);
+        let given = EngineOptions { dtype: Some(Dtype::Bf16), ..options };
+        assert_eq!(given.dtypes(Device::Cuda(0)), [Dtype::Bf16; 3]);
+        let mixed = EngineOptions { decoder_dtype: Some(Dtype::F32), ..given };
+        assert_eq!(mixed.dtypes(Device::Cpu), [Dtype::Bf16, Dtype::Bf16, Dtype::F32]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use domain::{Complexity, Plan, QualityTier, RunRecord, Tier};
 use crate::connect::Store;
 use crate::error::Result;
 use crate::jobs::Scope;
+use crate::readable::readable;
 use crate::row::{count, from_json, word};
 
 /// Counters and sums over some span. Flows, not levels: a job that failed, was retried and completed counts in
@@ -319,22 +320,20 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(MeasuredRun {
-                    requested: word(row.id, "quality_tier", &row.quality_tier)?,
-                    true_cfg_scale: row.true_cfg_scale,
-                    shape: RenderShape {
-                        width: count(row.id, "width", row.width)?,
-                        height: count(row.id, "height", row.height)?,
-                        frames: count(row.id, "frames", row.frames)?,
-                        fps: row.fps,
-                    },
-                    plan: from_json(row.id, "plan", row.plan)?,
-                    record: from_json(row.id, "record", row.record)?,
-                    finished_at: row.finished_at,
-                })
+        readable(rows.into_iter().map(|row| {
+            Ok(MeasuredRun {
+                requested: word(row.id, "quality_tier", &row.quality_tier)?,
+                true_cfg_scale: row.true_cfg_scale,
+                shape: RenderShape {
+                    width: count(row.id, "width", row.width)?,
+                    height: count(row.id, "height", row.height)?,
+                    frames: count(row.id, "frames", row.frames)?,
+                    fps: row.fps,
+                },
+                plan: from_json(row.id, "plan", row.plan)?,
+                record: from_json(row.id, "record", row.record)?,
+                finished_at: row.finished_at,
             })
-            .collect()
+        }))
     }
 }

@@ -15,6 +15,9 @@ use tracing::warn;
 
 use super::{RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
+/// Code of a failure whose result was not finite; the job is tried once more.
+pub(crate) const NOT_FINITE: &str = "not_finite";
+
 /// The engine and what the fleet was told of it.
 pub struct HunyuanRenderer {
     engine: Engine,
@@ -31,7 +34,22 @@ impl HunyuanRenderer {
         Ok(Self { engine, memory_bytes })
     }
 
-    fn request(&self, order: &RenderOrder) -> Result<DenoiseRequest, RenderError> {
+    /// The same model in fp32, where the device has room for it.
+    fn full_precision(&self) -> Option<Engine> {
+        let loaded = self.engine.in_full_precision(self.memory_bytes);
+        loaded.inspect_err(|error| warn!(%error, "the model could not be loaded in fp32")).ok().flatten()
+    }
+}
+
+/// One engine at work on an order.
+struct Work<'a> {
+    engine: &'a Engine,
+    order: &'a RenderOrder,
+}
+
+impl Work<'_> {
+    fn request(&self) -> Result<DenoiseRequest, RenderError> {
+        let order = self.order;
         let step_cache = order.step_cache_threshold.map_or(StepCacheConfig::Off, |threshold| {
             StepCacheConfig::EasyCache(EasyCacheConfig { threshold, ..EasyCacheConfig::default() })
         });
@@ -51,6 +69,45 @@ impl HunyuanRenderer {
             negative,
             step_cache,
             ..DenoiseRequest::new(to_engine(&order.embeddings)?, seed)
+        })
+    }
+
+    /// From noise, or a checkpoint, to frames; `again_because` says why this is not the first try.
+    fn run(
+        &self,
+        again_because: Option<String>,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
+        let request = self.request()?;
+        let (saved, restarted_because) = match self.saved(&request, self.order.resume.as_deref())? {
+            Resume::From(saved) => (Some(saved), None),
+            Resume::Unusable(why) => (None, Some(why)),
+            Resume::None => (None, None),
+        };
+        let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
+        tell(RenderEvent::Started { resumed_from, restarted_because: again_because.or(restarted_because) });
+
+        let begun = Instant::now();
+        let denoised = self.denoise(&request, saved.as_deref(), self.order.checkpoint_every_s, control, tell)?;
+        let denoise_s = begun.elapsed().as_secs_f64();
+        tell(RenderEvent::Decoding);
+
+        let begun = Instant::now();
+        let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
+        let rgb = frames.rgb8()?;
+        let counts = denoised.counts;
+        #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
+        let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
+        Ok(RenderedFrames {
+            rgb,
+            width: self.order.width,
+            height: self.order.height,
+            steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
+            steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
+            convergence,
+            denoise_s,
+            decode_s: begun.elapsed().as_secs_f64(),
         })
     }
 
@@ -99,7 +156,8 @@ impl Renderer for HunyuanRenderer {
             build: info.build.clone(),
             threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
             memory_bytes: self.memory_bytes,
-            attention_flops: info.attention_tflops.unwrap_or_default() * 1e12,
+            attention_flops: info.attention.as_ref().map_or(0.0, |chosen| chosen.tflops * 1e12),
+            attention: info.attention.as_ref().map(|chosen| chosen.backend.to_string()),
         }
     }
 
@@ -120,36 +178,15 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        let request = self.request(order)?;
-        let (saved, restarted_because) = match self.saved(&request, order.resume.as_deref())? {
-            Resume::From(saved) => (Some(saved), None),
-            Resume::Unusable(why) => (None, Some(why)),
-            Resume::None => (None, None),
-        };
-        let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
-        tell(RenderEvent::Started { resumed_from, restarted_because });
-
-        let begun = Instant::now();
-        let denoised = self.denoise(&request, saved.as_deref(), order.checkpoint_every_s, control, tell)?;
-        let denoise_s = begun.elapsed().as_secs_f64();
-        tell(RenderEvent::Decoding);
-
-        let begun = Instant::now();
-        let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
-        let rgb = frames.rgb8()?;
-        let counts = denoised.counts;
-        #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
-        let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
-        Ok(RenderedFrames {
-            rgb,
-            width: order.width,
-            height: order.height,
-            steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
-            steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
-            convergence,
-            denoise_s,
-            decode_s: begun.elapsed().as_secs_f64(),
-        })
+        let first = Work { engine: &self.engine, order }.run(None, control, tell);
+        let Err(RenderError::Failed { failure, .. }) = &first else { return first };
+        if failure.code != NOT_FINITE {
+            return first;
+        }
+        let Some(engine) = self.full_precision() else { return first };
+        warn!(reason = failure.reason, "trying again in fp32");
+        let why = format!("{}; computed again in fp32", failure.reason);
+        Work { engine: &engine, order }.run(Some(why), control, tell)
     }
 }
 
@@ -225,6 +262,8 @@ impl From<Error> for RenderError {
             Error::Input { field, reason } => {
                 failed("invalid_request", format!("{field}: {reason}"), FailureAction::Fail)
             }
+            Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
+            Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
             // Another worker of the pool may have more room, and a smaller job may have left by then.
             Error::OutOfMemory { .. } => failed("out_of_memory", error.to_string(), FailureAction::Retry),
             _ => failed("model_failed", error.to_string(), FailureAction::Retry),

@@ -11,6 +11,7 @@ use cache::StoredEmbeddings;
 use domain::{Failure, FailureAction};
 
 pub use self::hunyuan::HunyuanRenderer;
+pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::Control;
 
@@ -33,6 +34,8 @@ pub struct RendererInfo {
     pub memory_bytes: u64,
     /// What attention reached at the start, FLOP a second; 0 where it was not measured.
     pub attention_flops: f64,
+    /// The attention kernel in use; none on a CPU.
+    pub attention: Option<String>,
 }
 
 /// One job, as the model needs it.
@@ -124,6 +127,11 @@ pub enum RenderError {
     Stopped {
         /// Steps covered and the checkpoint's bytes.
         checkpoint: Option<(u32, Vec<u8>)>,
+    },
+    /// The device failed, and this process cannot use it any more. The job is not at fault.
+    DeviceBroken {
+        /// What the device reported.
+        reason: String,
     },
     /// It failed.
     Failed {

@@ -3,8 +3,8 @@
 //! The first stop signal: take nothing new, hand the job back from its last step boundary, leave. The second: leave now.
 //! A model that does not stop in time is left behind with the process; its lease ends by itself.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use artifacts::Artifacts;
@@ -13,9 +13,9 @@ use cache::EmbeddingCache;
 use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
-use hunyuan::{DeviceChoice, EngineOptions, Residency};
+use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, EncoderResidence, Settings, WorkerSettings};
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WorkerSettings};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};
@@ -68,6 +68,7 @@ where
     R: Renderer,
     F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
 {
+    let begun = Instant::now();
     let stop = Stop::on_signals();
     let health = Health::new();
     let metrics = Arc::new(WorkerMetrics::default());
@@ -84,6 +85,9 @@ where
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
     let info = worker_info(&settings, &fleet);
     register::register(&fleet.store, &info, stop.soft()).await?;
+    let ready_s = begun.elapsed().as_secs_f64();
+    fleet.metrics.ready_seconds.set(ready_s);
+    info!(ready_s, "ready");
     start_heart(&fleet, &settings, &stop)?;
     tokio::spawn(hear_cancels(Arc::clone(&fleet)));
     tokio::spawn(stay_registered(Arc::clone(&fleet), info, stop.clone()));
@@ -97,7 +101,8 @@ where
         () = stop.hard().cancelled() => warn!("leaving at once; the lease will run out"),
         _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
     }
-    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id)).await {
+    let reason = fleet.leaving.get().map(String::as_str);
+    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id, reason)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "could not say goodbye"),
         Err(_) => warn!("nobody heard the goodbye"),
@@ -112,8 +117,9 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
         Box::pin(job::run(&fleet, taken.job, taken.sent_at)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
-            // The supervisor starts a new process, which loads the model anew.
-            warn!("the model's thread has ended or is wedged; leaving");
+            // The supervisor starts a new process, which loads the model again.
+            fleet.leave("the model's thread has ended or hangs");
+            warn!(reason = fleet.leaving.get(), "leaving");
             return;
         }
     }
@@ -178,6 +184,11 @@ where
     let memory_bytes = device::memory_bytes(settings, device, manifest);
     let options = EngineOptions {
         device,
+        attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
+        dtype: dtype(settings.transformer_dtype)?,
+        encoder_dtype: dtype(settings.encoder_dtype)?,
+        decoder_dtype: dtype(settings.decoder_dtype)?,
+        largest: largest(manifest),
         threads: (settings.threads > 0).then_some(settings.threads as usize),
         text_encoders: match settings.encoders {
             EncoderResidence::Resident => Residency::Resident,
@@ -189,6 +200,17 @@ where
     let engine = EngineThread::start(move || load(&options, memory_bytes)).await?;
     check_fingerprint(engine.info(), manifest)?;
     Ok(engine)
+}
+
+fn dtype(choice: DtypeChoice) -> anyhow::Result<Option<Dtype>> {
+    choice.chosen().map(str::parse).transpose().map_err(anyhow::Error::msg)
+}
+
+/// Width, height and frames of the largest video that the model folder offers.
+fn largest(manifest: &ModelManifest) -> Option<[i64; 3]> {
+    let sizes = manifest.sizes.iter().flat_map(|size| &size.aspects);
+    let largest = sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))?;
+    Some([i64::from(largest.width), i64::from(largest.height), i64::from(manifest.length.rendered_at_max)])
 }
 
 /// The manifest is what API and scheduler believe; weights that differ would make other videos under the same name.
@@ -216,6 +238,9 @@ fn assemble(
     let worker = &settings.worker;
     let info = engine.info();
     metrics.attention_flops.set(info.attention_flops);
+    if let Some(backend) = &info.attention {
+        metrics.attention(backend);
+    }
     metrics.slots(0, 1);
     let scratch =
         if worker.scratch_dir.as_os_str().is_empty() { std::env::temp_dir() } else { worker.scratch_dir.clone() };
@@ -241,6 +266,7 @@ fn assemble(
         manifest,
         engine,
         scratch,
+        leaving: OnceLock::new(),
         metrics,
     })
 }
@@ -299,6 +325,7 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         device_class: info.device_class.clone(),
         build: info.build.clone(),
         threads: info.threads,
+        attention: info.attention.clone(),
         memory_bytes: info.memory_bytes,
         slots: 1,
     }

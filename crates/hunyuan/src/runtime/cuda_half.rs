@@ -90,9 +90,12 @@ pub fn compiler_libraries(folder: &Path) -> Vec<PathBuf> {
     COMPILER_FOLDERS.into_iter().map(in_folder).find(|found| !found.is_empty()).unwrap_or_default()
 }
 
-/// The file whose name begins so, the last one by name where several versions are installed.
+/// The file whose name is this and a version, the last one by name where several versions are installed.
 fn newest(paths: &[PathBuf], start: &str) -> Option<PathBuf> {
-    let named = |path: &&PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+    let named = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.strip_prefix(start).is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+    };
     paths.iter().filter(named).max().cloned()
 }
 
@@ -145,7 +148,7 @@ mod tests {
     fn compile(path: &Path, source: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let text = path.with_extension("c");
+        let text = path.with_file_name(format!("source-of-{name}.c"));
         std::fs::write(&text, source).unwrap();
         let mut compiler = std::process::Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", &format!("-Wl,-soname,{name}"), "-o"]).arg(path).arg(&text);

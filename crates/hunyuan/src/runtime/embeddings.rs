@@ -40,7 +40,7 @@ impl Embeddings {
     /// The language model's states in 16 bits, row by row, and their shape (tokens, width).
     ///
     /// # Errors
-    /// libtorch.
+    /// [`Error::NotFinite`] when a value is none or too large; libtorch.
     pub fn prompt_embeds_f16(&self) -> Result<(Vec<f16>, [usize; 2])> {
         let (_, tokens, width) = self.prompt_embeds.size3()?;
         let shape = [tokens, width].map(|size| usize::try_from(size).unwrap_or(0));
@@ -86,12 +86,26 @@ fn values_f16(tensor: &Tensor) -> Result<Vec<f16>> {
     let host = tensor.f_to_kind(Kind::Half)?.f_to_device(Device::Cpu)?.f_contiguous()?;
     let mut values = vec![f16::ZERO; host.numel()];
     host.f_copy_data(&mut values, host.numel())?;
+    // 16 bits reach to 65,504 only, so this finds more than a check of the encoders' own format would.
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(Error::NotFinite { stage: "text encoders", step: None });
+    }
     Ok(values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn values_that_16_bits_cannot_hold_are_refused_instead_of_stored() {
+        for bad in [f32::NAN, f32::INFINITY, 70_000.0] {
+            let mut embeddings = sample();
+            embeddings.pooled = Tensor::from_slice(&[0.3_f32, bad]).view([1, 2]);
+            let error = embeddings.through_f16().unwrap_err();
+            assert!(matches!(error, Error::NotFinite { stage: "text encoders", .. }), "{error}");
+        }
+    }
 
     fn sample() -> Embeddings {
         Embeddings {

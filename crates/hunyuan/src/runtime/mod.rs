@@ -6,9 +6,10 @@ pub mod dtype;
 pub mod error;
 pub(crate) mod json;
 
+pub mod attention;
 pub mod cuda_half;
 pub mod device;
-pub mod probe;
+pub mod finite;
 pub mod weights;
 
 pub mod control;

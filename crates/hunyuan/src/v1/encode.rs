@@ -7,8 +7,9 @@ use tch::{Device, Kind, Tensor};
 use crate::runtime::control::Control;
 use crate::runtime::embeddings::Embeddings;
 use crate::runtime::error::{CheckpointMismatch, Error, Result};
+use crate::runtime::finite;
 use crate::runtime::tokenizers::{ClipTokenizer, LlamaTokenizer, TEMPLATE};
-use crate::runtime::weights::{self, Loader, Weights};
+use crate::runtime::weights::{self, Loader, WeightSource, Weights};
 use crate::v1::clip::Clip;
 use crate::v1::config::ModelConfig;
 use crate::v1::llama::Llama;
@@ -37,13 +38,13 @@ impl TextEncoders {
     ///
     /// # Errors
     /// Files that cannot be read, weights that do not fit their configuration, memory.
-    pub(crate) fn load(config: &ModelConfig, device: Device, kind: Kind) -> Result<Self> {
-        let llama = Weights::open(&config.component_dir("text_encoder"))?;
+    pub(crate) fn load(config: &ModelConfig, source: WeightSource, device: Device, kind: Kind) -> Result<Self> {
+        let llama = source.open(&config.component_dir("text_encoder"))?;
         let build = load_llama(&llama, config);
         let llama_parameters = weights::key_table(&build)?.parameters();
         let text_encoder = weights::load(&llama, device, kind, build)?;
 
-        let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
+        let clip = source.open(&config.component_dir("text_encoder_2"))?;
         let build = load_clip(&clip, config);
         let clip_parameters = weights::key_table(&build)?.parameters();
         let text_encoder_2 = weights::load(&clip, device, kind, build)?;
@@ -78,11 +79,11 @@ impl TextEncoders {
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub(crate) fn fingerprint(config: &ModelConfig) -> Result<String> {
+    pub(crate) fn fingerprint(config: &ModelConfig, source: WeightSource) -> Result<String> {
         let mut files: Vec<PathBuf> = Vec::new();
         for component in ["text_encoder", "text_encoder_2"] {
             let dir = config.component_dir(component);
-            files.extend(Weights::open(&dir)?.paths().map(PathBuf::from));
+            files.extend(source.open(&dir)?.paths().map(PathBuf::from));
             files.push(dir.join("config.json"));
         }
         for component in ["tokenizer", "tokenizer_2"] {
@@ -162,6 +163,7 @@ fn embeddings(prompt_embeds: Tensor, pooled: Tensor) -> Result<Embeddings> {
         let mut bytes = vec![0; host.numel() * size_of::<f32>()];
         host.f_copy_data_u8(&mut bytes, host.numel())?;
         hasher.update(&bytes);
+        finite::check(&host, "text encoders", None)?;
     }
     let fingerprint = hasher.finalize().to_hex().to_string();
     Ok(Embeddings { prompt_embeds, pooled, fingerprint })

@@ -19,4 +19,5 @@ mod phase2;
 mod plans;
 mod stats;
 mod sweep;
+mod unreadable;
 mod worker_role;

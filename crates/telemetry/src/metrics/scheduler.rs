@@ -124,6 +124,7 @@ pub struct SchedulerMetrics {
     /// Workers given up because they fell silent.
     pub workers_silent: IntCounter,
     unreadable: IntCounter,
+    unreadable_rows: IntCounter,
 }
 
 impl Default for SchedulerMetrics {
@@ -218,6 +219,10 @@ impl Default for SchedulerMetrics {
             unreadable: new.counter(
                 "fleet_unreadable_messages_total",
                 "Messages that this process could not read and moved to the dead-letter queue.",
+            ),
+            unreadable_rows: new.counter(
+                "fleet_unreadable_rows_total",
+                "Rows of the database that this process could not read and left out of a list; a row counts each time.",
             ),
             declared: new.finish(),
         };
@@ -324,9 +329,10 @@ impl SchedulerMetrics {
         self.dependency_up.with_label_values(&[name]).set(i64::from(up));
     }
 
-    /// Unreadable messages so far.
-    pub fn unreadable(&self, total: u64) {
-        raise(&self.unreadable, total);
+    /// Unreadable messages and rows so far.
+    pub fn unreadable(&self, messages: u64, rows: u64) {
+        raise(&self.unreadable, messages);
+        raise(&self.unreadable_rows, rows);
     }
 
     /// As Prometheus reads it.

@@ -52,6 +52,9 @@ pub struct WorkerMetrics {
     pub gpu_utilisation: Gauge,
     /// What attention reached at the start, FLOP a second; 0 where it was not measured.
     pub attention_flops: Gauge,
+    attention_backend: IntGaugeVec,
+    /// From the start of the process until it could take a job, seconds.
+    pub ready_seconds: Gauge,
     last_progress_timestamp_seconds: Gauge,
     /// 1 while the consumer is verified to hear of work.
     pub consuming: IntGauge,
@@ -124,6 +127,15 @@ impl Default for WorkerMetrics {
             attention_flops: new.gauge(
                 "fleet_attention_flops_per_second",
                 "What attention reached when the worker started; 0 where it was not measured.",
+            ),
+            attention_backend: new.int_gauges(
+                "fleet_attention_backend",
+                "1 for the attention kernel in use; no series on a CPU.",
+                &["backend"],
+            ),
+            ready_seconds: new.gauge(
+                "fleet_worker_ready_seconds",
+                "From the start of the process until it could take a job: loading, hashing and trying the model.",
             ),
             last_progress_timestamp_seconds: new.gauge(
                 "fleet_worker_last_progress_timestamp_seconds",
@@ -243,6 +255,11 @@ impl WorkerMetrics {
     pub fn alive(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
         self.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+    }
+
+    /// The attention kernel in use.
+    pub fn attention(&self, backend: &str) {
+        self.attention_backend.with_label_values(&[backend]).set(1);
     }
 
     /// Memory of the device, bytes.
