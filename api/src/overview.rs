@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use domain::VideoRequest;
+use domain::{ModelManifest, VideoRequest};
 use optimizer::{CostBook, CostRecord, Learned, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Learning, StoreError};
@@ -65,22 +65,22 @@ async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {
 async fn fit(app: &App) -> Result<CostBook, StoreError> {
     let models = app.models.all();
     let mut records = Vec::new();
-    for model_id in models.keys() {
-        let newest = app.store.recent_runs(model_id, RUNS_MAX).await?;
+    for manifest in models.values() {
+        let newest = app.store.recent_runs(&manifest.id, RUNS_MAX).await?;
         // The store answers the newest first; the fit wants the oldest first.
-        records.extend(newest.iter().rev().filter_map(|run| record(model_id, run)));
+        records.extend(newest.iter().rev().filter_map(|run| record(manifest, run)));
     }
     let priors = models.iter().map(|(id, manifest)| (id.as_str(), &manifest.cost_prior));
     Ok(CostBook::fit(priors, &records, app.settings.fit_rules()))
 }
 
-fn record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
+fn record(manifest: &ModelManifest, run: &MeasuredRun) -> Option<CostRecord> {
     let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
     CostRecord::of(&RunFacts {
-        model_id,
+        model_id: &manifest.id,
         worker_class: &run.record.device,
         request: &request,
-        shape: &run.shape,
+        tokens: run.shape.tokens(&manifest.geometry),
         plan: &run.plan,
         record: &run.record,
     })

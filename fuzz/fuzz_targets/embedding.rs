@@ -1,4 +1,4 @@
-//! Stored embeddings: any bytes, and any content under a right checksum. What is taken fills its shape and is written
+//! Stored embeddings: any bytes, and any content under a right checksum. What is read fills its shapes and is written
 //! back byte for byte.
 
 #![no_main]
@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 
 fn read(bytes: &[u8]) {
     let Ok(stored) = StoredEmbeddings::from_bytes(bytes, "f") else { return };
-    assert_eq!(stored.prompt.len(), stored.rows * stored.cols);
+    for tensor in stored.tensors.values() {
+        assert_eq!(tensor.bytes.len(), tensor.shape.iter().product::<usize>() * tensor.element.size_bytes());
+    }
     assert_eq!(stored.to_bytes(), bytes);
 }
 

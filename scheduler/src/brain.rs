@@ -41,7 +41,7 @@ impl Scheduler {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
             // The store answers the newest first; learning goes the other way.
             runs.reverse();
-            let own: Vec<_> = runs.iter().filter_map(|run| cost_record(&manifest.id, run)).collect();
+            let own: Vec<_> = runs.iter().filter_map(|run| cost_record(manifest, run)).collect();
             self.rate_estimates(&before, &manifest.id, &own);
             records.extend(own);
             self.learn_steps(manifest, &runs, &read, &mut next);
@@ -91,13 +91,13 @@ impl Scheduler {
     }
 }
 
-fn cost_record(model_id: &str, run: &MeasuredRun) -> Option<CostRecord> {
+fn cost_record(manifest: &ModelManifest, run: &MeasuredRun) -> Option<CostRecord> {
     let request = VideoRequest { true_cfg_scale: run.true_cfg_scale, ..VideoRequest::new("") };
     CostRecord::of(&RunFacts {
-        model_id,
+        model_id: &manifest.id,
         worker_class: &run.record.device,
         request: &request,
-        shape: &run.shape,
+        tokens: run.shape.tokens(&manifest.geometry),
         plan: &run.plan,
         record: &run.record,
     })

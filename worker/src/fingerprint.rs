@@ -1,13 +1,14 @@
 //! `worker fingerprint`: the content hashes that a model folder's `fleet.toml` must name.
 //!
-//! The model is loaded for it, so that a folder that gets its fingerprints is one that works.
+//! The model is loaded for it, so that a folder that gets its fingerprints works. Family and geometry must agree first.
 
 use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use domain::ModelManifest;
-use hunyuan::{DeviceChoice, Engine, EngineOptions};
+
+use crate::engine::{DeviceChoice, HunyuanRenderer, LoadOptions, Renderer, check_manifest};
 
 /// Print the fingerprints of a model folder.
 #[derive(Debug, Args)]
@@ -23,16 +24,16 @@ pub struct FingerprintArgs {
 /// Prints the two lines of `[fingerprint]`, and writes them if asked to.
 ///
 /// # Errors
-/// A folder that does not load; a `fleet.toml` without the lines to be replaced.
+/// A folder that does not load; a `fleet.toml` without the lines to be replaced, or with another family or geometry.
 pub fn run(args: &FingerprintArgs) -> anyhow::Result<()> {
-    let options = EngineOptions { device: DeviceChoice::Cpu, ..EngineOptions::new(&args.model) };
-    let engine = Engine::load(&options).context("load the model")?;
-    let (weights, encoders) = (&engine.info().model_fingerprint, &engine.info().encoder_fingerprint);
+    let options = LoadOptions::new(&args.model, DeviceChoice::Cpu, 0);
+    let info = HunyuanRenderer::load(&options)?.info();
+    let (weights, encoders) = (&info.model_fingerprint, &info.encoder_fingerprint);
     if args.write {
         let path = args.model.join("fleet.toml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
         let text = replaced(&text, weights, encoders)?;
-        ModelManifest::parse(&text)?;
+        check_manifest(&info, &ModelManifest::parse(&text)?, true)?;
         std::fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
     let lines = format!("[fingerprint]\nweights = \"{weights}\"\nencoders = \"{encoders}\"\n");

@@ -6,9 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use hunyuan::{DeviceChoice, Dtype, EngineOptions};
 use tch::{Kind, Tensor};
-use worker::engine::{Control, HunyuanRenderer, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer};
+use worker::engine::{
+    Control, DeviceChoice, Dtype, HunyuanRenderer, LoadOptions, RenderError, RenderEvent, RenderOrder, RenderedFrames,
+    Renderer,
+};
 
 /// The fixture's folder with one weight of the transformer changed.
 fn model(folder: &Path, change: impl Fn(&Tensor) -> Tensor) -> PathBuf {
@@ -28,14 +30,13 @@ fn model(folder: &Path, change: impl Fn(&Tensor) -> Tensor) -> PathBuf {
 
 /// A few steps in fp16, and why they began again.
 fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderError>, Vec<Option<String>>) {
-    let options = EngineOptions {
-        device: DeviceChoice::Cpu,
+    let options = LoadOptions {
         dtype: Some(Dtype::F16),
         encoder_dtype: Some(Dtype::F32),
         threads: Some(1),
-        ..EngineOptions::new(model)
+        ..LoadOptions::new(model, DeviceChoice::Cpu, memory_bytes)
     };
-    let mut renderer = HunyuanRenderer::load(&options, memory_bytes).unwrap();
+    let mut renderer = HunyuanRenderer::load(&options).unwrap();
     let control = Control::new();
     let order = RenderOrder {
         width: 32,

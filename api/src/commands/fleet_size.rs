@@ -76,11 +76,11 @@ fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hi
         for tier in TIERS {
             let (steps_min, steps_max) = profiles.steps_range(tier);
             let steps = steps_min.midpoint(steps_max);
-            let work = Work { tokens: shape.tokens(), steps, passes: 1, threshold: 0.0 };
+            let work = Work { tokens: shape.tokens(&manifest.geometry), steps, passes: 1, threshold: 0.0 };
             let seconds = hit_rate * cost.estimate_s(&work, true) + (1.0 - hit_rate) * cost.estimate_s(&work, false);
             let an_hour = 3600.0 / seconds;
             #[expect(clippy::cast_precision_loss, reason = "bytes of a GPU are far below 2^52")]
-            let memory = manifest.memory.need_bytes(shape.tokens()) as f64 / 1e9;
+            let memory = manifest.memory.need_bytes(shape.tokens(&manifest.geometry)) as f64 / 1e9;
             writeln!(
                 text,
                 "| {} {}x{}x{} | {tier} | {steps} | {memory:.0} | {:.1} | {an_hour:.1} | {:.0} | {:.2} |",
@@ -120,15 +120,21 @@ mod tests {
     fn the_released_model_answers_the_users_words_at_its_own_scale() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let shape = manifest.shape("540p", None, 129).unwrap();
-        assert_eq!((shape.width, shape.height, shape.frames, shape.tokens()), (960, 544, 129, 67_320));
+        assert_eq!(
+            (shape.width, shape.height, shape.frames, shape.tokens(&manifest.geometry)),
+            (960, 544, 129, 67_320)
+        );
         assert!((shape.fps - 24.0).abs() < 1e-9);
         let large = manifest.shape("720p", None, 129).unwrap();
-        assert_eq!((large.width, large.height, large.tokens()), (1280, 720, 118_800));
-        assert!(manifest.memory.need_bytes(large.tokens()) < 80_000_000_000, "the largest job fits a GPU of 80 GB");
+        assert_eq!((large.width, large.height, large.tokens(&manifest.geometry)), (1280, 720, 118_800));
+        assert!(
+            manifest.memory.need_bytes(large.tokens(&manifest.geometry)) < 80_000_000_000,
+            "the largest job fits a GPU of 80 GB"
+        );
         // The user's own examples: 18 steps the first time 4.5 minutes, 25 steps cached 5.2, 45 steps 9.9.
         let cost = CostModel::from_prior(&manifest.cost_prior);
         for (steps, hit, minutes) in [(18, false, 4.5), (25, true, 5.2), (45, false, 9.9)] {
-            let work = Work { tokens: shape.tokens(), steps, passes: 1, threshold: 0.0 };
+            let work = Work { tokens: shape.tokens(&manifest.geometry), steps, passes: 1, threshold: 0.0 };
             assert!((cost.estimate_s(&work, hit) / 60.0 - minutes).abs() < 0.05, "{steps} steps");
         }
     }

@@ -25,6 +25,10 @@ pub struct ModelView {
     pub custom_size: CustomSizeView,
     /// Longest `video_length`, frames at 24 a second.
     pub video_length_max: u32,
+    /// Shortest `video_length`.
+    pub video_length_min: u32,
+    /// Each `video_length` is the shortest one plus a multiple of this.
+    pub video_length_step: u32,
     /// Most `infer_steps`.
     pub infer_steps_max: u32,
     /// Steps of the fixed baseline that savings are counted against.
@@ -90,6 +94,8 @@ impl ModelView {
                 pixels_max: manifest.custom_size.pixels_max,
             },
             video_length_max: manifest.length.max,
+            video_length_min: manifest.geometry.frames_min(),
+            video_length_step: manifest.geometry.frame_step(),
             infer_steps_max: manifest.sampling.steps_max,
             baseline_steps: manifest.cost_prior.baseline_steps,
             weights_fingerprint: manifest.fingerprint.weights.clone(),

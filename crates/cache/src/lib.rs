@@ -1,12 +1,13 @@
 //! The shared cache of text embeddings in Redis.
 //!
-//! Rule: the cache saves time and, unless similar prompts are asked for, changes nothing. A value that is missing, cut short, foreign or damaged is a miss; Redis
-//! that is slow or gone costs a short wait, then nothing (a breaker leaves it alone); a fresh embedding goes through the
-//! same 16-bit form as a stored one, so hit and miss give the same video. Only this crate knows Redis.
+//! Rule: the cache saves time and, unless similar prompts are asked for, changes nothing. A value that is missing, cut short,
+//! damaged or of another version is a miss. When Redis is slow or unavailable, a look-up costs a short wait and then nothing,
+//! since a breaker stops asking. A fresh embedding goes through the same 16-bit form as a stored one, so a hit and a miss give
+//! the same video. Only this crate uses Redis.
 //!
 //! # Reading order
-//! [`StoredEmbeddings`] what is kept; [`key`] under which name; [`EmbeddingCache`] finding it, or encoding it once;
-//! [`similar`] finding that of another prompt.
+//! [`StoredEmbeddings`] what is kept; [`key`] under which name; [`EmbeddingCache`] finds it or has it encoded once;
+//! [`similar`] finds that of a similar prompt.
 
 mod breaker;
 mod cache;
@@ -18,4 +19,4 @@ mod value;
 pub use cache::{CacheStats, EmbeddingCache, Found, Similar, Source};
 pub use key::embedding_key;
 pub use redis::CacheError;
-pub use value::{StoredEmbeddings, ValueError};
+pub use value::{Element, StoredEmbeddings, StoredTensor, ValueError};

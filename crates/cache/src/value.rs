@@ -1,26 +1,76 @@
-//! What is kept for a text: both encoders' output in 16 bits, with its shape and a checksum.
+//! What is kept for a text: the encoders' output as named tensors, with a checksum.
+//!
+//! Layout: magic with the version, number of tensors, their descriptions, their bytes one after another, checksum. Numbers are
+//! little-endian. Each value has exactly one such form, so reading and writing it again changes nothing.
 
-use half::f16;
-use half::slice::HalfFloatSliceExt;
+use std::collections::BTreeMap;
 
-/// First bytes of every value; another layout gets another number.
-const MAGIC: &[u8; 6] = b"FLEMB1";
-/// Magic, rows, columns, pooled length.
-const HEADER_BYTES: usize = MAGIC.len() + 3 * 4;
-/// Of blake3 over everything before it.
+/// First bytes of every value. Version 1 held exactly two tensors; another version is a miss.
+const MAGIC: &[u8; 6] = b"FLEMB2";
+/// Length of the blake3 checksum over everything before it.
 const CHECKSUM_BYTES: usize = 16;
+/// Most tensors, and most axes of one: far above any model, and small enough to read without bound checks on memory.
+const TENSORS_MAX: usize = 64;
+const AXES_MAX: usize = 8;
 
-/// Embeddings of one text, trimmed to their true length, independent of any tensor library.
-#[derive(Debug, Clone, PartialEq)]
+/// Element type of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats with 5 bits of exponent.
+    F16,
+    /// 16-bit floats with 8 bits of exponent.
+    Bf16,
+    /// 64-bit integers.
+    I64,
+    /// One byte per value, 0 or 1: masks.
+    Bool,
+}
+
+impl Element {
+    /// Every element type; its place in this list is its code in a value.
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::I64, Self::Bool];
+
+    /// Bytes of one element.
+    #[must_use]
+    pub fn size_bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::I64 => 8,
+            Self::Bool => 1,
+        }
+    }
+
+    fn code(self) -> u8 {
+        Self::ALL.iter().position(|element| *element == self).and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX)
+    }
+}
+
+/// A tensor's content, independent of any tensor library.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTensor {
+    /// Element type.
+    pub element: Element,
+    /// Sizes of the axes.
+    pub shape: Vec<usize>,
+    /// The elements, little-endian, rows one after another.
+    pub bytes: Vec<u8>,
+}
+
+impl StoredTensor {
+    /// Bytes that the shape needs; `None` for one that no memory holds.
+    fn wanted_bytes(element: Element, shape: &[usize]) -> Option<usize> {
+        shape.iter().try_fold(element.size_bytes(), |product, &size| product.checked_mul(size))
+    }
+}
+
+/// Embeddings of one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEmbeddings {
-    /// States of the language model, `[rows, cols]`, row by row.
-    pub prompt: Vec<f16>,
-    /// Tokens.
-    pub rows: usize,
-    /// Width of a state.
-    pub cols: usize,
-    /// CLIP's pooled output.
-    pub pooled: Vec<f16>,
+    /// Tensors by name. Which names there are is up to the model family.
+    pub tensors: BTreeMap<String, StoredTensor>,
     /// Fingerprint of the encoders that made them.
     pub fingerprint: String,
 }
@@ -31,8 +81,8 @@ pub enum ValueError {
     /// Not one of ours, or of another release.
     #[error("the value has another layout")]
     Foreign,
-    /// Shorter or longer than its header says.
-    #[error("the value is cut short or has something behind it")]
+    /// Shorter or longer than its descriptions say, or with descriptions that nothing writes.
+    #[error("the value is cut short, has something after its end, or describes no tensors")]
     Length,
     /// Damaged.
     #[error("the value's checksum does not match")]
@@ -43,13 +93,18 @@ impl StoredEmbeddings {
     /// The bytes that Redis keeps. The fingerprint is in the key, not in the value.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + 2 * (self.prompt.len() + self.pooled.len()) + CHECKSUM_BYTES);
+        let mut bytes = Vec::with_capacity(self.size_bytes() + CHECKSUM_BYTES);
         bytes.extend(MAGIC);
-        for number in [self.rows, self.cols, self.pooled.len()] {
-            bytes.extend(u32::try_from(number).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(number(self.tensors.len()));
+        for (name, tensor) in &self.tensors {
+            bytes.extend(number(name.len()));
+            bytes.extend(name.as_bytes());
+            bytes.push(tensor.element.code());
+            bytes.extend(number(tensor.shape.len()));
+            bytes.extend(tensor.shape.iter().flat_map(|&size| number(size)));
         }
-        for value in self.prompt.iter().chain(&self.pooled) {
-            bytes.extend(value.to_le_bytes());
+        for tensor in self.tensors.values() {
+            bytes.extend(&tensor.bytes);
         }
         let checksum = blake3::hash(&bytes);
         bytes.extend(&checksum.as_bytes()[..CHECKSUM_BYTES]);
@@ -61,34 +116,70 @@ impl StoredEmbeddings {
     /// # Errors
     /// [`ValueError`], whatever the bytes are.
     pub fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<Self, ValueError> {
-        if bytes.len() < MAGIC.len() || !bytes.starts_with(MAGIC) {
+        if !bytes.starts_with(MAGIC) {
             return Err(ValueError::Foreign);
         }
-        let header = bytes.get(MAGIC.len()..HEADER_BYTES).ok_or(ValueError::Length)?;
-        let mut numbers = header.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]) as usize);
-        let mut next = || numbers.next().unwrap_or_default();
-        let (rows, cols, pooled) = (next(), next(), next());
-        let values = rows.checked_mul(cols).and_then(|n| n.checked_add(pooled)).ok_or(ValueError::Length)?;
-        let body_end = values.checked_mul(2).and_then(|n| n.checked_add(HEADER_BYTES)).ok_or(ValueError::Length)?;
-        if bytes.len() != body_end + CHECKSUM_BYTES {
-            return Err(ValueError::Length);
-        }
-        if blake3::hash(&bytes[..body_end]).as_bytes()[..CHECKSUM_BYTES] != bytes[body_end..] {
+        let body_end = bytes.len().checked_sub(CHECKSUM_BYTES).filter(|end| *end >= MAGIC.len());
+        let (body, checksum) = bytes.split_at(body_end.ok_or(ValueError::Length)?);
+        if blake3::hash(body).as_bytes()[..CHECKSUM_BYTES] != *checksum {
             return Err(ValueError::Checksum);
         }
-        let mut floats = vec![f16::ZERO; values];
-        for (value, raw) in floats.reinterpret_cast_mut().iter_mut().zip(bytes[HEADER_BYTES..body_end].chunks_exact(2))
-        {
-            *value = u16::from_le_bytes([raw[0], raw[1]]);
-        }
-        let pooled = floats.split_off(rows * cols);
-        Ok(Self { prompt: floats, rows, cols, pooled, fingerprint: fingerprint.to_owned() })
+        let tensors = Reader { rest: &body[MAGIC.len()..] }.tensors().ok_or(ValueError::Length)?;
+        Ok(Self { tensors, fingerprint: fingerprint.to_owned() })
     }
 
     /// Memory that it takes, bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
-        2 * (self.prompt.len() + self.pooled.len()) + self.fingerprint.len() + size_of::<Self>()
+        let one = |(name, tensor): (&String, &StoredTensor)| {
+            name.len() + size_of::<StoredTensor>() + size_of_val(tensor.shape.as_slice()) + tensor.bytes.len()
+        };
+        self.tensors.iter().map(one).sum::<usize>() + self.fingerprint.len() + size_of::<Self>()
+    }
+}
+
+fn number(value: usize) -> [u8; 4] {
+    u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+/// Reads the parts of a value one after another; `None` for anything that is not written so.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        let bytes: [u8; 4] = self.take(4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(bytes)).ok()
+    }
+
+    fn description(&mut self) -> Option<(String, Element, Vec<usize>)> {
+        let length = self.number()?;
+        let name = std::str::from_utf8(self.take(length)?).ok()?.to_owned();
+        let element = *Element::ALL.get(usize::from(self.take(1)?[0]))?;
+        let axes = self.number().filter(|axes| *axes <= AXES_MAX)?;
+        let shape = (0..axes).map(|_| self.number()).collect::<Option<_>>()?;
+        Some((name, element, shape))
+    }
+
+    fn tensors(mut self) -> Option<BTreeMap<String, StoredTensor>> {
+        let count = self.number().filter(|count| *count <= TENSORS_MAX)?;
+        let descriptions = (0..count).map(|_| self.description()).collect::<Option<Vec<_>>>()?;
+        if !descriptions.is_sorted_by(|(one, ..), (other, ..)| one < other) {
+            return None;
+        }
+        let mut tensors = BTreeMap::new();
+        for (name, element, shape) in descriptions {
+            let bytes = self.take(StoredTensor::wanted_bytes(element, &shape)?)?.to_vec();
+            tensors.insert(name, StoredTensor { element, shape, bytes });
+        }
+        self.rest.is_empty().then_some(tensors)
     }
 }
 
@@ -98,30 +189,61 @@ mod tests {
 
     use super::*;
 
-    fn any_embeddings() -> impl Strategy<Value = StoredEmbeddings> {
-        (0..5usize, 0..7usize, 0..9usize).prop_flat_map(|(rows, cols, pooled)| {
-            let floats = |n| proptest::collection::vec(any::<u16>().prop_map(f16::from_bits), n);
-            (floats(rows * cols), floats(pooled)).prop_map(move |(prompt, pooled)| StoredEmbeddings {
-                prompt,
-                rows,
-                cols,
-                pooled,
-                fingerprint: "f".to_owned(),
-            })
-        })
+    fn any_tensor() -> impl Strategy<Value = StoredTensor> {
+        (proptest::sample::select(Element::ALL.to_vec()), proptest::collection::vec(0..4_usize, 0..4)).prop_flat_map(
+            |(element, shape)| {
+                let bytes = StoredTensor::wanted_bytes(element, &shape).expect("a small tensor");
+                proptest::collection::vec(any::<u8>(), bytes).prop_map(move |bytes| StoredTensor {
+                    element,
+                    shape: shape.clone(),
+                    bytes,
+                })
+            },
+        )
     }
 
-    fn bits(values: &[f16]) -> Vec<u16> {
-        values.iter().map(|v| v.to_bits()).collect()
+    fn any_embeddings() -> impl Strategy<Value = StoredEmbeddings> {
+        proptest::collection::btree_map("[a-z_0-9]{0,9}", any_tensor(), 0..5)
+            .prop_map(|tensors| StoredEmbeddings { tensors, fingerprint: "f".to_owned() })
+    }
+
+    /// A value with this content after the magic, under a right checksum.
+    fn signed(content: &[u8]) -> Vec<u8> {
+        let body = [MAGIC.as_slice(), content].concat();
+        [body.as_slice(), &blake3::hash(&body).as_bytes()[..CHECKSUM_BYTES]].concat()
+    }
+
+    #[test]
+    fn a_value_of_the_first_version_is_foreign() {
+        let old = [b"FLEMB1".as_slice(), &[0; 40]].concat();
+        assert_eq!(StoredEmbeddings::from_bytes(&old, "f"), Err(ValueError::Foreign));
+    }
+
+    #[test]
+    fn descriptions_that_nothing_writes_are_refused() {
+        let name = |text: &str| [number(text.len()).as_slice(), text.as_bytes()].concat();
+        let empty = |text: &str| [name(text).as_slice(), &[0], &number(1), &number(0)].concat();
+        let whole = [number(2).as_slice(), &empty("a"), &empty("b")].concat();
+        assert!(StoredEmbeddings::from_bytes(&signed(&whole), "f").is_ok());
+        for (why, content) in [
+            ("not in order", [number(2).as_slice(), &empty("b"), &empty("a")].concat()),
+            ("twice", [number(2).as_slice(), &empty("a"), &empty("a")].concat()),
+            ("unknown element", [number(1).as_slice(), &name("a"), &[9], &number(0)].concat()),
+            ("too many axes", [number(1).as_slice(), &name("a"), &[0], &number(9), &[0; 36]].concat()),
+            ("no room for its bytes", [number(1).as_slice(), &name("a"), &[0], &number(2), &[255; 8]].concat()),
+            ("more than it describes", [whole.as_slice(), &[0]].concat()),
+        ] {
+            assert_eq!(StoredEmbeddings::from_bytes(&signed(&content), "f"), Err(ValueError::Length), "{why}");
+        }
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read_bit_for_bit(embeddings in any_embeddings()) {
-            let read = StoredEmbeddings::from_bytes(&embeddings.to_bytes(), "f").expect("our own bytes");
-            prop_assert_eq!((read.rows, read.cols), (embeddings.rows, embeddings.cols));
-            prop_assert_eq!(bits(&read.prompt), bits(&embeddings.prompt));
-            prop_assert_eq!(bits(&read.pooled), bits(&embeddings.pooled));
+            let bytes = embeddings.to_bytes();
+            let read = StoredEmbeddings::from_bytes(&bytes, "f").expect("our own bytes");
+            prop_assert_eq!(&read, &embeddings);
+            prop_assert_eq!(read.to_bytes(), bytes);
         }
 
         #[test]
@@ -139,12 +261,11 @@ mod tests {
         }
 
         #[test]
-        fn foreign_bytes_do_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), ours in any::<bool>()) {
-            let mut bytes = bytes;
-            if ours {
-                bytes.splice(0..0, MAGIC.iter().copied());
+        fn foreign_bytes_do_not_panic(content in proptest::collection::vec(any::<u8>(), 0..200), ours in any::<bool>()) {
+            let bytes = if ours { signed(&content) } else { content };
+            if let Ok(read) = StoredEmbeddings::from_bytes(&bytes, "f") {
+                prop_assert_eq!(read.to_bytes(), bytes);
             }
-            prop_assert!(StoredEmbeddings::from_bytes(&bytes, "f").is_err());
         }
     }
 }

@@ -4,7 +4,7 @@
 //! environment. That is what lets the API, the scheduler, the worker and the tests agree on one meaning of every word.
 //!
 //! # Reading order
-//! [`request`] what a user asks for; [`model`] what a model folder can render; [`plan`] what the scheduler decides;
+//! [`request`] what a user asks for; [`model`] what a model folder can render, [`geometry`] in how many tokens; [`plan`] what the scheduler decides;
 //! [`lifecycle`] the states of a job and every legal move between them; [`job`] the whole job as others read it;
 //! [`record`] what a run left behind; [`event`] what the fleet tells the world.
 //!
@@ -16,7 +16,9 @@
 pub mod checkpoint;
 pub mod clock;
 pub mod event;
+pub mod family;
 pub mod finite;
+pub mod geometry;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
@@ -31,6 +33,8 @@ pub mod worker;
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
 pub use event::{EventCursor, JobEvent, JobEventKind, Progress, Stage};
+pub use family::ModelFamily;
+pub use geometry::Geometry;
 pub use ids::{JobId, KeyId, LeaseToken, TenantId, WorkerId};
 pub use job::{Job, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};

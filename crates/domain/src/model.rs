@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::ModelFamily;
+use crate::geometry::Geometry;
 use crate::request::FieldError;
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.
@@ -13,6 +15,9 @@ use crate::request::FieldError;
 pub struct ModelManifest {
     /// Id in requests, queue names and metrics: `[a-z0-9][a-z0-9._-]*`, at most 48 characters.
     pub id: String,
+    /// Which networks and which pipeline run it.
+    #[serde(default)]
+    pub family: ModelFamily,
     /// Name for people.
     pub name: String,
     /// What it can draw and what not; the page shows it.
@@ -25,6 +30,9 @@ pub struct ModelManifest {
     pub fingerprint: Fingerprints,
     /// Reference defaults of the sampling.
     pub sampling: Sampling,
+    /// How pixels and frames become tokens; must agree with the checkpoint.
+    #[serde(default)]
+    pub geometry: Geometry,
     /// Named sizes, in the order the page offers them; the first is the default of an unnamed size.
     pub sizes: Vec<NamedSize>,
     /// Limits of sizes given as `WxH`.
@@ -139,17 +147,17 @@ pub struct RenderShape {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Frames, 4k+1.
+    /// Frames: a length that the model's geometry allows, 4k+1 for HunyuanVideo.
     pub frames: u32,
     /// Frames a second of playback.
     pub fps: f64,
 }
 
 impl RenderShape {
-    /// Video tokens in the transformer: a quarter of the frames, a sixteenth of each side.
+    /// Video tokens in a transformer of this geometry.
     #[must_use]
-    pub fn tokens(&self) -> u64 {
-        u64::from((self.frames - 1) / 4 + 1) * u64::from(self.height / 16) * u64::from(self.width / 16)
+    pub fn tokens(&self, geometry: &Geometry) -> u64 {
+        geometry.tokens(self.width, self.height, self.frames)
     }
 
     /// Seconds of playback.
@@ -179,15 +187,13 @@ impl Length {
     /// Frames a second that `video_length` counts in, as in the reference.
     pub const FPS: f64 = 24.0;
 
-    /// Frames to render for an API length (4k+1 both) and the rate that keeps the duration.
-    fn rendered(&self, video_length: u32) -> (u32, f64) {
-        if self.rendered_at_max == self.max || video_length == 1 {
+    /// Frames to render for an API length and the rate that keeps the duration. The geometry allows both.
+    fn rendered(&self, video_length: u32, geometry: &Geometry) -> (u32, f64) {
+        if self.rendered_at_max == self.max || video_length == geometry.frames_min() {
             return (video_length, Self::FPS);
         }
         let exact = f64::from(video_length) * f64::from(self.rendered_at_max) / f64::from(self.max);
-        let groups = ((exact - 1.0) / 4.0).round().max(0.0);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by rendered_at_max")]
-        let frames = (groups as u32 * 4 + 1).clamp(self.rendered_min, self.rendered_at_max);
+        let frames = geometry.nearest_frames(exact).clamp(self.rendered_min, self.rendered_at_max);
         (frames, f64::from(frames) * Self::FPS / f64::from(video_length))
     }
 }
@@ -210,8 +216,8 @@ impl CostPrior {
     }
 }
 
-/// Longest side of a frame and most frames that a manifest may name: far above any model, and small enough that counts of
-/// pixels and tokens stay far below their types' ends.
+/// Longest side of a frame and most frames that a manifest may name: far above any model, and small enough that numbers of
+/// pixels and tokens fit their types by a wide margin.
 const SIDE_MAX: u32 = 16_384;
 const LENGTH_MAX: u32 = 100_001;
 
@@ -234,12 +240,16 @@ impl ModelManifest {
         if !id_ok {
             return wrong("id", format!("'{}' must match [a-z0-9][a-z0-9._-]* with at most 48 characters", self.id));
         }
+        if let Some((factor, reason)) = self.geometry.problem() {
+            return wrong(&format!("geometry.{factor}"), reason);
+        }
+        let step = self.geometry.size_step();
         if self.sizes.is_empty() {
             return wrong("sizes", "name at least one size".to_owned());
         }
         let multiple = self.custom_size.multiple_of;
-        if multiple == 0 || !multiple.is_multiple_of(16) {
-            return wrong("custom_size.multiple_of", format!("{multiple} must be a multiple of 16 above 0"));
+        if multiple == 0 || !multiple.is_multiple_of(step) {
+            return wrong("custom_size.multiple_of", format!("{multiple} must be a multiple of {step} above 0"));
         }
         if self.custom_size.pixels_max > SIDE_MAX * SIDE_MAX {
             return wrong("custom_size.pixels_max", format!("must be at most {}", SIDE_MAX * SIDE_MAX));
@@ -250,8 +260,8 @@ impl ModelManifest {
                 return wrong(&key, "name at least one aspect".to_owned());
             }
             for side in size.aspects.iter().flat_map(|a| [a.width, a.height]) {
-                if side == 0 || side > SIDE_MAX || !side.is_multiple_of(16) {
-                    return wrong(&key, format!("{side} must be a multiple of 16 from 16 to {SIDE_MAX}"));
+                if side == 0 || side > SIDE_MAX || !side.is_multiple_of(step) {
+                    return wrong(&key, format!("{side} must be a multiple of {step} from {step} to {SIDE_MAX}"));
                 }
             }
         }
@@ -259,8 +269,9 @@ impl ModelManifest {
         for (key, frames) in
             [("max", length.max), ("rendered_at_max", length.rendered_at_max), ("rendered_min", length.rendered_min)]
         {
-            if frames % 4 != 1 || frames > LENGTH_MAX {
-                return wrong(&format!("length.{key}"), format!("{frames} must be 4k+1 and at most {LENGTH_MAX}"));
+            if !self.geometry.allows_frames(frames) || frames > LENGTH_MAX {
+                let rule = self.geometry.frame_rule();
+                return wrong(&format!("length.{key}"), format!("{frames} must be {rule} and at most {LENGTH_MAX}"));
             }
         }
         if length.rendered_min > length.rendered_at_max || length.rendered_at_max > length.max {
@@ -305,9 +316,12 @@ impl ModelManifest {
         aspect: Option<&str>,
         video_length: u32,
     ) -> Result<RenderShape, Vec<FieldError>> {
-        let length_ok = video_length % 4 == 1 && video_length <= self.length.max;
-        let length = length_ok.then(|| self.length.rendered(video_length)).ok_or_else(|| {
-            let reason = format!("must be 4k+1 frames (1, 5, 9, ... {}), not {video_length}", self.length.max);
+        let (geometry, max) = (&self.geometry, self.length.max);
+        let length_ok = geometry.allows_frames(video_length) && video_length <= max;
+        let length = length_ok.then(|| self.length.rendered(video_length, geometry)).ok_or_else(|| {
+            let (min, step) = (geometry.frames_min(), geometry.frame_step());
+            let examples = format!("{min}, {}, {}, ... {max}", min + step, min + 2 * step);
+            let reason = format!("must be {} frames ({examples}), not {video_length}", geometry.frame_rule());
             FieldError::new("video_length", reason)
         });
         match (self.pixels(video_size, aspect), length) {

@@ -1,7 +1,7 @@
 //! Goal: the request's JSON is the documented one, and everything wrong with it is said at once, field by field.
 
 use domain::model::ManifestError;
-use domain::{ModelManifest, QualityTier, RequestLimits, VideoRequest};
+use domain::{Geometry, ModelFamily, ModelManifest, QualityTier, RequestLimits, VideoRequest};
 use proptest::prelude::*;
 
 const LIMITS: RequestLimits =
@@ -39,7 +39,10 @@ fn only_the_prompt_is_needed_and_the_defaults_are_the_documented_ones() {
     assert_eq!((request.quality_tier, request.seed, request.flow_reverse), (QualityTier::Auto, None, true));
     assert!((request.cfg_scale - 6.0).abs() < f64::EPSILON);
     let shape = request.validate(&LIMITS, &full_scale()).expect("valid");
-    assert_eq!((shape.width, shape.height, shape.frames, shape.tokens()), (960, 544, 129, 67_320));
+    assert_eq!(
+        (shape.width, shape.height, shape.frames, shape.tokens(&full_scale().geometry)),
+        (960, 544, 129, 67_320)
+    );
 }
 
 /// An estimate before the first run is the prior, scaled by tokens: in other units it would be wrong by their ratio.
@@ -47,7 +50,7 @@ fn only_the_prompt_is_needed_and_the_defaults_are_the_documented_ones() {
 fn the_default_models_prior_is_for_its_own_default_request() {
     let model = ModelManifest::parse(include_str!("../../../models/default/fleet.toml")).expect("a valid manifest");
     let shape = VideoRequest::new("A cat walks").validate(&LIMITS, &model).expect("valid");
-    assert_eq!(shape.tokens(), model.cost_prior.tokens);
+    assert_eq!(shape.tokens(&model.geometry), model.cost_prior.tokens);
 }
 
 #[test]
@@ -116,6 +119,36 @@ fn a_manifest_that_makes_no_sense_names_the_key() {
     assert!(ModelManifest::parse(&format!("{FULL_SCALE}\nsurprise = 1")).is_err());
 }
 
+#[test]
+fn a_manifest_without_family_and_geometry_is_one_of_the_first_family() {
+    let model = full_scale();
+    assert_eq!((model.family, model.geometry), (ModelFamily::V1, Geometry::default()));
+}
+
+#[test]
+fn geometry_decides_which_sizes_and_lengths_exist() {
+    let with = |table: &str| ModelManifest::parse(&format!("{FULL_SCALE}\n[geometry]\n{table}\n"));
+    let released = with("spatial = 16\npatch = 1").expect("HunyuanVideo 1.5 takes the same sizes");
+    assert_eq!(released.shape("540p", None, 129).expect("valid").tokens(&released.geometry), 67_320);
+    for (table, expected) in [
+        ("spatial = 32", "custom_size.multiple_of"),
+        ("temporal = 5", "length.max"),
+        ("patch = 0", "geometry.patch"),
+        ("temporal = 1000", "geometry.temporal"),
+    ] {
+        match with(table) {
+            Err(ManifestError::Value { key, .. }) => assert_eq!(key, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_unknown_family_is_refused_with_the_known_ones() {
+    let error = ModelManifest::parse(&format!("family = \"v9\"\n{FULL_SCALE}")).expect_err("unknown").to_string();
+    assert!(error.contains("v9") && error.contains("v1"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_request_panics_and_every_refusal_names_a_field(
@@ -154,9 +187,9 @@ proptest! {
             for aspect in &size.aspects {
                 for length in [1, manifest.length.rendered_at_max, manifest.length.max] {
                     let shape = manifest.shape(&size.name, Some(&aspect.aspect), length).expect("a size it names");
-                    prop_assert!(shape.tokens() > 0 && shape.duration_s() > 0.0, "{:?}", shape);
-                    prop_assert!(manifest.memory.need_bytes(shape.tokens()) >= manifest.memory.base_bytes);
-                    prop_assert!(manifest.cost_prior.step_scale(shape.tokens()).is_finite());
+                    prop_assert!(shape.tokens(&manifest.geometry) > 0 && shape.duration_s() > 0.0, "{:?}", shape);
+                    prop_assert!(manifest.memory.need_bytes(shape.tokens(&manifest.geometry)) >= manifest.memory.base_bytes);
+                    prop_assert!(manifest.cost_prior.step_scale(shape.tokens(&manifest.geometry)).is_finite());
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! The model as one value: load it once, then encode, denoise and decode with it.
 //!
-//! The rule: one thread owns an engine. Every method takes what it needs and gives back values; nothing of one request is left
-//! behind for the next, so an error or a cancel in the middle leaves the engine as it was.
+//! The rule: one thread owns an engine. What a job needs is in its [`Session`]; nothing of one job is left behind for the next,
+//! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
 use std::path::PathBuf;
 
 use tch::{Device, Tensor};
 use torch_ext::attention::Backend;
 
+use crate::family::{AttentionShape, Batch, Family, Fingerprint, LoadPlan, Loaded, Networks};
 use crate::runtime::{
     attention::{self, Attention, Trial},
     checkpoint::{Checkpoint, Identity},
@@ -18,19 +19,13 @@ use crate::runtime::{
     error::{Error, InOp, Result},
     flow_match::Schedule,
     noise,
-    request::{DenoiseRequest, Geometry},
+    request::{Defaults, DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::{self, Loader, WeightSource, Weights},
+    weights::{Placements, WeightSource},
 };
-use crate::v1::{
-    config::ModelConfig,
-    decode::{self, Frames},
-    denoise::Denoiser,
-    encode::TextEncoders,
-    transformer::Transformer,
-    vae::Decoder,
-};
+use crate::session::Session;
+use crate::v1::decode::Frames;
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
 const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.11");
@@ -46,10 +41,10 @@ const AUTO_TILING_BYTES: u64 = 8 << 30;
 pub enum Tiling {
     /// Tiles wherever a video is larger than one.
     On,
-    /// Whole frames; pieces of frames in time are cut in any case.
+    /// Whole frames; pieces in time are cut in any case.
     Off,
     /// Tiles when whole frames would take more memory than [`EngineOptions::auto_tiling_bytes`]. Depends on the size alone, not on
-    /// what is free, so that a video does not depend on the moment.
+    /// what is free, so that a video does not depend on when it is made.
     #[default]
     Auto,
 }
@@ -144,14 +139,16 @@ pub struct EngineInfo {
     pub threads: usize,
     /// Version of the code.
     pub build: String,
-    /// Of the transformer, the VAE and their configurations, hex.
+    /// Of everything that decides a video when the embeddings are given, hex.
     pub model_fingerprint: String,
-    /// Of the text encoders and tokenizers, hex; part of the key of cached embeddings.
+    /// Of everything that decides the embeddings, hex; part of the key of cached embeddings.
     pub encoder_fingerprint: String,
     /// Parameters of the transformer.
     pub parameters: i64,
     /// Bytes of weights that stay in memory.
     pub resident_bytes: u64,
+    /// The family of its networks.
+    pub family: Family,
     /// How pixels become latents.
     pub geometry: Geometry,
     /// The checkpoint's own shift of the schedule.
@@ -175,20 +172,18 @@ impl EngineInfo {
 #[derive(Debug)]
 pub struct Engine {
     options: EngineOptions,
-    config: ModelConfig,
     info: EngineInfo,
     device: Device,
-    transformer: Transformer,
-    decoder: Decoder,
-    encoders: Option<TextEncoders>,
+    train_timesteps: i64,
+    networks: Box<dyn Networks>,
 }
 
 impl Engine {
-    /// Loads a model folder.
+    /// Loads a model folder of any known family.
     ///
     /// # Errors
-    /// A folder that cannot be read, a checkpoint that does not fit its configuration (every difference at once), a device
-    /// that is not there, or memory.
+    /// A folder that cannot be read or is of no known family, a checkpoint that does not fit its configuration (every
+    /// difference at once), a device that is not there, or memory.
     pub fn load(options: &EngineOptions) -> Result<Self> {
         Self::load_with(options, choose_attention)
     }
@@ -212,12 +207,12 @@ impl Engine {
             ..self.options.clone()
         };
         // The kernels that were chosen are the process's; those that take no fp32 are passed over by libtorch.
-        Self::load_with(&options, |_, _, _, _| Ok(info.attention.clone())).map(Some)
+        Self::load_with(&options, |_, _| Ok(info.attention.clone())).map(Some)
     }
 
     fn load_with(
         options: &EngineOptions,
-        attention: impl Fn(&EngineOptions, &ModelConfig, Device, Dtype) -> Result<Option<Attention>>,
+        attention: impl Fn(&EngineOptions, &Tried) -> Result<Option<Attention>>,
     ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let device = options.device.resolve()?;
@@ -226,24 +221,17 @@ impl Engine {
             tch::set_num_threads(threads.ok_or_else(|| Error::input("threads", "give at least 1"))?);
         }
         let [dtype, encoder_dtype, decoder_dtype] = options.dtypes(device);
-        let config = ModelConfig::read(&options.model_dir)?;
-        match options.weights {
-            WeightSource::Files => check_weights(&config)?,
-            WeightSource::Random => tch::manual_seed(RANDOM_SEED),
+        let (model_dir, source) = (options.model_dir.as_path(), options.weights);
+        let family = Family::of(model_dir)?;
+        if source == WeightSource::Random {
+            tch::manual_seed(RANDOM_SEED);
         }
-        let mut parts = Parts { source: options.weights, device, dtype, resident_bytes: 0, files: Vec::new() };
-        let transformer_config = config.transformer.clone();
-        let (transformer, parameters) = parts.load(&options.model_dir.join("transformer"), move |loader| {
-            Transformer::load(loader, &transformer_config)
-        })?;
-        let vae_config = config.vae.clone();
-        parts.dtype = decoder_dtype;
-        let (decoder, _) =
-            parts.load(&options.model_dir.join("vae"), move |loader| Decoder::load(loader, &vae_config))?;
-        let encoders = match options.text_encoders {
-            Residency::Resident => Some(TextEncoders::load(&config, options.weights, device, encoder_dtype.kind())?),
-            Residency::OnDemand => None,
-        };
+        let text_encoders = options.text_encoders;
+        let plan = LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders };
+        let loaded = family.load(&plan)?;
+        let attention =
+            attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
+        let Loaded { networks, parameters, resident_bytes, geometry, flow_shift, train_timesteps, .. } = loaded;
         let info = EngineInfo {
             device: device::name(device),
             device_class: device::class(device),
@@ -252,15 +240,16 @@ impl Engine {
             decoder_dtype,
             threads: device::threads(device),
             build: BUILD.to_owned(),
-            model_fingerprint: weights::fingerprint(parts.files.iter().map(PathBuf::as_path))?,
-            encoder_fingerprint: TextEncoders::fingerprint(&config, options.weights)?,
+            model_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Weights)?,
+            encoder_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Encoders)?,
             parameters,
-            resident_bytes: parts.resident_bytes + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
-            geometry: Geometry::of(&config),
-            flow_shift: config.scheduler.shift,
-            attention: attention(options, &config, device, dtype)?,
+            resident_bytes,
+            family,
+            geometry,
+            flow_shift,
+            attention,
         };
-        Ok(Self { options: options.clone(), config, info, device, transformer, decoder, encoders })
+        Ok(Self { options: options.clone(), info, device, train_timesteps, networks })
     }
 
     /// What was loaded.
@@ -269,10 +258,16 @@ impl Engine {
         &self.info
     }
 
-    /// The model folder's configuration.
+    /// What a request means where it says nothing.
     #[must_use]
-    pub fn config(&self) -> &ModelConfig {
-        &self.config
+    pub fn defaults(&self) -> &'static Defaults {
+        self.info.family.defaults()
+    }
+
+    /// Where the transformer's weights came from and are now.
+    #[must_use]
+    pub fn placements(&self) -> &Placements {
+        self.networks.placements()
     }
 
     /// Embeds prompts, each trimmed to its true length.
@@ -281,19 +276,21 @@ impl Engine {
     /// [`Error::Cancelled`] between layers; those of loading when the encoders are not resident; libtorch.
     pub fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
         let _no_grad = tch::no_grad_guard();
-        if let Some(encoders) = &self.encoders {
-            return encoders.encode(prompts, control).in_op("encode");
-        }
-        let kind = self.info.encoder_dtype.kind();
-        let encoders = TextEncoders::load(&self.config, self.options.weights, self.device, kind)?;
-        encoders.encode(prompts, control).in_op("encode")
+        self.networks.encode(prompts, control).in_op("encode")
     }
 
-    /// Denoises one video, from its start or from a saved state of the same run.
+    /// Begins a job: one video, or several of one size that are made together.
     ///
     /// # Errors
-    /// [`Error::Input`] for a request that the model cannot do, [`Error::Resume`] for a state of another run (nothing is done then),
-    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch.
+    /// [`Error::Input`] for a request that the model cannot do, [`Error::OutOfMemory`], libtorch.
+    pub fn begin<'s>(&'s self, requests: &'s [DenoiseRequest], control: &Control) -> Result<Session<'s>> {
+        Session::begin(self, requests, control)
+    }
+
+    /// Denoises one video in a session of its own, from its start or from a saved state of the same run.
+    ///
+    /// # Errors
+    /// As [`Engine::begin`], [`Session::resume`] and [`Session::denoise`].
     pub fn denoise(
         &self,
         request: &DenoiseRequest,
@@ -301,41 +298,27 @@ impl Engine {
         control: &Control,
         on_step: OnStep,
     ) -> Result<Denoised> {
-        let _no_grad = tch::no_grad_guard();
-        let mut run = self.start(request)?;
+        let mut session = self.begin(std::slice::from_ref(request), control)?;
         if let Some(saved) = resume {
-            run.resume(saved)?;
+            session.resume(saved)?;
         }
-        self.reserve_denoise(&[request])?;
-        let mut done = self.denoiser().run(vec![run], control, on_step)?;
-        done.pop().ok_or_else(|| Error::input("requests", "there is none"))
+        session.denoise(on_step)?.pop().ok_or_else(|| Error::input("requests", "there is none"))
     }
 
-    /// Denoises several videos of one size together; the results are those of single runs, in the order of the requests.
+    /// Denoises several videos of one size in one session.
     ///
     /// # Errors
-    /// As [`Engine::denoise`]; one request's error ends all.
+    /// As [`Engine::begin`] and [`Session::denoise`].
     pub fn denoise_batch(
         &self,
         requests: &[DenoiseRequest],
         control: &Control,
         on_step: OnStep,
     ) -> Result<Vec<Denoised>> {
-        let _no_grad = tch::no_grad_guard();
-        let size = |request: &DenoiseRequest| (request.width, request.height, request.frames);
-        if requests.windows(2).any(|pair| size(&pair[0]) != size(&pair[1])) {
-            return Err(Error::input("requests", "videos that are denoised together must have one size"));
-        }
-        let all: Vec<&DenoiseRequest> = requests.iter().collect();
-        for request in requests {
-            request.check(&self.info.geometry)?;
-        }
-        self.reserve_denoise(&all)?;
-        let runs = requests.iter().map(|request| self.start(request)).collect::<Result<_>>()?;
-        self.denoiser().run(runs, control, on_step)
+        self.begin(requests, control)?.denoise(on_step)
     }
 
-    /// Turns latents into frames. `progress` hears of each tile.
+    /// Turns latents into frames. `progress` is called after each tile.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
@@ -352,8 +335,7 @@ impl Engine {
         let _no_grad = tch::no_grad_guard();
         let Some(first) = videos.first() else { return Ok(Vec::new()) };
         let spatial = self.reserve_decode(videos.len(), first)?;
-        let batch = decode::Batch { videos, tiles: &self.options.tiles, spatial };
-        decode::decode(&self.decoder, (self.info.decoder_dtype.kind(), self.device), &batch, control, progress)
+        self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress)
     }
 
     /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
@@ -374,10 +356,10 @@ impl Engine {
     /// [`Error::Input`].
     pub fn schedule(&self, request: &DenoiseRequest) -> Result<Schedule> {
         let shift = request.flow_shift.unwrap_or(self.info.flow_shift);
-        Schedule::new(request.steps, shift, request.flow_reverse, self.config.scheduler.num_train_timesteps)
+        Schedule::new(request.steps, shift, request.flow_reverse, self.train_timesteps)
     }
 
-    /// What determines a request's video on this engine; compare it with a saved state's before resuming.
+    /// What determines a request's video on this engine: a saved state of another identity is not resumed.
     ///
     /// # Errors
     /// [`Error::Input`], libtorch.
@@ -389,9 +371,10 @@ impl Engine {
         };
         let negative = request.active_negative();
         Ok(Identity {
+            family: self.info.family.name().to_owned(),
             noise,
-            embeddings: request.embeddings.fingerprint.clone(),
-            negative: negative.map(|(embeddings, scale)| (embeddings.fingerprint.clone(), scale.to_bits())),
+            embeddings: request.embeddings.fingerprint().to_owned(),
+            negative: negative.map(|(embeddings, scale)| (embeddings.fingerprint().to_owned(), scale.to_bits())),
             model: self.info.model_fingerprint.clone(),
             build: self.info.build.clone(),
             device_class: self.info.device_class.clone(),
@@ -413,109 +396,74 @@ impl Engine {
         device::peak_memory_bytes(self.device)
     }
 
-    /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how finely a cancel acts.
+    /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how soon a cancel takes
+    /// effect.
     #[must_use]
     pub fn checks(&self) -> (u64, u64) {
-        (self.transformer.checks_per_forward(), self.decoder.checks_per_tile())
+        self.networks.checks()
     }
 
-    fn denoiser(&self) -> Denoiser<'_> {
-        Denoiser { transformer: &self.transformer, device: self.device, kind: self.info.dtype.kind() }
+    pub(crate) fn networks(&self) -> &dyn Networks {
+        self.networks.as_ref()
     }
 
-    fn start<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
-        request.check(&self.info.geometry)?;
-        self.reserve_denoise(&[request])?;
+    /// A run of a request at step 0.
+    pub(crate) fn run<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
         let noise = self.initial_latents(request)?;
         Run::new(request, self.identity(request)?, self.schedule(request)?, &noise, self.device)
     }
 
-    fn reserve_denoise(&self, requests: &[&DenoiseRequest]) -> Result<()> {
+    /// Checks requests of one size, then that there is memory to denoise them together.
+    pub(crate) fn reserve_denoise(&self, requests: &[DenoiseRequest]) -> Result<()> {
         let Some(first) = requests.first() else { return Ok(()) };
+        let mut text = 0;
+        for request in requests {
+            request.check(&self.info.geometry)?;
+            text = text.max(self.networks.text_tokens(request)?);
+        }
         let shape = self.info.geometry.latent_shape(first.width, first.height, first.frames)?;
-        let text = requests.iter().filter_map(|request| request.embeddings.prompt_embeds.size().get(1).copied()).max();
-        let tokens = self.info.geometry.tokens(shape).saturating_add(text.unwrap_or(0));
-        let batch = i64::try_from(requests.len()).unwrap_or(i64::MAX);
-        let needed = self.transformer.activation_bytes(batch, tokens, self.info.dtype.kind());
-        device::reserve(self.device, "denoise", needed)
+        let tokens = self.info.geometry.tokens(shape).saturating_add(text);
+        let videos = i64::try_from(requests.len()).unwrap_or(i64::MAX);
+        device::reserve(self.device, "denoise", self.networks.denoise_bytes(videos, tokens))
     }
 
-    /// Whether to tile, once the memory for it is known to be there.
+    /// Whether to tile, once there is known to be memory for it.
     fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
         let tiles = &self.options.tiles;
         let piece = first.frames.min(tiles.frames + 1);
-        let kind = self.info.decoder_dtype.kind();
-        let whole = self.decoder.activation_bytes(piece, first.height, first.width, kind);
+        let whole = self.networks.decode_bytes(piece, first.height, first.width);
         let spatial = match self.options.tiling {
             Tiling::On => true,
             Tiling::Off => false,
             Tiling::Auto => whole > self.options.auto_tiling_bytes,
         };
-        let tile =
-            self.decoder.activation_bytes(piece, first.height.min(tiles.height), first.width.min(tiles.width), kind);
+        let tile = self.networks.decode_bytes(piece, first.height.min(tiles.height), first.width.min(tiles.width));
         let videos = u64::try_from(videos).unwrap_or(u64::MAX);
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)
     }
 }
 
-/// Tries the attention kernels of a GPU in the two layouts of the transformer's blocks, at the largest size.
-fn choose_attention(
-    options: &EngineOptions,
-    config: &ModelConfig,
+/// What the attention kernels are tried with.
+struct Tried<'a> {
     device: Device,
     dtype: Dtype,
-) -> Result<Option<Attention>> {
+    geometry: &'a Geometry,
+    shape: &'a AttentionShape,
+}
+
+/// Tries the attention kernels of a GPU in the layouts of the transformer's blocks, at the largest size.
+fn choose_attention(options: &EngineOptions, tried: &Tried) -> Result<Option<Attention>> {
+    let Tried { device, dtype, geometry, shape } = *tried;
     if device == Device::Cpu {
         return Ok(None);
     }
-    let transformer = &config.transformer;
     let tokens = match options.largest {
-        Some([width, height, frames]) => {
-            let geometry = Geometry::of(config);
-            geometry.tokens(geometry.latent_shape(width, height, frames)?)
-        }
+        Some([width, height, frames]) => geometry.tokens(geometry.latent_shape(width, height, frames)?),
         None => attention::SMALL_TRIAL_TOKENS,
     };
-    let hidden = transformer.hidden_size();
-    let row_widths = [3 * hidden, 3 * hidden + transformer.mlp_size()];
-    let trial = Trial { device, kind: dtype.kind(), heads: transformer.heads(), tokens, row_widths: &row_widths };
+    let trial = Trial { device, kind: dtype.kind(), heads: shape.heads, tokens, row_widths: &shape.row_widths };
     attention::choose(&trial, options.attention).map(Some)
-}
-
-/// Compares the headers of all components' files with the configurations, before any weight is read.
-fn check_weights(config: &ModelConfig) -> Result<()> {
-    let transformer = Weights::open(&config.component_dir("transformer"))?
-        .compare(&weights::key_table(|loader| Transformer::load(loader, &config.transformer))?);
-    let vae = Weights::open(&config.component_dir("vae"))?
-        .compare(&weights::key_table(|loader| Decoder::load(loader, &config.vae))?);
-    let encoders = TextEncoders::mismatches(config)?;
-    let all = [transformer, vae].into_iter().chain(encoders).filter(|found| !found.is_empty());
-    let all: Vec<_> = all.collect();
-    if all.is_empty() { Ok(()) } else { Err(Error::Checkpoint(all)) }
-}
-
-/// What loading components adds up to.
-struct Parts {
-    source: WeightSource,
-    device: Device,
-    dtype: Dtype,
-    resident_bytes: u64,
-    files: Vec<PathBuf>,
-}
-
-impl Parts {
-    /// Loads one component's network; returns it with its number of parameters.
-    fn load<N>(&mut self, dir: &std::path::Path, build: impl Fn(&Loader) -> Result<N>) -> Result<(N, i64)> {
-        let files = self.source.open(dir)?;
-        let parameters = weights::key_table(&build)?.parameters();
-        let network = weights::load(&files, self.device, self.dtype.kind(), build)?;
-        let bytes = u64::try_from(parameters).unwrap_or(0) * self.dtype.kind().elt_size_in_bytes() as u64;
-        self.resident_bytes += bytes;
-        self.files.extend(files.paths().map(PathBuf::from));
-        self.files.push(dir.join("config.json"));
-        Ok((network, parameters))
-    }
 }
 
 /// blake3 of a tensor's values as fp32, hex.

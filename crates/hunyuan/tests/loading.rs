@@ -73,7 +73,7 @@ fn write(tensors: &Tensors, path: &Path) {
 /// One prompt through all stages.
 fn render(engine: &Engine) -> (Embeddings, Frames) {
     let embeddings = engine.encode(&["a cat"], &Control::new()).unwrap().remove(0);
-    let mut request = DenoiseRequest::new(embeddings.share(), 7);
+    let mut request = DenoiseRequest::new(engine.defaults(), embeddings.share(), 7);
     (request.width, request.height, request.frames, request.steps) = (32, 32, 5, 2);
     let done = engine.denoise(&request, None, &Control::new(), &mut |_| std::ops::ControlFlow::Continue(())).unwrap();
     (embeddings, engine.decode(&done.latents, &Control::new(), &mut |_, _| {}).unwrap())
@@ -81,7 +81,7 @@ fn render(engine: &Engine) -> (Embeddings, Frames) {
 
 fn assert_same(left: &Engine, right: &Engine) {
     let ((one, frames), (other, others)) = (render(left), render(right));
-    assert!(one.prompt_embeds.equal(&other.prompt_embeds) && one.pooled.equal(&other.pooled));
+    assert_eq!(one.fingerprint(), other.fingerprint());
     assert!(frames.tensor().equal(others.tensor()));
 }
 
@@ -213,6 +213,46 @@ fn each_number_format_computes() {
         let decibels = -10.0 * error.log10();
         assert!(decibels > 25.0, "{dtype}: {decibels:.1} dB");
     }
+}
+
+#[test]
+fn every_row_of_a_fused_tensor_remembers_its_key() {
+    let copy = Copy::new();
+    let engine = copy.load(Dtype::F32).unwrap();
+    let placements = engine.placements();
+    let attention = "transformer_blocks.0.attn";
+    let fused = format!("{attention}.to_q+to_k+to_v.weight");
+    let found: Vec<_> =
+        placements.provenance(&fused).iter().map(|range| (range.key.as_str(), range.rows.clone())).collect();
+    let keys = ["to_q", "to_k", "to_v"].map(|part| format!("{attention}.{part}.weight"));
+    let wanted: Vec<_> = keys.iter().zip([0, 32, 64]).map(|(key, row)| (key.as_str(), row..row + 32)).collect();
+    assert_eq!(found, wanted);
+    assert_eq!(placements.place_of(&keys[1]), Some((fused.as_str(), 32..64)));
+    assert_eq!(placements.provenance("no.such.tensor"), []);
+    assert!(placements.view("no.such.key").unwrap_err().to_string().contains("no.such.key"));
+    // Every key of the file is in exactly one place, with the file's own values.
+    let stored = copy.tensors(TRANSFORMER);
+    let placed: Vec<_> = placements.names().flat_map(|name| placements.provenance(name)).collect();
+    assert_eq!(placed.len(), stored.len());
+    for (key, tensor) in &stored {
+        let view = placements.view(key).unwrap();
+        assert!(view.reshape(-1).equal(&tensor.to_kind(Kind::Float).reshape(-1)), "{key}");
+    }
+}
+
+/// What an adapter does: it changes the rows of one key, and the network is another one until they are changed back.
+#[test]
+fn writing_to_a_view_changes_the_network_and_writing_back_restores_it() {
+    let engine = Copy::new().load(Dtype::F32).unwrap();
+    let (_, before) = render(&engine);
+    let mut view = engine.placements().view("single_transformer_blocks.0.attn.to_k.weight").unwrap();
+    let original = view.copy();
+    let _ = view.f_mul_scalar_(1.5).unwrap();
+    let (_, changed) = render(&engine);
+    assert!(!changed.tensor().equal(before.tensor()));
+    view.copy_(&original);
+    let (_, restored) = render(&engine);
+    assert!(restored.tensor().equal(before.tensor()));
 }
 
 /// Where the child process finds the network that it loads, and the format to load it in.

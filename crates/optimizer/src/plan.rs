@@ -51,7 +51,7 @@ pub fn plan(
     let mode = request.step_cache.unwrap_or(profiles.tier(tier).step_cache);
     let mode = if switches.step_cache { mode } else { StepCacheMode::Off };
     let threshold = profiles.threshold(tier, mode);
-    let work = Work { tokens: shape.tokens(), steps, passes: passes(request), threshold };
+    let work = Work { tokens: shape.tokens(&manifest.geometry), steps, passes: passes(request), threshold };
     Plan {
         tier,
         complexity: analysis.complexity,
@@ -62,7 +62,7 @@ pub fn plan(
         step_cache: StepCachePlan { mode, threshold },
         estimate_s: cost.estimate_s(&work, false),
         estimate_cached_s: cost.estimate_s(&work, true),
-        memory_bytes: manifest.memory.need_bytes(shape.tokens()),
+        memory_bytes: manifest.memory.need_bytes(shape.tokens(&manifest.geometry)),
     }
 }
 

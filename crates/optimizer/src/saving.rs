@@ -42,7 +42,7 @@ pub fn saving(
         StepsReason::Explicit => plan.steps,
         StepsReason::Fixed | StepsReason::Adaptive | StepsReason::Learned => manifest.cost_prior.baseline_steps,
     };
-    let (tokens, passes) = (shape.tokens(), passes(request));
+    let (tokens, passes) = (shape.tokens(&manifest.geometry), passes(request));
     let modelled = |computed, skipped, hit| cost.run_s(tokens, passes, computed, skipped, hit);
     let baseline_model_s = modelled(baseline_steps, 0, false);
     let run_model_s = modelled(record.steps_computed, record.steps_skipped, record.cache_match.is_hit());

@@ -199,7 +199,7 @@ fn resumed_runs_teach_nothing() {
             model_id: "m",
             worker_class: "c",
             request: &request,
-            shape: &shape,
+            tokens: shape.tokens(&manifest.geometry),
             plan: &plan,
             record,
         })

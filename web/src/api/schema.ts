@@ -328,6 +328,10 @@ export interface ModelView {
   sizes: SizeView[];
   /** Longest `video_length`, frames at 24 a second. */
   video_length_max: number;
+  /** Shortest `video_length`. */
+  video_length_min: number;
+  /** Each `video_length` is the shortest one plus a multiple of this. */
+  video_length_step: number;
   /** Which weights these are. */
   weights_fingerprint: string;
   /** Workers that hold it and are alive. */
@@ -451,7 +455,7 @@ export type QualityTier = "auto" | "preview" | "standard" | "premium";
 export interface RenderShape {
   /** Frames a second of playback. */
   fps: number;
-  /** Frames, 4k+1. */
+  /** Frames: a length that the model's geometry allows, 4k+1 for HunyuanVideo. */
   frames: number;
   /** Pixels. */
   height: number;

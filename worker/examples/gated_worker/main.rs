@@ -18,10 +18,8 @@ use worker::fleet::run::run_with;
 fn main() -> ExitCode {
     let gates = Gates::from_environment();
     let worked = match std::env::var("FLEET_TEST_RENDERER").as_deref() {
-        Ok("model") => run_with(move |options, memory_bytes| {
-            Ok(model::GatedModel::new(HunyuanRenderer::load(options, memory_bytes)?, gates))
-        }),
-        _ => run_with(move |options, memory_bytes| quick::Quick::new(&options.model_dir, memory_bytes, gates)),
+        Ok("model") => run_with(move |options| Ok(model::GatedModel::new(HunyuanRenderer::load(options)?, gates))),
+        _ => run_with(move |options| quick::Quick::new(&options.model_dir, options.memory_bytes, gates)),
     };
     match worked {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use cache::StoredEmbeddings;
+use cache::{Element, StoredEmbeddings, StoredTensor};
 use domain::{Failure, FailureAction, ModelManifest};
 use serde::{Deserialize, Serialize};
 use worker::engine::{Control, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
@@ -18,7 +18,7 @@ use crate::gates::Gates;
 const STEP: Duration = Duration::from_millis(4);
 /// Steps between two checkpoints.
 const CHECKPOINT_EVERY: u32 = 2;
-/// Width of the embeddings: of no meaning, but of a shape that the cache takes.
+/// Width of the embeddings, which are the 32 bytes of a hash as 16-bit values.
 const COLS: usize = 16;
 
 pub(crate) struct Quick {
@@ -79,6 +79,8 @@ impl Quick {
 impl Renderer for Quick {
     fn info(&self) -> RendererInfo {
         RendererInfo {
+            family: self.manifest.family,
+            geometry: self.manifest.geometry,
             model_fingerprint: self.manifest.fingerprint.weights.clone(),
             encoder_fingerprint: self.manifest.fingerprint.encoders.clone(),
             device: "cpu".to_owned(),
@@ -96,10 +98,9 @@ impl Renderer for Quick {
             return Err(RenderError::Stopped { checkpoint: None });
         }
         let hash = blake3::hash(text.as_bytes());
-        let values: Vec<_> = hash.as_bytes().iter().map(|byte| half::f16::from(*byte)).collect();
-        let (prompt, pooled) = values.split_at(COLS);
+        let tensor = StoredTensor { element: Element::F16, shape: vec![1, COLS], bytes: hash.as_bytes().to_vec() };
         let fingerprint = self.manifest.fingerprint.encoders.clone();
-        Ok(StoredEmbeddings { prompt: prompt.to_vec(), rows: 1, cols: COLS, pooled: pooled.to_vec(), fingerprint })
+        Ok(StoredEmbeddings { tensors: [("prompt".to_owned(), tensor)].into(), fingerprint })
     }
 
     fn render(

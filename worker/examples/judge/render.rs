@@ -113,7 +113,7 @@ impl Farm {
                 steps: plan.steps,
                 flow_shift: Some(self.manifest.sampling.flow_shift),
                 step_cache: plan.cache,
-                ..DenoiseRequest::new(embeddings, plan.seed)
+                ..DenoiseRequest::new(engine.defaults(), embeddings, plan.seed)
             })
             .collect();
         let denoised = engine.denoise_batch(&requests, &control, &mut |_| ControlFlow::Continue(()))?;

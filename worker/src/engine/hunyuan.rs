@@ -1,37 +1,54 @@
-//! The real renderer: HunyuanVideo on libtorch.
+//! The real renderer: a model of any family that the model crate knows, on libtorch.
 //!
-//! It owns tensors and never hands one out. A checkpoint is taken at every step boundary, since that is cheap beside a
-//! step, and turned into bytes only when one is due or the run is stopped.
+//! It owns tensors and never hands one out. Everything of one job is in its session, which ends with it. A checkpoint is
+//! taken at every step boundary, since that is cheap beside a step, and turned into bytes only when one is due or the run is
+//! stopped. A run whose values leave the range of 16 bits is computed again in fp32 where the device has room for it.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Context;
-use cache::StoredEmbeddings;
-use domain::{Failure, FailureAction};
-use hunyuan::runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
-use hunyuan::{Checkpoint, Control, DenoiseRequest, Denoised, Embeddings, Engine, EngineOptions, Error, StepEnd};
+use cache::{StoredEmbeddings, StoredTensor};
+use domain::{Failure, FailureAction, Geometry, ModelFamily};
+use hunyuan::runtime::host::{Element, HostTensor};
+use hunyuan::{
+    Checkpoint, Control, DenoiseRequest, Denoised, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
+    Residency, Session, StepCacheConfig, StepEnd,
+};
 use tracing::warn;
 
-use super::{RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+use super::{LoadOptions, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
 pub(crate) const NOT_FINITE: &str = "not_finite";
 
-/// The engine and what the fleet was told of it.
+/// The engine, and what it reports to the fleet.
 pub struct HunyuanRenderer {
     engine: Engine,
+    geometry: Geometry,
     memory_bytes: u64,
 }
 
 impl HunyuanRenderer {
-    /// Loads the model folder. `memory_bytes` is what the device may use for it.
+    /// Loads the model folder.
     ///
     /// # Errors
-    /// What the engine says of the folder or the device.
-    pub fn load(options: &EngineOptions, memory_bytes: u64) -> anyhow::Result<Self> {
-        let engine = Engine::load(options).context("load the model")?;
-        Ok(Self { engine, memory_bytes })
+    /// The engine's, about the folder or the device.
+    pub fn load(options: &LoadOptions) -> anyhow::Result<Self> {
+        let engine = Engine::load(&EngineOptions {
+            device: options.device,
+            attention: options.attention,
+            dtype: options.dtype,
+            encoder_dtype: options.encoder_dtype,
+            decoder_dtype: options.decoder_dtype,
+            largest: options.largest,
+            threads: options.threads,
+            text_encoders: if options.keep_encoders { Residency::Resident } else { Residency::OnDemand },
+            ..EngineOptions::new(&options.model_dir)
+        })
+        .context("load the model")?;
+        let geometry = geometry(&engine.info().geometry).context("read the checkpoint's geometry")?;
+        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes })
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -68,7 +85,7 @@ impl Work<'_> {
             flow_reverse: order.flow_reverse,
             negative,
             step_cache,
-            ..DenoiseRequest::new(to_engine(&order.embeddings)?, seed)
+            ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
         })
     }
 
@@ -79,30 +96,29 @@ impl Work<'_> {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
+        let order = self.order;
         let request = self.request()?;
-        let (saved, restarted_because) = match self.saved(&request, self.order.resume.as_deref())? {
-            Resume::From(saved) => (Some(saved), None),
-            Resume::Unusable(why) => (None, Some(why)),
-            Resume::None => (None, None),
-        };
+        let mut session = self.engine.begin(std::slice::from_ref(&request), control)?;
+        let (saved, restarted_because) = resume(&mut session, order.resume.as_deref())?;
         let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
         tell(RenderEvent::Started { resumed_from, restarted_because: again_because.or(restarted_because) });
 
         let begun = Instant::now();
-        let denoised = self.denoise(&request, saved.as_deref(), self.order.checkpoint_every_s, control, tell)?;
+        let denoised = denoise(&mut session, saved.as_ref(), order.checkpoint_every_s, tell)?;
         let denoise_s = begun.elapsed().as_secs_f64();
         tell(RenderEvent::Decoding);
 
         let begun = Instant::now();
-        let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
+        let frames = session.decode(&[&denoised.latents], &mut |_, _| {})?;
+        let frames = frames.first().ok_or_else(|| broken("the decoder returned nothing"))?;
         let rgb = frames.rgb8()?;
         let counts = denoised.counts;
         #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
         let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
         Ok(RenderedFrames {
             rgb,
-            width: self.order.width,
-            height: self.order.height,
+            width: order.width,
+            height: order.height,
             steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
             steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
             convergence,
@@ -110,45 +126,16 @@ impl Work<'_> {
             decode_s: begun.elapsed().as_secs_f64(),
         })
     }
-
-    /// The saved state to go on from, or why there is none to be used.
-    fn saved(&self, request: &DenoiseRequest, bytes: Option<&[u8]>) -> Result<Resume, RenderError> {
-        let Some(bytes) = bytes else { return Ok(Resume::None) };
-        let saved = match Checkpoint::from_bytes(bytes) {
-            Ok(saved) => saved,
-            Err(error) => return Ok(Resume::Unusable(error.to_string())),
-        };
-        let identity = self.engine.identity(request)?;
-        Ok(match saved.identity.difference(&identity) {
-            Some(difference) => Resume::Unusable(difference),
-            None => Resume::From(Box::new(saved)),
-        })
-    }
-
-    fn denoise(
-        &self,
-        request: &DenoiseRequest,
-        saved: Option<&Checkpoint>,
-        every_s: f64,
-        control: &Control,
-        tell: &mut dyn FnMut(RenderEvent),
-    ) -> Result<Denoised, RenderError> {
-        let mut watch = Watch::new(saved, every_s);
-        let outcome = self.engine.denoise(request, saved, control, &mut |end| {
-            watch.step(end, tell);
-            ControlFlow::Continue(())
-        });
-        match outcome {
-            Err(Error::Cancelled) => Err(RenderError::Stopped { checkpoint: watch.last_bytes() }),
-            other => Ok(other?),
-        }
-    }
 }
 
 impl Renderer for HunyuanRenderer {
     fn info(&self) -> RendererInfo {
         let info = self.engine.info();
         RendererInfo {
+            family: match info.family {
+                Family::V1 => ModelFamily::V1,
+            },
+            geometry: self.geometry,
             model_fingerprint: info.model_fingerprint.clone(),
             encoder_fingerprint: info.encoder_fingerprint.clone(),
             device: info.device.clone(),
@@ -164,12 +151,10 @@ impl Renderer for HunyuanRenderer {
     fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
         let mut encoded = self.engine.encode(&[text], control)?;
         let Some(embeddings) = encoded.pop() else {
-            return Err(failed("worker_broken", "the encoder answered nothing".to_owned(), FailureAction::Retry));
+            return Err(broken("the encoder returned nothing"));
         };
-        let (prompt, [rows, cols]) = embeddings.prompt_embeds_f16()?;
-        let pooled = embeddings.pooled_f16()?;
-        let fingerprint = self.engine.info().encoder_fingerprint.clone();
-        Ok(StoredEmbeddings { prompt, rows, cols, pooled, fingerprint })
+        let tensors = embeddings.to_store()?.into_iter().map(|(name, tensor)| (name, to_stored(tensor))).collect();
+        Ok(StoredEmbeddings { tensors, fingerprint: self.engine.info().encoder_fingerprint.clone() })
     }
 
     fn render(
@@ -190,13 +175,38 @@ impl Renderer for HunyuanRenderer {
     }
 }
 
-enum Resume {
-    None,
-    From(Box<Checkpoint>),
-    Unusable(String),
+/// Continues from a checkpoint's bytes where that is possible; returns the state or why it is not used.
+fn resume(
+    session: &mut Session<'_>,
+    bytes: Option<&[u8]>,
+) -> Result<(Option<Checkpoint>, Option<String>), RenderError> {
+    let Some(bytes) = bytes else { return Ok((None, None)) };
+    let resumed = Checkpoint::from_bytes(bytes).and_then(|saved| session.resume(&saved).map(|()| saved));
+    match resumed {
+        Ok(saved) => Ok((Some(saved), None)),
+        Err(Error::Resume { reason }) => Ok((None, Some(reason))),
+        Err(error) => Err(error.into()),
+    }
 }
 
-/// Follows the steps: tells them, keeps the last state, and says when one is due to be stored.
+fn denoise(
+    session: &mut Session<'_>,
+    saved: Option<&Checkpoint>,
+    every_s: f64,
+    tell: &mut dyn FnMut(RenderEvent),
+) -> Result<Denoised, RenderError> {
+    let mut watch = Watch::new(saved, every_s);
+    let outcome = session.denoise(&mut |end| {
+        watch.step(end, tell);
+        ControlFlow::Continue(())
+    });
+    match outcome {
+        Err(Error::Cancelled) => Err(RenderError::Stopped { checkpoint: watch.last_bytes() }),
+        other => other?.pop().ok_or_else(|| broken("the denoiser returned nothing")),
+    }
+}
+
+/// Follows the steps: reports them, keeps the last state, and reports a checkpoint when one is due.
 struct Watch {
     last: Option<Checkpoint>,
     every_s: f64,
@@ -233,7 +243,7 @@ impl Watch {
         self.last = Some(checkpoint);
     }
 
-    /// A run that was over in a moment is sooner done again than stored.
+    /// Repeating a very short run takes less time than storing it.
     fn worth_keeping(&self) -> bool {
         self.begun.elapsed().as_secs_f64() >= 1.0
     }
@@ -251,8 +261,38 @@ impl Watch {
 }
 
 fn to_engine(stored: &StoredEmbeddings) -> Result<Embeddings, RenderError> {
-    let shape = [stored.rows, stored.cols];
-    Ok(Embeddings::from_f16(&stored.prompt, shape, &stored.pooled, stored.fingerprint.clone())?)
+    let tensor = |(name, tensor): (&String, &StoredTensor)| {
+        let element = match tensor.element {
+            cache::Element::F32 => Element::F32,
+            cache::Element::F16 => Element::F16,
+            cache::Element::Bf16 => Element::Bf16,
+            cache::Element::I64 => Element::I64,
+            cache::Element::Bool => Element::Bool,
+        };
+        (name.clone(), HostTensor { element, shape: tensor.shape.clone(), bytes: tensor.bytes.clone() })
+    };
+    Ok(Embeddings::from_store(&stored.tensors.iter().map(tensor).collect::<Vec<_>>())?)
+}
+
+fn to_stored(tensor: HostTensor) -> StoredTensor {
+    let element = match tensor.element {
+        Element::F32 => cache::Element::F32,
+        Element::F16 => cache::Element::F16,
+        Element::Bf16 => cache::Element::Bf16,
+        Element::I64 => cache::Element::I64,
+        Element::Bool => cache::Element::Bool,
+    };
+    StoredTensor { element, shape: tensor.shape, bytes: tensor.bytes }
+}
+
+/// The model's geometry as the fleet plans with it.
+fn geometry(of: &hunyuan::Geometry) -> anyhow::Result<Geometry> {
+    Ok(Geometry {
+        spatial: u32::try_from(of.spatial)?,
+        temporal: u32::try_from(of.temporal)?,
+        patch: u32::try_from(of.patch)?,
+        patch_t: u32::try_from(of.patch_t)?,
+    })
 }
 
 impl From<Error> for RenderError {
@@ -269,6 +309,10 @@ impl From<Error> for RenderError {
             _ => failed("model_failed", error.to_string(), FailureAction::Retry),
         }
     }
+}
+
+fn broken(reason: &str) -> RenderError {
+    failed("worker_broken", reason.to_owned(), FailureAction::Retry)
 }
 
 fn failed(code: &str, reason: String, action: FailureAction) -> RenderError {

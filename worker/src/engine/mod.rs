@@ -2,23 +2,77 @@
 //!
 //! Rules: a tensor never leaves the thread; async code never blocks on it; each command carries the [`Control`] that can
 //! stop it; the thread is joined when the handle is dropped. What runs behind the seam is a [`Renderer`], so that the
-//! fault tests can put a gated one there and drive everything around it for real.
+//! fault tests can put a gated one there and drive everything around it for real. The model crate is used here, in `render`
+//! and in `libtorch`; `fleet` knows only this module's types.
 
 mod hunyuan;
+mod manifest;
 mod thread;
 
+use std::path::PathBuf;
+
 use cache::StoredEmbeddings;
-use domain::{Failure, FailureAction};
+use domain::{Failure, FailureAction, Geometry, ModelFamily};
 
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
+pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
-pub use ::hunyuan::Control;
+pub use ::hunyuan::runtime::device::available_host_bytes;
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype};
 
-/// What a renderer says of itself; goes into the worker's registration and each job's record.
+/// How to load a model.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// Model folder.
+    pub model_dir: PathBuf,
+    /// Where to run.
+    pub device: DeviceChoice,
+    /// Attention kernel on a GPU; `None` for the fastest one that computes correctly there.
+    pub attention: Option<AttentionBackend>,
+    /// Number format of the transformer; `None` for what suits the device.
+    pub dtype: Option<Dtype>,
+    /// Number format of the text encoders; `None` for what suits the device.
+    pub encoder_dtype: Option<Dtype>,
+    /// Number format of the video decoder; `None` for what suits the device.
+    pub decoder_dtype: Option<Dtype>,
+    /// Width, height and frames of the largest video that the model folder offers.
+    pub largest: Option<[i64; 3]>,
+    /// CPU threads of libtorch; `None` for its own choice.
+    pub threads: Option<usize>,
+    /// Whether the text encoders stay in memory between jobs.
+    pub keep_encoders: bool,
+    /// Memory the device has for us, bytes.
+    pub memory_bytes: u64,
+}
+
+impl LoadOptions {
+    /// The defaults for a model folder; `memory_bytes` is what the device has for us.
+    #[must_use]
+    pub fn new(model_dir: impl Into<PathBuf>, device: DeviceChoice, memory_bytes: u64) -> Self {
+        Self {
+            model_dir: model_dir.into(),
+            device,
+            attention: None,
+            dtype: None,
+            encoder_dtype: None,
+            decoder_dtype: None,
+            largest: None,
+            threads: None,
+            keep_encoders: true,
+            memory_bytes,
+        }
+    }
+}
+
+/// What a renderer reports about itself; goes into the worker's registration and each job's record.
 #[derive(Debug, Clone)]
 pub struct RendererInfo {
-    /// Fingerprint of transformer and VAE.
+    /// Family of the checkpoint.
+    pub family: ModelFamily,
+    /// How pixels become tokens, by the checkpoint's configuration.
+    pub geometry: Geometry,
+    /// Fingerprint of what decides the video, given the embeddings.
     pub model_fingerprint: String,
     /// Fingerprint of what embeddings depend on; part of their cache key.
     pub encoder_fingerprint: String,
@@ -32,7 +86,7 @@ pub struct RendererInfo {
     pub threads: u32,
     /// Memory the device has for us, bytes.
     pub memory_bytes: u64,
-    /// What attention reached at the start, FLOP a second; 0 where it was not measured.
+    /// Speed of attention at start-up, FLOP per second; 0 where it was not measured.
     pub attention_flops: f64,
     /// The attention kernel in use; none on a CPU.
     pub attention: Option<String>,
@@ -45,7 +99,7 @@ pub struct RenderOrder {
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Frames, 4k+1.
+    /// Frames; a length that the model's geometry allows.
     pub frames: u32,
     /// Denoising steps.
     pub steps: u32,
@@ -69,7 +123,7 @@ pub struct RenderOrder {
     pub checkpoint_every_s: f64,
 }
 
-/// What the renderer tells while it works.
+/// What the renderer reports while it works.
 #[derive(Debug)]
 pub enum RenderEvent {
     /// Denoising begins, after `resumed_from` steps of an earlier attempt.
@@ -83,7 +137,7 @@ pub enum RenderEvent {
     Step {
         /// Steps done.
         step: u32,
-        /// Of these, answered by the step cache.
+        /// Of these, taken from the step cache.
         skipped: u32,
         /// Seconds the run should still take, by its own pace.
         remaining_s: Option<f64>,
@@ -110,7 +164,7 @@ pub struct RenderedFrames {
     pub height: u32,
     /// Steps through the transformer, over all attempts that this run builds on.
     pub steps_computed: u32,
-    /// Steps answered by the step cache, likewise.
+    /// Steps taken from the step cache, likewise.
     pub steps_skipped: u32,
     /// Relative velocity change from step to step.
     pub convergence: Vec<f32>,
@@ -144,7 +198,7 @@ pub enum RenderError {
 
 /// What can render a video. Lives on one thread; calls block for as long as the work takes.
 pub trait Renderer {
-    /// What it is.
+    /// What it reports about itself.
     fn info(&self) -> RendererInfo;
 
     /// Prompt to embeddings, through the stored 16-bit form so that a cache hit gives the same video.

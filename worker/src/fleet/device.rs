@@ -3,14 +3,15 @@
 use std::sync::OnceLock;
 
 use domain::ModelManifest;
-use hunyuan::DeviceChoice;
 use nvml_wrapper::Nvml;
 use settings::WorkerSettings;
 use telemetry::WorkerMetrics;
 use tracing::warn;
 
-/// Bytes of memory, by setting, by the driver, or by the operating system. A device that cannot be asked counts as just
-/// large enough for the model, so that it is used at all, and the log says so.
+use crate::engine::{DeviceChoice, available_host_bytes};
+
+/// Bytes of memory, by setting, by the driver, or by the operating system. A device whose memory is unknown counts as just
+/// large enough for the model, so that it is used at all, and the log warns.
 pub(super) fn memory_bytes(settings: &WorkerSettings, choice: DeviceChoice, manifest: &ModelManifest) -> u64 {
     if settings.memory_max_bytes > 0 {
         return settings.memory_max_bytes;
@@ -20,7 +21,7 @@ pub(super) fn memory_bytes(settings: &WorkerSettings, choice: DeviceChoice, mani
         DeviceChoice::Auto => gpu_memory(0),
         DeviceChoice::Cuda(index) => gpu_memory(u32::try_from(index).unwrap_or(u32::MAX)),
     };
-    gpu.map(|(_, total)| total).or_else(hunyuan::runtime::device::available_host_bytes).unwrap_or_else(|| {
+    gpu.map(|(_, total)| total).or_else(available_host_bytes).unwrap_or_else(|| {
         let needed = manifest.memory.base_bytes;
         warn!(bytes = needed, "the device's memory is unknown; set worker.memory_max_bytes");
         needed

@@ -12,9 +12,9 @@ use super::job::{Assignment, Ended};
 use super::watch;
 use crate::engine::Control;
 
-/// Embeddings and how they were come by.
+/// Embeddings and where they came from.
 pub(super) struct Text {
-    /// Both encoders' output.
+    /// The encoders' output.
     pub(super) embeddings: StoredEmbeddings,
     /// For the record.
     pub(super) matched: CacheMatch,
@@ -41,11 +41,11 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
     };
     fleet.metrics.looked_up(matched, place(found.source), begun.elapsed().as_secs_f64());
     let (source, score) = (found.source, found.score);
-    info!(job.id = %job.job.id, ?source, score, tokens = found.embeddings.rows, "Cache {}", word(matched));
+    info!(job.id = %job.job.id, ?source, score, bytes = found.embeddings.size_bytes(), "Cache {}", word(matched));
     Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched, score })
 }
 
-/// The negative prompt's embeddings, where real guidance wants them.
+/// The negative prompt's embeddings, if true guidance is on.
 ///
 /// # Errors
 /// As [`find`].
@@ -80,7 +80,7 @@ async fn encode_once(
 fn place(source: Source) -> &'static str {
     match source {
         Source::Memory => "memory",
-        // Which of the two gave those of a similar prompt is no matter; the result says what they are.
+        // Whether memory or Redis held those of a similar prompt does not matter; the result says what they are.
         Source::Redis | Source::Similar => "redis",
         Source::Awaited => "awaited",
         Source::Encoded => "encoder",

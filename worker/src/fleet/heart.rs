@@ -15,12 +15,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use domain::{JobId, LeaseToken, WorkerId};
-use hunyuan::Control;
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+
+use crate::engine::Control;
 
 /// Why running work must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,6 @@ use cache::EmbeddingCache;
 use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
-use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency};
 use optimizer::CostModel;
 use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WorkerSettings};
 use store::leases::RetryPolicy;
@@ -24,7 +23,7 @@ use tracing::{info, warn};
 use super::heart::{Heart, Interrupt, Rhythm};
 use super::take::Source;
 use super::{Fleet, device, job, register};
-use crate::engine::{EngineThread, HunyuanRenderer, Renderer, RendererInfo};
+use crate::engine::{DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, check_manifest};
 use crate::mp4::Encoder;
 
 /// Connections of the main part; the heartbeat has one of its own.
@@ -44,15 +43,14 @@ pub fn run() -> anyhow::Result<()> {
     run_with(HunyuanRenderer::load)
 }
 
-/// The same with another renderer: `load` makes it on the model's thread, of the model folder and the device's memory in
-/// bytes.
+/// The same with another renderer, which `load` makes on the model's thread.
 ///
 /// # Errors
 /// As [`run`].
 pub fn run_with<R, F>(load: F) -> anyhow::Result<()>
 where
     R: Renderer,
-    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+    F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
     let settings = Settings::load().context("read the settings")?;
     telemetry::init_logging(&settings.log);
@@ -66,7 +64,7 @@ where
 async fn work<R, F>(settings: Settings, load: F) -> anyhow::Result<()>
 where
     R: Renderer,
-    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+    F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
     let begun = Instant::now();
     let stop = Stop::on_signals();
@@ -178,11 +176,11 @@ async fn start_engine<R, F>(
 ) -> anyhow::Result<EngineThread>
 where
     R: Renderer,
-    F: FnOnce(&EngineOptions, u64) -> anyhow::Result<R> + Send + 'static,
+    F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
     let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
-    let memory_bytes = device::memory_bytes(settings, device, manifest);
-    let options = EngineOptions {
+    let options = LoadOptions {
+        model_dir: settings.model_dir.clone(),
         device,
         attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
         dtype: dtype(settings.transformer_dtype)?,
@@ -190,15 +188,12 @@ where
         decoder_dtype: dtype(settings.decoder_dtype)?,
         largest: largest(manifest),
         threads: (settings.threads > 0).then_some(settings.threads as usize),
-        text_encoders: match settings.encoders {
-            EncoderResidence::Resident => Residency::Resident,
-            EncoderResidence::OnDemand => Residency::OnDemand,
-        },
-        ..EngineOptions::new(&settings.model_dir)
+        keep_encoders: settings.encoders == EncoderResidence::Resident,
+        memory_bytes: device::memory_bytes(settings, device, manifest),
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
-    let engine = EngineThread::start(move || load(&options, memory_bytes)).await?;
-    check_fingerprint(engine.info(), manifest)?;
+    let engine = EngineThread::start(move || load(&options)).await?;
+    check_manifest(engine.info(), manifest, false)?;
     Ok(engine)
 }
 
@@ -211,22 +206,6 @@ fn largest(manifest: &ModelManifest) -> Option<[i64; 3]> {
     let sizes = manifest.sizes.iter().flat_map(|size| &size.aspects);
     let largest = sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))?;
     Some([i64::from(largest.width), i64::from(largest.height), i64::from(manifest.length.rendered_at_max)])
-}
-
-/// The manifest is what API and scheduler believe; weights that differ would make other videos under the same name.
-fn check_fingerprint(info: &RendererInfo, manifest: &ModelManifest) -> anyhow::Result<()> {
-    let pairs = [
-        ("weights", &manifest.fingerprint.weights, &info.model_fingerprint),
-        ("encoders", &manifest.fingerprint.encoders, &info.encoder_fingerprint),
-    ];
-    for (what, written, found) in pairs {
-        anyhow::ensure!(
-            written == found,
-            "fleet.toml says fingerprint.{what} = \"{written}\", but the folder's {what} are {found}; if the folder is \
-             what you want, run `worker fingerprint --model DIR --write`"
-        );
-    }
-    Ok(())
 }
 
 fn assemble(

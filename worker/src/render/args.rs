@@ -14,7 +14,7 @@ pub struct RenderArgs {
     /// Model folder: a HunyuanVideo checkpoint in the diffusers layout
     #[arg(long, value_name = "DIR")]
     pub(crate) model: PathBuf,
-    /// What to see
+    /// What the video shows
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: String,
     /// Width and height in pixels, both multiples of 16 [default: the model's first size, else 1280x720]
@@ -23,12 +23,12 @@ pub struct RenderArgs {
     /// Frames, one more than a multiple of 4 [default: the model's longest, else 129]
     #[arg(long, value_name = "N")]
     pub(crate) frames: Option<i64>,
-    /// Denoising steps
-    #[arg(long, value_name = "N", default_value_t = hunyuan::v1::config::defaults::STEPS)]
-    pub(crate) steps: usize,
-    /// Embedded guidance
-    #[arg(long, value_name = "X", default_value_t = hunyuan::v1::config::defaults::GUIDANCE)]
-    pub(crate) guidance: f64,
+    /// Denoising steps [default: the model family's, 50 for HunyuanVideo]
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<usize>,
+    /// Embedded guidance [default: the model family's, 6 for HunyuanVideo]
+    #[arg(long, value_name = "X")]
+    pub(crate) guidance: Option<f64>,
     /// Shift of the flow-match schedule [default: the model's]
     #[arg(long, value_name = "X")]
     pub(crate) flow_shift: Option<f64>,
@@ -38,12 +38,12 @@ pub struct RenderArgs {
     /// false integrates the reference's inverted sigmas
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
     pub(crate) flow_reverse: bool,
-    /// What not to see; works with --true-cfg above 1
+    /// What the video must not show; works with --true-cfg above 1
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
-    /// Scale of true classifier-free guidance; above 1 it doubles the work
-    #[arg(long, value_name = "X", default_value_t = hunyuan::v1::config::defaults::TRUE_CFG_SCALE)]
-    pub(crate) true_cfg: f64,
+    /// Scale of true classifier-free guidance; above 1 it doubles the work [default: the model family's, 1 for HunyuanVideo]
+    #[arg(long, value_name = "X")]
+    pub(crate) true_cfg: Option<f64>,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) latents: Option<PathBuf>,
@@ -117,7 +117,7 @@ impl RenderArgs {
         match extension.to_string_lossy().to_lowercase().as_str() {
             "jpg" | "jpeg" => Ok(PosterFormat::Jpeg),
             "webp" => Ok(PosterFormat::Webp),
-            other => bail!("--poster: `.{other}` is no picture format of ours; use .jpg or .webp"),
+            other => bail!("--poster: `.{other}` is not a supported picture format; use .jpg or .webp"),
         }
     }
 }
@@ -127,7 +127,7 @@ fn parse_tiling(text: &str) -> Result<Tiling, String> {
         "on" => Ok(Tiling::On),
         "off" => Ok(Tiling::Off),
         "auto" => Ok(Tiling::Auto),
-        other => Err(format!("`{other}`: use on, off or auto")),
+        other => Err(format!("`{other}` is not valid; use on, off or auto")),
     }
 }
 
@@ -136,5 +136,5 @@ fn parse_size(text: &str) -> Result<(i64, i64), String> {
     let parse = |part: &str| part.trim().parse::<i64>().ok();
     text.split_once(['x', 'X'])
         .and_then(|(width, height)| Some((parse(width)?, parse(height)?)))
-        .ok_or_else(|| format!("`{text}` is no size; write WIDTHxHEIGHT, such as 960x544"))
+        .ok_or_else(|| format!("`{text}` is not a valid size; write WIDTHxHEIGHT, such as 960x544"))
 }

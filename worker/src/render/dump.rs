@@ -9,14 +9,15 @@ use tch::{Device, Kind, Tensor};
 /// Tensors by name, in the order of the stages.
 #[derive(Debug, Default)]
 pub(crate) struct Dump {
-    tensors: Vec<(&'static str, Tensor)>,
+    tensors: Vec<(String, Tensor)>,
 }
 
 impl Dump {
     /// What is known before the first step: embeddings, noise, schedule.
     pub(crate) fn start(&mut self, engine: &Engine, request: &DenoiseRequest) -> anyhow::Result<()> {
-        self.add("prompt_embeds", &request.embeddings.prompt_embeds)?;
-        self.add("pooled_prompt_embeds", &request.embeddings.pooled)?;
+        for (name, tensor) in request.embeddings.tensors() {
+            self.add(name, tensor)?;
+        }
         self.add("initial_latents", &engine.initial_latents(request)?)?;
         self.add("sigmas", &Tensor::f_from_slice(engine.schedule(request)?.sigmas())?)
     }
@@ -36,9 +37,9 @@ impl Dump {
         Tensor::write_safetensors(&self.tensors, path).with_context(|| format!("write {}", path.display()))
     }
 
-    fn add(&mut self, name: &'static str, tensor: &Tensor) -> anyhow::Result<()> {
+    fn add(&mut self, name: &str, tensor: &Tensor) -> anyhow::Result<()> {
         let copy = tensor.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-        self.tensors.push((name, copy));
+        self.tensors.push((name.to_owned(), copy));
         Ok(())
     }
 }

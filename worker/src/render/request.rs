@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use domain::ModelManifest;
-use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, StepCacheConfig, v1::config::defaults};
+use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, StepCacheConfig};
 use tch::{Kind, Tensor};
 
 use super::RenderArgs;
@@ -47,14 +47,16 @@ impl Resolved {
     pub(crate) fn new(args: &RenderArgs) -> anyhow::Result<Self> {
         let manifest = read_manifest(&args.model)?;
         let manifest = manifest.as_ref();
+        let defaults = Family::of(&args.model)?.defaults();
         let own_size = manifest.and_then(|manifest| manifest.sizes.first()?.aspects.first().cloned());
         let (width, height) = args.size.unwrap_or_else(|| {
-            own_size.map_or((defaults::WIDTH, defaults::HEIGHT), |size| (i64::from(size.width), i64::from(size.height)))
+            own_size.map_or((defaults.width, defaults.height), |size| (i64::from(size.width), i64::from(size.height)))
         });
-        let frames = args.frames.unwrap_or_else(|| {
-            manifest.map_or(defaults::FRAMES, |manifest| i64::from(manifest.length.rendered_at_max))
-        });
-        let true_cfg_on = args.true_cfg > 1.0;
+        let frames = args
+            .frames
+            .unwrap_or_else(|| manifest.map_or(defaults.frames, |manifest| i64::from(manifest.length.rendered_at_max)));
+        let true_cfg = args.true_cfg.unwrap_or(defaults.true_cfg_scale);
+        let true_cfg_on = true_cfg > 1.0;
         if true_cfg_on && args.negative_prompt.is_none() {
             bail!("--true-cfg above 1 needs --negative-prompt; it may be empty");
         }
@@ -64,13 +66,13 @@ impl Resolved {
             width,
             height,
             frames,
-            fps: resolve_fps(args.fps, manifest)?,
+            fps: resolve_fps(args.fps, manifest, defaults.fps)?,
             flow_shift: args.flow_shift.or_else(|| manifest.map(|manifest| manifest.sampling.flow_shift)),
             prompts,
-            true_cfg: args.true_cfg,
-            steps: args.steps,
+            true_cfg,
+            steps: args.steps.unwrap_or(defaults.steps),
             seed: args.seed,
-            guidance: args.guidance,
+            guidance: args.guidance.unwrap_or(defaults.guidance),
             flow_reverse: args.flow_reverse,
             initial_latents: args.latents.as_deref().map(read_latents).transpose()?,
         })
@@ -80,7 +82,7 @@ impl Resolved {
     pub(crate) fn encode(&self, engine: &Engine, control: &Control) -> hunyuan::Result<Encoded> {
         let prompts: Vec<&str> = self.prompts.iter().map(String::as_str).collect();
         let mut all = engine.encode(&prompts, control)?.into_iter();
-        let missing = || hunyuan::Error::input("prompt", "the encoder answered for fewer prompts than it was asked");
+        let missing = || hunyuan::Error::input("prompt", "the encoder returned fewer prompts than it was given");
         Ok(Encoded { prompt: all.next().ok_or_else(missing)?, negative: all.next() })
     }
 
@@ -104,7 +106,7 @@ impl Resolved {
 
     /// A side as the MP4 writer takes it.
     pub(crate) fn pixels(&self, side: i64) -> anyhow::Result<u32> {
-        u32::try_from(side).with_context(|| format!("{side} pixels are no size of a video"))
+        u32::try_from(side).with_context(|| format!("{side} pixels cannot be the side of a video"))
     }
 }
 
@@ -119,12 +121,12 @@ fn read_manifest(model: &Path) -> anyhow::Result<Option<ModelManifest>> {
 }
 
 /// As asked for, else such that the model's longest video lasts as long as the full-scale one, else the reference's.
-fn resolve_fps(asked: Option<f64>, manifest: Option<&ModelManifest>) -> anyhow::Result<f64> {
+fn resolve_fps(asked: Option<f64>, manifest: Option<&ModelManifest>, default: u32) -> anyhow::Result<f64> {
     let own = manifest.map(|manifest| {
         let length = &manifest.length;
         domain::model::Length::FPS * f64::from(length.rendered_at_max) / f64::from(length.max)
     });
-    let fps = asked.or(own).unwrap_or(f64::from(defaults::FPS));
+    let fps = asked.or(own).unwrap_or(f64::from(default));
     if !(fps.is_finite() && fps > 0.0 && fps <= 240.0) {
         bail!("--fps {fps}: give a number above 0 and up to 240");
     }

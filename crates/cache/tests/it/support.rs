@@ -3,8 +3,7 @@
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use cache::{EmbeddingCache, Found, Similar, StoredEmbeddings, embedding_key};
-use half::f16;
+use cache::{Element, EmbeddingCache, Found, Similar, StoredEmbeddings, StoredTensor, embedding_key};
 use settings::{CacheSettings, RedisSettings, Settings};
 
 /// Fingerprint of the encoders.
@@ -31,14 +30,12 @@ pub(crate) fn open_impatient(redis: &RedisSettings, cache: &CacheSettings) -> Em
     EmbeddingCache::open(redis, cache).expect("the settings are good")
 }
 
-/// What the encoder makes of a text: told apart from that of any other.
+/// What the encoder makes of a text: different for every text.
 pub(crate) fn made_of(text: &str) -> StoredEmbeddings {
-    let values: Vec<f16> = text.bytes().map(|byte| f16::from_f32(f32::from(byte))).collect();
+    let tensor = |bytes: Vec<u8>| StoredTensor { element: Element::Bool, shape: vec![bytes.len()], bytes };
+    let tensors = [("prompt", tensor(text.bytes().collect())), ("pooled", tensor(text.bytes().rev().collect()))];
     StoredEmbeddings {
-        rows: values.len(),
-        cols: 1,
-        pooled: values.iter().rev().copied().collect(),
-        prompt: values,
+        tensors: tensors.map(|(name, tensor)| (name.to_owned(), tensor)).into(),
         fingerprint: ENCODERS.to_owned(),
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
-use hunyuan::{Control, DenoiseRequest, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Error, Result, Tiling};
+use hunyuan::{
+    Control, Defaults, DenoiseRequest, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Error, Result, Tiling,
+};
 use serde::Deserialize;
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
@@ -63,8 +65,8 @@ fn compare(folder: &Path, case: &Case, device: DeviceChoice) -> Result<()> {
     let mut encoded = engine.encode(&[&case.prompt, case.negative_prompt.as_deref().unwrap_or_default()], &control)?;
     let negative = encoded.pop().filter(|_| case.negative_prompt.is_some());
     let prompt = encoded.pop().ok_or_else(|| Error::input("prompt", "was not encoded"))?;
-    let embeddings = distance(&prompt.prompt_embeds, reference.get("prompt_embeds"))?;
-    let request = request(case, prompt, negative);
+    let embeddings = distance(prompt.get("prompt_embeds")?, reference.get("prompt_embeds"))?;
+    let request = request(engine.defaults(), case, prompt, negative);
     let mut first = None;
     let done = engine.denoise(&request, None, &control, &mut |end| {
         first = first.take().or_else(|| end.velocity().map(Tensor::shallow_clone));
@@ -89,7 +91,7 @@ fn compare(folder: &Path, case: &Case, device: DeviceChoice) -> Result<()> {
     }))
 }
 
-fn request(case: &Case, prompt: Embeddings, negative: Option<Embeddings>) -> DenoiseRequest {
+fn request(defaults: &Defaults, case: &Case, prompt: Embeddings, negative: Option<Embeddings>) -> DenoiseRequest {
     DenoiseRequest {
         width: case.width,
         height: case.height,
@@ -99,7 +101,7 @@ fn request(case: &Case, prompt: Embeddings, negative: Option<Embeddings>) -> Den
         flow_shift: case.flow_shift,
         flow_reverse: case.flow_reverse,
         negative: negative.map(|negative| (negative, case.true_cfg_scale)),
-        ..DenoiseRequest::new(prompt, case.seed)
+        ..DenoiseRequest::new(defaults, prompt, case.seed)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hunyuan::runtime::{attention, device};
 use hunyuan::v1::config::ModelConfig;
-use hunyuan::{DeviceChoice, Geometry, Result};
+use hunyuan::{DeviceChoice, Result};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 use torch_ext::attention::ALL;
@@ -29,7 +29,7 @@ fn seconds(on: Device, work: impl Fn() -> Result<()>) -> Result<f64> {
 pub(crate) fn run(model: &str, choice: DeviceChoice, [width, height, frames]: [i64; 3]) -> Result<()> {
     let on = choice.resolve()?;
     let config = ModelConfig::read(std::path::Path::new(model))?;
-    let geometry = Geometry::of(&config);
+    let geometry = config.geometry();
     let tokens = geometry.tokens(geometry.latent_shape(width, height, frames)?) + 100;
     let (hidden, mlp) = (config.transformer.hidden_size(), config.transformer.mlp_size());
     let kind = if on == Device::Cpu { Kind::Float } else { Kind::BFloat16 };

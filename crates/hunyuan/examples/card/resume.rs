@@ -13,7 +13,7 @@ const CUTS: [usize; 2] = [2, 4];
 fn request(engine: &Engine, [width, height, frames]: [i64; 3]) -> Result<DenoiseRequest> {
     let mut encoded = engine.encode(&["a paper boat on a lake"], &Control::new())?;
     let prompt = encoded.pop().ok_or_else(|| Error::input("prompt", "was not encoded"))?;
-    Ok(DenoiseRequest { width, height, frames, steps: STEPS, ..DenoiseRequest::new(prompt, 5) })
+    Ok(DenoiseRequest { width, height, frames, steps: STEPS, ..DenoiseRequest::new(engine.defaults(), prompt, 5) })
 }
 
 fn host(tensor: &Tensor) -> Result<Tensor> {

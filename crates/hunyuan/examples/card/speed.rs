@@ -3,6 +3,10 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use hunyuan::v1::{
+    config::{ModelConfig, TransformerConfig},
+    text,
+};
 use hunyuan::{Control, DenoiseRequest, DeviceChoice, Embeddings, Engine, Error, Result, runtime::device};
 use serde_json::{Value, json};
 
@@ -16,6 +20,7 @@ pub(crate) fn run(model: &str, choice: DeviceChoice, sizes: &[&str]) -> Result<(
     let sizes = sizes.iter().map(|size| crate::numbers::<4>(size)).collect::<Result<Vec<_>>>()?;
     let last = sizes[sizes.len() - 1];
     let largest = [last[0], last[1], last[2]];
+    let config = ModelConfig::read(std::path::Path::new(model))?;
     let began = Instant::now();
     let engine = crate::random_engine(model, choice, largest)?;
     let on = choice.resolve()?;
@@ -35,7 +40,7 @@ pub(crate) fn run(model: &str, choice: DeviceChoice, sizes: &[&str]) -> Result<(
     }))?;
     let embeddings = encode(&engine)?;
     for size in &sizes {
-        steps(&engine, &embeddings, *size, on)?;
+        steps((&engine, &config.transformer), &embeddings, *size, on)?;
     }
     stop(&engine, &embeddings, largest)?;
     decode(&engine, &embeddings, largest, on)
@@ -56,24 +61,29 @@ fn encode(engine: &Engine) -> Result<Embeddings> {
     }
     let embeddings = last.ok_or_else(|| Error::input("prompt", "was not encoded"))?;
     crate::tell(
-        &json!({ "item": "encode", "seconds": times[1], "first_seconds": times[0], "tokens": embeddings.tokens() }),
+        &json!({ "item": "encode", "seconds": times[1], "first_seconds": times[0], "tokens": text_tokens(&embeddings)? }),
     )?;
     Ok(embeddings)
 }
 
-fn request(embeddings: &Embeddings, [width, height, frames]: [i64; 3], steps: usize) -> DenoiseRequest {
-    DenoiseRequest { width, height, frames, steps, ..DenoiseRequest::new(embeddings.share(), 11) }
+fn request(
+    engine: &Engine,
+    embeddings: &Embeddings,
+    [width, height, frames]: [i64; 3],
+    steps: usize,
+) -> DenoiseRequest {
+    DenoiseRequest { width, height, frames, steps, ..DenoiseRequest::new(engine.defaults(), embeddings.share(), 11) }
 }
 
 fn steps(
-    engine: &Engine,
+    (engine, config): (&Engine, &TransformerConfig),
     embeddings: &Embeddings,
     [width, height, frames, steps]: [i64; 4],
     on: tch::Device,
 ) -> Result<()> {
     let timed = usize::try_from(steps).unwrap_or(1);
     let mut times = Vec::new();
-    let asked = request(embeddings, [width, height, frames], timed + 1);
+    let asked = request(engine, embeddings, [width, height, frames], timed + 1);
     engine.denoise(&asked, None, &Control::new(), &mut |end| {
         times.push(end.seconds);
         ControlFlow::Continue(())
@@ -83,16 +93,20 @@ fn steps(
     let step_s = times.get(times.len() / 2).copied().unwrap_or(first);
     let geometry = &engine.info().geometry;
     let tokens = geometry.tokens(geometry.latent_shape(width, height, frames)?);
-    let tflop = tflop(engine, tokens + embeddings.tokens());
+    let tflop = tflop(config, tokens + text_tokens(embeddings)?);
     crate::tell(&json!({
         "item": format!("steps {width}x{height}x{frames}"), "tokens": tokens, "step_s": step_s, "first_step_s": first,
         "tflop_a_step": tflop, "tflops": tflop / step_s, "peak_bytes": device::peak_memory_bytes(on),
     }))
 }
 
+/// Tokens of a prompt.
+fn text_tokens(embeddings: &Embeddings) -> Result<i64> {
+    Ok(embeddings.get(text::PROMPT)?.size()[1])
+}
+
 /// Multiplications and additions of one forward pass, in 10^12: matrix products and attention over all tokens.
-fn tflop(engine: &Engine, tokens: i64) -> f64 {
-    let config = &engine.config().transformer;
+fn tflop(config: &TransformerConfig, tokens: i64) -> f64 {
     let (tokens, width) = (tokens as f64, config.hidden_size() as f64);
     let blocks = (config.num_layers + config.num_single_layers) as f64;
     // q, k, v, output and the MLP's two products: 12 width^2 a token, in a single block as in each stream of a double one.
@@ -113,7 +127,8 @@ fn stop(engine: &Engine, embeddings: &Embeddings, size: [i64; 3]) -> Result<()> 
         watcher.cancel();
         asked
     });
-    let outcome = engine.denoise(&request(embeddings, size, 50), None, &control, &mut |_| ControlFlow::Continue(()));
+    let outcome =
+        engine.denoise(&request(engine, embeddings, size, 50), None, &control, &mut |_| ControlFlow::Continue(()));
     let stopped = Instant::now();
     let asked = asking.join().map_err(|_| Error::input("stop", "the thread that asks has panicked"))?;
     let cancelled = matches!(outcome, Err(Error::Cancelled));
@@ -123,7 +138,7 @@ fn stop(engine: &Engine, embeddings: &Embeddings, size: [i64; 3]) -> Result<()> 
 }
 
 fn decode(engine: &Engine, embeddings: &Embeddings, size: [i64; 3], on: tch::Device) -> Result<()> {
-    let asked = request(embeddings, size, 1);
+    let asked = request(engine, embeddings, size, 1);
     let tensor = engine.initial_latents(&asked)?.f_to_device(on)?;
     let latents = hunyuan::Latents { tensor, width: size[0], height: size[1], frames: size[2] };
     let mut tiles = 0;

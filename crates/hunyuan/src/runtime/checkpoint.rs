@@ -1,25 +1,29 @@
 //! A run's state at a step boundary, as bytes that another process can resume from bit for bit.
 //!
 //! The rule: a checkpoint holds everything that the rest of the run depends on (latents, step, embeddings, step-cache state)
-//! and the [`Identity`] of the run. Bytes that were changed in any way, or a state of another run, are refused with
-//! [`Error::Resume`]; nothing is resumed on a guess.
+//! and the [`Identity`] of the run. Damaged bytes, another version of the format and a state of another run are refused with
+//! [`Error::Resume`]; the job then starts from step 0.
 //!
 //! Layout: 8 bytes of magic with the version, 32 bytes of blake3 over the rest, then a safetensors file whose metadata
 //! has one entry, JSON.
 
 use std::collections::{BTreeMap, HashMap};
 
-use safetensors::{Dtype as StoredDtype, SafeTensors, tensor::TensorView};
+use safetensors::{SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, Result},
+    host::{self, Element, HostTensor},
     step_cache::StepCacheState,
 };
 
-const MAGIC: &[u8; 8] = b"HYVCKP01";
+/// What every version begins with; two digits of the version follow.
+const NAME: &[u8; 6] = b"HYVCKP";
+/// Version 1 held exactly two tensors of embeddings; version 2 holds named ones.
+const VERSION: &[u8; 2] = b"02";
 const CHECKSUM_BYTES: usize = 32;
 const METADATA_KEY: &str = "run";
 
@@ -29,6 +33,8 @@ const METADATA_KEY: &str = "run";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    /// Model family.
+    pub family: String,
     /// Seed, or hash of the latents that were given instead of one.
     pub noise: String,
     /// Fingerprint of the prompt's embeddings.
@@ -108,8 +114,10 @@ struct Metadata {
     skipped: usize,
     /// Bits of each value, as JSON numbers do not keep floats exactly.
     velocity_change: Vec<u64>,
-    embeddings: String,
-    negative: Option<String>,
+    /// Names of the prompt's embeddings.
+    embeddings: Vec<String>,
+    /// Names of the negative prompt's embeddings.
+    negative: Option<Vec<String>>,
     step_cache: Option<BTreeMap<String, u64>>,
 }
 
@@ -119,18 +127,17 @@ impl Checkpoint {
     /// # Errors
     /// libtorch, when a tensor cannot be copied to the host.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut tensors = vec![("latents".to_owned(), Stored::new(&self.latents)?)];
+        let mut tensors = vec![("latents".to_owned(), HostTensor::of(&self.latents)?)];
         let mut add = |name: String, tensor: &Tensor| -> Result<()> {
-            tensors.push((name, Stored::new(tensor)?));
+            tensors.push((name, HostTensor::of(tensor)?));
             Ok(())
         };
         if let Some(velocity) = &self.velocity {
             add("velocity".to_owned(), velocity)?;
         }
         for (prefix, embeddings) in [("embeddings", Some(&self.embeddings)), ("negative", self.negative.as_ref())] {
-            if let Some(embeddings) = embeddings {
-                add(format!("{prefix}.prompt"), &embeddings.prompt_embeds)?;
-                add(format!("{prefix}.pooled"), &embeddings.pooled)?;
+            for (name, tensor) in embeddings.iter().flat_map(|embeddings| embeddings.tensors()) {
+                add(format!("{prefix}.{name}"), tensor)?;
             }
         }
         for (name, tensor) in self.step_cache.iter().flat_map(|state| &state.tensors) {
@@ -142,8 +149,8 @@ impl Checkpoint {
             computed: self.computed,
             skipped: self.skipped,
             velocity_change: self.velocity_change.iter().map(|value| value.to_bits()).collect(),
-            embeddings: self.embeddings.fingerprint.clone(),
-            negative: self.negative.as_ref().map(|negative| negative.fingerprint.clone()),
+            embeddings: names(&self.embeddings),
+            negative: self.negative.as_ref().map(names),
             step_cache: self
                 .step_cache
                 .as_ref()
@@ -151,11 +158,12 @@ impl Checkpoint {
         };
         let json = serde_json::to_string(&metadata).map_err(unwritable)?;
         let views =
-            tensors.iter().map(|(name, stored)| Ok((name.clone(), stored.view()?))).collect::<Result<Vec<_>>>()?;
+            tensors.iter().map(|(name, tensor)| Ok((name.clone(), view(tensor)?))).collect::<Result<Vec<_>>>()?;
         let body = safetensors::serialize(views, Some(HashMap::from([(METADATA_KEY.to_owned(), json)])))
             .map_err(unwritable)?;
-        let mut bytes = Vec::with_capacity(MAGIC.len() + CHECKSUM_BYTES + body.len());
-        bytes.extend_from_slice(MAGIC);
+        let mut bytes = Vec::with_capacity(NAME.len() + VERSION.len() + CHECKSUM_BYTES + body.len());
+        bytes.extend_from_slice(NAME);
+        bytes.extend_from_slice(VERSION);
         bytes.extend_from_slice(blake3::hash(&body).as_bytes());
         bytes.extend_from_slice(&body);
         Ok(bytes)
@@ -166,7 +174,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Resume`] for anything that [`Checkpoint::to_bytes`] of this version did not write.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| Error::resume("not a checkpoint of this version"))?;
+        let rest = after_version(bytes)?;
         let (checksum, body) =
             rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(|| Error::resume("cut off in its checksum"))?;
         if blake3::hash(body).as_bytes().as_slice() != checksum {
@@ -177,12 +185,9 @@ impl Checkpoint {
         let json = json.ok_or_else(|| Error::resume("without its metadata"))?;
         let metadata: Metadata = serde_json::from_str(json).map_err(unreadable)?;
         let stored = SafeTensors::deserialize(body).map_err(unreadable)?;
-        let embeddings = |prefix: &str, fingerprint: &str| -> Result<Embeddings> {
-            Ok(Embeddings {
-                prompt_embeds: read(&stored, &format!("{prefix}.prompt"))?,
-                pooled: read(&stored, &format!("{prefix}.pooled"))?,
-                fingerprint: fingerprint.to_owned(),
-            })
+        let embeddings = |prefix: &str, names: &[String]| -> Result<Embeddings> {
+            let one = |name: &String| Ok((name.clone(), read(&stored, &format!("{prefix}.{name}"))?));
+            Embeddings::new(names.iter().map(one).collect::<Result<Vec<_>>>()?).map_err(unreadable)
         };
         let step_cache = match &metadata.step_cache {
             None => None,
@@ -201,7 +206,7 @@ impl Checkpoint {
             latents: read(&stored, "latents")?,
             velocity: if stored.tensor("velocity").is_ok() { Some(read(&stored, "velocity")?) } else { None },
             embeddings: embeddings("embeddings", &metadata.embeddings)?,
-            negative: metadata.negative.as_deref().map(|print| embeddings("negative", print)).transpose()?,
+            negative: metadata.negative.as_deref().map(|names| embeddings("negative", names)).transpose()?,
             identity: metadata.identity,
             step: metadata.step,
             step_cache,
@@ -220,55 +225,46 @@ fn unwritable(error: impl std::fmt::Display) -> Error {
     Error::Libtorch { op: "checkpoint".to_owned(), reason: error.to_string() }
 }
 
-/// A tensor's bytes on the host.
-struct Stored {
-    bytes: Vec<u8>,
-    shape: Vec<usize>,
-    dtype: StoredDtype,
+/// What follows the name and the version.
+fn after_version(bytes: &[u8]) -> Result<&[u8]> {
+    let rest = bytes.strip_prefix(NAME).ok_or_else(|| Error::resume("not a checkpoint"))?;
+    let (version, rest) =
+        rest.split_at_checked(VERSION.len()).ok_or_else(|| Error::resume("cut off in its version"))?;
+    if version != VERSION {
+        let [theirs, ours] = [version, VERSION].map(String::from_utf8_lossy);
+        return Err(Error::resume(format!("its format is version {theirs}, and this worker reads version {ours}")));
+    }
+    Ok(rest)
 }
 
-impl Stored {
-    fn new(tensor: &Tensor) -> Result<Self> {
-        let dtype = match tensor.kind() {
-            Kind::Float => StoredDtype::F32,
-            Kind::Half => StoredDtype::F16,
-            Kind::BFloat16 => StoredDtype::BF16,
-            kind => return Err(unwritable(format!("tensors of kind {kind:?} are not stored"))),
-        };
-        let host = tensor.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0; host.numel() * host.kind().elt_size_in_bytes()];
-        host.f_copy_data_u8(&mut bytes, host.numel())?;
-        let shape = host.size().iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
-        Ok(Self { bytes, shape, dtype })
-    }
+fn names(embeddings: &Embeddings) -> Vec<String> {
+    embeddings.tensors().map(|(name, _)| name.to_owned()).collect()
+}
 
-    fn view(&self) -> Result<TensorView<'_>> {
-        TensorView::new(self.dtype, self.shape.clone(), &self.bytes).map_err(unwritable)
-    }
+fn view(tensor: &HostTensor) -> Result<TensorView<'_>> {
+    TensorView::new(tensor.element.stored(), tensor.shape.clone(), &tensor.bytes).map_err(unwritable)
 }
 
 fn read(stored: &SafeTensors, name: &str) -> Result<Tensor> {
     let view = stored.tensor(name).map_err(unreadable)?;
-    let kind = match view.dtype() {
-        StoredDtype::F32 => Kind::Float,
-        StoredDtype::F16 => Kind::Half,
-        StoredDtype::BF16 => Kind::BFloat16,
-        dtype => return Err(Error::resume(format!("`{name}` is stored as {dtype:?}"))),
-    };
-    let shape: Vec<i64> = view.shape().iter().map(|&size| i64::try_from(size).unwrap_or(i64::MAX)).collect();
-    Ok(Tensor::f_from_data_size(view.data(), &shape, kind)?)
+    let element = Element::of_stored(view.dtype())
+        .ok_or_else(|| Error::resume(format!("`{name}` is stored as {:?}", view.dtype())))?;
+    host::to_tensor(element, view.shape(), view.data()).map_err(unreadable)
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::{Device, Kind};
+
     use super::*;
 
     fn embeddings(value: f64) -> Embeddings {
-        Embeddings {
-            prompt_embeds: Tensor::full([1, 3, 4], value, (Kind::Half, Device::Cpu)),
-            pooled: Tensor::full([1, 4], -value, (Kind::BFloat16, Device::Cpu)),
-            fingerprint: format!("print-{value}"),
-        }
+        Embeddings::new([
+            ("prompt", Tensor::full([1, 3, 4], value, (Kind::Half, Device::Cpu))),
+            ("pooled", Tensor::full([1, 4], -value, (Kind::BFloat16, Device::Cpu))),
+            ("mask", Tensor::from_slice(&[true, false])),
+        ])
+        .unwrap()
     }
 
     fn sample() -> Checkpoint {
@@ -279,6 +275,7 @@ mod tests {
         state.tensors.insert("previous".to_owned(), Tensor::from_slice(&[1.5_f32, f32::MIN_POSITIVE]));
         Checkpoint {
             identity: Identity {
+                family: "v1".to_owned(),
                 noise: "seed 42".to_owned(),
                 embeddings: "print-0.5".to_owned(),
                 negative: Some(("print-2".to_owned(), 1.5_f64.to_bits())),
@@ -316,8 +313,11 @@ mod tests {
         assert_eq!(read.velocity_change, saved.velocity_change);
         assert!(read.latents.equal(&saved.latents));
         let (negative, wanted) = (read.negative.as_ref().unwrap(), saved.negative.as_ref().unwrap());
-        assert!(negative.prompt_embeds.equal(&wanted.prompt_embeds) && negative.pooled.equal(&wanted.pooled));
-        assert_eq!(negative.pooled.kind(), Kind::BFloat16);
+        for (name, tensor) in wanted.tensors() {
+            assert!(negative.get(name).unwrap().equal(tensor), "{name}");
+        }
+        assert_eq!(negative.get("pooled").unwrap().kind(), Kind::BFloat16);
+        assert_eq!(negative.fingerprint(), wanted.fingerprint());
         let (state, wanted) = (read.step_cache.as_ref().unwrap(), saved.step_cache.as_ref().unwrap());
         assert_eq!(state.numbers, wanted.numbers);
         assert!(state.tensors["previous"].equal(&wanted.tensors["previous"]));
@@ -337,6 +337,14 @@ mod tests {
         }
         let longer = [bytes.as_slice(), &[0]].concat();
         assert!(matches!(Checkpoint::from_bytes(&longer), Err(Error::Resume { .. })));
+    }
+
+    #[test]
+    fn another_version_says_so() {
+        let mut bytes = sample().to_bytes().unwrap();
+        bytes[7] = b'1';
+        let error = Checkpoint::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains("version 01") && error.contains("version 02"), "{error}");
     }
 
     #[test]

@@ -1,140 +1,164 @@
-//! What both text encoders make of one prompt: a value that can be kept and given to any run.
+//! What a prompt is to the model: named tensors, and a fingerprint of their content.
 //!
-//! The rule: embeddings have their true length, without padding, so nothing after them needs a mask. The fleet stores them
-//! in 16 bits and sends fresh ones through the same rounding ([`Embeddings::through_f16`]), so a video does not depend on
-//! whether its prompt was cached; nothing else rounds them.
+//! The rule: a job may get its embeddings from a cache, which stores floats in 16 bits. To make the same video with and
+//! without that cache, pass fresh ones through [`Embeddings::through_store`] as well. Which names there are, and their shapes,
+//! is up to the model family.
 
-use half::f16;
-use tch::{Device, Kind, Tensor};
+use std::collections::BTreeMap;
 
-use crate::runtime::error::{Error, Result};
+use tch::{Kind, Tensor};
+
+use super::{
+    error::{Error, Result},
+    finite,
+    host::HostTensor,
+};
 
 /// One prompt's embeddings.
 #[derive(Debug)]
 pub struct Embeddings {
-    /// States of the language model, `[1, tokens, width]`.
-    pub prompt_embeds: Tensor,
-    /// Pooled state of CLIP, `[1, width]`.
-    pub pooled: Tensor,
-    /// Identifies the content: two embeddings with one fingerprint hold the same numbers.
-    pub fingerprint: String,
+    tensors: BTreeMap<String, Tensor>,
+    fingerprint: String,
 }
 
 impl Embeddings {
-    /// A second handle on the same memory.
-    #[must_use]
-    pub fn share(&self) -> Self {
-        Self {
-            prompt_embeds: self.prompt_embeds.shallow_clone(),
-            pooled: self.pooled.shallow_clone(),
-            fingerprint: self.fingerprint.clone(),
+    /// Embeddings of these tensors.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied to the host for the fingerprint.
+    pub fn new(tensors: impl IntoIterator<Item = (impl Into<String>, Tensor)>) -> Result<Self> {
+        let tensors: BTreeMap<String, Tensor> =
+            tensors.into_iter().map(|(name, tensor)| (name.into(), tensor)).collect();
+        let mut hasher = blake3::Hasher::new();
+        for (name, tensor) in &tensors {
+            let host = HostTensor::of(tensor)?;
+            hasher.update(format!("{name} {:?} {:?} ", host.element, host.shape).as_bytes());
+            hasher.update(&host.bytes);
         }
+        Ok(Self { tensors, fingerprint: hasher.finalize().to_hex().to_string() })
     }
 
-    /// Text tokens.
+    /// blake3 of names, shapes, element types and values, hex: equal for equal embeddings only.
     #[must_use]
-    pub fn tokens(&self) -> i64 {
-        self.prompt_embeds.size().get(1).copied().unwrap_or(0)
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
-    /// The language model's states in 16 bits, row by row, and their shape (tokens, width).
+    /// The tensor of this name.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] when a value is none or too large; libtorch.
-    pub fn prompt_embeds_f16(&self) -> Result<(Vec<f16>, [usize; 2])> {
-        let (_, tokens, width) = self.prompt_embeds.size3()?;
-        let shape = [tokens, width].map(|size| usize::try_from(size).unwrap_or(0));
-        Ok((values_f16(&self.prompt_embeds)?, shape))
-    }
-
-    /// CLIP's pooled state in 16 bits.
-    ///
-    /// # Errors
-    /// libtorch.
-    pub fn pooled_f16(&self) -> Result<Vec<f16>> {
-        values_f16(&self.pooled)
-    }
-
-    /// Embeddings from stored values; `shape` is (tokens, width) of the prompt's.
-    ///
-    /// # Errors
-    /// A number of values that is not that of the shape.
-    pub fn from_f16(prompt: &[f16], shape: [usize; 2], pooled: &[f16], fingerprint: String) -> Result<Self> {
-        let [tokens, width] = shape;
-        if tokens == 0 || pooled.is_empty() || tokens.checked_mul(width) != Some(prompt.len()) {
-            let reason = format!("{} values for {tokens} tokens of {width}, {} pooled", prompt.len(), pooled.len());
-            return Err(Error::input("embeddings", reason));
-        }
-        Ok(Self {
-            prompt_embeds: Tensor::f_from_slice(prompt)?.f_view([1, tokens as i64, width as i64])?,
-            pooled: Tensor::f_from_slice(pooled)?.f_view([1, pooled.len() as i64])?,
-            fingerprint,
+    /// [`Error::Input`] naming it and those that there are.
+    pub fn get(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.tensors.keys().map(String::as_str).collect();
+            Error::input("embeddings", format!("no tensor `{name}`, only {}", known.join(", ")))
         })
     }
 
-    /// The same embeddings as they are after being stored: equal, bit for bit, to what [`Embeddings::from_f16`] gives back.
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+    }
+
+    /// A second handle on the same memory.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        let tensors = self.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        Self { tensors, fingerprint: self.fingerprint.clone() }
+    }
+
+    /// The form that is stored: floats in 16 bits, everything else as it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a value that is not finite or that 16 bits cannot hold; libtorch.
+    pub fn to_store(&self) -> Result<Vec<(String, HostTensor)>> {
+        let one = |(name, tensor): (&String, &Tensor)| {
+            let tensor = match tensor.kind() {
+                Kind::Float | Kind::BFloat16 | Kind::Double => tensor.f_to_kind(Kind::Half)?,
+                _ => tensor.shallow_clone(),
+            };
+            if tensor.is_floating_point() {
+                // fp16 reaches to 65,504 only, so this finds more than a check of the encoders' own format would.
+                finite::check(&tensor, "text encoders", None)?;
+            }
+            Ok((name.clone(), HostTensor::of(&tensor)?))
+        };
+        self.tensors.iter().map(one).collect()
+    }
+
+    /// Embeddings from their stored form.
+    ///
+    /// # Errors
+    /// Bytes that do not fill a shape; libtorch.
+    pub fn from_store(stored: &[(String, HostTensor)]) -> Result<Self> {
+        let tensors: Vec<(String, Tensor)> =
+            stored.iter().map(|(name, tensor)| Ok((name.clone(), tensor.to_tensor()?))).collect::<Result<_>>()?;
+        Self::new(tensors)
+    }
+
+    /// The same embeddings as they are after being stored: equal, bit for bit, to what [`Embeddings::from_store`] returns.
     ///
     /// # Errors
     /// libtorch.
-    pub fn through_f16(&self) -> Result<Self> {
-        let (prompt, shape) = self.prompt_embeds_f16()?;
-        Self::from_f16(&prompt, shape, &self.pooled_f16()?, self.fingerprint.clone())
+    pub fn through_store(&self) -> Result<Self> {
+        Self::from_store(&self.to_store()?)
     }
-}
-
-fn values_f16(tensor: &Tensor) -> Result<Vec<f16>> {
-    let host = tensor.f_to_kind(Kind::Half)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut values = vec![f16::ZERO; host.numel()];
-    host.f_copy_data(&mut values, host.numel())?;
-    // 16 bits reach to 65,504 only, so this finds more than a check of the encoders' own format would.
-    if values.iter().any(|value| !value.is_finite()) {
-        return Err(Error::NotFinite { stage: "text encoders", step: None });
-    }
-    Ok(values)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sample() -> Embeddings {
+        Embeddings::new([
+            ("prompt", Tensor::from_slice(&[0.1_f32, -2.0, 3.25, 1e-3, 5.0, 6.0]).view([1, 3, 2])),
+            ("mask", Tensor::from_slice(&[true, true, false]).view([1, 3])),
+        ])
+        .unwrap()
+    }
+
+    #[test]
+    fn stored_embeddings_equal_fresh_ones_bit_for_bit() {
+        let fresh = sample().through_store().unwrap();
+        let stored = Embeddings::from_store(&sample().to_store().unwrap()).unwrap();
+        assert_eq!(stored.get("prompt").unwrap().kind(), Kind::Half);
+        assert_eq!(stored.get("mask").unwrap().kind(), Kind::Bool, "only floats are rounded");
+        for (name, tensor) in fresh.tensors() {
+            assert!(stored.get(name).unwrap().equal(tensor), "{name}");
+        }
+        assert_eq!(stored.fingerprint(), fresh.fingerprint());
+        let again = fresh.through_store().unwrap();
+        assert_eq!(again.fingerprint(), fresh.fingerprint(), "rounding twice changes nothing more");
+    }
+
     #[test]
     fn values_that_16_bits_cannot_hold_are_refused_instead_of_stored() {
         for bad in [f32::NAN, f32::INFINITY, 70_000.0] {
-            let mut embeddings = sample();
-            embeddings.pooled = Tensor::from_slice(&[0.3_f32, bad]).view([1, 2]);
-            let error = embeddings.through_f16().unwrap_err();
+            let embeddings = Embeddings::new([("pooled", Tensor::from_slice(&[0.3_f32, bad]))]).unwrap();
+            let error = embeddings.through_store().unwrap_err();
             assert!(matches!(error, Error::NotFinite { stage: "text encoders", .. }), "{error}");
         }
     }
 
-    fn sample() -> Embeddings {
-        Embeddings {
-            prompt_embeds: Tensor::from_slice(&[0.1_f32, -2.0, 3.25, 1e-3, 5.0, 6.0]).view([1, 3, 2]),
-            pooled: Tensor::from_slice(&[0.3_f32, 0.7]).view([1, 2]),
-            fingerprint: "print".to_owned(),
+    #[test]
+    fn the_fingerprint_follows_names_shapes_and_values() {
+        let of = |name: &str, tensor: Tensor| Embeddings::new([(name, tensor)]).unwrap().fingerprint().to_owned();
+        let values = || Tensor::from_slice(&[1.0_f32, 2.0]);
+        let one = of("a", values());
+        assert_eq!(one, of("a", values()));
+        for other in [
+            of("b", values()),
+            of("a", values().view([2, 1])),
+            of("a", values() * 2.0),
+            of("a", values().to_kind(Kind::Half)),
+        ] {
+            assert_ne!(one, other);
         }
     }
 
     #[test]
-    fn a_stored_embedding_equals_a_fresh_one_bit_for_bit() {
-        let fresh = sample().through_f16().unwrap();
-        let (prompt, shape) = sample().prompt_embeds_f16().unwrap();
-        assert_eq!(shape, [3, 2]);
-        let stored = Embeddings::from_f16(&prompt, shape, &sample().pooled_f16().unwrap(), "print".to_owned()).unwrap();
-        assert!(stored.prompt_embeds.equal(&fresh.prompt_embeds) && stored.pooled.equal(&fresh.pooled));
-        assert_eq!(stored.prompt_embeds.size(), [1, 3, 2]);
-        let again = fresh.through_f16().unwrap();
-        assert!(again.prompt_embeds.equal(&fresh.prompt_embeds), "rounding twice changes nothing more");
-    }
-
-    #[test]
-    fn values_that_do_not_fill_the_shape_are_refused() {
-        let value = f16::from_f32(1.0);
-        for (prompt, shape, pooled) in
-            [(5, [3, 2], 2), (6, [2, 2], 2), (0, [0, 2], 2), (6, [3, 2], 0), (6, [usize::MAX, 2], 2)]
-        {
-            let refused = Embeddings::from_f16(&vec![value; prompt], shape, &vec![value; pooled], String::new());
-            assert!(matches!(refused, Err(Error::Input { field: "embeddings", .. })), "{prompt} {shape:?} {pooled}");
-        }
+    fn an_absent_tensor_is_named_with_those_that_there_are() {
+        let error = sample().get("pooled").unwrap_err().to_string();
+        assert!(error.contains("pooled") && error.contains("mask, prompt"), "{error}");
     }
 }

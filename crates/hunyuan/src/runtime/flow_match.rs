@@ -2,6 +2,9 @@
 //!
 //! The rule: all in fp32 and in the reference's order of operations, because these numbers are inputs of the network. Latents
 //! stay fp32 in every dtype.
+//!
+//! Upstream: `FlowMatchEulerDiscreteScheduler` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/schedulers/scheduling_flow_match_euler_discrete.py>.
 
 use tch::{Kind, Tensor};
 

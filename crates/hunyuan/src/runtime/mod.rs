@@ -4,6 +4,7 @@
 
 pub mod dtype;
 pub mod error;
+pub mod host;
 pub(crate) mod json;
 
 pub mod attention;

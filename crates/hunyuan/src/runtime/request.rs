@@ -9,10 +9,28 @@ use crate::runtime::{
     error::{Error, Result},
     step_cache::StepCacheConfig,
 };
-use crate::v1::config::{ModelConfig, defaults};
 
 /// Largest width, height or number of frames that is looked at further; keeps products within 64 bits.
 const MAX_EXTENT: i64 = 1 << 20;
+
+/// What a family's reference does where a request says nothing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Defaults {
+    /// Width of a video in pixels.
+    pub width: i64,
+    /// Height of a video in pixels.
+    pub height: i64,
+    /// Frames of a video.
+    pub frames: i64,
+    /// Frames per second of playback.
+    pub fps: u32,
+    /// Denoising steps.
+    pub steps: usize,
+    /// Embedded guidance.
+    pub guidance: f64,
+    /// Scale of classifier-free guidance; 1 is off.
+    pub true_cfg_scale: f64,
+}
 
 /// One video to denoise. Embeddings come from [`crate::Engine::encode`] or a cache.
 #[derive(Debug)]
@@ -44,16 +62,16 @@ pub struct DenoiseRequest {
 }
 
 impl DenoiseRequest {
-    /// A request with the reference's defaults.
+    /// A request with a family's defaults, without a negative prompt.
     #[must_use]
-    pub fn new(embeddings: Embeddings, seed: u64) -> Self {
+    pub fn new(defaults: &Defaults, embeddings: Embeddings, seed: u64) -> Self {
         Self {
-            width: defaults::WIDTH,
-            height: defaults::HEIGHT,
-            frames: defaults::FRAMES,
-            steps: defaults::STEPS,
+            width: defaults.width,
+            height: defaults.height,
+            frames: defaults.frames,
+            steps: defaults.steps,
             seed,
-            guidance: defaults::GUIDANCE,
+            guidance: defaults.guidance,
             flow_shift: None,
             flow_reverse: true,
             embeddings,
@@ -71,18 +89,6 @@ impl DenoiseRequest {
 
     pub(crate) fn check(&self, geometry: &Geometry) -> Result<()> {
         geometry.latent_shape(self.width, self.height, self.frames)?;
-        for (field, embeddings) in [
-            ("embeddings", Some(&self.embeddings)),
-            ("negative", self.negative.as_ref().map(|(embeddings, _)| embeddings)),
-        ] {
-            let Some(embeddings) = embeddings else { continue };
-            let (prompt, pooled) = (embeddings.prompt_embeds.size(), embeddings.pooled.size());
-            let whole = |sizes: &[i64], axes: usize| sizes.len() == axes && sizes[0] == 1 && !sizes.contains(&0);
-            if !whole(&prompt, 3) || !whole(&pooled, 2) {
-                let reason = format!("shapes {prompt:?} and {pooled:?}; give [1, tokens, width] and [1, width]");
-                return Err(Error::input(field, reason));
-            }
-        }
         if !self.guidance.is_finite() {
             return Err(Error::input("guidance", format!("{}; give a finite number", self.guidance)));
         }
@@ -116,18 +122,6 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// The geometry of a model folder.
-    #[must_use]
-    pub fn of(config: &ModelConfig) -> Self {
-        Self {
-            channels: config.transformer.in_channels,
-            spatial: config.vae.spatial_compression_ratio,
-            temporal: config.vae.temporal_compression_ratio,
-            patch: config.transformer.patch_size,
-            patch_t: config.transformer.patch_size_t,
-        }
-    }
-
     /// Width and height must be multiples of this: 16 for the released model.
     #[must_use]
     pub fn size_step(&self) -> i64 {

@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Goes to the step boundary that was saved.
+    /// Goes to the step boundary that was saved, or leaves the run as it is and says why.
     pub(crate) fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
         if let Some(difference) = self.identity.difference(&saved.identity) {
             return Err(Error::resume(difference));
@@ -134,7 +134,9 @@ impl<'a> Run<'a> {
         }
         let device = self.latents.device();
         let here = |tensor: &Tensor| tensor.f_to_device(device).in_op("resume");
-        match (&mut self.cache, &saved.step_cache) {
+        // Everything that can fail comes first, so that a refused state leaves the run at its start.
+        let mut cache = self.request.step_cache.start()?;
+        match (&mut cache, &saved.step_cache) {
             (Some(cache), Some(state)) => {
                 let mut state_here = StepCacheState { numbers: state.numbers.clone(), ..Default::default() };
                 for (name, tensor) in &state.tensors {
@@ -145,9 +147,8 @@ impl<'a> Run<'a> {
             (None, None) => {}
             _ => return Err(Error::resume("step cache state and setting do not match")),
         }
-        self.latents = here(&saved.latents)?;
-        self.velocity = saved.velocity.as_ref().map(here).transpose()?;
-        self.step = saved.step;
+        let (latents, velocity) = (here(&saved.latents)?, saved.velocity.as_ref().map(here).transpose()?);
+        (self.cache, self.latents, self.velocity, self.step) = (cache, latents, velocity, saved.step);
         self.counts = RunCounts {
             computed: saved.computed,
             skipped: saved.skipped,

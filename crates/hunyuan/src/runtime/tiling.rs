@@ -2,6 +2,9 @@
 //!
 //! The rule: the same tiles, overlaps and blending order as the reference, so that tiled videos are equal too. Pieces of frames
 //! overlap by blending in time; within a piece, tiles are decoded row by row and only the row above is kept.
+//!
+//! Upstream: `AutoencoderKLHunyuanVideo.tiled_decode` and `_temporal_tiled_decode` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

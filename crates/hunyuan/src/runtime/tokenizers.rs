@@ -1,7 +1,6 @@
-//! Prompts to token ids, the way the reference's pipeline does it.
+//! Tokenizer files, and what they turn a text into.
 //!
-//! The language model reads the prompt inside a fixed instruction, whose tokens are cut off its states afterwards; how many
-//! they are is asked of the checkpoint's own tokenizer (95 with the released one). CLIP reads the bare prompt.
+//! CLIP's tokenizer is here because several families read it; templates around prompts belong to a family.
 
 use std::path::Path;
 
@@ -10,52 +9,6 @@ use tokenizers::Tokenizer;
 
 use crate::runtime::error::{Error, Result};
 use crate::runtime::json::read_json;
-use crate::v1::config::defaults;
-
-/// The instruction of the video model around a prompt (`dit-llm-encode-video`): what stands before it and after it.
-pub(crate) const TEMPLATE: [&str; 2] = [
-    concat!(
-        "<|start_header_id|>system<|end_header_id|>\n\n",
-        "Describe the video by detailing the following aspects: ",
-        "1. The main content and theme of the video.",
-        "2. The color, shape, size, texture, quantity, text, and spatial relationships of the objects.",
-        "3. Actions, events, behaviors temporal relationships, physical movement changes of the objects.",
-        "4. background environment, light, style and atmosphere.",
-        "5. camera angles, movements, and transitions used in the video:<|eot_id|>",
-        "<|start_header_id|>user<|end_header_id|>\n\n",
-    ),
-    "<|eot_id|>",
-];
-
-/// The language model's tokenizer.
-pub(crate) struct LlamaTokenizer {
-    tokenizer: Tokenizer,
-    crop_start: usize,
-}
-
-impl LlamaTokenizer {
-    /// Reads `tokenizer.json` of the folder.
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join("tokenizer.json");
-        let mut tokenizer = Tokenizer::from_file(&path)
-            .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?;
-        plain(&mut tokenizer, &path)?;
-        let crop_start = ids(&tokenizer, TEMPLATE[0], true)?.len();
-        Ok(Self { tokenizer, crop_start })
-    }
-
-    /// Tokens of the instruction before the prompt, begin-of-text included.
-    pub(crate) fn crop_start(&self) -> usize {
-        self.crop_start
-    }
-
-    /// Ids of a prompt inside its instruction; what goes beyond 256 tokens after the instruction is cut.
-    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
-        let mut tokens = ids(&self.tokenizer, &format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]), true)?;
-        tokens.truncate(self.crop_start + defaults::MAX_PROMPT_TOKENS);
-        Ok(tokens)
-    }
-}
 
 /// CLIP's tokenizer.
 pub(crate) struct ClipTokenizer {
@@ -69,13 +22,13 @@ impl ClipTokenizer {
     /// Reads `tokenizer.json`, or `vocab.json` and `merges.txt` where that is not there.
     pub(crate) fn load(dir: &Path, length_max: i64) -> Result<Self> {
         let path = dir.join("tokenizer.json");
-        let mut tokenizer = if path.exists() {
-            Tokenizer::from_file(&path)
-                .map_err(|error| Error::Config { path: path.clone(), reason: error.to_string() })?
+        let tokenizer = if path.exists() {
+            read(&path)?
         } else {
-            from_vocabulary(dir)?
+            let mut tokenizer = from_vocabulary(dir)?;
+            plain(&mut tokenizer, &path)?;
+            tokenizer
         };
-        plain(&mut tokenizer, &path)?;
         let id = |token: &str| {
             let reason = || Error::Config { path: path.clone(), reason: format!("knows no token {token}") };
             tokenizer.token_to_id(token).map(i64::from).ok_or_else(reason)
@@ -97,14 +50,22 @@ impl ClipTokenizer {
 const BEGIN: &str = "<|startoftext|>";
 const END: &str = "<|endoftext|>";
 
-/// Padding and truncation are this module's own.
+/// Reads a `tokenizer.json` without its padding and truncation, which are the caller's.
+pub(crate) fn read(path: &Path) -> Result<Tokenizer> {
+    let mut tokenizer = Tokenizer::from_file(path)
+        .map_err(|error| Error::Config { path: path.to_owned(), reason: error.to_string() })?;
+    plain(&mut tokenizer, path)?;
+    Ok(tokenizer)
+}
+
 fn plain(tokenizer: &mut Tokenizer, path: &Path) -> Result<()> {
     tokenizer.with_padding(None);
     let plain = tokenizer.with_truncation(None);
     plain.map(drop).map_err(|error| Error::Config { path: path.to_owned(), reason: error.to_string() })
 }
 
-fn ids(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<i64>> {
+/// Token ids of a text; `special` adds the tokens that the tokenizer puts around every text.
+pub(crate) fn ids(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<i64>> {
     let encoding = tokenizer.encode(text, special).map_err(|error| Error::input("prompt", error.to_string()))?;
     Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
 }

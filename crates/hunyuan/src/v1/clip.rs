@@ -1,7 +1,9 @@
 //! CLIP's text model, of which the video model uses one vector: the normed state at the end-of-text token.
 //!
-//! It is causal too, so a batch is padded on the right without a mask. Ported from transformers'
-//! `models/clip/modeling_clip.py` (CLIPTextTransformer) by its formulas.
+//! It is causal too, so a batch is padded on the right without a mask.
+//!
+//! Upstream: `CLIPTextModel` in
+//! <https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/clip/modeling_clip.py>.
 
 use tch::{Kind, Tensor};
 

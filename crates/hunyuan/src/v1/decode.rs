@@ -5,11 +5,11 @@
 
 use tch::{Device, Kind, Tensor};
 
+use crate::family::Batch;
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
-    run::Latents,
-    tiling::{Progress, TileSizes},
+    tiling::Progress,
 };
 use crate::v1::vae::Decoder;
 
@@ -55,14 +55,6 @@ impl Frames {
         bytes.f_contiguous()?.f_copy_data_u8(&mut out, bytes.numel())?;
         Ok(out)
     }
-}
-
-/// Videos of one size that are decoded together.
-pub(crate) struct Batch<'a> {
-    pub(crate) videos: &'a [&'a Latents],
-    pub(crate) tiles: &'a TileSizes,
-    /// Whether tiles in height and width are allowed.
-    pub(crate) spatial: bool,
 }
 
 /// Decodes a batch; frames in the order of the videos.

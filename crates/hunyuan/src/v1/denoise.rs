@@ -2,18 +2,22 @@
 //!
 //! The rule: several runs share a forward pass where they have the same number of text tokens, since there is no mask; a
 //! step cache decides for each run alone. A cancel or an error between two steps loses nothing but the step.
+//!
+//! Upstream: `HunyuanVideoPipeline.__call__` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 
+use super::text::Text;
+use super::transformer::{Condition, Transformer};
 use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
     error::{Error, InOp, Result},
     run::{Denoised, OnStep, Run, StepEnd},
 };
-use crate::v1::transformer::{Condition, Transformer};
 
 /// Numbers of text tokens of a prompt and of its negative prompt.
 type TextTokens = (i64, Option<i64>);
@@ -74,8 +78,10 @@ impl Denoiser<'_> {
     fn groups(&self, runs: &[Run]) -> Result<Vec<Group>> {
         let mut keys: Vec<(TextTokens, Vec<usize>)> = Vec::new();
         for (index, run) in runs.iter().enumerate() {
-            let negative = run.request.active_negative().map(|(negative, _)| negative.tokens());
-            let key = (run.request.embeddings.tokens(), negative);
+            let tokens = |field, embeddings| Text::of(field, embeddings).map(Text::tokens);
+            let negative = run.request.active_negative();
+            let negative = negative.map(|(negative, _)| tokens("negative", negative)).transpose()?;
+            let key = (tokens("embeddings", &run.request.embeddings)?, negative);
             match keys.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, members)) => members.push(index),
                 None => keys.push((key, vec![index])),
@@ -101,8 +107,10 @@ impl Denoiser<'_> {
         let join = |parts: Vec<&Tensor>| -> Result<Tensor> {
             Ok(Tensor::f_cat(&parts, 0)?.f_to_device(self.device)?.f_to_kind(self.kind)?)
         };
-        let states = join(embeddings.iter().map(|embeddings| &embeddings.prompt_embeds).collect())?;
-        let pooled = join(embeddings.iter().map(|embeddings| &embeddings.pooled).collect())?;
+        let texts =
+            embeddings.iter().map(|embeddings| Text::of("embeddings", embeddings)).collect::<Result<Vec<_>>>()?;
+        let states = join(texts.iter().map(|text| text.prompt).collect())?;
+        let pooled = join(texts.iter().map(|text| text.pooled).collect())?;
         let guidance: Vec<f64> = runs.iter().map(|run| run.request.guidance).collect();
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
         self.transformer.condition(&states, &pooled, &guidance, [channels, frames, height, width])

@@ -1,6 +1,7 @@
 //! The first stage: prompts to embeddings, trimmed to their true length.
-
-use std::path::PathBuf;
+//!
+//! Upstream: `HunyuanVideoPipeline.encode_prompt` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use tch::{Device, Kind, Tensor};
 
@@ -8,14 +9,13 @@ use crate::runtime::control::Control;
 use crate::runtime::embeddings::Embeddings;
 use crate::runtime::error::{CheckpointMismatch, Error, Result};
 use crate::runtime::finite;
-use crate::runtime::tokenizers::{ClipTokenizer, LlamaTokenizer, TEMPLATE};
+use crate::runtime::tokenizers::ClipTokenizer;
 use crate::runtime::weights::{self, Loader, WeightSource, Weights};
 use crate::v1::clip::Clip;
 use crate::v1::config::ModelConfig;
 use crate::v1::llama::Llama;
-
-/// Files of a tokenizer's folder that decide what it does.
-const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "vocab.json", "merges.txt"];
+use crate::v1::prompt::LlamaTokenizer;
+use crate::v1::text;
 
 /// Both text encoders and their tokenizers.
 pub(crate) struct TextEncoders {
@@ -74,31 +74,6 @@ impl TextEncoders {
         ])
     }
 
-    /// blake3 of everything that embeddings depend on: both encoders' weights and configurations, both tokenizers, and the
-    /// instruction around a prompt. Needs no encoder in memory.
-    ///
-    /// # Errors
-    /// Files that cannot be read.
-    pub(crate) fn fingerprint(config: &ModelConfig, source: WeightSource) -> Result<String> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        for component in ["text_encoder", "text_encoder_2"] {
-            let dir = config.component_dir(component);
-            files.extend(source.open(&dir)?.paths().map(PathBuf::from));
-            files.push(dir.join("config.json"));
-        }
-        for component in ["tokenizer", "tokenizer_2"] {
-            let dir = config.component_dir(component);
-            files.extend(TOKENIZER_FILES.iter().map(|name| dir.join(name)).filter(|path| path.exists()));
-        }
-        let content = weights::fingerprint(files.iter().map(PathBuf::as_path))?;
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(content.as_bytes());
-        for part in TEMPLATE {
-            hasher.update(part.as_bytes());
-        }
-        Ok(hasher.finalize().to_hex().to_string())
-    }
-
     /// Bytes of weights that stay in memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
         self.resident_bytes
@@ -115,7 +90,7 @@ impl TextEncoders {
         // 1. Tokens of both encoders.
         let llama = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>>>()?;
         let clip = prompts.iter().map(|prompt| self.tokenizer_2.encode(prompt)).collect::<Result<Vec<_>>>()?;
-        // 2. States; padding stands on the right, where no real token sees it.
+        // 2. States; padding is on the right, where no real token sees it.
         let states = self.text_encoder.forward(&padded(&llama, self.device)?, control)?; // [b, t, hidden]
         let pooled = self.text_encoder_2.forward(&padded(&clip, self.device)?, control)?; // [b, hidden]
         // 3. Each prompt's own tokens, without those of the instruction.
@@ -126,7 +101,11 @@ impl TextEncoders {
                 return Err(Error::input("prompt", "its instruction alone fills the language model's room"));
             }
             let prompt_embeds = states.f_narrow(0, row, 1)?.f_narrow(1, crop, tokens)?.f_contiguous()?;
-            embeddings(prompt_embeds, pooled.f_narrow(0, row, 1)?.f_contiguous()?)
+            let pooled = pooled.f_narrow(0, row, 1)?.f_contiguous()?;
+            for tensor in [&prompt_embeds, &pooled] {
+                finite::check(tensor, "text encoders", None)?;
+            }
+            Embeddings::new([(text::PROMPT, prompt_embeds), (text::POOLED, pooled)])
         };
         llama.iter().enumerate().map(one).collect()
     }
@@ -153,18 +132,4 @@ fn padded(ids: &[Vec<i64>], device: Device) -> Result<Tensor> {
         flat.extend(std::iter::repeat_n(row.last().copied().unwrap_or_default(), longest - row.len()));
     }
     Ok(Tensor::f_from_slice(&flat)?.f_view([ids.len() as i64, longest as i64])?.f_to_device(device)?)
-}
-
-/// The value, with a fingerprint of its content.
-fn embeddings(prompt_embeds: Tensor, pooled: Tensor) -> Result<Embeddings> {
-    let mut hasher = blake3::Hasher::new();
-    for tensor in [&prompt_embeds, &pooled] {
-        let host = tensor.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0; host.numel() * size_of::<f32>()];
-        host.f_copy_data_u8(&mut bytes, host.numel())?;
-        hasher.update(&bytes);
-        finite::check(&host, "text encoders", None)?;
-    }
-    let fingerprint = hasher.finalize().to_hex().to_string();
-    Ok(Embeddings { prompt_embeds, pooled, fingerprint })
 }

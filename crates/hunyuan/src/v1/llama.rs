@@ -2,7 +2,9 @@
 //!
 //! That is the third hidden state from the end, so the last two layers, the final norm and the head are never loaded. The
 //! model is causal, so a batch is padded on the right without a mask: no real token ever sees the padding.
-//! Ported from transformers' `models/llama/modeling_llama.py` (LlamaModel) by its formulas.
+//!
+//! Upstream: `LlamaModel` in
+//! <https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/llama/modeling_llama.py>.
 
 use tch::{Device, Kind, Tensor};
 

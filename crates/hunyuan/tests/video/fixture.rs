@@ -5,11 +5,12 @@
 use std::{collections::BTreeMap, ops::ControlFlow, path::PathBuf};
 
 use hunyuan::{
-    Control, DenoiseRequest, Denoised, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Frames, Latents,
+    Control, DenoiseRequest, Denoised, DeviceChoice, Dtype, Embeddings, Engine, EngineOptions, Family, Frames, Latents,
     Residency, StepEnd, Tiling,
     runtime::tiling::TileSizes,
     runtime::weights::{self, Loader, Weights},
     v1::config::ModelConfig,
+    v1::text::{POOLED, PROMPT},
 };
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -145,17 +146,13 @@ impl Fixture {
     }
 
     fn recorded(&self, prompt: &str, pooled: &str) -> Embeddings {
-        Embeddings {
-            prompt_embeds: self.tensor(prompt),
-            pooled: self.tensor(pooled),
-            fingerprint: format!("{}/{prompt}", self.name),
-        }
+        Embeddings::new([(PROMPT, self.tensor(prompt)), (POOLED, self.tensor(pooled))]).unwrap()
     }
 
     /// The case as a request, with the reference's embeddings and noise.
     pub(crate) fn request(&self) -> DenoiseRequest {
         let case = &self.case;
-        let mut request = DenoiseRequest::new(self.embeddings(), case.seed);
+        let mut request = DenoiseRequest::new(Family::V1.defaults(), self.embeddings(), case.seed);
         (request.width, request.height, request.frames) = (case.width, case.height, case.frames);
         (request.steps, request.guidance) = (case.steps, case.guidance);
         (request.flow_shift, request.flow_reverse) = (case.flow_shift, case.flow_reverse);
@@ -169,7 +166,7 @@ impl Fixture {
 
 /// The small request that the tests of running share: few tokens, `steps` steps.
 pub(crate) fn small(fixture: &Fixture, steps: usize, seed: u64) -> DenoiseRequest {
-    let mut request = DenoiseRequest::new(fixture.embeddings(), seed);
+    let mut request = DenoiseRequest::new(Family::V1.defaults(), fixture.embeddings(), seed);
     (request.width, request.height, request.frames, request.steps) = (32, 48, 5, steps);
     request
 }
@@ -197,6 +194,12 @@ pub(crate) fn recorded(engine: &Engine, request: &DenoiseRequest) -> (Vec<Vec<u8
         })
         .unwrap();
     (checkpoints, done)
+}
+
+/// The same embeddings with this part of the prompt's states along one axis.
+pub(crate) fn narrowed(embeddings: &Embeddings, axis: i64, start: i64, length: i64) -> Embeddings {
+    let prompt = embeddings.get(PROMPT).unwrap().narrow(axis, start, length).contiguous();
+    Embeddings::new([(PROMPT, prompt), (POOLED, embeddings.get(POOLED).unwrap().shallow_clone())]).unwrap()
 }
 
 /// Largest absolute difference.

@@ -2,10 +2,11 @@
 
 use std::ops::ControlFlow;
 
+use hunyuan::v1::text::{POOLED, PROMPT};
 use hunyuan::{Control, DenoiseRequest, Error, v1::transformer::Transformer};
 use tch::Kind;
 
-use crate::fixture::{Fixture, decode, denoise, go_on, small};
+use crate::fixture::{Fixture, decode, denoise, go_on, narrowed, small};
 
 #[test]
 fn a_cancel_takes_effect_at_the_next_block() {
@@ -77,7 +78,12 @@ fn the_allocators_own_refusal_is_out_of_memory_too() {
     let network = fixture.network("transformer", Kind::Float, |loader| Transformer::load(loader, &config));
     let embeddings = fixture.embeddings();
     let condition = |side: i64| {
-        network.condition(&embeddings.prompt_embeds, &embeddings.pooled, &[6.0], [config.in_channels, 1, side, side])
+        network.condition(
+            embeddings.get(PROMPT).unwrap(),
+            embeddings.get(POOLED).unwrap(),
+            &[6.0],
+            [config.in_channels, 1, side, side],
+        )
     };
     let error = condition(1 << 21).unwrap_err();
     assert!(matches!(&error, Error::OutOfMemory { .. }), "{error}");
@@ -103,7 +109,7 @@ fn requests_that_cannot_be_are_refused_by_field() {
     assert_eq!(refused(&|request| request.guidance = f64::NAN), "guidance");
     assert_eq!(refused(&|request| request.flow_shift = Some(-1.0)), "flow_shift");
     let narrow = |request: &mut DenoiseRequest| {
-        request.embeddings.prompt_embeds = request.embeddings.prompt_embeds.narrow(2, 0, 8);
+        request.embeddings = narrowed(&request.embeddings, 2, 0, 8);
     };
     assert_eq!(refused(&narrow), "prompt_embeds");
     denoise(&engine, &small(&fixture, 1, 1));

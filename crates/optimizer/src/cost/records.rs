@@ -1,6 +1,6 @@
 //! What the cost model learns from: the measured seconds of finished runs.
 
-use domain::{Plan, RunRecord, VideoRequest, model::RenderShape};
+use domain::{Plan, RunRecord, VideoRequest};
 use serde::{Deserialize, Serialize};
 
 use super::Work;
@@ -42,8 +42,8 @@ pub struct RunFacts<'a> {
     pub worker_class: &'a str,
     /// What was asked for.
     pub request: &'a VideoRequest,
-    /// What was rendered.
-    pub shape: &'a RenderShape,
+    /// Video tokens of what was rendered.
+    pub tokens: u64,
     /// What was planned.
     pub plan: &'a Plan,
     /// What happened.
@@ -63,7 +63,7 @@ impl CostRecord {
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
             worker_class: run.worker_class.to_owned(),
-            tokens: run.shape.tokens(),
+            tokens: run.tokens,
             passes: passes(run.request),
             threshold: run.plan.step_cache.threshold,
             computed: record.steps_computed,

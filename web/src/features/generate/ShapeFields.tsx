@@ -3,12 +3,11 @@ import type { ModelView } from '../../api/schema';
 import { trim } from '../../lib/format';
 import { Field, FieldNote } from '../../ui/Field';
 import { Segmented } from '../../ui/Segmented';
-import { type Draft, isCustomSize, longestOf } from './draft';
+import { type Draft, isCustomSize, longestOf, shortestOf } from './draft';
 import type { FormErrors } from './request';
 
 /** The API counts lengths in frames at this rate, whatever the model renders. */
 const FRAMES_A_SECOND = 24;
-const SHORTEST_FRAMES = 5;
 
 interface Props {
   draft: Draft;
@@ -57,9 +56,9 @@ export function ShapeFields({ draft, model, errors, change }: Props) {
             {...control}
             type="range"
             className="w-full accent-accent"
-            min={SHORTEST_FRAMES}
+            min={shortestOf(model)}
             max={longestOf(model)}
-            step={4}
+            step={model.video_length_step}
             value={draft.length}
             aria-valuetext={`${seconds} seconds`}
             onChange={(event) => change({ length: Number(event.target.value) })}

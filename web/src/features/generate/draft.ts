@@ -15,7 +15,7 @@ export interface Draft {
   /** Empty: the model's first. */
   size: string;
   aspect: string;
-  /** Frames at 24 a second, 4k+1. */
+  /** Frames at 24 a second. */
   length: number;
   seed: string;
   steps: string;
@@ -64,7 +64,7 @@ export function sane(stored: unknown): Draft {
     return [field, isRight ? value : fallback];
   });
   const draft = Object.fromEntries(known) as Draft;
-  return Number.isInteger(draft.length) && draft.length > 0 && draft.length % 4 === 1 ? draft : { ...draft, length: emptyDraft.length };
+  return Number.isInteger(draft.length) && draft.length > 0 ? draft : { ...draft, length: emptyDraft.length };
 }
 
 export const loadDraft = (): Draft => sane(read(KEY));
@@ -73,8 +73,17 @@ export const saveDraft = (draft: Draft): void => write(KEY, draft);
 /** A size in pixels instead of a name. */
 export const isCustomSize = (size: string): boolean => /^\d+x\d+$/.test(size);
 
-/** The longest length that a model takes, 4k+1. */
-export const longestOf = ({ video_length_max }: ModelView): number => video_length_max - ((video_length_max - 1) % 4);
+/** The longest length of a model that is at most this many frames. */
+function lengthBelow(frames: number, { video_length_min, video_length_step }: ModelView): number {
+  return Math.max(video_length_min, frames - ((frames - video_length_min) % video_length_step));
+}
+
+/** The longest length that a model takes. */
+export const longestOf = (model: ModelView): number => lengthBelow(model.video_length_max, model);
+
+/** The shortest length that is offered: a model that renders single frames renders videos from the next length on. */
+export const shortestOf = ({ video_length_min, video_length_step }: ModelView): number =>
+  video_length_min === 1 ? video_length_min + video_length_step : video_length_min;
 
 /** The draft as this model can take it, so that what is shown is what is sent: its sizes, aspects and lengths. */
 export function fitted(draft: Draft, model: ModelView): Draft {
@@ -82,7 +91,7 @@ export function fitted(draft: Draft, model: ModelView): Draft {
   const size = named || isCustomSize(draft.size) ? draft.size : (model.sizes[0]?.name ?? draft.size);
   const aspects = model.sizes.find((each) => each.name === size)?.aspects ?? [];
   const aspect = aspects.some((each) => each.aspect === draft.aspect) ? draft.aspect : '';
-  return { ...draft, size, aspect, length: Math.min(draft.length, longestOf(model)) };
+  return { ...draft, size, aspect, length: lengthBelow(Math.min(draft.length, model.video_length_max), model) };
 }
 
 /** The draft that asks for the same video again: the job's own settings and seed. */

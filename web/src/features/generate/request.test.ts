@@ -78,7 +78,7 @@ it('a remix asks for the very same video', () => {
 
 it('a stored draft is taken only as far as it makes sense', () => {
   expect(sane(null)).toEqual(emptyDraft);
-  expect(sane({ text: 'kept', tier: 'ultra', length: 130, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
+  expect(sane({ text: 'kept', tier: 'ultra', length: -1, steps: 5, other: 1 })).toEqual({ ...emptyDraft, text: 'kept' });
 });
 
 it('refusals of the API come back to their fields', () => {
@@ -98,6 +98,8 @@ describe('fitted', () => {
       { name: '720p', aspects: [] },
     ],
     video_length_max: 128,
+    video_length_min: 1,
+    video_length_step: 4,
   } as unknown as ModelView;
 
   it('keeps what the model offers, and a size in pixels', () => {
@@ -109,5 +111,7 @@ describe('fitted', () => {
   it('replaces what it does not offer by what it would take for it', () => {
     expect(fitted({ ...draft, size: '1080p', aspect: '1:1', length: 257 }, model)).toMatchObject({ size: '540p', aspect: '1:1', length: 125 });
     expect(fitted({ ...draft, size: '720p', aspect: '9:16' }, model).aspect).toBe('');
+    expect(fitted({ ...draft, length: 100 }, model).length).toBe(97);
+    expect(fitted({ ...draft, length: 100 }, { ...model, video_length_step: 8, video_length_min: 5 }).length).toBe(93);
   });
 });

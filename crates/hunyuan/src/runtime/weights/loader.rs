@@ -1,4 +1,4 @@
-//! Builds networks from weights, and tells what a network wants without any weights.
+//! Builds networks from weights, and lists what a network needs without any weights.
 //!
 //! The rule: a network is built by one function of a [`Loader`]. Run *dry*, it only notes each key with its shape; the
 //! notes are compared with the files' headers, and one error lists all differences. Only then does a second, real run
@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
-use super::Weights;
+use super::{Placements, RowRange, Weights};
 use crate::runtime::error::{Error, InOp, Result};
 
 /// The keys and shapes that a network wants, and the prefixes that it leaves unread on purpose.
@@ -61,7 +61,7 @@ pub struct Loader<'w> {
 #[derive(Clone)]
 enum Source<'w> {
     Dry(Rc<RefCell<KeyTable>>),
-    Files(&'w Weights),
+    Files(&'w Weights, Rc<RefCell<Placements>>),
 }
 
 impl Loader<'_> {
@@ -82,7 +82,8 @@ impl Loader<'_> {
     /// # Errors
     /// When the weights cannot be converted or the device has no memory left.
     pub fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
-        self.gather(&[(self.key(name), shape)], shape)
+        let key = self.key(name);
+        self.gather(&key, &[(key.clone(), shape)], shape)
     }
 
     /// The tensors `{names}.{leaf}` laid one after another along their first axis, copied straight into one tensor.
@@ -101,7 +102,7 @@ impl Loader<'_> {
         total[0] = shapes.iter().map(|shape| shape[0]).sum();
         let parts: Vec<_> =
             names.iter().zip(shapes).map(|(name, &shape)| (self.key(&format!("{name}.{leaf}")), shape)).collect();
-        self.gather(&parts, &total)
+        self.gather(&self.key(&format!("{}.{leaf}", names.join("+"))), &parts, &total)
     }
 
     /// Names keys under this prefix that the checkpoint may hold and the network leaves unread: one key, or all under it.
@@ -139,8 +140,8 @@ impl Loader<'_> {
         format!("{}{name}", self.prefix)
     }
 
-    fn gather(&self, parts: &[(String, &[i64])], total: &[i64]) -> Result<Tensor> {
-        let weights = match &self.source {
+    fn gather(&self, name: &str, parts: &[(String, &[i64])], total: &[i64]) -> Result<Tensor> {
+        let (weights, placements) = match &self.source {
             Source::Dry(table) => {
                 let mut table = table.borrow_mut();
                 for (key, shape) in parts {
@@ -148,19 +149,22 @@ impl Loader<'_> {
                 }
                 return Ok(Tensor::new());
             }
-            Source::Files(weights) => weights,
+            Source::Files(weights, placements) => (weights, placements),
         };
         let _no_grad = tch::no_grad_guard();
         let whole = Tensor::f_empty(total, (self.kind, self.device)).in_op(&parts[0].0)?;
-        let mut row = 0;
+        let (mut row, mut rows) = (0, Vec::new());
         for (key, shape) in parts {
             let place = match shape.first() {
                 Some(&rows) => whole.f_narrow(0, row, rows).in_op(key)?,
                 None => whole.shallow_clone(),
             };
             weights.copy_into(key, &place)?;
-            row += shape.first().copied().unwrap_or(1);
+            let next = row + shape.first().copied().unwrap_or(1);
+            rows.push(RowRange { key: key.clone(), rows: row..next });
+            row = next;
         }
+        placements.borrow_mut().add(name, &whole, rows);
         Ok(whole)
     }
 }
@@ -187,9 +191,26 @@ pub fn key_table<N>(build: impl Fn(&Loader) -> Result<N>) -> Result<KeyTable> {
 /// [`Error::Checkpoint`] with every missing, unexpected and misshaped key, before anything is read; afterwards those of
 /// reading, converting and of the device's memory.
 pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Loader) -> Result<N>) -> Result<N> {
+    load_placed(weights, device, kind, build).map(|(network, _)| network)
+}
+
+/// As [`load`], and tells where the weights came from and are now.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_placed<N>(
+    weights: &Weights,
+    device: Device,
+    kind: Kind,
+    build: impl Fn(&Loader) -> Result<N>,
+) -> Result<(N, Placements)> {
     let mismatch = weights.compare(&key_table(&build)?);
     if !mismatch.is_empty() {
         return Err(Error::Checkpoint(vec![mismatch]));
     }
-    build(&Loader { source: Source::Files(weights), prefix: String::new(), device, kind })
+    let placements = Rc::new(RefCell::new(Placements::default()));
+    let source = Source::Files(weights, Rc::clone(&placements));
+    let network = build(&Loader { source, prefix: String::new(), device, kind })?;
+    let placements = placements.take();
+    Ok((network, placements))
 }

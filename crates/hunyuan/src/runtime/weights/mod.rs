@@ -5,6 +5,7 @@
 
 mod files;
 mod loader;
+mod placements;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
-pub use self::loader::{KeyTable, Loader, key_table, load};
+pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
+pub use self::placements::{Placements, RowRange};
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
 
 /// Bytes of a file that one copy moves. Larger needs more memory beside the destination, smaller more calls.

@@ -8,30 +8,21 @@ mod video;
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use self::text::{ClipActivation, ClipConfig, LlamaConfig};
 pub use self::video::{SchedulerConfig, TransformerConfig, VaeConfig};
 use crate::runtime::error::{Error, Result};
 use crate::runtime::json::read_json;
+use crate::runtime::request::Geometry;
 
-/// What the reference does where a request says nothing.
+/// What the reference does where neither a request nor a file says anything.
 pub mod defaults {
-    /// Height of a video in pixels.
-    pub const HEIGHT: i64 = 720;
-    /// Width of a video in pixels.
-    pub const WIDTH: i64 = 1280;
-    /// Frames of a video.
-    pub const FRAMES: i64 = 129;
-    /// Frames a second at which a video is meant to be shown.
-    pub const FPS: u32 = 24;
-    /// Denoising steps.
-    pub const STEPS: usize = 50;
-    /// Embedded guidance.
-    pub const GUIDANCE: f64 = 6.0;
-    /// Classifier-free guidance; 1 is off.
-    pub const TRUE_CFG_SCALE: f64 = 1.0;
+    use crate::runtime::request::Defaults;
+
+    /// Of a request.
+    pub const REQUEST: Defaults =
+        Defaults { width: 1280, height: 720, frames: 129, fps: 24, steps: 50, guidance: 6.0, true_cfg_scale: 1.0 };
     /// Shift of the schedule for a checkpoint that brings no scheduler configuration.
     pub const FLOW_SHIFT: f64 = 7.0;
     /// Tokens of a prompt that the language model's part of the embeddings may have.
@@ -55,26 +46,12 @@ pub struct ModelConfig {
     pub scheduler: SchedulerConfig,
 }
 
-/// The part of `model_index.json` that decides whether this crate can run the folder.
-#[derive(Deserialize)]
-struct ModelIndex {
-    #[serde(rename = "_class_name")]
-    class_name: String,
-}
-
 impl ModelConfig {
-    /// Reads and checks all configuration files of a diffusers folder.
+    /// Reads and checks all configuration files of a folder of this family.
     ///
     /// # Errors
     /// When a file is absent or unreadable, or says something that this crate cannot do.
     pub fn read(model_dir: &Path) -> Result<Self> {
-        let index_path = model_dir.join("model_index.json");
-        let index: ModelIndex = read_json(&index_path)?;
-        if index.class_name != "HunyuanVideoPipeline" {
-            let reason =
-                format!("is a `{}`; only the text-to-video `HunyuanVideoPipeline` can be rendered", index.class_name);
-            return Err(Error::Config { path: index_path, reason });
-        }
         let config = Self {
             dir: model_dir.to_owned(),
             transformer: read_checked(&model_dir.join("transformer/config.json"), TransformerConfig::check)?,
@@ -91,6 +68,18 @@ impl ModelConfig {
     #[must_use]
     pub fn component_dir(&self, component: &str) -> PathBuf {
         self.dir.join(component)
+    }
+
+    /// How pixels become latents and tokens.
+    #[must_use]
+    pub fn geometry(&self) -> Geometry {
+        Geometry {
+            channels: self.vae.latent_channels,
+            spatial: self.vae.spatial_compression_ratio,
+            temporal: self.vae.temporal_compression_ratio,
+            patch: self.transformer.patch_size,
+            patch_t: self.transformer.patch_size_t,
+        }
     }
 
     /// The widths at which components meet must agree.

@@ -3,6 +3,9 @@
 //! The rule: queries, keys and values stay where their projection wrote them, `[batch, tokens, 3, heads, head_dim]` in one
 //! buffer; normalisation and rotation happen there in place, and the attention kernel reads strided views. There is no
 //! mask: text is trimmed to its true length before it gets here.
+//!
+//! Upstream: `HunyuanVideoAttnProcessor2_0` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

@@ -2,6 +2,9 @@
 //!
 //! The rule: both streams are views of one joint buffer (video tokens first) and are updated in place, so that attention
 //! needs no concatenation.
+//!
+//! Upstream: `HunyuanVideoTransformerBlock` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::Tensor;
 

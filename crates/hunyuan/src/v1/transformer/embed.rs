@@ -1,6 +1,9 @@
 //! What enters the transformer beside text states: patches of the latents, time, guidance and the pooled prompt.
 //!
 //! The rule: everything that does not change between steps (pooled prompt, guidance) is embedded once per video.
+//!
+//! Upstream: `HunyuanVideoConditionEmbedding` and `HunyuanVideoPatchEmbed` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

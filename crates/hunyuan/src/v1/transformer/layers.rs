@@ -2,6 +2,10 @@
 //!
 //! The rule: a layer allocates its result at most once, and where a caller owns a larger buffer it writes straight into
 //! it. Sequences are `[batch, tokens, width]` throughout.
+//!
+//! Upstream: feed-forward and norm layers in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/attention.py> and
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/normalization.py>.
 
 use tch::Tensor;
 

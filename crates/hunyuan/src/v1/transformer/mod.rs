@@ -2,6 +2,9 @@
 //!
 //! The rule: what does not change between steps is prepared once per video in a [`Condition`]; a forward pass then makes one joint
 //! token buffer and every block updates it in place. [`Control::check_at`] is called before each block.
+//!
+//! Upstream: `HunyuanVideoTransformer3DModel` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 mod attention;
 mod double_block;

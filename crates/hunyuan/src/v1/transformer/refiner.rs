@@ -2,6 +2,9 @@
 //!
 //! The rule: the projection of the states and the pooled prompt do not depend on the step and are made once per video;
 //! the blocks do, through their gates, and run each step over the few text tokens.
+//!
+//! Upstream: `HunyuanVideoTokenRefiner` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

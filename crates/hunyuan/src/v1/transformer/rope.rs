@@ -2,6 +2,9 @@
 //!
 //! The rule: the table is complex, so that a rotation is one in-place multiplication of adjacent pairs; it depends on the
 //! size alone and is made once per video. Text tokens are not rotated.
+//!
+//! Upstream: `HunyuanVideoRotaryPosEmbed` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Device, Kind, Tensor};
 

@@ -3,6 +3,9 @@
 //! The rule: one matrix product makes queries, keys, values and the MLP's hidden units in one buffer. The attention's
 //! result then takes the place of the values, next to the hidden units, and the output projection reads both as one
 //! matrix without a concatenation.
+//!
+//! Upstream: `HunyuanVideoSingleTransformerBlock` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

@@ -2,6 +2,9 @@
 //!
 //! The rule: a block frees what it no longer needs before it makes the next large tensor; a decode's peak memory is set at
 //! the finest level.
+//!
+//! Upstream: `HunyuanVideoResnetBlockCausal3D` and `HunyuanVideoMidBlock3D` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::Tensor;
 

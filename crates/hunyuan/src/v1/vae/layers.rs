@@ -3,6 +3,9 @@
 //! The rule: activations are `[batch, frames, height, width, channels]`, the layout in which a pixel's channels lie
 //! together: convolutions are fastest in it and 1x1x1 ones are matrix products. Padding is made by writing the
 //! producer's result into the middle of a larger buffer and copying its rim, so that nothing is padded by a copy.
+//!
+//! Upstream: `HunyuanVideoCausalConv3d` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Device, Kind, Tensor};
 

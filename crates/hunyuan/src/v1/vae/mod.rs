@@ -2,6 +2,9 @@
 //!
 //! The rule: a tile (or the whole, when it is small) goes through [`Decoder`] once; which tiles there are and how they are
 //! joined is [`tiling`]'s business. [`Control::check_at`] is called between blocks, so a cancel takes effect within a tile.
+//!
+//! Upstream: `HunyuanVideoDecoder3D` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 mod blocks;
 mod layers;

@@ -4,6 +4,9 @@
 //! once at load. Each of the output's phases (even or odd row, column, frame) becomes a smaller convolution of
 //! the small activation: 2 taps an enlarged axis instead of 3, so 8 of 27 products remain where all three are enlarged.
 //! The first frame stands for itself and later ones may be doubled: frame 0 is phase 0 with its past replicated.
+//!
+//! Upstream: `HunyuanVideoUpsampleCausal3D` in
+//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

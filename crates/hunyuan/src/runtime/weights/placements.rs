@@ -1,0 +1,76 @@
+//! Where each tensor of a checkpoint ended up in a loaded network.
+//!
+//! Networks fuse tensors (queries, keys and values into one matrix), while adapters name the checkpoint's own keys. The loader
+//! notes which rows of which tensor came from which key, so that an adapter can change exactly those rows.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tch::Tensor;
+
+use crate::runtime::error::{Error, InOp, Result};
+
+/// Rows of a loaded tensor and the checkpoint's key that they were read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowRange {
+    /// Key in the checkpoint.
+    pub key: String,
+    /// Rows along the first axis.
+    pub rows: Range<i64>,
+}
+
+#[derive(Debug)]
+struct Placed {
+    tensor: Tensor,
+    rows: Vec<RowRange>,
+}
+
+/// See the module. Tensors share memory with the network, unless the network keeps a changed copy of one (as convolutions do).
+#[derive(Debug, Default)]
+pub struct Placements {
+    tensors: BTreeMap<String, Placed>,
+    /// Name of the loaded tensor by checkpoint key.
+    names: BTreeMap<String, String>,
+}
+
+impl Placements {
+    pub(super) fn add(&mut self, name: &str, tensor: &Tensor, rows: Vec<RowRange>) {
+        for range in &rows {
+            self.names.insert(range.key.clone(), name.to_owned());
+        }
+        self.tensors.insert(name.to_owned(), Placed { tensor: tensor.shallow_clone(), rows });
+    }
+
+    /// Names of the loaded tensors: the checkpoint's key, or for fused ones `{prefix}{a}+{b}+{c}.{leaf}`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Which rows of a loaded tensor came from which key; empty for a name that was not loaded.
+    #[must_use]
+    pub fn provenance(&self, name: &str) -> &[RowRange] {
+        self.tensors.get(name).map_or(&[], |placed| &placed.rows)
+    }
+
+    /// The loaded tensor that holds this key's rows, and which rows they are.
+    #[must_use]
+    pub fn place_of(&self, key: &str) -> Option<(&str, Range<i64>)> {
+        let name = self.names.get(key)?;
+        let range = self.provenance(name).iter().find(|range| range.key == key)?;
+        Some((name, range.rows.clone()))
+    }
+
+    /// A view of this key's rows in the loaded tensor: writing to it changes the network.
+    ///
+    /// # Errors
+    /// A key that was not loaded; libtorch.
+    pub fn view(&self, key: &str) -> Result<Tensor> {
+        let place = self.place_of(key).and_then(|(name, rows)| Some((self.tensors.get(name)?, rows)));
+        let (placed, rows) =
+            place.ok_or_else(|| Error::input("key", format!("`{key}` is not among the loaded weights")))?;
+        if placed.tensor.dim() == 0 {
+            return Ok(placed.tensor.shallow_clone());
+        }
+        placed.tensor.f_narrow(0, rows.start, rows.end - rows.start).map_err(Error::from).in_op(key)
+    }
+}

@@ -1,0 +1,67 @@
+//! What belongs to one job: prepared before it, used by its stages, gone after it.
+//!
+//! The rule: an [`Engine`] holds nothing of a job. The control that can stop it, its embeddings, step caches and position, and
+//! everything else that a job may change live in its session; dropping the session undoes all of it, however the job ended.
+
+use crate::engine::Engine;
+use crate::runtime::{
+    checkpoint::Checkpoint,
+    control::Control,
+    error::{Error, InOp, Result},
+    request::DenoiseRequest,
+    run::{Denoised, Latents, OnStep, Run},
+    tiling::Progress,
+};
+use crate::v1::decode::Frames;
+
+/// One job on an engine: one video, or several of one size that are made together.
+#[derive(Debug)]
+pub struct Session<'e> {
+    engine: &'e Engine,
+    control: Control,
+    /// The videos that are not denoised yet.
+    runs: Vec<Run<'e>>,
+}
+
+impl<'e> Session<'e> {
+    /// Checks the requests and prepares their runs at step 0.
+    pub(crate) fn begin(engine: &'e Engine, requests: &'e [DenoiseRequest], control: &Control) -> Result<Self> {
+        let _no_grad = tch::no_grad_guard();
+        let size = |request: &DenoiseRequest| (request.width, request.height, request.frames);
+        if requests.windows(2).any(|pair| size(&pair[0]) != size(&pair[1])) {
+            return Err(Error::input("requests", "videos that are denoised together must have one size"));
+        }
+        engine.reserve_denoise(requests)?;
+        let runs = requests.iter().map(|request| engine.run(request)).collect::<Result<_>>()?;
+        Ok(Self { engine, control: control.clone(), runs })
+    }
+
+    /// Continues the only video of this session from a saved state of the same run.
+    ///
+    /// # Errors
+    /// [`Error::Resume`] for a state of another run; the session then still begins at step 0.
+    pub fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        match self.runs.as_mut_slice() {
+            [run] => run.resume(saved),
+            runs => Err(Error::input("resume", format!("{} videos; only a single one can be resumed", runs.len()))),
+        }
+    }
+
+    /// Denoises all videos to their end; results are those of single runs, in the order of the requests.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch; one video's error ends all.
+    pub fn denoise(&mut self, on_step: OnStep) -> Result<Vec<Denoised>> {
+        let _no_grad = tch::no_grad_guard();
+        self.engine.networks().denoise(std::mem::take(&mut self.runs), &self.control, on_step)
+    }
+
+    /// Turns latents of videos of one size into frames. `progress` is called after each tile.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
+    pub fn decode(&self, videos: &[&Latents], progress: Progress) -> Result<Vec<Frames>> {
+        self.engine.decode_batch(videos, &self.control, progress).in_op("decode")
+    }
+}
