@@ -44,6 +44,7 @@ async fn services(app: &App, database: bool) {
     app.metrics.dependency("rabbitmq", app.broker.is_connected());
     app.metrics.dependency("redis", !app.cache.is_enabled() || app.cache.ping().await);
     app.metrics.unreadable(app.broker.unreadable());
+    app.metrics.unreadable_rows(store::unreadable_rows());
 }
 
 async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use std::{
 /// The libtorch release that our `tch` release is made for.
 const LIBTORCH_VERSION: &str = "2.11.0";
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
     println!("cargo:rerun-if-changed={}", libtorch.join("lib/libtorch_cpu.so").display());

@@ -45,6 +45,7 @@ impl Levels {
         metrics.cost_budget_day_usd.set(scheduler.settings.cost.budget_day_usd);
         metrics.dependency("rabbitmq", scheduler.broker.is_connected());
         metrics.unreadable(scheduler.broker.unreadable());
+        metrics.unreadable_rows(store::unreadable_rows());
         let read = self.rows(scheduler).await;
         metrics.dependency("postgres", read.is_ok());
         if let Err(error) = read {

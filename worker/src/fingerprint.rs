@@ -26,13 +26,7 @@ pub struct FingerprintArgs {
 /// # Errors
 /// A folder that does not load; a `fleet.toml` without the lines to be replaced, or with another family or geometry.
 pub fn run(args: &FingerprintArgs) -> anyhow::Result<()> {
-    let options = LoadOptions {
-        model_dir: args.model.clone(),
-        device: DeviceChoice::Cpu,
-        threads: None,
-        keep_encoders: true,
-        memory_bytes: 0,
-    };
+    let options = LoadOptions::new(&args.model, DeviceChoice::Cpu, 0);
     let info = HunyuanRenderer::load(&options)?.info();
     let (weights, encoders) = (&info.model_fingerprint, &info.encoder_fingerprint);
     if args.write {

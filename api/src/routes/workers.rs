@@ -36,6 +36,9 @@ pub struct WorkerView {
     pub device: String,
     /// Version of the worker and of libtorch.
     pub build: String,
+    /// The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; absent on a CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attention: Option<String>,
     /// Threads that the model computes with.
     pub threads: u32,
     /// Usable device memory, bytes.
@@ -78,6 +81,7 @@ fn view(worker: WorkerStatus, visible: &[JobId]) -> WorkerView {
         model: info.model_id,
         device: info.device,
         build: info.build,
+        attention: info.attention,
         threads: info.threads,
         memory_bytes: info.memory_bytes,
         slots: info.slots,

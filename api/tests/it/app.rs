@@ -120,6 +120,7 @@ impl TestApp {
             device_class: "cpu".to_owned(),
             build: "test".to_owned(),
             threads: 1,
+            attention: None,
             memory_bytes: 4 << 30,
             slots: 1,
         };

@@ -23,6 +23,7 @@ pub mod clock;
 pub mod event;
 pub mod family;
 pub mod field_error;
+pub mod finite;
 pub mod geometry;
 pub mod ids;
 pub mod job;

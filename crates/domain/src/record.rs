@@ -34,12 +34,16 @@ impl CacheMatch {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StageSeconds {
     /// Prompt to embeddings, look-up included.
+    #[serde(with = "crate::finite")]
     pub encode_s: f64,
     /// All denoising steps.
+    #[serde(with = "crate::finite")]
     pub denoise_s: f64,
     /// Latents to frames.
+    #[serde(with = "crate::finite")]
     pub decode_s: f64,
     /// Frames to MP4 and poster, and their upload.
+    #[serde(with = "crate::finite")]
     pub deliver_s: f64,
 }
 
@@ -77,15 +81,19 @@ pub struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_because: Option<String>,
     /// Relative change of the predicted velocity from one computed step to the next, one value a step from the second.
-    #[serde(default)]
+    #[serde(default, with = "crate::finite::list")]
     pub convergence: Vec<f32>,
     /// GPU seconds of this job over all attempts.
+    #[serde(with = "crate::finite")]
     pub gpu_seconds: f64,
     /// Their price, US dollars.
+    #[serde(with = "crate::finite")]
     pub cost_usd: f64,
     /// Seconds saved against the fixed-step baseline without caches, by the fleet's cost model; may be negative.
+    #[serde(with = "crate::finite")]
     pub saved_s: f64,
     /// Their price, US dollars.
+    #[serde(with = "crate::finite")]
     pub saved_usd: f64,
 }
 
@@ -107,4 +115,39 @@ pub struct Failure {
     pub code: String,
     /// What happened and what to do, for people.
     pub reason: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> RunRecord {
+        let text = r#"{"cache_match": "miss", "steps_computed": 3, "steps_skipped": 0, "device": "cpu", "build": "b",
+            "stages": {"encode_s": 1.0, "denoise_s": 2.0, "decode_s": 3.0, "deliver_s": 4.0}, "convergence": [0.5, 0.25],
+            "gpu_seconds": 10.0, "cost_usd": 0.1, "saved_s": 5.0, "saved_usd": 0.2}"#;
+        serde_json::from_str(text).expect("a record")
+    }
+
+    #[test]
+    fn a_record_with_numbers_that_json_lacks_can_be_read_again() {
+        let mut record = record();
+        assert_eq!(
+            serde_json::from_value::<RunRecord>(serde_json::to_value(&record).expect("JSON")).expect("read"),
+            record
+        );
+        record.convergence = vec![f32::NAN, 0.25, f32::INFINITY];
+        (record.saved_s, record.stages.denoise_s) = (f64::NEG_INFINITY, f64::NAN);
+        let read: RunRecord = serde_json::from_value(serde_json::to_value(&record).expect("JSON")).expect("read");
+        assert_eq!(read.convergence, [0.0, 0.25, 0.0]);
+        assert_eq!((read.saved_s, read.stages.denoise_s, read.stages.decode_s), (0.0, 0.0, 3.0));
+    }
+
+    #[test]
+    fn nulls_of_an_earlier_release_are_read_as_zero() {
+        let mut stored = serde_json::to_value(record()).expect("JSON");
+        stored["convergence"] = serde_json::json!([null, 0.5]);
+        stored["cost_usd"] = serde_json::Value::Null;
+        let read: RunRecord = serde_json::from_value(stored).expect("read");
+        assert_eq!((read.convergence, read.cost_usd), (vec![0.0, 0.5], 0.0));
+    }
 }

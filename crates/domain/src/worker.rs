@@ -1,4 +1,4 @@
-//! What a worker says of itself when it registers.
+//! What a worker reports about itself when it registers.
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,9 @@ pub struct WorkerInfo {
     pub build: String,
     /// Threads that the model computes with; part of the determinism tuple.
     pub threads: u32,
+    /// The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; none on a CPU.
+    #[serde(default)]
+    pub attention: Option<String>,
     /// Usable device memory, bytes.
     pub memory_bytes: u64,
     /// Jobs it renders at once; 1 today, a field so that batching needs no migration.

@@ -6,9 +6,11 @@
 use std::path::PathBuf;
 
 use tch::{Device, Tensor};
+use torch_ext::attention::Backend;
 
-use crate::family::{Batch, Family, Fingerprint, LoadPlan, Loaded, Networks};
+use crate::family::{AttentionShape, Batch, Family, Fingerprint, LoadPlan, Loaded, Networks};
 use crate::runtime::{
+    attention::{self, Attention, Trial},
     checkpoint::{Checkpoint, Identity},
     control::Control,
     device::{self, DeviceChoice},
@@ -16,17 +18,20 @@ use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, InOp, Result},
     flow_match::Schedule,
-    noise, probe,
+    noise,
     request::{Defaults, DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::Placements,
+    weights::{Placements, WeightSource},
 };
 use crate::session::Session;
 use crate::v1::decode::Frames;
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
 const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.11");
+
+/// Seed of [`WeightSource::Random`].
+const RANDOM_SEED: i64 = 1;
 
 /// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
 const AUTO_TILING_BYTES: u64 = 8 << 30;
@@ -61,8 +66,20 @@ pub struct EngineOptions {
     pub model_dir: PathBuf,
     /// Where to run.
     pub device: DeviceChoice,
-    /// Number format; none for fp32 on the CPU and bf16 on a GPU.
+    /// Number format of the transformer; none for fp32 on the CPU and bf16 on a GPU.
     pub dtype: Option<Dtype>,
+    /// Number format of the text encoders; none for that of `dtype` if it is given, else fp32 on the CPU and fp16 on a GPU, as the
+    /// reference runs them.
+    pub encoder_dtype: Option<Dtype>,
+    /// Number format of the video decoder; none as for `encoder_dtype`.
+    pub decoder_dtype: Option<Dtype>,
+    /// Where the weights come from.
+    pub weights: WeightSource,
+    /// Which attention kernel to use on a GPU; none for the fastest one that computes correctly there.
+    pub attention: Option<Backend>,
+    /// Width, height and frames of the largest video that will be asked for: the size at which attention kernels are tried.
+    /// None for a small trial.
+    pub largest: Option<[i64; 3]>,
     /// See [`Tiling`].
     pub tiling: Tiling,
     /// See [`Residency`].
@@ -82,12 +99,26 @@ impl EngineOptions {
             model_dir: model_dir.into(),
             device: DeviceChoice::default(),
             dtype: None,
+            encoder_dtype: None,
+            decoder_dtype: None,
+            weights: WeightSource::default(),
+            attention: None,
+            largest: None,
             tiling: Tiling::default(),
             text_encoders: Residency::default(),
             threads: None,
             tiles: TileSizes::default(),
             auto_tiling_bytes: AUTO_TILING_BYTES,
         }
+    }
+}
+
+impl EngineOptions {
+    /// Number formats of transformer, text encoders and video decoder on this device.
+    fn dtypes(&self, device: Device) -> [Dtype; 3] {
+        let of_device = |on_gpu| if device == Device::Cpu { Dtype::F32 } else { on_gpu };
+        let beside = |own: Option<Dtype>| own.or(self.dtype).unwrap_or(of_device(Dtype::F16));
+        [self.dtype.unwrap_or(of_device(Dtype::Bf16)), beside(self.encoder_dtype), beside(self.decoder_dtype)]
     }
 }
 
@@ -98,9 +129,13 @@ pub struct EngineInfo {
     pub device: String,
     /// See [`device::class`].
     pub device_class: String,
-    /// Number format of all networks.
+    /// Number format of the transformer.
     pub dtype: Dtype,
-    /// Threads of libtorch.
+    /// Number format of the text encoders.
+    pub encoder_dtype: Dtype,
+    /// Number format of the video decoder.
+    pub decoder_dtype: Dtype,
+    /// See [`device::threads`].
     pub threads: usize,
     /// Version of the code.
     pub build: String,
@@ -118,8 +153,19 @@ pub struct EngineInfo {
     pub geometry: Geometry,
     /// The checkpoint's own shift of the schedule.
     pub flow_shift: f64,
-    /// Speed of attention at start-up in TFLOP/s, on a GPU.
-    pub attention_tflops: Option<f64>,
+    /// The attention kernel and its speed, on a GPU.
+    pub attention: Option<Attention>,
+}
+
+impl EngineInfo {
+    /// The formats that a video's bits depend on: the transformer's, and the decoder's where it differs.
+    fn formats(&self) -> String {
+        if self.decoder_dtype == self.dtype {
+            self.dtype.to_string()
+        } else {
+            format!("{}, decoder {}", self.dtype, self.decoder_dtype)
+        }
+    }
 }
 
 /// See the module.
@@ -139,32 +185,69 @@ impl Engine {
     /// A folder that cannot be read or is of no known family, a checkpoint that does not fit its configuration (every
     /// difference at once), a device that is not there, or memory.
     pub fn load(options: &EngineOptions) -> Result<Self> {
+        Self::load_with(options, choose_attention)
+    }
+
+    /// The same model in fp32 beside this one, without text encoders in memory: for a run whose values left the range of 16 bits. None
+    /// when this one computes in fp32 already, or when `memory_bytes` have no room for both.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn in_full_precision(&self, memory_bytes: u64) -> Result<Option<Self>> {
+        let info = &self.info;
+        // 16-bit weights once, and twice their bytes for the same in 32 bits.
+        if [info.dtype, info.decoder_dtype] == [Dtype::F32; 2] || info.resident_bytes.saturating_mul(3) > memory_bytes {
+            return Ok(None);
+        }
+        let options = EngineOptions {
+            dtype: Some(Dtype::F32),
+            encoder_dtype: Some(info.encoder_dtype),
+            decoder_dtype: Some(Dtype::F32),
+            text_encoders: Residency::OnDemand,
+            ..self.options.clone()
+        };
+        // The kernels that were chosen are the process's; those that take no fp32 are passed over by libtorch.
+        Self::load_with(&options, |_, _| Ok(info.attention.clone())).map(Some)
+    }
+
+    fn load_with(
+        options: &EngineOptions,
+        attention: impl Fn(&EngineOptions, &Tried) -> Result<Option<Attention>>,
+    ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let device = options.device.resolve()?;
         if let Some(threads) = options.threads {
             let threads = i32::try_from(threads).ok().filter(|&threads| threads > 0);
             tch::set_num_threads(threads.ok_or_else(|| Error::input("threads", "give at least 1"))?);
         }
-        let dtype = options.dtype.unwrap_or(if device == Device::Cpu { Dtype::F32 } else { Dtype::Bf16 });
-        let model_dir = options.model_dir.as_path();
+        let [dtype, encoder_dtype, decoder_dtype] = options.dtypes(device);
+        let (model_dir, source) = (options.model_dir.as_path(), options.weights);
         let family = Family::of(model_dir)?;
-        let plan = LoadPlan { model_dir, device, dtype, text_encoders: options.text_encoders };
-        let Loaded { networks, parameters, resident_bytes, geometry, flow_shift, train_timesteps, heads } =
-            family.load(&plan)?;
+        if source == WeightSource::Random {
+            tch::manual_seed(RANDOM_SEED);
+        }
+        let text_encoders = options.text_encoders;
+        let plan = LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders };
+        let loaded = family.load(&plan)?;
+        let attention =
+            attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
+        let Loaded { networks, parameters, resident_bytes, geometry, flow_shift, train_timesteps, .. } = loaded;
         let info = EngineInfo {
             device: device::name(device),
             device_class: device::class(device),
             dtype,
-            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
+            encoder_dtype,
+            decoder_dtype,
+            threads: device::threads(device),
             build: BUILD.to_owned(),
-            model_fingerprint: family.fingerprint(model_dir, Fingerprint::Weights)?,
-            encoder_fingerprint: family.fingerprint(model_dir, Fingerprint::Encoders)?,
+            model_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Weights)?,
+            encoder_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Encoders)?,
             parameters,
             resident_bytes,
             family,
             geometry,
             flow_shift,
-            attention_tflops: probe::attention_tflops(device, dtype.kind(), heads)?,
+            attention,
         };
         Ok(Self { options: options.clone(), info, device, train_timesteps, networks })
     }
@@ -295,8 +378,8 @@ impl Engine {
             model: self.info.model_fingerprint.clone(),
             build: self.info.build.clone(),
             device_class: self.info.device_class.clone(),
-            threads: usize::try_from(tch::get_num_threads()).unwrap_or(1),
-            dtype: self.info.dtype.to_string(),
+            threads: device::threads(self.device),
+            dtype: self.info.formats(),
             size: [request.width, request.height, request.frames],
             steps: request.steps,
             guidance: request.guidance.to_bits(),
@@ -305,6 +388,12 @@ impl Engine {
             step_cache: serde_json::to_string(&request.step_cache)
                 .map_err(|error| Error::input("step_cache", error.to_string()))?,
         })
+    }
+
+    /// The most memory that was taken on a GPU since the start, bytes; none on a CPU.
+    #[must_use]
+    pub fn peak_memory_bytes(&self) -> Option<u64> {
+        device::peak_memory_bytes(self.device)
     }
 
     /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how soon a cancel takes
@@ -355,6 +444,28 @@ impl Engine {
     }
 }
 
+/// What the attention kernels are tried with.
+struct Tried<'a> {
+    device: Device,
+    dtype: Dtype,
+    geometry: &'a Geometry,
+    shape: &'a AttentionShape,
+}
+
+/// Tries the attention kernels of a GPU in the layouts of the transformer's blocks, at the largest size.
+fn choose_attention(options: &EngineOptions, tried: &Tried) -> Result<Option<Attention>> {
+    let Tried { device, dtype, geometry, shape } = *tried;
+    if device == Device::Cpu {
+        return Ok(None);
+    }
+    let tokens = match options.largest {
+        Some([width, height, frames]) => geometry.tokens(geometry.latent_shape(width, height, frames)?),
+        None => attention::SMALL_TRIAL_TOKENS,
+    };
+    let trial = Trial { device, kind: dtype.kind(), heads: shape.heads, tokens, row_widths: &shape.row_widths };
+    attention::choose(&trial, options.attention).map(Some)
+}
+
 /// blake3 of a tensor's values as fp32, hex.
 fn content_hash(tensor: &Tensor) -> Result<String> {
     let host = tensor.f_to_kind(tch::Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
@@ -373,6 +484,17 @@ mod tests {
         movable::<Engine>();
         movable::<Checkpoint>();
         movable::<DenoiseRequest>();
+    }
+
+    #[test]
+    fn each_component_has_its_format_and_one_given_counts_for_all() {
+        let options = EngineOptions::new("x");
+        assert_eq!(options.dtypes(Device::Cpu), [Dtype::F32; 3]);
+        assert_eq!(options.dtypes(Device::Cuda(0)), [Dtype::Bf16, Dtype::F16, Dtype::F16]);
+        let given = EngineOptions { dtype: Some(Dtype::Bf16), ..options };
+        assert_eq!(given.dtypes(Device::Cuda(0)), [Dtype::Bf16; 3]);
+        let mixed = EngineOptions { decoder_dtype: Some(Dtype::F32), ..given };
+        assert_eq!(mixed.dtypes(Device::Cpu), [Dtype::Bf16, Dtype::Bf16, Dtype::F32]);
     }
 
     #[test]

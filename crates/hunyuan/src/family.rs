@@ -18,7 +18,7 @@ use crate::runtime::{
     request::{Defaults, DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::{self, Placements, Weights},
+    weights::{self, Placements, WeightSource},
 };
 use crate::v1;
 use crate::v1::decode::Frames;
@@ -126,13 +126,13 @@ impl Family {
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn fingerprint(self, model_dir: &Path, which: Fingerprint) -> Result<String> {
+    pub fn fingerprint(self, model_dir: &Path, source: WeightSource, which: Fingerprint) -> Result<String> {
         let mut files: Vec<PathBuf> = Vec::new();
         for component in self.components().iter().filter(|component| component.fingerprint == Some(which)) {
             let dir = model_dir.join(component.folder);
             match component.files {
                 ComponentFiles::Network => {
-                    files.extend(Weights::open(&dir)?.paths().map(PathBuf::from));
+                    files.extend(source.open(&dir)?.paths().map(PathBuf::from));
                     files.push(dir.join("config.json"));
                 }
                 ComponentFiles::Named(names) => {
@@ -164,8 +164,12 @@ impl Family {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadPlan<'a> {
     pub(crate) model_dir: &'a Path,
+    pub(crate) source: WeightSource,
     pub(crate) device: Device,
+    /// Of the transformer.
     pub(crate) dtype: Dtype,
+    pub(crate) encoder_dtype: Dtype,
+    pub(crate) decoder_dtype: Dtype,
     pub(crate) text_encoders: Residency,
 }
 
@@ -182,8 +186,16 @@ pub(crate) struct Loaded {
     pub(crate) flow_shift: f64,
     /// Time of the noisiest level, as the transformer counts it.
     pub(crate) train_timesteps: i64,
-    /// Number and width of the transformer's attention heads.
+    pub(crate) attention: AttentionShape,
+}
+
+/// The attention of a transformer's blocks, as its kernels see it.
+#[derive(Debug)]
+pub(crate) struct AttentionShape {
+    /// Number and width of the heads.
     pub(crate) heads: [i64; 2],
+    /// Elements from one token to the next in the buffers that hold queries, keys and values: one per kind of block.
+    pub(crate) row_widths: Vec<i64>,
 }
 
 /// Videos of one size that are decoded together.

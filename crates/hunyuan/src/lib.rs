@@ -22,4 +22,5 @@ pub use runtime::request::{Defaults, DenoiseRequest, Geometry};
 pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
 pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
 pub use session::Session;
+pub use torch_ext::attention::Backend as AttentionBackend;
 pub use v1::decode::Frames;

@@ -45,4 +45,4 @@ pub use sections::redis::RedisSettings;
 pub use sections::scheduler::SchedulerSettings;
 pub use sections::server::{KeysMode, ServerSettings};
 pub use sections::tiers::{AutoTierSettings, TierSettings, TiersSettings};
-pub use sections::worker::{EncoderResidence, WorkerSettings};
+pub use sections::worker::{AttentionChoice, DtypeChoice, EncoderResidence, WorkerSettings};

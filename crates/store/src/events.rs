@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
+use crate::readable::readable;
 
 /// Whose events a stream shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Store {
                 .await?
             }
         };
-        rows.into_iter().map(into_event).collect()
+        readable(rows.into_iter().map(into_event))
     }
 
     /// Where a stream begins that wants to see only what happens from now on.

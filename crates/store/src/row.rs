@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::document::read_request;
 use crate::error::{Result, StoreError};
+use crate::readable::left_out;
 
 /// Everything of a row that a [`Job`] or a claim shows.
 #[derive(Debug, Clone)]
@@ -104,7 +105,11 @@ impl JobRow {
             checkpoint,
             cancel_requested: self.cancel_requested,
             rendered,
-            record: self.record.map(|value| from_json::<RunRecord>(id, "record", value)).transpose()?,
+            // A record is for statistics: a job without it is worth more than an error.
+            record: self
+                .record
+                .and_then(|value| left_out(from_json::<RunRecord>(id, "record", value)).transpose())
+                .transpose()?,
             failure,
             traceparent: self.traceparent,
             created_at: self.created_at,

@@ -10,6 +10,7 @@ use crate::connect::Store;
 use crate::document::{query_with_request, read_request};
 use crate::error::Result;
 use crate::jobs::Scope;
+use crate::readable::readable;
 use crate::row::{count, from_json, word};
 
 /// Counters and sums over some span. Flows, not levels: a job that failed, was retried and completed counts in
@@ -334,21 +335,19 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                Ok(MeasuredRun {
-                    request: read_request(row.id, row.request)?,
-                    shape: RenderShape {
-                        width: count(row.id, "width", row.width)?,
-                        height: count(row.id, "height", row.height)?,
-                        frames: count(row.id, "frames", row.frames)?,
-                        fps: row.fps,
-                    },
-                    plan: from_json(row.id, "plan", row.plan)?,
-                    record: from_json(row.id, "record", row.record)?,
-                    finished_at: row.finished_at,
-                })
+        readable(rows.into_iter().map(|row| {
+            Ok(MeasuredRun {
+                request: read_request(row.id, row.request)?,
+                shape: RenderShape {
+                    width: count(row.id, "width", row.width)?,
+                    height: count(row.id, "height", row.height)?,
+                    frames: count(row.id, "frames", row.frames)?,
+                    fps: row.fps,
+                },
+                plan: from_json(row.id, "plan", row.plan)?,
+                record: from_json(row.id, "record", row.record)?,
+                finished_at: row.finished_at,
             })
-            .collect()
+        }))
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
+use crate::readable::readable;
 use crate::row::{bigint, int};
 
 /// What a worker can take.
@@ -88,8 +89,8 @@ impl Store {
         let registered = sqlx::query!(
             "-- register_worker
              INSERT INTO workers (id, name, pool, model_id, model_fingerprint, device, device_class, build, threads,
-                 memory_bytes, slots, state)
-             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, 'ready'
+                 memory_bytes, slots, attention, state)
+             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready'
              FROM models WHERE models.id = $4 AND weights_fingerprint = $5
              ON CONFLICT (id) DO UPDATE SET state = 'ready', last_seen_at = clock_timestamp()",
             info.id.0,
@@ -102,7 +103,8 @@ impl Store {
             info.build,
             int("threads", info.threads)?,
             bigint("memory_bytes", info.memory_bytes)?,
-            int("slots", info.slots)?
+            int("slots", info.slots)?,
+            info.attention
         )
         .execute(&self.pool)
         .await?;
@@ -138,14 +140,19 @@ impl Store {
         Ok(beat.rows_affected() == 1)
     }
 
-    /// Says that a worker leaves. Its leases, if any, run out by themselves.
+    /// Records that a worker leaves, and why if nobody asked it to. Its leases, if any, run out by themselves.
     ///
     /// # Errors
     /// The database's.
-    pub async fn worker_gone(&self, id: WorkerId) -> Result<()> {
-        sqlx::query!("-- worker_gone\nUPDATE workers SET state = 'gone', job_id = NULL WHERE id = $1", id.0)
-            .execute(&self.pool)
-            .await?;
+    pub async fn worker_gone(&self, id: WorkerId, reason: Option<&str>) -> Result<()> {
+        sqlx::query!(
+            "-- worker_gone
+             UPDATE workers SET state = 'gone', job_id = NULL, gone_reason = $2 WHERE id = $1",
+            id.0,
+            reason
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -179,7 +186,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- list_workers
             SELECT workers.id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
-                slots, state, registered_at,
+                slots, attention, state, registered_at,
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
                 COALESCE(held.ids, '{}') AS "job_ids!"
             FROM workers LEFT JOIN (
@@ -190,32 +197,30 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await?;
-        rows.into_iter()
-            .map(|row| {
-                let wrong = |column, reason: String| StoreError::unreadable("workers", column, row.id, reason);
-                let number =
-                    |column, value: i32| u32::try_from(value).map_err(|error| wrong(column, error.to_string()));
-                let info = WorkerInfo {
-                    id: WorkerId(row.id),
-                    name: row.name,
-                    pool: PoolId::from_stored(row.pool),
-                    model_id: row.model_id,
-                    model_fingerprint: row.model_fingerprint,
-                    device: row.device,
-                    device_class: row.device_class,
-                    build: row.build,
-                    threads: number("threads", row.threads)?,
-                    memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
-                    slots: number("slots", row.slots)?,
-                };
-                Ok(WorkerStatus {
-                    info,
-                    state: row.state.parse().map_err(|reason| wrong("state", reason))?,
-                    silent_s: row.silent_s.max(0.0),
-                    registered_at: row.registered_at,
-                    job_ids: row.job_ids.into_iter().map(JobId).collect(),
-                })
+        readable(rows.into_iter().map(|row| {
+            let wrong = |column, reason: String| StoreError::unreadable("workers", column, row.id, reason);
+            let number = |column, value: i32| u32::try_from(value).map_err(|error| wrong(column, error.to_string()));
+            let info = WorkerInfo {
+                id: WorkerId(row.id),
+                name: row.name,
+                pool: PoolId::from_stored(row.pool),
+                model_id: row.model_id,
+                model_fingerprint: row.model_fingerprint,
+                device: row.device,
+                device_class: row.device_class,
+                build: row.build,
+                threads: number("threads", row.threads)?,
+                attention: row.attention,
+                memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
+                slots: number("slots", row.slots)?,
+            };
+            Ok(WorkerStatus {
+                info,
+                state: row.state.parse().map_err(|reason| wrong("state", reason))?,
+                silent_s: row.silent_s.max(0.0),
+                registered_at: row.registered_at,
+                job_ids: row.job_ids.into_iter().map(JobId).collect(),
             })
-            .collect()
+        }))
     }
 }

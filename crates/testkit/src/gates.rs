@@ -39,9 +39,19 @@ impl Gates {
         self.write(&format!("wedge-{point}"));
     }
 
+    /// The device breaks at this point (a step), as often as a model comes there.
+    pub fn break_device(&self, point: &str) {
+        self.write(&format!("break-{point}"));
+    }
+
+    /// The result of this step is not finite, as often as a model comes there.
+    pub fn not_finite(&self, point: &str) {
+        self.write(&format!("nan-{point}"));
+    }
+
     /// Lets the model pass.
     pub fn open(&self, point: &str) {
-        for kind in ["hold", "wedge"] {
+        for kind in ["hold", "wedge", "break", "nan"] {
             // Only one of them is there.
             drop(std::fs::remove_file(self.folder.join(format!("{kind}-{point}"))));
         }

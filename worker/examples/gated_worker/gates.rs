@@ -2,7 +2,8 @@
 //!
 //! Points are `encode`, `step-N` (before the Nth step) and `decode`. At each point the renderer writes `reached-POINT`, then
 //! waits while `hold-POINT` exists, heeding a stop like a model between two blocks; while `wedge-POINT` exists it heeds
-//! nothing, like a GPU that hangs.
+//! nothing, like a GPU that hangs. Where `break-POINT` exists the renderer fails as with a GPU that broke, and where
+//! `nan-POINT` exists its result is not finite.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,11 @@ impl Gates {
     /// Where the test said.
     pub(crate) fn from_environment() -> Self {
         Self { folder: std::env::var_os("FLEET_TEST_GATES").map(PathBuf::from) }
+    }
+
+    /// Whether the test wants this fault (`break` or `nan`) at a point.
+    pub(crate) fn wants(&self, fault: &str, point: &str) -> bool {
+        self.folder.as_ref().is_some_and(|folder| folder.join(format!("{fault}-{point}")).exists())
     }
 
     /// Passes a point; `false` when a stop was asked for.

@@ -62,6 +62,20 @@ impl Quick {
     }
 }
 
+impl Quick {
+    /// Fails as the real renderer does when its device breaks or its result is not finite.
+    fn gates_faults(&self, point: &str) -> Result<(), RenderError> {
+        if self.gates.wants("break", point) {
+            let reason = "the GPU failed in denoise: CUDA error: uncorrectable ECC error encountered".to_owned();
+            return Err(RenderError::DeviceBroken { reason });
+        }
+        if self.gates.wants("nan", point) {
+            return Err(RenderError::from(hunyuan::Error::NotFinite { stage: "denoising", step: Some(3) }));
+        }
+        Ok(())
+    }
+}
+
 impl Renderer for Quick {
     fn info(&self) -> RendererInfo {
         RendererInfo {
@@ -75,6 +89,7 @@ impl Renderer for Quick {
             threads: 1,
             memory_bytes: self.memory_bytes,
             attention_flops: 0.0,
+            attention: None,
         }
     }
 
@@ -106,9 +121,11 @@ impl Renderer for Quick {
         }
         tell(RenderEvent::Started { resumed_from: state.step, restarted_because });
         while state.step < order.steps {
-            if !self.gates.pass(&format!("step-{}", state.step + 1), control) {
+            let point = format!("step-{}", state.step + 1);
+            if !self.gates.pass(&point, control) {
                 return Err(stopped(&state));
             }
+            self.gates_faults(&point)?;
             std::thread::sleep(STEP);
             state = state.next();
             tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None });

@@ -1,7 +1,8 @@
 //! The real renderer: a model of any family that the model crate knows, on libtorch.
 //!
-//! It owns tensors and never hands one out. Everything of one job is in its session, which ends with it. A checkpoint is taken at every step boundary, since that is cheap beside a
-//! step, and turned into bytes only when one is due or the run is stopped.
+//! It owns tensors and never hands one out. Everything of one job is in its session, which ends with it. A checkpoint is
+//! taken at every step boundary, since that is cheap beside a step, and turned into bytes only when one is due or the run is
+//! stopped. A run whose values leave the range of 16 bits is computed again in fp32 where the device has room for it.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -18,6 +19,9 @@ use tracing::warn;
 
 use super::{LoadOptions, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
+/// Code of a failure whose result was not finite; the job is tried once more.
+pub(crate) const NOT_FINITE: &str = "not_finite";
+
 /// The engine, and what it reports to the fleet.
 pub struct HunyuanRenderer {
     engine: Engine,
@@ -33,6 +37,11 @@ impl HunyuanRenderer {
     pub fn load(options: &LoadOptions) -> anyhow::Result<Self> {
         let engine = Engine::load(&EngineOptions {
             device: options.device,
+            attention: options.attention,
+            dtype: options.dtype,
+            encoder_dtype: options.encoder_dtype,
+            decoder_dtype: options.decoder_dtype,
+            largest: options.largest,
             threads: options.threads,
             text_encoders: if options.keep_encoders { Residency::Resident } else { Residency::OnDemand },
             ..EngineOptions::new(&options.model_dir)
@@ -42,7 +51,22 @@ impl HunyuanRenderer {
         Ok(Self { engine, geometry, memory_bytes: options.memory_bytes })
     }
 
-    fn request(&self, order: &RenderOrder) -> Result<DenoiseRequest, RenderError> {
+    /// The same model in fp32, where the device has room for it.
+    fn full_precision(&self) -> Option<Engine> {
+        let loaded = self.engine.in_full_precision(self.memory_bytes);
+        loaded.inspect_err(|error| warn!(%error, "the model could not be loaded in fp32")).ok().flatten()
+    }
+}
+
+/// One engine at work on an order.
+struct Work<'a> {
+    engine: &'a Engine,
+    order: &'a RenderOrder,
+}
+
+impl Work<'_> {
+    fn request(&self) -> Result<DenoiseRequest, RenderError> {
+        let order = self.order;
         let step_cache = order.step_cache_threshold.map_or(StepCacheConfig::Off, |threshold| {
             StepCacheConfig::EasyCache(EasyCacheConfig { threshold, ..EasyCacheConfig::default() })
         });
@@ -64,47 +88,20 @@ impl HunyuanRenderer {
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
         })
     }
-}
 
-impl Renderer for HunyuanRenderer {
-    fn info(&self) -> RendererInfo {
-        let info = self.engine.info();
-        RendererInfo {
-            family: match info.family {
-                Family::V1 => ModelFamily::V1,
-            },
-            geometry: self.geometry,
-            model_fingerprint: info.model_fingerprint.clone(),
-            encoder_fingerprint: info.encoder_fingerprint.clone(),
-            device: info.device.clone(),
-            device_class: info.device_class.clone(),
-            build: info.build.clone(),
-            threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
-            memory_bytes: self.memory_bytes,
-            attention_flops: info.attention_tflops.unwrap_or_default() * 1e12,
-        }
-    }
-
-    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
-        let mut encoded = self.engine.encode(&[text], control)?;
-        let Some(embeddings) = encoded.pop() else {
-            return Err(broken("the encoder returned nothing"));
-        };
-        let tensors = embeddings.to_store()?.into_iter().map(|(name, tensor)| (name, to_stored(tensor))).collect();
-        Ok(StoredEmbeddings { tensors, fingerprint: self.engine.info().encoder_fingerprint.clone() })
-    }
-
-    fn render(
-        &mut self,
-        order: &RenderOrder,
+    /// From noise, or a checkpoint, to frames; `again_because` says why this is not the first try.
+    fn run(
+        &self,
+        again_because: Option<String>,
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        let request = self.request(order)?;
+        let order = self.order;
+        let request = self.request()?;
         let mut session = self.engine.begin(std::slice::from_ref(&request), control)?;
         let (saved, restarted_because) = resume(&mut session, order.resume.as_deref())?;
         let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
-        tell(RenderEvent::Started { resumed_from, restarted_because });
+        tell(RenderEvent::Started { resumed_from, restarted_because: again_because.or(restarted_because) });
 
         let begun = Instant::now();
         let denoised = denoise(&mut session, saved.as_ref(), order.checkpoint_every_s, tell)?;
@@ -128,6 +125,53 @@ impl Renderer for HunyuanRenderer {
             denoise_s,
             decode_s: begun.elapsed().as_secs_f64(),
         })
+    }
+}
+
+impl Renderer for HunyuanRenderer {
+    fn info(&self) -> RendererInfo {
+        let info = self.engine.info();
+        RendererInfo {
+            family: match info.family {
+                Family::V1 => ModelFamily::V1,
+            },
+            geometry: self.geometry,
+            model_fingerprint: info.model_fingerprint.clone(),
+            encoder_fingerprint: info.encoder_fingerprint.clone(),
+            device: info.device.clone(),
+            device_class: info.device_class.clone(),
+            build: info.build.clone(),
+            threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
+            memory_bytes: self.memory_bytes,
+            attention_flops: info.attention.as_ref().map_or(0.0, |chosen| chosen.tflops * 1e12),
+            attention: info.attention.as_ref().map(|chosen| chosen.backend.to_string()),
+        }
+    }
+
+    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
+        let mut encoded = self.engine.encode(&[text], control)?;
+        let Some(embeddings) = encoded.pop() else {
+            return Err(broken("the encoder returned nothing"));
+        };
+        let tensors = embeddings.to_store()?.into_iter().map(|(name, tensor)| (name, to_stored(tensor))).collect();
+        Ok(StoredEmbeddings { tensors, fingerprint: self.engine.info().encoder_fingerprint.clone() })
+    }
+
+    fn render(
+        &mut self,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
+        let first = Work { engine: &self.engine, order }.run(None, control, tell);
+        let Err(RenderError::Failed { failure, .. }) = &first else { return first };
+        if failure.code != NOT_FINITE {
+            return first;
+        }
+        let Some(engine) = self.full_precision() else { return first };
+        warn!(reason = failure.reason, "trying again in fp32");
+        let why = format!("{}; computed again in fp32", failure.reason);
+        Work { engine: &engine, order }.run(Some(why), control, tell)
     }
 }
 
@@ -258,6 +302,8 @@ impl From<Error> for RenderError {
             Error::Input { field, reason } => {
                 failed("invalid_request", format!("{field}: {reason}"), FailureAction::Fail)
             }
+            Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
+            Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
             // Another worker of the pool may have more room, and a smaller job may have left by then.
             Error::OutOfMemory { .. } => failed("out_of_memory", error.to_string(), FailureAction::Retry),
             _ => failed("model_failed", error.to_string(), FailureAction::Retry),

@@ -61,6 +61,7 @@ mod tests {
             threads: 1,
             memory_bytes: 0,
             attention_flops: 0.0,
+            attention: None,
         }
     }
 

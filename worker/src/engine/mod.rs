@@ -15,10 +15,11 @@ use cache::StoredEmbeddings;
 use domain::{Failure, FailureAction, Geometry, ModelFamily};
 
 pub use self::hunyuan::HunyuanRenderer;
+pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{Control, DeviceChoice};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -27,12 +28,41 @@ pub struct LoadOptions {
     pub model_dir: PathBuf,
     /// Where to run.
     pub device: DeviceChoice,
+    /// Attention kernel on a GPU; `None` for the fastest one that computes correctly there.
+    pub attention: Option<AttentionBackend>,
+    /// Number format of the transformer; `None` for what suits the device.
+    pub dtype: Option<Dtype>,
+    /// Number format of the text encoders; `None` for what suits the device.
+    pub encoder_dtype: Option<Dtype>,
+    /// Number format of the video decoder; `None` for what suits the device.
+    pub decoder_dtype: Option<Dtype>,
+    /// Width, height and frames of the largest video that the model folder offers.
+    pub largest: Option<[i64; 3]>,
     /// CPU threads of libtorch; `None` for its own choice.
     pub threads: Option<usize>,
     /// Whether the text encoders stay in memory between jobs.
     pub keep_encoders: bool,
     /// Memory the device has for us, bytes.
     pub memory_bytes: u64,
+}
+
+impl LoadOptions {
+    /// The defaults for a model folder; `memory_bytes` is what the device has for us.
+    #[must_use]
+    pub fn new(model_dir: impl Into<PathBuf>, device: DeviceChoice, memory_bytes: u64) -> Self {
+        Self {
+            model_dir: model_dir.into(),
+            device,
+            attention: None,
+            dtype: None,
+            encoder_dtype: None,
+            decoder_dtype: None,
+            largest: None,
+            threads: None,
+            keep_encoders: true,
+            memory_bytes,
+        }
+    }
 }
 
 /// What a renderer reports about itself; goes into the worker's registration and each job's record.
@@ -58,6 +88,8 @@ pub struct RendererInfo {
     pub memory_bytes: u64,
     /// Speed of attention at start-up, FLOP per second; 0 where it was not measured.
     pub attention_flops: f64,
+    /// The attention kernel in use; none on a CPU.
+    pub attention: Option<String>,
 }
 
 /// One job, as the model needs it.
@@ -149,6 +181,11 @@ pub enum RenderError {
     Stopped {
         /// Steps covered and the checkpoint's bytes.
         checkpoint: Option<(u32, Vec<u8>)>,
+    },
+    /// The device failed, and this process cannot use it any more. The job is not at fault.
+    DeviceBroken {
+        /// What the device reported.
+        reason: String,
     },
     /// It failed.
     Failed {

@@ -15,14 +15,22 @@ use optimizer::RunFacts;
 use store::Lease;
 use store::leases::ClaimedJob;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::deliver::deliver;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Follower, Seen};
 use super::{Fleet, checkpoints, lasting, watch};
-use crate::engine::{Control, RenderError, RenderOrder, RenderedFrames};
+use crate::engine::{Control, NOT_FINITE, RenderError, RenderOrder, RenderedFrames};
+
+/// Code of the failure of a job under which devices keep breaking.
+const DEVICE_BROKEN: &str = "device_broken";
+/// Devices that may break under a job before that costs it attempts. Too few: a job pays for two sick machines; too many:
+/// a job that breaks devices takes that many workers down before it fails.
+const FREE_DEVICE_FAULTS: i32 = 3;
+/// Attempts of a job whose result was not finite.
+const NOT_FINITE_ATTEMPTS: i32 = 2;
 
 /// A claimed job with its plan, which every released job has.
 #[derive(Debug, Clone)]
@@ -53,6 +61,11 @@ pub(super) enum Ended {
         /// State of the last step boundary.
         checkpoint: Option<(u32, Vec<u8>)>,
     },
+    /// The device broke; this process must end.
+    DeviceBroken {
+        /// What it reported.
+        reason: String,
+    },
     /// It failed.
     Failed {
         /// For the user.
@@ -73,6 +86,7 @@ impl From<RenderError> for Ended {
     fn from(error: RenderError) -> Self {
         match error {
             RenderError::Stopped { checkpoint } => Self::Interrupted { checkpoint },
+            RenderError::DeviceBroken { reason } => Self::DeviceBroken { reason },
             RenderError::Failed { failure, action } => Self::Failed { failure, action },
         }
     }
@@ -89,6 +103,7 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
         Err(Ended::Interrupted { checkpoint }) => {
             interrupted(fleet, &job, &lease, checkpoint, begun.elapsed().as_secs_f64()).await
         }
+        Err(Ended::DeviceBroken { reason }) => device_broken(fleet, &job, reason, begun.elapsed().as_secs_f64()).await,
         Err(Ended::Failed { failure, action }) => {
             fail(fleet, &job, failure, action, begun.elapsed().as_secs_f64()).await
         }
@@ -301,6 +316,31 @@ async fn interrupted(
     }
 }
 
+/// The job goes elsewhere and the worker leaves: what broke the device mostly stays until the process ends, so that every
+/// further job would fail at once. The first few times cost the job no attempt; a job under which devices keep breaking
+/// may be what breaks them.
+async fn device_broken(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    reason: String,
+    gpu_seconds: f64,
+) -> anyhow::Result<Option<JobStatus>> {
+    error!(job.id = %job.job.id, reason, "the device is broken; leaving");
+    fleet.engine.give_up();
+    fleet.leave(&reason);
+    fleet.metrics.failures.with_label_values(&[DEVICE_BROKEN]).inc();
+    let faults =
+        lasting::write(fleet, "count the device's fault", || fleet.store.count_device_fault(job.lease)).await?;
+    if faults > FREE_DEVICE_FAULTS {
+        let failure = Failure { code: DEVICE_BROKEN.to_owned(), reason };
+        return fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await;
+    }
+    let ended = lasting::write(fleet, "hand the job back", || fleet.store.hand_back(job.lease, gpu_seconds)).await?;
+    fleet.metrics.unfinished("handed_back", &job.plan);
+    info!(job.id = %job.job.id, status = %ended.status, faults, "job handed back by a broken device");
+    Ok(Some(ended.status))
+}
+
 async fn fail(
     fleet: &Arc<Fleet>,
     job: &Assignment,
@@ -311,7 +351,12 @@ async fn fail(
     warn!(job.id = %job.job.id, code = failure.code, reason = failure.reason, "run failed");
     fleet.metrics.failures.with_label_values(&[failure.code.as_str()]).inc();
     fleet.metrics.unfinished("failed", &job.plan);
-    let write = || fleet.store.fail(job.lease, &failure, action, fleet.retries, gpu_seconds);
+    let mut retries = fleet.retries;
+    if failure.code == NOT_FINITE {
+        // The same weights mostly give the same values.
+        retries.limits.attempts_max = retries.limits.attempts_max.min(NOT_FINITE_ATTEMPTS);
+    }
+    let write = || fleet.store.fail(job.lease, &failure, action, retries, gpu_seconds);
     let ended = lasting::write(fleet, "record the failure", write).await?;
     info!(job.id = %job.job.id, status = %ended.status, "failure recorded");
     Ok(Some(ended.status))

@@ -19,7 +19,7 @@ mod take;
 mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use artifacts::Artifacts;
@@ -59,6 +59,8 @@ pub(crate) struct Fleet {
     pub(crate) mp4: Encoder,
     /// Folder for files in the making.
     pub(crate) scratch: PathBuf,
+    /// Why this worker leaves by itself, once it has to.
+    pub(crate) leaving: OnceLock<String>,
     /// Counters.
     pub(crate) metrics: Arc<WorkerMetrics>,
     /// What savings are counted by.
@@ -75,4 +77,12 @@ pub(crate) struct Fleet {
     pub(crate) retries: RetryPolicy,
     /// Starts from one checkpoint.
     pub(crate) resumes_max: u32,
+}
+
+impl Fleet {
+    /// Notes why this worker has to leave; the first reason counts.
+    pub(crate) fn leave(&self, reason: &str) {
+        // A second reason follows from the first.
+        drop(self.leaving.set(reason.to_owned()));
+    }
 }

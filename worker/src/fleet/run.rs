@@ -3,8 +3,8 @@
 //! The first stop signal: take nothing new, hand the job back from its last step boundary, leave. The second: leave now.
 //! A model that does not stop in time is left behind with the process; its lease ends by itself.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use artifacts::Artifacts;
@@ -14,7 +14,7 @@ use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, EncoderResidence, Settings, WorkerSettings};
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WorkerSettings};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use super::heart::{Heart, Interrupt, Rhythm};
 use super::take::Source;
 use super::{Fleet, device, job, register};
-use crate::engine::{DeviceChoice, EngineThread, HunyuanRenderer, LoadOptions, Renderer, check_manifest};
+use crate::engine::{DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, check_manifest};
 use crate::mp4::Encoder;
 
 /// Connections of the main part; the heartbeat has one of its own.
@@ -66,6 +66,7 @@ where
     R: Renderer,
     F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
+    let begun = Instant::now();
     let stop = Stop::on_signals();
     let health = Health::new();
     let metrics = Arc::new(WorkerMetrics::default());
@@ -82,6 +83,9 @@ where
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
     let info = worker_info(&settings, &fleet);
     register::register(&fleet.store, &info, stop.soft()).await?;
+    let ready_s = begun.elapsed().as_secs_f64();
+    fleet.metrics.ready_seconds.set(ready_s);
+    info!(ready_s, "ready");
     start_heart(&fleet, &settings, &stop)?;
     tokio::spawn(hear_cancels(Arc::clone(&fleet)));
     tokio::spawn(stay_registered(Arc::clone(&fleet), info, stop.clone()));
@@ -95,7 +99,8 @@ where
         () = stop.hard().cancelled() => warn!("leaving at once; the lease will run out"),
         _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
     }
-    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id)).await {
+    let reason = fleet.leaving.get().map(String::as_str);
+    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id, reason)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => warn!(%error, "could not say goodbye"),
         Err(_) => warn!("the database did not confirm the goodbye in time"),
@@ -111,7 +116,8 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
             // The supervisor starts a new process, which loads the model again.
-            warn!("the model's thread has ended or is wedged; leaving");
+            fleet.leave("the model's thread has ended or hangs");
+            warn!(reason = fleet.leaving.get(), "leaving");
             return;
         }
     }
@@ -155,6 +161,7 @@ async fn observe(fleet: Arc<Fleet>) {
         device::observe(metrics, &info.device, info.memory_bytes);
         metrics.count_busy();
         metrics.unreadable(fleet.broker.unreadable());
+        metrics.unreadable_rows(store::unreadable_rows());
         metrics.dependency("rabbitmq", fleet.broker.is_connected());
         metrics.dependency("postgres", fleet.store.ping().await.is_ok());
         metrics.dependency("redis", !fleet.cache.is_enabled() || fleet.cache.ping().await);
@@ -176,6 +183,11 @@ where
     let options = LoadOptions {
         model_dir: settings.model_dir.clone(),
         device,
+        attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
+        dtype: dtype(settings.transformer_dtype)?,
+        encoder_dtype: dtype(settings.encoder_dtype)?,
+        decoder_dtype: dtype(settings.decoder_dtype)?,
+        largest: largest(manifest),
         threads: (settings.threads > 0).then_some(settings.threads as usize),
         keep_encoders: settings.encoders == EncoderResidence::Resident,
         memory_bytes: device::memory_bytes(settings, device, manifest),
@@ -184,6 +196,17 @@ where
     let engine = EngineThread::start(move || load(&options)).await?;
     check_manifest(engine.info(), manifest, false)?;
     Ok(engine)
+}
+
+fn dtype(choice: DtypeChoice) -> anyhow::Result<Option<Dtype>> {
+    choice.chosen().map(str::parse).transpose().map_err(anyhow::Error::msg)
+}
+
+/// Width, height and frames of the largest video that the model folder offers.
+fn largest(manifest: &ModelManifest) -> Option<[i64; 3]> {
+    let sizes = manifest.sizes.iter().flat_map(|size| &size.aspects);
+    let largest = sizes.max_by_key(|size| u64::from(size.width) * u64::from(size.height))?;
+    Some([i64::from(largest.width), i64::from(largest.height), i64::from(manifest.length.rendered_at_max)])
 }
 
 fn assemble(
@@ -195,6 +218,9 @@ fn assemble(
     let worker = &settings.worker;
     let info = engine.info();
     metrics.attention_flops.set(info.attention_flops);
+    if let Some(backend) = &info.attention {
+        metrics.attention(backend);
+    }
     metrics.slots(0, 1);
     let scratch =
         if worker.scratch_dir.as_os_str().is_empty() { std::env::temp_dir() } else { worker.scratch_dir.clone() };
@@ -220,6 +246,7 @@ fn assemble(
         manifest,
         engine,
         scratch,
+        leaving: OnceLock::new(),
         metrics,
     })
 }
@@ -278,6 +305,7 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         device_class: info.device_class.clone(),
         build: info.build.clone(),
         threads: info.threads,
+        attention: info.attention.clone(),
         memory_bytes: info.memory_bytes,
         slots: 1,
     }

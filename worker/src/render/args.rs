@@ -50,6 +50,15 @@ pub struct RenderArgs {
     /// Number format of the weights: f32, bf16 or f16 [default: f32 on a CPU, bf16 on a GPU]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<Dtype>,
+    /// Number format of the text encoders [default: that of --dtype, else f32 on a CPU, f16 on a GPU]
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) encoder_dtype: Option<Dtype>,
+    /// Number format of the video decoder [default: as for the text encoders]
+    #[arg(long, value_name = "DTYPE")]
+    pub(crate) decoder_dtype: Option<Dtype>,
+    /// Attention kernel on a GPU: cudnn, flash, efficient or math [default: the fastest correct one]
+    #[arg(long, value_name = "KERNEL")]
+    pub(crate) attention: Option<String>,
     /// Decode in tiles: on, off or auto
     #[arg(long, value_name = "WHEN", value_parser = parse_tiling, default_value = "auto")]
     pub(crate) tiling: Tiling,
@@ -84,15 +93,22 @@ pub struct RenderArgs {
 
 impl RenderArgs {
     /// The engine that these flags ask for.
-    pub(crate) fn engine_options(&self) -> EngineOptions {
-        EngineOptions {
+    ///
+    /// # Errors
+    /// A word that names no attention kernel.
+    pub(crate) fn engine_options(&self) -> anyhow::Result<EngineOptions> {
+        let attention = self.attention.as_deref().map(str::parse).transpose();
+        Ok(EngineOptions {
             device: self.device,
             dtype: self.dtype,
+            encoder_dtype: self.encoder_dtype,
+            decoder_dtype: self.decoder_dtype,
+            attention: attention.map_err(|reason: String| anyhow::anyhow!("--attention: {reason}"))?,
             tiling: self.tiling,
             text_encoders: if self.encoders_on_demand { Residency::OnDemand } else { Residency::Resident },
             threads: self.threads,
             ..EngineOptions::new(&self.model)
-        }
+        })
     }
 
     /// By the poster's name.

@@ -27,7 +27,8 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let mut report = Report::default();
     let control = Control::new();
     let resolved = Resolved::new(args)?;
-    let engine = report.stage("load", || Engine::load(&args.engine_options())).context("load the model")?;
+    let options = args.engine_options()?;
+    let engine = report.stage("load", || Engine::load(&options)).context("load the model")?;
     let mut dump = args.dump.as_ref().map(|_| Dump::default());
 
     let embeddings = report.stage("encode", || resolved.encode(&engine, &control)).context("encode the prompt")?;
@@ -66,7 +67,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     if let (Some(dump), Some(path)) = (dump, &args.dump) {
         dump.finish(first_velocity.as_ref(), &denoised.latents.tensor, frames.tensor(), path)?;
     }
-    report.print(&resolved, engine.info(), args.out.as_deref())
+    report.print(&resolved, engine.info(), engine.peak_memory_bytes(), args.out.as_deref())
 }
 
 /// The MP4, and the poster if asked for.

@@ -32,7 +32,14 @@ impl Report {
     }
 
     /// Prints it.
-    pub(crate) fn print(&self, resolved: &Resolved, info: &EngineInfo, out: Option<&Path>) -> anyhow::Result<()> {
+    /// `device_peak` is the most memory that was taken on a GPU, bytes; none on a CPU.
+    pub(crate) fn print(
+        &self,
+        resolved: &Resolved,
+        info: &EngineInfo,
+        device_peak: Option<u64>,
+        out: Option<&Path>,
+    ) -> anyhow::Result<()> {
         let mut text = format!(
             "{}x{}, {} frames, on {} with {}, {} threads\n",
             resolved.width, resolved.height, resolved.frames, info.device, info.dtype, info.threads
@@ -42,8 +49,12 @@ impl Report {
             text.push_str(format!("{name:<8} {seconds:>9.3} s  {note}").trim_end());
             text.push('\n');
         }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        if let Some(bytes) = device_peak {
+            text.push_str(&format!("peak memory on {} {:.1} MiB\n", info.device, mib(bytes)));
+        }
         match peak_memory_bytes() {
-            Some(bytes) => text.push_str(&format!("peak memory {:.1} MiB\n", bytes as f64 / f64::from(1 << 20))),
+            Some(bytes) => text.push_str(&format!("peak memory {:.1} MiB\n", mib(bytes))),
             None => text.push_str("peak memory unknown on this system\n"),
         }
         if let Some(out) = out {

@@ -7,6 +7,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
+use torch_ext::driver::Driver;
 
 use crate::runtime::{
     cuda_half,
@@ -108,18 +109,45 @@ pub fn name(device: Device) -> String {
 #[must_use]
 pub fn class(device: Device) -> String {
     match device {
-        Device::Cuda(index) => format!("cuda {}", gpu_model(index).unwrap_or_else(|| "unknown".to_owned())),
+        Device::Cuda(index) => format!("cuda {}", gpu_name(index).unwrap_or_else(|| "unknown".to_owned())),
         _ => format!("cpu {} {}", cpu_vendor(), cpu_level()),
     }
 }
 
-/// Model of the GPU as the driver names it, in the order of bus addresses.
-fn gpu_model(index: usize) -> Option<String> {
-    let mut cards: Vec<_> =
-        std::fs::read_dir("/proc/driver/nvidia/gpus").ok()?.flatten().map(|card| card.path()).collect();
-    cards.sort();
-    let text = std::fs::read_to_string(cards.get(index)?.join("information")).ok()?;
-    field(&text, "Model")
+/// Name of the GPU as the driver spells it; `index` counts the GPUs that this process may use, as CUDA does.
+#[must_use]
+pub fn gpu_name(index: usize) -> Option<String> {
+    let gpu = Driver::open().and_then(|driver| driver.gpu(index));
+    gpu.inspect_err(|error| tracing::warn!(index, %error, "the driver does not name this GPU")).ok().map(|gpu| gpu.name)
+}
+
+/// Threads that the results depend on: libtorch's on a CPU, one on a GPU, where the host computes nothing.
+#[must_use]
+pub fn threads(device: Device) -> usize {
+    match device {
+        Device::Cpu => usize::try_from(tch::get_num_threads()).unwrap_or(1),
+        _ => 1,
+    }
+}
+
+/// Waits until a GPU has done everything that it was given; returns at once on a CPU.
+///
+/// # Errors
+/// [`Error::DeviceFault`] for what any of the work failed with.
+pub fn synchronize(device: Device) -> Result<()> {
+    match device {
+        Device::Cuda(index) => Ok(torch_ext::device::synchronize(index)?),
+        _ => Ok(()),
+    }
+}
+
+/// Peak of the memory that libtorch took from the driver of a GPU, bytes; none on a CPU.
+#[must_use]
+pub fn peak_memory_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(index) => torch_ext::device::memory(index).ok().map(|memory| memory.reserved_peak),
+        _ => None,
+    }
 }
 
 fn cpu_vendor() -> String {
@@ -230,6 +258,12 @@ mod tests {
     fn absurd_needs_are_refused_and_small_ones_are_not() {
         assert!(matches!(reserve(Device::Cpu, "test", u64::MAX), Err(Error::OutOfMemory { .. })));
         assert!(reserve(Device::Cpu, "test", 1).is_ok());
+    }
+
+    #[test]
+    fn threads_count_on_a_cpu_only() {
+        assert_eq!(threads(Device::Cpu), usize::try_from(tch::get_num_threads()).unwrap());
+        assert_eq!(threads(Device::Cuda(0)), 1);
     }
 
     #[test]

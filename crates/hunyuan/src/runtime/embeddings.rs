@@ -10,6 +10,7 @@ use tch::{Kind, Tensor};
 
 use super::{
     error::{Error, Result},
+    finite,
     host::HostTensor,
 };
 
@@ -69,13 +70,17 @@ impl Embeddings {
     /// The form that is stored: floats in 16 bits, everything else as it is.
     ///
     /// # Errors
-    /// libtorch.
+    /// [`Error::NotFinite`] for a value that is not finite or that 16 bits cannot hold; libtorch.
     pub fn to_store(&self) -> Result<Vec<(String, HostTensor)>> {
         let one = |(name, tensor): (&String, &Tensor)| {
             let tensor = match tensor.kind() {
                 Kind::Float | Kind::BFloat16 | Kind::Double => tensor.f_to_kind(Kind::Half)?,
                 _ => tensor.shallow_clone(),
             };
+            if tensor.is_floating_point() {
+                // fp16 reaches to 65,504 only, so this finds more than a check of the encoders' own format would.
+                finite::check(&tensor, "text encoders", None)?;
+            }
             Ok((name.clone(), HostTensor::of(&tensor)?))
         };
         self.tensors.iter().map(one).collect()
@@ -124,6 +129,15 @@ mod tests {
         assert_eq!(stored.fingerprint(), fresh.fingerprint());
         let again = fresh.through_store().unwrap();
         assert_eq!(again.fingerprint(), fresh.fingerprint(), "rounding twice changes nothing more");
+    }
+
+    #[test]
+    fn values_that_16_bits_cannot_hold_are_refused_instead_of_stored() {
+        for bad in [f32::NAN, f32::INFINITY, 70_000.0] {
+            let embeddings = Embeddings::new([("pooled", Tensor::from_slice(&[0.3_f32, bad]))]).unwrap();
+            let error = embeddings.through_store().unwrap_err();
+            assert!(matches!(error, Error::NotFinite { stage: "text encoders", .. }), "{error}");
+        }
     }
 
     #[test]

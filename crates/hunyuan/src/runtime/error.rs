@@ -69,6 +69,25 @@ pub enum Error {
         reason: String,
     },
 
+    /// The GPU failed while it worked: an illegal access, an uncorrectable memory error, a library that cannot execute. Such an
+    /// error mostly stays until the process ends, and it says nothing about the request.
+    #[error("the GPU failed in {op}: {reason}")]
+    DeviceFault {
+        /// The stage or operation that noticed.
+        op: String,
+        /// First line of libtorch's message.
+        reason: String,
+    },
+
+    /// A result holds values that are not finite, and would become a black or broken video.
+    #[error("the {stage} gave values that are not finite{}", at_step(.step))]
+    NotFinite {
+        /// What computed them: `text encoders`, `denoising`, `decoder`.
+        stage: &'static str,
+        /// The denoising step, counted from 1.
+        step: Option<usize>,
+    },
+
     /// libtorch refused an operation.
     #[error("libtorch failed in {op}: {reason}")]
     Libtorch {
@@ -102,6 +121,10 @@ impl CheckpointMismatch {
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
     }
+}
+
+fn at_step(step: &Option<usize>) -> String {
+    step.map_or_else(String::new, |step| format!(" at step {step}"))
 }
 
 fn one_below_another(mismatches: &[CheckpointMismatch]) -> String {
@@ -148,6 +171,7 @@ impl Error {
         match self {
             Self::Libtorch { op, reason } => Self::Libtorch { op: join(name, &op), reason },
             Self::OutOfMemory { op, reason } => Self::OutOfMemory { op: join(name, &op), reason },
+            Self::DeviceFault { op, reason } => Self::DeviceFault { op: join(name, &op), reason },
             other => other,
         }
     }
@@ -155,7 +179,15 @@ impl Error {
     /// Whether the same request may succeed later or elsewhere (memory, device), as against one that never can.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::OutOfMemory { .. } | Self::Libtorch { .. } | Self::Device { .. } | Self::Read { .. })
+        matches!(
+            self,
+            Self::OutOfMemory { .. }
+                | Self::Libtorch { .. }
+                | Self::Device { .. }
+                | Self::DeviceFault { .. }
+                | Self::NotFinite { .. }
+                | Self::Read { .. }
+        )
     }
 }
 
@@ -167,27 +199,60 @@ fn join(outer: &str, inner: &str) -> String {
 const UNNAMED: &str = "an operation";
 
 /// Words by which libtorch's allocators say that memory is short: host, CUDA, and sizes that overflow.
-const OUT_OF_MEMORY: [&str; 7] = [
+const OUT_OF_MEMORY: [&str; 8] = [
     "out of memory",
     "can't allocate memory",
     "not enough memory",
+    "status_alloc_failed",
     "cannot allocate memory",
     "storage size calculation overflowed",
     "invalid buffer size",
     "numel: integer multiplication overflow",
 ];
 
-impl From<TchError> for Error {
-    fn from(error: TchError) -> Self {
-        let text = error.to_string();
+/// Words of errors that come from a GPU's own libraries.
+const DEVICE_FAULT: [&str; 7] = [
+    "cuda error",
+    "cuda driver error",
+    "cudnn error",
+    "cudnn_status",
+    "cublas_status",
+    "cublas error",
+    "device-side assert",
+];
+
+impl Error {
+    /// The variant that an error's text of libtorch stands for.
+    fn from_libtorch(text: &str) -> Self {
         // libtorch appends a C++ stack to the message; only its first line is for people.
         let first = text.lines().next().unwrap_or_default().trim();
         let reason = first.strip_prefix("Internal torch error: ").unwrap_or(first).to_owned();
         let lower = reason.to_lowercase();
-        if OUT_OF_MEMORY.iter().any(|words| lower.contains(words)) {
-            Self::OutOfMemory { op: UNNAMED.to_owned(), reason }
+        let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+        let op = UNNAMED.to_owned();
+        if says(&OUT_OF_MEMORY) {
+            Self::OutOfMemory { op, reason }
+        } else if says(&DEVICE_FAULT) {
+            Self::DeviceFault { op, reason }
         } else {
-            Self::Libtorch { op: UNNAMED.to_owned(), reason }
+            Self::Libtorch { op, reason }
+        }
+    }
+}
+
+impl From<TchError> for Error {
+    fn from(error: TchError) -> Self {
+        Self::from_libtorch(&error.to_string())
+    }
+}
+
+impl From<torch_ext::Error> for Error {
+    fn from(error: torch_ext::Error) -> Self {
+        match error {
+            torch_ext::Error::Failed(text) => Self::from_libtorch(&text),
+            torch_ext::Error::NotAvailable(what) => {
+                Self::Device { device: what, reason: "check the driver with nvidia-smi".to_owned() }
+            }
         }
     }
 }
@@ -222,6 +287,28 @@ mod tests {
             assert_eq!(op, "denoise");
             assert!(!reason.contains('\n'), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_fault_of_the_gpu_is_told_from_an_operation_that_was_refused() {
+        let faults = [
+            "CUDA error: an illegal memory access was encountered",
+            "CUDA error: uncorrectable ECC error encountered",
+            "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+            "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(`",
+        ];
+        for text in faults {
+            let error = Error::from(torch_ext::Error::Failed(text.to_owned())).in_op("double block");
+            assert!(matches!(&error, Error::DeviceFault { op, .. } if op == "double block"), "{error}");
+            assert!(error.is_retryable());
+        }
+        for text in
+            ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
+        {
+            assert!(matches!(Error::from(TchError::Torch(text.to_owned())), Error::OutOfMemory { .. }), "{text}");
+        }
+        let refused = TchError::Torch("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)".to_owned());
+        assert!(matches!(Error::from(refused), Error::Libtorch { .. }));
     }
 
     #[test]

@@ -7,9 +7,10 @@ pub mod error;
 pub mod host;
 pub(crate) mod json;
 
+pub mod attention;
 pub mod cuda_half;
 pub mod device;
-pub mod probe;
+pub mod finite;
 pub mod weights;
 
 pub mod control;

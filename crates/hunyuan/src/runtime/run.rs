@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::runtime::{
     checkpoint::{Checkpoint, Identity},
     error::{Error, InOp, Result},
+    finite,
     flow_match::Schedule,
     request::DenoiseRequest,
     step_cache::{Position, StepCache, StepCacheState},
@@ -184,7 +185,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes the step. Nothing of the run changes if it fails.
+    /// Takes the step. Nothing of the run changes if it fails, also where its result is not finite.
     pub(crate) fn advance(&mut self, velocity: Tensor, skipped: bool) -> Result<()> {
         if let (Some(cache), false) = (&mut self.cache, skipped) {
             cache.observe(&self.latents, &velocity).in_op("step cache")?;
@@ -193,7 +194,10 @@ impl<'a> Run<'a> {
             Some(before) => Some(relative_change(&velocity, before)?),
             None => None,
         };
-        self.latents = self.schedule.advance(self.step, &self.latents, &velocity).in_op("step")?;
+        let latents = self.schedule.advance(self.step, &self.latents, &velocity).in_op("step")?;
+        // Reading the flag waits for the device, so that the seconds of a step are those of its work.
+        finite::check(&latents, "denoising", Some(self.step + 1))?;
+        self.latents = latents;
         self.velocity = Some(velocity);
         self.counts.velocity_change.extend(change);
         if skipped {
@@ -211,7 +215,12 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Stands for a change from zero.
+const LARGEST_CHANGE: f64 = 1e6;
+
 fn relative_change(velocity: &Tensor, before: &Tensor) -> Result<f64> {
     let mean = |mut tensor: Tensor| -> Result<f64> { Ok(tensor.f_abs_()?.f_mean(Kind::Float)?.f_double_value(&[])?) };
-    Ok(mean(velocity.f_sub(before)?)? / mean(before.f_abs()?)?)
+    let change = mean(velocity.f_sub(before)?)? / mean(before.f_abs()?)?;
+    // Records and checkpoints are JSON, which has no infinity; a velocity of zero can be left by any factor.
+    Ok(if change.is_finite() { change } else { LARGEST_CHANGE })
 }

@@ -77,7 +77,7 @@ impl Clip {
         let positions = self.position_embedding.f_narrow(0, 0, tokens)?;
         let mut states = Tensor::f_embedding(&self.token_embedding, ids, -1, false, false)?.f_add(&positions)?;
         for layer in &self.layers {
-            control.check()?;
+            control.check_at(ids.device())?;
             states = layer.forward(&states)?;
         }
         let states = self.final_layer_norm.forward(&states)?;

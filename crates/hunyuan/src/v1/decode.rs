@@ -1,6 +1,7 @@
 //! Latents to frames that can be shown.
 //!
-//! The rule: frames are kept once, as fp32 on the host; bytes are made frame by frame when they are written out.
+//! The rule: frames are kept once, as fp32 where they were decoded. Bytes are made there too, so that a quarter of the data
+//! crosses from the GPU to the host.
 
 use tch::{Device, Kind, Tensor};
 
@@ -15,7 +16,7 @@ use crate::v1::vae::Decoder;
 /// The frames of a video.
 #[derive(Debug)]
 pub struct Frames {
-    /// `[frames, height, width, 3]` fp32 in 0..1, on the host.
+    /// `[frames, height, width, 3]` fp32 in 0..1, on the device of the decoder.
     rgb: Tensor,
 }
 
@@ -39,7 +40,7 @@ impl Frames {
         self.len() == 0
     }
 
-    /// All frames, `[frames, height, width, 3]` fp32 in 0..1.
+    /// All frames, `[frames, height, width, 3]` fp32 in 0..1, on the device of the decoder.
     pub fn tensor(&self) -> &Tensor {
         &self.rgb
     }
@@ -49,7 +50,7 @@ impl Frames {
     /// # Errors
     /// No memory for them.
     pub fn rgb8(&self) -> Result<Vec<u8>> {
-        let bytes = self.rgb.f_mul_scalar(255.0)?.f_round()?.f_to_kind(Kind::Uint8)?;
+        let bytes = self.rgb.f_mul_scalar(255.0)?.f_round_()?.f_to_kind(Kind::Uint8)?.f_to_device(Device::Cpu)?;
         let mut out = vec![0; bytes.numel()];
         bytes.f_contiguous()?.f_copy_data_u8(&mut out, bytes.numel())?;
         Ok(out)
@@ -71,6 +72,5 @@ pub(crate) fn decode(
     let tensors: Vec<&Tensor> = batch.videos.iter().map(|video| &video.tensor).collect();
     let latents = Tensor::f_cat(&tensors, 0)?.f_to_device(device)?.f_to_kind(kind).in_op("decode")?;
     let pixels = decoder.decode(&latents, batch.tiles, batch.spatial, control, progress)?;
-    let pixels = pixels.f_to_device(Device::Cpu).in_op("decode")?;
     (0..batch.videos.len()).map(|index| Ok(Frames { rgb: pixels.f_select(0, index as i64)?.f_contiguous()? })).collect()
 }

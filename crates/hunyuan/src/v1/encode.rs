@@ -8,8 +8,9 @@ use tch::{Device, Kind, Tensor};
 use crate::runtime::control::Control;
 use crate::runtime::embeddings::Embeddings;
 use crate::runtime::error::{CheckpointMismatch, Error, Result};
+use crate::runtime::finite;
 use crate::runtime::tokenizers::ClipTokenizer;
-use crate::runtime::weights::{self, Loader, Weights};
+use crate::runtime::weights::{self, Loader, WeightSource, Weights};
 use crate::v1::clip::Clip;
 use crate::v1::config::ModelConfig;
 use crate::v1::llama::Llama;
@@ -37,13 +38,13 @@ impl TextEncoders {
     ///
     /// # Errors
     /// Files that cannot be read, weights that do not fit their configuration, memory.
-    pub(crate) fn load(config: &ModelConfig, device: Device, kind: Kind) -> Result<Self> {
-        let llama = Weights::open(&config.component_dir("text_encoder"))?;
+    pub(crate) fn load(config: &ModelConfig, source: WeightSource, device: Device, kind: Kind) -> Result<Self> {
+        let llama = source.open(&config.component_dir("text_encoder"))?;
         let build = load_llama(&llama, config);
         let llama_parameters = weights::key_table(&build)?.parameters();
         let text_encoder = weights::load(&llama, device, kind, build)?;
 
-        let clip = Weights::open(&config.component_dir("text_encoder_2"))?;
+        let clip = source.open(&config.component_dir("text_encoder_2"))?;
         let build = load_clip(&clip, config);
         let clip_parameters = weights::key_table(&build)?.parameters();
         let text_encoder_2 = weights::load(&clip, device, kind, build)?;
@@ -100,10 +101,11 @@ impl TextEncoders {
                 return Err(Error::input("prompt", "its instruction alone fills the language model's room"));
             }
             let prompt_embeds = states.f_narrow(0, row, 1)?.f_narrow(1, crop, tokens)?.f_contiguous()?;
-            Embeddings::new([
-                (text::PROMPT, prompt_embeds),
-                (text::POOLED, pooled.f_narrow(0, row, 1)?.f_contiguous()?),
-            ])
+            let pooled = pooled.f_narrow(0, row, 1)?.f_contiguous()?;
+            for tensor in [&prompt_embeds, &pooled] {
+                finite::check(tensor, "text encoders", None)?;
+            }
+            Embeddings::new([(text::PROMPT, prompt_embeds), (text::POOLED, pooled)])
         };
         llama.iter().enumerate().map(one).collect()
     }

@@ -87,7 +87,7 @@ impl Llama {
         let mut states = Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false)?;
         let (cos, sin) = self.rope.tables(ids.size()[1], states.device(), states.kind())?;
         for layer in &self.layers {
-            control.check()?;
+            control.check_at(states.device())?;
             states = layer.forward(&states, &cos, &sin)?;
         }
         Ok(states)

@@ -7,15 +7,16 @@ use super::{
     vae::Decoder,
 };
 use crate::engine::Residency;
-use crate::family::{Batch, LoadPlan, Loaded, Networks};
+use crate::family::{AttentionShape, Batch, LoadPlan, Loaded, Networks};
 use crate::runtime::{
     control::Control,
+    dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, Result},
     request::DenoiseRequest,
     run::{Denoised, OnStep, Run},
     tiling::Progress,
-    weights::{self, Loader, Placements, Weights},
+    weights::{self, Loader, Placements, WeightSource, Weights},
 };
 use crate::v1::decode::Frames;
 
@@ -24,7 +25,10 @@ use crate::v1::decode::Frames;
 struct V1 {
     config: ModelConfig,
     device: Device,
+    source: WeightSource,
     kind: Kind,
+    encoder_kind: Kind,
+    decoder_kind: Kind,
     transformer: Transformer,
     placements: Placements,
     decoder: Decoder,
@@ -34,29 +38,51 @@ struct V1 {
 /// Loads a model folder of this family.
 pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
     let config = ModelConfig::read(plan.model_dir)?;
-    check_weights(&config)?;
-    let (device, kind) = (plan.device, plan.dtype.kind());
-    let files = Weights::open(&config.component_dir("transformer"))?;
+    let (source, device) = (plan.source, plan.device);
+    let [kind, encoder_kind, decoder_kind] = [plan.dtype, plan.encoder_dtype, plan.decoder_dtype].map(Dtype::kind);
+    if source == WeightSource::Files {
+        check_weights(&config)?;
+    }
+    let files = source.open(&config.component_dir("transformer"))?;
     let build = |loader: &Loader| Transformer::load(loader, &config.transformer);
     let parameters = weights::key_table(build)?.parameters();
     let (transformer, placements) = weights::load_placed(&files, device, kind, build)?;
-    let files = Weights::open(&config.component_dir("vae"))?;
+    let files = source.open(&config.component_dir("vae"))?;
     let build = |loader: &Loader| Decoder::load(loader, &config.vae);
     let decoder_parameters = weights::key_table(build)?.parameters();
-    let decoder = weights::load(&files, device, kind, build)?;
+    let decoder = weights::load(&files, device, decoder_kind, build)?;
     let encoders = match plan.text_encoders {
-        Residency::Resident => Some(TextEncoders::load(&config, device, kind)?),
+        Residency::Resident => Some(TextEncoders::load(&config, source, device, encoder_kind)?),
         Residency::OnDemand => None,
     };
-    let own = u64::try_from(parameters + decoder_parameters).unwrap_or(0) * kind.elt_size_in_bytes() as u64;
+    let bytes = |parameters: i64, kind: Kind| {
+        u64::try_from(parameters).unwrap_or(0).saturating_mul(kind.elt_size_in_bytes() as u64)
+    };
+    let own = bytes(parameters, kind) + bytes(decoder_parameters, decoder_kind);
+    let hidden = config.transformer.hidden_size();
     Ok(Loaded {
         parameters,
         resident_bytes: own + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
         geometry: config.geometry(),
         flow_shift: config.scheduler.shift,
         train_timesteps: config.scheduler.num_train_timesteps,
-        heads: config.transformer.heads(),
-        networks: Box::new(V1 { config, device, kind, transformer, placements, decoder, encoders }),
+        attention: AttentionShape {
+            heads: config.transformer.heads(),
+            // A double block's buffer holds queries, keys and values; a single block's the MLP's units beside them.
+            row_widths: vec![3 * hidden, 3 * hidden + config.transformer.mlp_size()],
+        },
+        networks: Box::new(V1 {
+            config,
+            device,
+            source,
+            kind,
+            encoder_kind,
+            decoder_kind,
+            transformer,
+            placements,
+            decoder,
+            encoders,
+        }),
     })
 }
 
@@ -85,7 +111,7 @@ impl Networks for V1 {
         if let Some(encoders) = &self.encoders {
             return encoders.encode(prompts, control);
         }
-        TextEncoders::load(&self.config, self.device, self.kind)?.encode(prompts, control)
+        TextEncoders::load(&self.config, self.source, self.device, self.encoder_kind)?.encode(prompts, control)
     }
 
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {
@@ -94,7 +120,7 @@ impl Networks for V1 {
     }
 
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>> {
-        decode::decode(&self.decoder, (self.kind, self.device), batch, control, progress)
+        decode::decode(&self.decoder, (self.decoder_kind, self.device), batch, control, progress)
     }
 
     fn denoise_bytes(&self, videos: i64, tokens: i64) -> u64 {
@@ -102,7 +128,7 @@ impl Networks for V1 {
     }
 
     fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> u64 {
-        self.decoder.activation_bytes(frames, height, width, self.kind)
+        self.decoder.activation_bytes(frames, height, width, self.decoder_kind)
     }
 
     fn checks(&self) -> (u64, u64) {

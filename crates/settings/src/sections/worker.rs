@@ -15,6 +15,63 @@ pub enum EncoderResidence {
     OnDemand,
 }
 
+/// Which attention kernel runs on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttentionChoice {
+    /// The fastest one that computes correctly there.
+    Auto,
+    /// cuDNN's.
+    Cudnn,
+    /// FlashAttention.
+    Flash,
+    /// The memory-efficient one.
+    Efficient,
+    /// Plain matrix products.
+    Math,
+}
+
+impl AttentionChoice {
+    /// The kernel's name; none for [`AttentionChoice::Auto`].
+    #[must_use]
+    pub const fn forced(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Cudnn => Some("cudnn"),
+            Self::Flash => Some("flash"),
+            Self::Efficient => Some("efficient"),
+            Self::Math => Some("math"),
+        }
+    }
+}
+
+/// Number format of a network's weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DtypeChoice {
+    /// What suits the device.
+    Auto,
+    /// 32 bits.
+    F32,
+    /// 16 bits with the range of 32.
+    Bf16,
+    /// 16 bits with more precision and less range.
+    F16,
+}
+
+impl DtypeChoice {
+    /// The format's name; none for [`DtypeChoice::Auto`].
+    #[must_use]
+    pub const fn chosen(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::F32 => Some("f32"),
+            Self::Bf16 => Some("bf16"),
+            Self::F16 => Some("f16"),
+        }
+    }
+}
+
 /// `[worker]` of `configuration/base.toml`, which explains every key.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +86,14 @@ pub struct WorkerSettings {
     pub metrics_bind: IpAddr,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
+    /// `auto`, `cudnn`, `flash`, `efficient` or `math`.
+    pub attention: AttentionChoice,
+    /// Number format of the transformer: `auto`, `f32`, `bf16` or `f16`.
+    pub transformer_dtype: DtypeChoice,
+    /// Number format of the text encoders.
+    pub encoder_dtype: DtypeChoice,
+    /// Number format of the video decoder.
+    pub decoder_dtype: DtypeChoice,
     /// Threads of the model on a CPU; 0 for all cores.
     pub threads: u32,
     /// Memory for the model, bytes; 0 for all memory of the device.

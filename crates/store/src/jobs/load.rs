@@ -10,6 +10,7 @@ use crate::connect::Store;
 use crate::document::query_with_request;
 use crate::error::Result;
 use crate::jobs::Scope;
+use crate::readable::readable;
 use crate::row::JobRow;
 
 impl Store {
@@ -30,7 +31,7 @@ impl Store {
     pub async fn get_many(&self, scope: Scope, ids: &[JobId]) -> Result<Vec<Job>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let mut rows = self.load_rows(scope.tenant(), &ids).await?;
-        ids.iter().filter_map(|id| rows.remove(id)).map(JobRow::into_job).collect()
+        readable(ids.iter().filter_map(|id| rows.remove(id)).map(JobRow::into_job))
     }
 
     /// Rows by id; `tenant` of `None` is the whole fleet.

@@ -3,6 +3,7 @@
 //! Rule: each of them ends cancelled when the user wants a stop. A completion that commits first wins; cancel then finds
 //! an ended job. `ended_token` remembers who ended it, so that a repeated call is told apart from a stale worker.
 
+use domain::finite::or_zero;
 use domain::{Failure, FailureAction, Rendered, RunRecord};
 
 use crate::connect::Store;
@@ -98,11 +99,11 @@ impl Store {
             record.cache_match.as_str(),
             int("steps_computed", record.steps_computed)?,
             int("steps_skipped", record.steps_skipped)?,
-            record.stages.total_s(),
-            record.cost_usd,
-            record.saved_s,
-            record.saved_usd,
-            record.gpu_seconds
+            or_zero(record.stages.total_s()),
+            or_zero(record.cost_usd),
+            or_zero(record.saved_s),
+            or_zero(record.saved_usd),
+            or_zero(record.gpu_seconds)
         )
         .fetch_optional(&self.pool)
         .await?;
@@ -202,6 +203,24 @@ impl Store {
         })
         .await?;
         self.ended(lease, moved).await
+    }
+
+    /// Counts that the device broke during this run; returns how often that has happened to the job. Repeating it after a lost answer
+    /// may count twice.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`].
+    pub async fn count_device_fault(&self, lease: Lease) -> Result<i32> {
+        sqlx::query_scalar!(
+            "-- count_device_fault
+             UPDATE jobs SET device_faults = device_faults + 1
+             WHERE id = $1 AND lease_token = $2 AND status = 'running' RETURNING device_faults",
+            lease.job_id.0,
+            lease.token.0
+        )
+        .fetch_optional(&self.pool)
+        .await?
+        .ok_or(StoreError::LeaseLost { job_id: lease.job_id })
     }
 
     /// The wanted stop has taken effect. Its checkpoint stays for a retry, until retention drops it.

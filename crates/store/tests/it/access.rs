@@ -53,7 +53,7 @@ async fn a_session_can_be_closed_and_a_weight_must_be_positive() {
     assert!((f.store.tenants().await.expect("list")[0].weight - 2.5).abs() < f64::EPSILON);
 }
 
-fn manifest(weights: &str) -> ModelManifest {
+pub(crate) fn manifest(weights: &str) -> ModelManifest {
     ModelManifest::parse(&format!(
         "id = 'default'\nname = 'Default'\n\
          [fingerprint]\nweights = '{weights}'\nencoders = 'e'\n\
@@ -81,6 +81,7 @@ async fn a_worker_with_other_weights_may_not_register() {
         device_class: "cpu-avx2".into(),
         build: "0.1.0".into(),
         threads: 2,
+        attention: Some("cudnn".into()),
         memory_bytes: 2 << 30,
         slots: 1,
     };

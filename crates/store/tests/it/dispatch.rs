@@ -53,6 +53,7 @@ impl Fixture {
             device_class: "cpu-avx2".into(),
             build: "test".into(),
             threads: 1,
+            attention: None,
             memory_bytes,
             slots,
         };
@@ -252,7 +253,7 @@ async fn pools_count_slots_and_jobs_of_the_living() {
     assert_eq!(loads.len(), 2);
     // A worker that drains offers nothing; one that is gone neither. Their jobs occupy no living slot.
     assert!(f.store.heartbeat(two.id, WorkerState::Draining, None).await.expect("beat"));
-    f.store.worker_gone(one.id).await.expect("gone");
+    f.store.worker_gone(one.id, None).await.expect("gone");
     assert!(!f.store.heartbeat(one.id, WorkerState::Ready, None).await.expect("beat"));
     let loads = f.store.pools(60.0).await.expect("pools");
     let load = loads.iter().find(|load| load.pool == pool()).expect("the pool");

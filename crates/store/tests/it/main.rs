@@ -22,4 +22,5 @@ mod phase2;
 mod plans;
 mod stats;
 mod sweep;
+mod unreadable;
 mod worker_role;

@@ -44,6 +44,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.drop_checkpoint(lease).await.expect("drop");
     worker.complete(lease, &rendered(lease), &record()).await.expect("complete");
     let lease = run(&f).await;
+    worker.count_device_fault(lease).await.expect("count a fault");
     worker.hand_back(lease, 1.0).await.expect("hand back");
     let lease = run(&f).await;
     let failure = domain::Failure { code: "x".into(), reason: "y".into() };
@@ -55,7 +56,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.unrelease(job_id, dispatch_no).await.expect("unrelease");
     worker.unclaimed(&crate::support::pool(), 1).await.expect("unclaimed");
     worker.heartbeat(WorkerId::fresh(), WorkerState::Ready, None).await.expect("heartbeat");
-    worker.worker_gone(WorkerId::fresh()).await.expect("gone");
+    worker.worker_gone(WorkerId::fresh(), Some("the GPU failed")).await.expect("gone");
 }
 
 #[tokio::test]

@@ -92,6 +92,11 @@ macro_rules! metrics {
                 self.declared.unreadable(total);
             }
 
+            /// Sets how many database rows this process has left out so far because it could not read them.
+            pub fn unreadable_rows(&self, total: u64) {
+                self.declared.unreadable_rows(total);
+            }
+
             /// All metrics in the text format that Prometheus scrapes.
             #[must_use]
             pub fn render(&self) -> String {
@@ -213,7 +218,17 @@ impl Declare {
             "fleet_unreadable_messages_total",
             "Messages that this process could not parse and moved to the dead-letter queue.",
         ));
-        Declared { registry: self.registry, metrics: self.declared.into_inner(), dependency_up, unreadable }
+        let unreadable_rows = self.metric(&Description::new(
+            "fleet_unreadable_rows_total",
+            "Database rows that this process could not read and left out of a list. A row counts each time it is read.",
+        ));
+        Declared {
+            registry: self.registry,
+            metrics: self.declared.into_inner(),
+            dependency_up,
+            unreadable,
+            unreadable_rows,
+        }
     }
 
     fn register<C: Collector + 'static>(&self, collector: C) {
@@ -228,6 +243,7 @@ pub(super) struct Declared {
     metrics: Vec<MetricInfo>,
     dependency_up: IntGaugeVec,
     unreadable: IntCounter,
+    unreadable_rows: IntCounter,
 }
 
 impl Declared {
@@ -237,6 +253,10 @@ impl Declared {
 
     pub(super) fn unreadable(&self, total: u64) {
         raise(&self.unreadable, total);
+    }
+
+    pub(super) fn unreadable_rows(&self, total: u64) {
+        raise(&self.unreadable_rows, total);
     }
 
     pub(super) fn render(&self) -> String {

@@ -61,6 +61,10 @@ metrics! {
         pub gpu_utilisation: Gauge = "fleet_gpu_utilisation_ratio";
         /// Speed of attention measured when the worker started, in FLOP per second; 0 if it was not measured.
         pub attention_flops: Gauge = "fleet_attention_flops_per_second";
+        /// 1 for the attention kernel in use. There is no series on a CPU.
+        attention_backend: IntGaugeVec = "fleet_attention_backend", labels &["backend"];
+        /// Time from the start of the process until it could take a job, in seconds: loading, hashing and trying the model.
+        pub ready_seconds: Gauge = "fleet_worker_ready_seconds";
         /// Last sign of progress, as a Unix timestamp in seconds: from the model during a run, otherwise from the main loop.
         last_progress_timestamp_seconds: Gauge = "fleet_worker_last_progress_timestamp_seconds";
         /// 1 while the worker can receive work from RabbitMQ, else 0.
@@ -180,6 +184,11 @@ impl WorkerMetrics {
     pub fn alive(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
         self.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
+    }
+
+    /// The attention kernel in use.
+    pub fn attention(&self, backend: &str) {
+        self.attention_backend.with_label_values(&[backend]).set(1);
     }
 
     /// Memory of the device, bytes.

@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use testkit::{Accounting, Catch, Fleet, ObjectStore, Protocol, Proxy, eventually_seen};
 
 use crate::support::{
-    CHECKPOINTED, PATIENCE, PATIENT, Recovery, impatient, report, submit, tell, undisturbed, until_completed,
+    CHECKPOINTED, PATIENCE, PATIENT, Recovery, database, impatient, report, submit, tell, undisturbed, until_completed,
     until_count, until_workers,
 };
 
@@ -190,6 +190,76 @@ async fn a_wedged_model_gives_its_job_up_and_its_worker_leaves() {
     let report = report(&fleet, &book).await;
     report.assert_all_completed_once();
     assert!(report.duplicate_executions >= 2, "{report}");
+}
+
+/// Goal: a GPU that breaks costs the job no attempt and takes no second job: its worker leaves, the row says why, another
+/// worker has the job. A job under which devices keep breaking fails in the end, before it has taken every worker down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_device_ends_its_worker_and_not_the_job() {
+    let fleet = Fleet::prepare(impatient().with("FLEET__SCHEDULER__ATTEMPTS_MAX", "2")).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Accounting::default();
+    let gates = fleet.gates("sick");
+    gates.break_device("step-3");
+    let mut sick = fleet.gated_worker("sick", &gates, &[]);
+    let jobs = [submit(&fleet, &book, 1).await, submit(&fleet, &book, 2).await];
+    sick.until_ended(PATIENCE).await;
+    let reason: Option<String> = sqlx::query_scalar("SELECT gone_reason FROM workers WHERE state = 'gone'")
+        .fetch_one(&mut database(&fleet).await)
+        .await
+        .expect("the worker's row");
+    assert!(reason.as_deref().is_some_and(|reason| reason.contains("uncorrectable ECC")), "{reason:?}");
+    let touched = "SELECT count(*) FROM jobs WHERE device_faults > 0";
+    until_count(&fleet, "one job met the fault", touched, 1).await;
+    let mut well = fleet.quick_worker("well", &[]);
+    until_completed(&fleet, &jobs).await;
+    let most: i32 = sqlx::query_scalar("SELECT max(attempts_total) FROM jobs")
+        .fetch_one(&mut database(&fleet).await)
+        .await
+        .expect("attempts");
+    assert_eq!(most, 1, "the fault cost an attempt");
+    report(&fleet, &book).await.assert_all_completed_once();
+    well.kill();
+
+    // Every worker breaks at it: three are free, then each costs one of two attempts.
+    let job = submit(&fleet, &book, 3).await;
+    for _ in 0..5 {
+        let mut worker = fleet.gated_worker("sick", &gates, &[]);
+        worker.until_ended(PATIENCE).await;
+    }
+    let job = fleet.until_status(&job, &["completed", "failed", "cancelled"]).await;
+    assert_eq!(
+        (job["status"].as_str(), job["failure"]["code"].as_str()),
+        (Some("failed"), Some("device_broken")),
+        "{job}"
+    );
+}
+
+/// Goal: a result that is not finite is tried once more, then the job fails and says at which stage and step.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_not_finite_is_never_delivered() {
+    let fleet = Fleet::prepare(impatient()).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Accounting::default();
+    let gates = fleet.gates("damaged");
+    gates.not_finite("step-3");
+    let _worker = fleet.gated_worker("damaged", &gates, &[]);
+    let job = submit(&fleet, &book, 1).await;
+    let job = fleet.until_status(&job, &["completed", "failed", "cancelled"]).await;
+    assert_eq!(
+        (job["status"].as_str(), job["failure"]["code"].as_str()),
+        (Some("failed"), Some("not_finite")),
+        "{job}"
+    );
+    let reason = job["failure"]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("denoising") && reason.contains("step 3"), "{reason}");
+    let attempts: i32 = sqlx::query_scalar("SELECT attempts_total FROM jobs")
+        .fetch_one(&mut database(&fleet).await)
+        .await
+        .expect("attempts");
+    assert_eq!(attempts, 2);
 }
 
 /// Goal: cut off from Postgres alone, a worker stops by itself and another one has the job; cut off from RabbitMQ alone, it

@@ -24,10 +24,37 @@ const COPY_CHUNK_BYTES: usize = 32 << 20;
 /// Bytes before the header of a safetensors file: its length as a 64-bit number.
 const LENGTH_PREFIX_BYTES: usize = 8;
 
+/// Where the values of a network's weights come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightSource {
+    /// The safetensors files of the component's folder.
+    #[default]
+    Files,
+    /// Drawn on the device: for measurements, since neither speed nor memory depends on what was learned. Needs no file but the
+    /// configurations. The same generator's seed gives the same weights.
+    Random,
+}
+
+impl WeightSource {
+    /// The weights of a component's folder.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn open(self, component_dir: &Path) -> Result<Weights> {
+        match self {
+            Self::Files => Weights::open(component_dir),
+            Self::Random => {
+                Ok(Weights { dir: component_dir.to_owned(), files: Vec::new(), entries: BTreeMap::new(), source: self })
+            }
+        }
+    }
+}
+
 /// The tensors of one component's folder, not read yet.
 #[derive(Debug)]
 pub struct Weights {
     dir: PathBuf,
+    source: WeightSource,
     files: Vec<MappedFile>,
     entries: BTreeMap<String, Entry>,
 }
@@ -54,7 +81,12 @@ impl Weights {
     /// # Errors
     /// When the folder holds no weights, a file cannot be mapped, or a file is not safetensors.
     pub fn open(component_dir: &Path) -> Result<Self> {
-        let mut weights = Self { dir: component_dir.to_owned(), files: Vec::new(), entries: BTreeMap::new() };
+        let mut weights = Self {
+            dir: component_dir.to_owned(),
+            files: Vec::new(),
+            entries: BTreeMap::new(),
+            source: WeightSource::Files,
+        };
         for path in files::find(component_dir)? {
             weights.add(path)?;
         }
@@ -116,6 +148,9 @@ impl Weights {
     #[must_use]
     pub fn compare(&self, table: &KeyTable) -> CheckpointMismatch {
         let mut found = CheckpointMismatch { component: self.component(), ..CheckpointMismatch::default() };
+        if self.source == WeightSource::Random {
+            return found;
+        }
         for (key, wanted) in table.tensors() {
             match self.entries.get(key) {
                 None => found.missing.push(key.to_owned()),
@@ -132,6 +167,9 @@ impl Weights {
 
     /// Copies `key` into `destination`, which has its shape already, converting on the way.
     fn copy_into(&self, key: &str, destination: &Tensor) -> Result<()> {
+        if self.source == WeightSource::Random {
+            return draw(key, destination).in_op(key);
+        }
         let entry = self.entries.get(key).ok_or_else(|| {
             Error::Checkpoint(vec![CheckpointMismatch {
                 component: self.component(),
@@ -163,6 +201,19 @@ impl Weights {
     }
 }
 
+/// Fills a weight so that activations keep their scale: matrices and kernels with the variance of one over their inputs, norms with
+/// one, biases with zero.
+fn draw(key: &str, destination: &Tensor) -> Result<()> {
+    let (mut target, size) = (destination.shallow_clone(), destination.size());
+    let _ = if size.len() < 2 {
+        target.f_fill_(if key.ends_with("bias") { 0.0 } else { 1.0 })?
+    } else {
+        let inputs: i64 = size[1..].iter().product();
+        target.f_normal_(0.0, 1.0 / (inputs.max(1) as f64).sqrt())?
+    };
+    Ok(())
+}
+
 /// Copies raw elements out of a map into a tensor of the same shape, any device and dtype.
 fn copy_bytes(bytes: &[u8], shape: &[i64], kind: Kind, target: &mut Tensor) -> Result<()> {
     let aligned = bytes.as_ptr().align_offset(kind.elt_size_in_bytes()) == 0;
@@ -190,8 +241,9 @@ pub fn fingerprint<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<Stri
     for path in sorted {
         let read = |source| Error::Read { path: path.to_owned(), source };
         let mut content = blake3::Hasher::new();
-        content.update_reader(std::fs::File::open(path).map_err(read)?).map_err(read)?;
-        // The folder's name distinguishes `text_encoder/config.json` from `text_encoder_2/config.json`.
+        // All cores: a released checkpoint of 41 GB would keep one of them for 20 seconds.
+        content.update_mmap_rayon(path).map_err(read)?;
+        // The folder's name tells `text_encoder/config.json` from `text_encoder_2/config.json`.
         for part in [path.parent().and_then(Path::file_name), path.file_name()].into_iter().flatten() {
             total.update(part.as_encoded_bytes());
             total.update(b"/");

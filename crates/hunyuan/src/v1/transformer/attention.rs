@@ -9,7 +9,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::runtime::{error::Result, weights::Loader};
+use crate::runtime::{attention, error::Result, weights::Loader};
 
 /// Epsilon of the query and key norms.
 const HEAD_NORM_EPS: f64 = 1e-6;
@@ -49,20 +49,26 @@ impl QkNorm {
     pub(crate) fn apply(&self, qkv: &Tensor, rotation: Option<&Tensor>) -> Result<()> {
         let size = qkv.size();
         let shape = [size[0], size[1], 2, self.heads.count, self.heads.dim];
-        let mut view = qkv.f_narrow(2, 0, 2 * self.heads.width())?.f_view(shape)?;
-        let full = view.kind() == Kind::Float;
-        let mut qk = if full { view.shallow_clone() } else { view.f_to_kind(Kind::Float)? };
-        let mut scale = qk.f_norm_scalaropt_dim(2.0, [-1], true)?;
+        let view = qkv.f_narrow(2, 0, 2 * self.heads.width())?.f_view(shape)?;
+        let weight = self.weight.f_view([2, 1, self.heads.dim])?.f_to_kind(Kind::Float)?;
+        let mut scale = view.f_norm_scalaropt_dim_dtype(2.0, [-1_i64].as_slice(), true, Kind::Float)?;
         let mut scale = scale.f_square_()?.f_mul_scalar_(1.0 / self.heads.dim as f64)?;
         let scale = scale.f_add_scalar_(HEAD_NORM_EPS)?.f_rsqrt_()?;
-        let weight = self.weight.f_view([2, 1, self.heads.dim])?.f_to_kind(Kind::Float)?;
-        let qk = qk.f_mul_(&scale)?.f_mul_(&weight)?;
-        if let Some(rotation) = rotation {
-            rotate(&qk, rotation, self.heads)?;
+        if view.kind() == Kind::Float {
+            let mut qk = view;
+            let qk = qk.f_mul_(&scale)?.f_mul_(&weight)?;
+            return rotation.map_or(Ok(()), |rotation| rotate(&qk, rotation, self.heads));
         }
-        if !full {
-            view.f_copy_(&qk)?;
-        }
+        let Some(rotation) = rotation else {
+            // The product of the two factors is small, so one pass over the tokens does for both.
+            let _ = view.f_mul_out(&view, &scale.f_mul(&weight)?)?;
+            return Ok(());
+        };
+        // Conversions happen inside the products: each pass reads one format and writes the other.
+        let qk = Tensor::f_empty(shape, (Kind::Float, view.device()))?;
+        let _ = view.f_mul_out(&qk, &weight)?;
+        rotate(&qk, rotation, self.heads)?;
+        let _ = qk.f_mul_out(&view, &scale)?;
         Ok(())
     }
 
@@ -87,7 +93,7 @@ pub(crate) fn attend(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let size = qkv.size();
     let width = heads.width();
     let part = |index: i64| -> Result<Tensor> {
-        let flat = qkv.f_narrow(2, index * width, width)?;
+        let flat = attention::addressable(&qkv.f_narrow(2, index * width, width)?)?;
         Ok(flat.f_view([size[0], size[1], heads.count, heads.dim])?.f_transpose(1, 2)?)
     };
     let (query, key, value) = (part(0)?, part(1)?, part(2)?);

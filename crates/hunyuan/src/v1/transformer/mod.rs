@@ -1,7 +1,7 @@
 //! The diffusion transformer: predicts the velocity of the latents at one time.
 //!
 //! The rule: what does not change between steps is prepared once per video in a [`Condition`]; a forward pass then makes one joint
-//! token buffer and every block updates it in place. [`Control::check`] is called before each block.
+//! token buffer and every block updates it in place. [`Control::check_at`] is called before each block.
 //!
 //! Upstream: `HunyuanVideoTransformer3DModel` in
 //! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
@@ -164,18 +164,18 @@ impl Transformer {
         let modulation = self.embed.forward(&times, &condition.pooled, condition.guidance.as_ref())?.f_silu_()?;
         let hidden = self.config.hidden_size();
         let mut tokens = Tensor::f_empty([batch, video + text, hidden], (latents.kind(), latents.device()))?;
-        control.check()?;
+        control.check_at(latents.device())?;
         self.patches.forward_into(&latents.f_contiguous()?, &tokens.f_narrow(1, 0, video)?).in_op("patches")?;
         self.refiner.forward_into(&condition.text, &times, &mut tokens.f_narrow(1, video, text)?).in_op("refiner")?;
         for block in &self.double {
-            control.check()?;
+            control.check_at(latents.device())?;
             block.forward(&tokens, video, &modulation, &condition.rotation).in_op("double block")?;
         }
         for block in &self.single {
-            control.check()?;
+            control.check_at(latents.device())?;
             block.forward(&mut tokens, video, &modulation, &condition.rotation).in_op("single block")?;
         }
-        control.check()?;
+        control.check_at(latents.device())?;
         let chunk = self.out_modulation.forward(&modulation)?.f_chunk(2, 1)?;
         let normed = modulated_norm(&tokens.f_narrow(1, 0, video)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
         drop(tokens);
@@ -183,7 +183,7 @@ impl Transformer {
         unpatch(&self.out.forward(&normed)?, condition.grid, patch)
     }
 
-    /// Number of [`Control::check`] calls of one forward pass.
+    /// Number of [`Control::check_at`] calls of one forward pass.
     #[must_use]
     pub fn checks_per_forward(&self) -> u64 {
         (self.double.len() + self.single.len() + 2) as u64

@@ -1,7 +1,7 @@
 //! The video decoder: latents to frames.
 //!
 //! The rule: a tile (or the whole, when it is small) goes through [`Decoder`] once; which tiles there are and how they are
-//! joined is [`tiling`]'s business. [`Control::check`] is called between blocks, so a cancel takes effect within a tile.
+//! joined is [`tiling`]'s business. [`Control::check_at`] is called between blocks, so a cancel takes effect within a tile.
 //!
 //! Upstream: `HunyuanVideoDecoder3D` in
 //! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
@@ -20,6 +20,7 @@ use self::{
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
+    finite,
     tiling::{self, Progress, TileSizes},
     weights::Loader,
 };
@@ -127,6 +128,8 @@ impl Decoder {
         let ratios = [self.config.spatial_compression_ratio, self.config.temporal_compression_ratio];
         let plan = tiling::Plan::new(ratios, tiles, spatial)?;
         let decoded = plan.run(&scaled, &mut |tile| self.decode_tile(tile, control), progress).in_op("decode")?;
+        // Before the clamp, which would make a plausible white of what is infinite.
+        finite::check(&decoded, "decoder", None)?;
         let mut pixels = if decoded.kind() == Kind::Float { decoded } else { decoded.f_to_kind(Kind::Float)? };
         let mut pixels = pixels.f_mul_scalar_(0.5)?.f_add_scalar_(0.5)?;
         Ok(pixels.f_clamp_(0.0, 1.0)?)
@@ -134,33 +137,34 @@ impl Decoder {
 
     /// One tile `[batch, channels, frames, height, width]` to `[batch, frames, height, width, 3]`, not yet in 0..1.
     fn decode_tile(&self, latents: &Tensor, control: &Control) -> Result<Tensor> {
-        control.check()?;
+        let device = latents.device();
+        control.check_at(device)?;
         let latents = self.post_quant.forward(&latents.f_permute([0, 2, 3, 4, 1])?.f_contiguous()?)?;
         let hidden = self.conv_in.forward_unpadded(&latents)?;
         let mut hidden = self.mid_first.forward(hidden)?;
         if let Some(attention) = &self.mid_attention {
-            control.check()?;
+            control.check_at(device)?;
             hidden = attention.forward(&hidden)?;
         }
-        control.check()?;
+        control.check_at(device)?;
         hidden = self.mid_second.forward(hidden)?;
         for block in &self.up {
             for resnet in &block.resnets {
-                control.check()?;
+                control.check_at(device)?;
                 hidden = resnet.forward(hidden)?;
             }
             if let Some(upsample) = &block.upsample {
-                control.check()?;
+                control.check_at(device)?;
                 hidden = upsample.forward(&hidden)?;
             }
         }
-        control.check()?;
+        control.check_at(device)?;
         let padded = self.norm_out.activate_padded(&hidden)?;
         drop(hidden);
         self.conv_out.forward(&padded)
     }
 
-    /// Number of [`Control::check`] calls of one tile.
+    /// Number of [`Control::check_at`] calls of one tile.
     #[must_use]
     pub fn checks_per_tile(&self) -> u64 {
         let blocks: usize =

@@ -1,0 +1,215 @@
+"""The stages: what each runs, how long it may take, and what counts as passed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import models
+from .place import Place, Trouble
+
+HERE = Path(__file__).resolve().parent
+# The two sizes whose figures others publish, and the small ones.
+SIZES = {False: ["960x544x129", "1280x720x129"], True: ["64x64x9", "96x64x9"]}
+RESUMED = {False: "512x320x61", True: "64x64x9"}
+ERROR_CHARACTERS = 600
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all stages share."""
+
+    place: Place
+    device: str
+    small: bool
+    model: Path
+    scratch: Path
+
+    def card(self, *words: str) -> list[str]:
+        """A command of the example program."""
+        return [str(self.place.card), *words]
+
+    @property
+    def on_gpu(self) -> bool:
+        return self.device != "cpu"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage; `work` yields its rows as they come."""
+
+    number: int
+    name: str
+    deadline_s: int
+    work: Callable[[Setting, float], Iterator[dict]]
+
+
+def lines(argv: list[str], deadline: float, environment: dict[str, str]) -> Iterator[dict]:
+    """Rows of a program, one JSON a line; a failure or the deadline becomes the last row."""
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True, env=environment, start_new_session=True
+        )
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            os.killpg(process.pid, signal.SIGKILL)
+
+        timer = threading.Timer(max(deadline - time.monotonic(), 0), stop)
+        timer.start()
+        try:
+            yield from (json.loads(line) for line in process.stdout if line.startswith("{"))
+            process.wait()
+        finally:
+            timer.cancel()
+        errors.seek(0)
+        said = errors.read()
+        warned = [line for line in said.splitlines() if "WARN" in line or "ERROR" in line]
+        if late.is_set():
+            yield {"item": argv[1], "ok": False, "error": "stopped at its deadline", "log": said[-ERROR_CHARACTERS:]}
+        elif process.returncode:
+            yield {"item": argv[1], "ok": False, "error": said.strip()[-ERROR_CHARACTERS:] or f"status {process.returncode}"}
+        elif warned:
+            yield {"item": "log", "lines": warned[-8:]}
+
+
+def machine(setting: Setting, deadline: float) -> Iterator[dict]:
+    missing = subprocess.run(["ldd", setting.place.card], capture_output=True, text=True).stdout
+    missing = [line.strip() for line in missing.splitlines() if "not found" in line]
+    yield {"item": "libraries", "ok": not missing, "missing": missing}
+    driver = Path("/proc/driver/nvidia/version")
+    smi = shutil.which("nvidia-smi")
+    asked = subprocess.run([smi, "-q", "-d", "CLOCK,MEMORY"], capture_output=True, text=True, timeout=20).stdout if smi else ""
+    yield {"item": "system", "driver": driver.read_text().splitlines()[0] if driver.exists() else None, "nvidia_smi": asked[:2000]}
+    for row in lines(setting.card("info"), deadline, setting.place.environment()):
+        if row["item"] == "machine" and setting.on_gpu:
+            row["ok"] = row["cuda_half_loaded"] and row["gpus_of_libtorch"] > 0 and row["compiler_after"] == "compiles"
+        yield row
+    yield from lines(setting.card("info", str(setting.model)), deadline, setting.place.environment())
+
+
+def start(setting: Setting, deadline: float) -> Iterator[dict]:
+    """The worker's own start-up and one video, with NVIDIA's run-time compiler on the search path and without."""
+    case = setting.place.fixtures / "base"
+    render = [str(setting.place.worker), "render", "--model", str(case / "model"), "--prompt", "a cat", "--size", "32x32", "--frames", "5"]
+    render += ["--steps", "3", "--device", setting.device, "--dump", str(setting.scratch / "start.safetensors")]
+    plain = setting.place.environment()
+    ways = {
+        "compiler found by the worker": plain,
+        "compiler on the search path": setting.place.environment(compiler=True),
+        "cuDNN not preferred": plain | {"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"},
+    }
+    for name, environment in ways.items():
+        began = time.monotonic()
+        failed = next((row for row in lines(render, deadline, environment) if row.get("ok") is False), {"ok": True})
+        yield failed | {"item": name, "seconds": round(time.monotonic() - began, 1)}
+
+
+def agree(setting: Setting, deadline: float) -> Iterator[dict]:
+    folder = setting.place.fixtures
+    if setting.small:
+        folder = setting.scratch / "fixtures"
+        folder.mkdir()
+        for name in ("base", "bf16"):
+            (folder / name).symlink_to(setting.place.fixtures / name)
+    yield from lines(setting.card("agree", str(folder), setting.device), deadline, setting.place.environment())
+
+
+def kernels(setting: Setting, deadline: float) -> Iterator[dict]:
+    argv = setting.card("kernels", str(setting.model), setting.device, SIZES[setting.small][-1])
+    yield from lines(argv, deadline, setting.place.environment())
+
+
+def resume(setting: Setting, deadline: float) -> Iterator[dict]:
+    for command in ("resume", "resumed"):
+        argv = setting.card(command, str(setting.model), setting.device, RESUMED[setting.small], str(setting.scratch / "run"))
+        yield from lines(argv, deadline, setting.place.environment())
+
+
+def speed(setting: Setting, deadline: float) -> Iterator[dict]:
+    first, last = SIZES[setting.small]
+    argv = setting.card("speed", str(setting.model), setting.device, f"{first}x3", f"{last}x2")
+    yield from lines(argv, deadline, setting.place.environment())
+
+
+def beside(setting: Setting, deadline: float) -> Iterator[dict]:
+    """diffusers with the same sizes: another program on the same card."""
+    environment = setting.place.environment(compiler=True) | {"GPU_CHECK_PACKAGES": str(setting.place.packages)}
+    argv = [sys.executable, str(HERE / "diffusers_speed.py"), setting.device, "small" if setting.small else "released"]
+    yield from lines([*argv, f"{SIZES[setting.small][0]}x1", f"{SIZES[setting.small][1]}x1"], deadline, environment)
+
+
+# One program measures stages 5 to 7, so that the weights are drawn once; its rows go to the stage that they belong to.
+STAGES = [
+    Stage(0, "machine", 40, machine),
+    Stage(1, "the worker starts", 90, start),
+    Stage(2, "fixtures agree with the reference", 100, agree),
+    Stage(3, "kernels", 60, kernels),
+    Stage(4, "a resumed run has the same bits", 90, resume),
+    Stage(5, "steps at the released size", 240, speed),
+    Stage(6, "a stop in the middle of a step", 0, lambda *_: iter(())),
+    Stage(7, "decoding", 0, lambda *_: iter(())),
+    Stage(8, "diffusers", 130, beside),
+]
+ROUTES = {"stop": 6, "decode": 7}
+
+
+def numbers(text: str) -> list[int]:
+    """`0,3-5` as [0, 3, 4, 5]."""
+    chosen = set()
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            chosen |= set(range(int(first), int(last or first) + 1))
+        except ValueError:
+            raise Trouble(f"--stages: `{part}` is not a number or a range such as 3-5") from None
+    return sorted(chosen & {stage.number for stage in STAGES})
+
+
+def run(place: Place, chosen: list[int], out: Path, *, device: str, small: bool) -> list[dict]:
+    """Runs the stages in turn; each result is in `out` as soon as there is one."""
+    out.mkdir(parents=True, exist_ok=True)
+    # The last two are rows of the fifth.
+    chosen = sorted(set(chosen) | ({5, 6, 7} if {5, 6, 7} & set(chosen) else set()))
+    results = {stage.number: {"stage": stage.number, "name": stage.name, "state": "failed", "rows": []} for stage in STAGES if stage.number in chosen}
+    with tempfile.TemporaryDirectory(prefix="gpu-check-") as scratch:
+        model = models.write(place.fixtures / "base/model", Path(scratch) / "model", small=small)
+        setting = Setting(place, device, small, model, Path(scratch))
+        for stage in (stage for stage in STAGES if stage.number in chosen and stage.deadline_s):
+            began = time.monotonic()
+            try:
+                for row in stage.work(setting, began + stage.deadline_s):
+                    result = results[ROUTES.get(row["item"], stage.number)]
+                    result["rows"].append(row)
+                    judge(result, out)
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                results[stage.number]["rows"].append({"item": "stage", "ok": False, "error": repr(error)[:ERROR_CHARACTERS]})
+            results[stage.number]["seconds"] = round(time.monotonic() - began, 1)
+            judge(results[stage.number], out)
+            print(f"stage {stage.number}, {stage.name}: {results[stage.number]['state']}, {results[stage.number]['seconds']} s", flush=True)
+    for result in results.values():
+        judge(result, out)
+    return list(results.values())
+
+
+def judge(result: dict, out: Path) -> None:
+    """Passed: there are rows and none says otherwise. Writes the stage's file."""
+    rows = result["rows"]
+    if any(row.get("ok") is False for row in rows) or not rows:
+        result["state"] = "failed"
+    elif all("skipped" in row for row in rows):
+        result["state"] = "skipped"
+    else:
+        result["state"] = "passed"
+    (out / f"stage-{result['stage']}.json").write_text(json.dumps(result, indent=1) + "\n")
