@@ -65,7 +65,8 @@ def main():
         print(f"{wanted.file}: {carry.pack(wanted.file) / 2**20:.1f} MiB\nthere: tar xf {wanted.file.name} && training-pack/run OUT 9")
         return
     run = stages.run_from(wanted)
-    wanted.out.mkdir(parents=True, exist_ok=True)
+    if wanted.command != "stage":
+        wanted.out.mkdir(parents=True, exist_ok=True)
     if wanted.command == "train":
         if wanted.start:
             logging.info("from %s: %s", wanted.start, export.start_from(run, wanted.start, wanted.with_text))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 MOST_BYTES = 48 * 2**20
+GLIBC = ("_2_28", "_2_27", "_2_24", "_2_17", "2014", "_2_12", "_2_5")  # what wheels are made for
 WANTED = ("diffusers", "transformers")
 THERE = {"torch", "numpy", "pillow"}  # and what these need
 UNUSED = {"hf-xet"}  # fetches from a network
@@ -55,7 +56,7 @@ def pack(target, python="3.12"):
     """Writes `target`, a tar archive, and returns its size in bytes."""
     with tempfile.TemporaryDirectory() as aside:
         wheels = Path(aside) / "wheels"
-        tags = [word for version in ("2_28", "2_27", "2_24", "2_17", "2014", "2_12", "2_5") for word in ("--platform", f"manylinux{'' if version == '2014' else '_'}{version}_x86_64")]
+        tags = [word for version in GLIBC for word in ("--platform", f"manylinux{version}_x86_64")]
         command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "--python-version", python]
         subprocess.run([*command, "--implementation", "cp", *tags, "-d", wheels, *closure(WANTED)], check=True)
         shutil.copytree(HERE, Path(aside) / "training", ignore=shutil.ignore_patterns("__pycache__"))

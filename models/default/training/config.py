@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from .world import SMALL_WORLD, SUBJECTS
 
 SPATIAL_RATIO = TEMPORAL_RATIO = 4  # pixels and frames per latent cell: 4 keeps edges sharp after little training
-TEXT_TOKENS = 56  # longest caption and suffix, in the language model's tokens
+TEXT_TOKENS = 40  # longest caption and suffix, in the language model's tokens
 FLOW_SHIFT = 3.0
 GUIDANCE = 6.0
 EMPTY_PROMPT_CHANCE = 0.05

@@ -75,7 +75,8 @@ def train(run):
     torch.manual_seed(3)
     preset = run.preset
     reader = Reader(preset.reader_width).to(run.device)
-    pair = muon.optimizers(reader.named_parameters(), PEAK_RATE, PEAK_RATE / 2, lambda name, p: p.ndim > 1 and not name.startswith(("heads", "layers.0")))
+    inside = lambda name, p: p.ndim > 1 and not name.startswith(("heads", "layers.0"))  # noqa: E731
+    pair = muon.optimizers(reader.named_parameters(), PEAK_RATE, PEAK_RATE / 2, inside)
     training = state.Training(reader, pair, 0.995, run.work / "judge.pt").resume()
     chooser, clock = random.Random(training.step + 7), run.clock("judge", training)
     painters = [Painter(side, run.device, preset.subjects) for side in preset.sides]

@@ -126,11 +126,13 @@ def _desert(canvas, chooser):
         x, tall = number + chooser.uniform(0.2, 0.8), chooser.uniform(0.12, 0.22)
         canvas.cover(((tall - (canvas.x - x).abs() * 0.9 - (0.52 - canvas.y)) * canvas.soft).clamp(0, 1), (196, 150, 90))
     canvas.cover(canvas.below(0.5 + canvas.waves((0.5, 0.025), (0.75, 0.02))), (226, 176, 100))
-    canvas.cover(canvas.below(0.64 + canvas.waves((0.75, 0.03), (1.25, 0.015))), canvas.shade((240, 196, 120), (206, 150, 84), (canvas.y - 0.6) * 2.5))
+    near = canvas.below(0.64 + canvas.waves((0.75, 0.03), (1.25, 0.015)))
+    canvas.cover(near, canvas.shade((240, 196, 120), (206, 150, 84), (canvas.y - 0.6) * 2.5))
 
 
 def _sky(canvas, chooser):
-    canvas.image = canvas.image * 0.4 + 0.6 * canvas.image[:, : canvas.image.shape[1] // 2].repeat_interleave(2, 1)[:, : canvas.image.shape[1]]
+    above = canvas.image[:, : canvas.image.shape[1] // 2].repeat_interleave(2, 1)  # the gradient stretched over the whole frame
+    canvas.image = canvas.image * 0.4 + 0.6 * above
     _clouds(canvas, chooser, 16, 0.95)
 
 

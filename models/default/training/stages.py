@@ -58,7 +58,7 @@ def run_from(wanted):
 def train(run, wanted):
     """Every stage that is wanted, then an export and its judgement in `wanted.out`."""
     names = wanted.stage or [name for name in STAGES if name != "distil"]
-    alone = run.device.type != "cuda" or "vae" not in names
+    alone = run.device.type != "cuda" or len(names) == 1
     beside = {} if alone else {name: start_beside(run, name) for name in names if name in BESIDE}
     if wanted.parts:
         run.keep = lambda: export_parts(run, wanted, "transformer")

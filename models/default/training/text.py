@@ -49,9 +49,9 @@ class Encoders(nn.Module):
         cache = DynamicCache()
         self.llama(input_ids=fixed, past_key_values=cache, use_cache=True)
         cache.batch_repeat_interleave(len(prompts))
-        whole = self.llama_tokenizer([self.before + prompt + self.after for prompt in prompts], padding=True, return_tensors="pt")
-        part = slice(fixed.shape[1], fixed.shape[1] + config.TEXT_TOKENS)
-        tokens, mask = whole["input_ids"][:, part].to(device), whole["attention_mask"][:, part].to(device)
+        # The template ends with line breaks, so that what follows is split as it would be behind them.
+        whole = self.llama_tokenizer([prompt + self.after for prompt in prompts], padding=True, add_special_tokens=False, return_tensors="pt")
+        tokens, mask = (whole[name][:, : config.TEXT_TOKENS].to(device) for name in ("input_ids", "attention_mask"))
         positions = torch.arange(tokens.shape[1], device=device) + fixed.shape[1]
         states = self.llama(
             input_ids=tokens, past_key_values=cache, use_cache=True, position_ids=positions[None].expand_as(tokens)

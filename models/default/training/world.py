@@ -55,6 +55,8 @@ WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding=
 SUBJECTS = {name: Subject(about["code"], about["kind"], tuple(about.get("colors", ()))) for name, about in WORDS["subjects"].items()}
 SMALL_WORLD = ("cat", "dog", "bird", "fish", "car", "boat", "tree")  # ball and star are shapes
 STATIC = ("tree", "house")  # these neither bounce nor turn nor rise
+SHAPE_UNSAID = dict(color=0.03, size=0.10, subject=0.02, motion=0.03, place=0.04)  # chances that a caption leaves it open
+PICTURE_UNSAID = dict(size=0.5, direction=0.2, motion=0.04, place=0.05)
 PAIR_CHANCE, SHAPE_CHANCE, ODD_PLACE_CHANCE, DAY_CHANCE, STILL_CHANCE = 0.15, 0.3, 0.15, 0.6, 0.6
 
 
@@ -151,7 +153,7 @@ def sample(chooser, subjects=tuple(SUBJECTS), held_out=False, shape_chance=SHAPE
 
 def unsay(scene, chooser):
     """The scene with None for what a caption leaves open. Plain light, a still camera and own colours need no words."""
-    chances = dict(color=0.03, size=0.10, subject=0.02, motion=0.03, place=0.04) if scene.is_shape else dict(size=0.5, direction=0.2, motion=0.04, place=0.05)
+    chances = SHAPE_UNSAID if scene.is_shape else PICTURE_UNSAID
     left_out = {field: None for field, chance in chances.items() if chooser.random() < chance}
     if "motion" in left_out:
         left_out["direction"] = None
