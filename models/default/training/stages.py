@@ -71,7 +71,7 @@ def train(run, wanted):
         STAGES[name](run)
     for name in list(beside):
         wait_for(beside, name)
-    if all((run.work / f"{name}.pt").exists() for name in ("vae", "text", "transformer")):
+    if all((run.work / f"{name}.pt").exists() for name in ("vae", "text", "transformer", "statistics")):
         finish(run, wanted, "twin" if "distil" in names else "transformer")
 
 
