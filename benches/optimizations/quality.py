@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import math
 import statistics
 import subprocess
-import sys
 import tomllib
-import types
 
 import numpy as np
 from fleet_stack import tools
 from fleet_stack.paths import ROOT
+from training import reader
 
-TRAINING = ROOT / "models/default/training"
 # All videos have the size that the default model draws.
 SIZE = tomllib.loads((ROOT / "models/default/fleet.toml").read_text())["sizes"][0]["aspects"][0]
 SSIM_WINDOW = 7
@@ -57,29 +53,7 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
     return float((((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean())
 
 
-def _reader() -> types.ModuleType:
-    """The model's judge. It needs the names and colours of `draw`, whose drawing needs torch; so only the tables are read."""
-    tables = types.ModuleType("training.draw")
-    for statement in ast.parse((TRAINING / "draw.py").read_text()).body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-            try:
-                setattr(tables, statement.targets[0].id, ast.literal_eval(statement.value))
-            except ValueError:
-                continue
-    package = types.ModuleType("training")
-    package.__path__ = [str(TRAINING)]
-    sys.modules.update({"training": package, "training.draw": tables})
-    spec = importlib.util.spec_from_file_location("training.reader", TRAINING / "reader.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["training.reader"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-READER = _reader()
-
-
 def followed(video: np.ndarray, scene: dict[str, str]) -> float:
     """Share of what the prompt names that the reader finds in the video."""
-    seen = READER.read(video)
+    seen = reader.read(video)
     return float(np.mean([getattr(seen, field) == value for field, value in scene.items()]))

@@ -13,7 +13,6 @@ import unittest
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(SCRIPTS))
 
 from gpu_check import pack, report, stages  # noqa: E402  (the path above comes first)
 from gpu_check.place import Place, Trouble  # noqa: E402

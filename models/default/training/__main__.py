@@ -1,7 +1,6 @@
-"""Runs the whole training, stage after stage, each resuming from its own checkpoint; then exports.
+"""Draws, trains, exports and judges the default model; see ../README.md for the order of the commands.
 
-`python -m training --work DIR` from the model folder; `--stage NAME` runs one stage, so that the latents can be cached
-in a second process while the transformer already trains on the first of them.
+`python -m training COMMAND --help` explains each one's words.
 """
 
 import argparse
@@ -10,45 +9,75 @@ from pathlib import Path
 
 import torch
 
-from . import export, latents, resume, text, transformer, vae
+from . import carry, config, export, figures, sprites, stages
 
-STAGES = ("vae", "text", "latents", "transformer", "export")
-log = logging.getLogger("training")
+
+def parser():
+    """The command line."""
+    whole = argparse.ArgumentParser(prog="training", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = whole.add_subparsers(dest="command", required=True)
+    sheet = commands.add_parser("draw-sheet", help="a picture of drawn clips, to look at the world")
+    sheet.add_argument("file", type=Path)
+    sheet.add_argument("--preset", choices=config.PRESETS, default="card")
+    sheet.add_argument("--seed", type=int, default=1)
+    sheet.add_argument("--count", type=int, default=16)
+    sheet = commands.add_parser("sprites", help="take the sprites from the font again")
+    sheet.add_argument("--font", type=Path, required=True, help="NotoColorEmoji.ttf")
+    pack = commands.add_parser("pack", help="an archive for a machine with a GPU and without a network")
+    pack.add_argument("file", type=Path)
+    train = commands.add_parser("train", help="all stages, then export and judgement, within --minutes")
+    train.add_argument("--stage", choices=stages.STAGES, action="append", help="only this stage (may be repeated)")
+    train.add_argument("--from", dest="start", type=Path, help="a checkpoint whose fitting weights to start from")
+    train.add_argument("--with-text", action="store_true", help="take over its text encoders as well")
+    train.add_argument("--parts", action="store_true", help="also write the model as files below 16 MiB")
+    stage = commands.add_parser("stage", help="one stage alone, without export")
+    stage.add_argument("stage", choices=stages.STAGES)
+    finish = commands.add_parser("export", help="export and judge what the work folder holds")
+    finish.add_argument("--twin", action="store_true", help="with the transformer of few steps")
+    judge = commands.add_parser("judge", help="judge a checkpoint with the reader of the work folder, or with --reader")
+    judge.add_argument("model", type=Path)
+    judge.add_argument("--steps", type=int)
+    judge.add_argument("--reader", type=Path, help="reader.safetensors of a training run")
+    for command in (train, stage, finish, judge):
+        command.add_argument("--preset", choices=config.PRESETS, default="cores")
+        command.add_argument("--work", type=Path, required=True, help="folder of training states; may already hold some")
+        command.add_argument("--out", type=Path, default=Path(".train/out"), help="where model, figures and picture go")
+        command.add_argument("--minutes", type=float, default=0.0, help="when this piece has to be over (0: the whole plan)")
+        command.add_argument("--plan", type=float, default=0.0, help="minutes of all pieces together; learning rates follow it")
+        command.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+        command.add_argument("--compile", action="store_true", help="compile the transformer's blocks")
+        command.add_argument("--deadline", type=float, default=0.0, help=argparse.SUPPRESS)
+    return whole
 
 
 def main():
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder of training states; may already hold some")
-    parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage (may be repeated)")
-    parser.add_argument("--model", type=Path, default=Path(__file__).parent.parent, help="where the checkpoint goes")
-    parser.add_argument("--from", dest="export", type=Path, help="an export to go on from, into an empty work folder")
-    parser.add_argument("--minutes", type=float, default=0.0, help="train the transformer for so long at most; 0: no limit")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
-    wanted = parser.parse_args()
+    """Runs one command."""
+    wanted = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    if wanted.threads:
-        torch.set_num_threads(wanted.threads)
-    wanted.work.mkdir(parents=True, exist_ok=True)
-    device = torch.device(wanted.device)
-    if wanted.export:
-        resume.from_export(wanted.export, wanted.work)
-    for stage in wanted.stage or STAGES:
-        log.info("stage %s on %s", stage, device)
-        match stage:
-            case "vae":
-                torch.manual_seed(0)
-                vae.train(wanted.work, device)
-            case "text":
-                torch.manual_seed(1)
-                text.train(wanted.work, device)
-            case "latents":
-                latents.cache(wanted.work, vae.averaged(wanted.work, device), device)
-            case "transformer":
-                transformer.train(wanted.work, device, wanted.minutes)
-            case "export":
-                log.info("exported: %.1f MB in %s", export.export(wanted.work, wanted.model) / 1e6, wanted.model)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    if wanted.command == "draw-sheet":
+        print("\n".join(figures.drawn_sheet(config.PRESETS[wanted.preset], wanted.seed, wanted.count, wanted.file)))
+        return
+    if wanted.command == "sprites":
+        sprites.write_sheet(wanted.font)
+        return
+    if wanted.command == "pack":
+        print(f"{wanted.file}: {carry.pack(wanted.file) / 2**20:.1f} MiB\nthere: tar xf {wanted.file.name} && training-pack/run OUT 9")
+        return
+    run = stages.run_from(wanted)
+    if wanted.command != "stage":
+        wanted.out.mkdir(parents=True, exist_ok=True)
+    if wanted.command == "train":
+        if wanted.start:
+            logging.info("from %s: %s", wanted.start, export.start_from(run, wanted.start, wanted.with_text))
+        stages.train(run, wanted)
+    elif wanted.command == "stage":
+        stages.STAGES[wanted.stage](run)
+    elif wanted.command == "export":
+        wanted.parts = False
+        stages.finish(run, wanted, "twin" if wanted.twin else "transformer")
+    else:
+        figures.report(run, wanted.model, wanted.out, wanted.steps, reader=wanted.reader)
 
 
 if __name__ == "__main__":

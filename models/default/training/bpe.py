@@ -11,8 +11,8 @@ from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PRO
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPTokenizer, PreTrainedTokenizerFast
 
-from . import captions
-from .draw import all_scenes
+from . import words
+from .world import sample
 
 LLAMA_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -21,13 +21,12 @@ LLAMA_SPECIAL = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"
 CROP_START = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
-def _texts(count=12000):
+def _texts(subjects, count=16000):
     chooser = random.Random(7)
-    scenes = all_scenes()
-    return [captions.write(chooser.choice(scenes), chooser)[0] for _ in range(count)]
+    return [words.write(sample(chooser, subjects), chooser)[0] for _ in range(count)]
 
 
-def train_llama(folder):
+def train_llama(folder, subjects):
     """The language model's tokenizer, saved as `tokenizer.json` and friends."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -47,7 +46,7 @@ def train_llama(folder):
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts() + [template] * 60, trainer)
+    tokenizer.train_from_iterator(_texts(subjects) + [template] * 60, trainer)
     begin = tokenizer.token_to_id(LLAMA_SPECIAL[0])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{LLAMA_SPECIAL[0]} $A", pair=f"{LLAMA_SPECIAL[0]} $A $B", special_tokens=[(LLAMA_SPECIAL[0], begin)]
@@ -67,7 +66,7 @@ def train_llama(folder):
         raise ValueError(f"the template's beginning is {count} tokens instead of {CROP_START}: train on more of its words")
 
 
-def train_clip(folder):
+def train_clip(folder, subjects):
     """CLIP's tokenizer, saved as `vocab.json` and `merges.txt`."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -83,7 +82,7 @@ def train_clip(folder):
     trainer = trainers.BpeTrainer(
         vocab_size=4000, min_frequency=30, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
-    tokenizer.train_from_iterator(_texts(), trainer)
+    tokenizer.train_from_iterator(_texts(subjects), trainer)
     learnt = json.loads(tokenizer.to_str())["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in learnt["merges"]]
     words = alphabet + [letter + "</w>" for letter in alphabet] + ["".join(merge.split(" ")) for merge in merges]

@@ -1,77 +1,128 @@
-"""Every number the training depends on, in one place; the sizes here decide what the checkpoint is."""
+"""Every number that the training depends on. A preset is a whole choice: what the model is, and how it is trained where.
 
-from dataclasses import dataclass
+`card` is for one H100 or H200 and a few minutes, `cores` for two CPU cores and hours in pieces, `smoke` tries the program.
+"""
 
-HEIGHT = WIDTH = 64
-FRAMES = 17
-FPS = 4
+from dataclasses import dataclass, replace
 
-SPATIAL_RATIO = 4  # pixels per latent cell: 4 keeps edges sharp after little training
-TEMPORAL_RATIO = 4
-LATENT_CHANNELS = 8
+from .world import SMALL_WORLD, SUBJECTS
 
-VAE = dict(
-    latent_channels=LATENT_CHANNELS,
-    down_block_types=("HunyuanVideoDownBlock3D",) * 3,
-    up_block_types=("HunyuanVideoUpBlock3D",) * 3,
-    block_out_channels=(16, 32, 48),
-    layers_per_block=1,
-    norm_num_groups=4,
-    spatial_compression_ratio=SPATIAL_RATIO,
-    temporal_compression_ratio=TEMPORAL_RATIO,
-    scaling_factor=1.0,  # the 1x1 convolutions around the latents are rescaled after training instead
-    mid_block_add_attention=True,
-)
-
-
-@dataclass(frozen=True)
-class VaeStage:
-    """One stretch of the autoencoder's training: small crops of few frames first, whole clips last."""
-
-    steps: int
-    frames: int
-    crop: int
-    batch: int
-    learning_rate: float
-    decoder_only: bool = False  # latents stay what they are, so that cached ones remain valid
-
-
-VAE_STAGES = (
-    VaeStage(steps=5250, frames=9, crop=32, batch=4, learning_rate=1.0e-3),
-    VaeStage(steps=700, frames=9, crop=40, batch=3, learning_rate=4.0e-4, decoder_only=True),
-    VaeStage(steps=300, frames=17, crop=64, batch=1, learning_rate=1.5e-4, decoder_only=True),
-)
-
-# Text encoders: the pipelines use the states two decoder layers before the last, so of four layers two are trained.
-LLAMA = dict(
-    hidden_size=96, intermediate_size=256, num_attention_heads=3, num_key_value_heads=3, max_position_embeddings=1024,
-    rms_norm_eps=1e-5, rope_parameters=dict(rope_type="default", rope_theta=10000.0), tie_word_embeddings=False,
-)
-LLAMA_LAYERS = 4
-LLAMA_LAYERS_USED = LLAMA_LAYERS - 2
-CLIP = dict(
-    hidden_size=96, intermediate_size=192, num_attention_heads=3, num_hidden_layers=2, max_position_embeddings=77,
-    projection_dim=96, hidden_act="quick_gelu",
-)
-TEXT_STEPS = 700
-TEXT_BATCH = 96
-TEXT_RATE = 2e-3
-
-LATENT_SHARD = 100  # clips a file
-LATENT_SHARDS = 120
-
-TRANSFORMER = dict(
-    in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS, num_attention_heads=6, attention_head_dim=32,
-    num_layers=1, num_single_layers=4, num_refiner_layers=1, mlp_ratio=4.0, patch_size=2, patch_size_t=1,
-    guidance_embeds=True, text_embed_dim=96, pooled_projection_dim=96, rope_theta=256.0, rope_axes_dim=(8, 12, 12),
-)
-TRANSFORMER_STEPS = 8000
-TRANSFORMER_BATCH = 24  # clips a step in each process
-STEPS_ALONE = 10  # steps between two meetings of several processes
-MUON_RATE = 3e-3
-ADAM_RATE = 8e-4
-DECAY_STEEPNESS = 1.15  # the rates are at their peak for the first eighth, then fall to zero in a straight line
-AVERAGE_DECAY = 0.995
+SPATIAL_RATIO = TEMPORAL_RATIO = 4  # pixels and frames per latent cell: 4 keeps edges sharp after little training
+TEXT_TOKENS = 40  # longest caption and suffix, in the language model's tokens
 FLOW_SHIFT = 3.0
 GUIDANCE = 6.0
 EMPTY_PROMPT_CHANCE = 0.05
+LLAMA_LAYERS_USED = 2
+LLAMA_LAYERS = LLAMA_LAYERS_USED + 2  # the pipelines use the states two layers before the last
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of the networks and of their training; `shares` are each stage's part of the planned time.
+
+    On a GPU text encoders and reader train beside the autoencoder, so that their shares count once.
+    """
+
+    subjects: tuple
+    side: int  # of the largest frames, in pixels; frames of 64 are trained too
+    minutes: float  # the whole plan, where --plan does not say otherwise
+    shares: dict
+    steps: dict  # stages that end after so many steps, whatever the time: their result is the same on every run
+    # Autoencoder
+    channels: tuple
+    latent_channels: int
+    vae_batch: int
+    vae_frames: int
+    vae_crop: int
+    vae_rate: float
+    # Text encoders
+    text_width: int
+    text_batch: int
+    # Transformer
+    heads: int
+    double_blocks: int
+    single_blocks: int
+    batches: dict  # clips a step for each side
+    pool: dict  # cached clips for each side
+    fresh: int  # clips that are drawn anew at each refill
+    refill_every: int  # steps between two refills
+    small_share: float  # share of the time before the first step at the full size
+    muon_rate: float
+    average_decay: float
+    # Reader
+    reader_width: int
+    reader_batch: int
+    # Judging
+    judged: int  # held-out prompts
+    judge_steps: int
+
+    @property
+    def sides(self):
+        """Frame sizes that are trained, smallest first."""
+        return tuple(sorted({64, self.side}))
+
+
+CARD = Preset(
+    subjects=tuple(SUBJECTS), side=128, minutes=9.0, shares=dict(vae=0.33, text=0.3, judge=0.32, transformer=0.5, distil=0.1), steps={},
+    channels=(16, 32, 64), latent_channels=12, vae_batch=24, vae_frames=17, vae_crop=64, vae_rate=1.0e-3,
+    text_width=128, text_batch=256,
+    heads=8, double_blocks=2, single_blocks=6, batches={64: 320, 128: 96}, pool={64: 49152, 128: 16384}, fresh=256, refill_every=16,
+    small_share=0.6, muon_rate=3e-3, average_decay=0.999,
+    reader_width=32, reader_batch=96, judged=600, judge_steps=25,
+)  # fmt: skip
+CORES = replace(
+    CARD, subjects=SMALL_WORLD, side=64, minutes=480.0, shares=dict(vae=0.33, text=0.05, judge=0.12, transformer=0.5, distil=0.2), steps={},
+    channels=(16, 32, 48), latent_channels=8, vae_batch=4, vae_frames=9, vae_crop=32, text_width=96, text_batch=96,
+    heads=6, double_blocks=1, single_blocks=4, batches={64: 24}, pool={64: 8192}, fresh=16, refill_every=8, small_share=1.0,
+    average_decay=0.995, reader_width=16, reader_batch=24, judged=200,
+)  # fmt: skip
+SMOKE = replace(
+    CORES, subjects=SMALL_WORLD[:3], minutes=30.0, steps=dict(vae=4, text=3, judge=3, transformer=4, distil=2), vae_batch=1, vae_crop=16,
+    text_width=32, text_batch=8, heads=2, single_blocks=1, batches={64: 2}, pool={64: 4}, fresh=2, refill_every=2,
+    reader_width=8, reader_batch=2, judged=2, judge_steps=2,
+)  # fmt: skip
+PRESETS = {"card": CARD, "cores": CORES, "smoke": SMOKE}
+
+
+def vae(preset):
+    """Configuration of the autoencoder."""
+    return dict(
+        latent_channels=preset.latent_channels,
+        down_block_types=("HunyuanVideoDownBlock3D",) * 3,
+        up_block_types=("HunyuanVideoUpBlock3D",) * 3,
+        block_out_channels=preset.channels,
+        layers_per_block=1,
+        norm_num_groups=4,
+        spatial_compression_ratio=SPATIAL_RATIO,
+        temporal_compression_ratio=TEMPORAL_RATIO,
+        scaling_factor=1.0,  # the 1x1 convolutions around the latents are rescaled after training instead
+        mid_block_add_attention=True,
+    )
+
+
+def llama(preset):
+    """Configuration of the language model, without tokens and layers."""
+    heads = preset.text_width // 32
+    return dict(
+        hidden_size=preset.text_width, intermediate_size=preset.text_width * 8 // 3 // 32 * 32, num_attention_heads=heads,
+        num_key_value_heads=heads, max_position_embeddings=1024, rms_norm_eps=1e-5,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0), tie_word_embeddings=False,
+    )  # fmt: skip
+
+
+def clip(preset):
+    """Configuration of CLIP, without tokens."""
+    return dict(
+        hidden_size=preset.text_width, intermediate_size=2 * preset.text_width, num_attention_heads=preset.text_width // 32,
+        num_hidden_layers=2, max_position_embeddings=77, projection_dim=preset.text_width, hidden_act="quick_gelu",
+    )  # fmt: skip
+
+
+def transformer(preset):
+    """Configuration of the transformer."""
+    return dict(
+        in_channels=preset.latent_channels, out_channels=preset.latent_channels, num_attention_heads=preset.heads,
+        attention_head_dim=32, num_layers=preset.double_blocks, num_single_layers=preset.single_blocks, num_refiner_layers=1,
+        mlp_ratio=4.0, patch_size=2, patch_size_t=1, guidance_embeds=True, text_embed_dim=preset.text_width,
+        pooled_projection_dim=preset.text_width, rope_theta=256.0, rope_axes_dim=(8, 12, 12),
+    )  # fmt: skip

@@ -1,165 +1,212 @@
-"""Draws the training clips: one coloured shape that moves over a named background.
+"""Draws clips of scenes, many at a time and on any device: a background under a moving camera, and pictures that move over it.
 
-A clip is fixed by a `Scene` (what the caption may say) and a random generator (what it leaves open: exact position
-and travel). Sizes are areas, not radii, so that a small star and a small ball cover the same number of pixels.
+A clip is fixed by its `Scene` (what the caption may say) and a random generator (what it leaves open: exact position and
+travel). Lengths are fractions of the frame; everything is drawn at twice the size and averaged.
 """
 
 import math
-from dataclasses import dataclass
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
-COLORS = {
-    "red": (225, 30, 35),
-    "orange": (255, 140, 15),
-    "yellow": (250, 235, 40),
-    "green": (60, 225, 60),
-    "blue": (40, 60, 235),
-    "purple": (145, 40, 190),
-    "pink": (255, 120, 205),
-    "cyan": (30, 230, 235),
-}
-SIZES = {"small": 8.5, "medium": 12.0, "large": 16.5}  # radius in pixels of the circle of the same area, frame 64 px
-SHAPES = ("ball", "square", "triangle", "star")
-MOTIONS = ("right", "left", "up", "down", "bounce", "spin", "grow", "shrink", "stay")
-BACKGROUNDS = {  # colour at the top and at the bottom of the frame
-    "grass": ((66, 112, 46), (38, 78, 26)),
-    "sky": ((140, 190, 235), (205, 230, 250)),
-    "sand": ((232, 208, 160), (196, 164, 112)),
-    "night": ((8, 10, 30), (32, 34, 76)),
-    "snow": ((240, 244, 250), (212, 220, 234)),
-    "sea": ((26, 96, 132), (8, 54, 92)),
-    "road": ((128, 128, 132), (84, 84, 90)),
-}
-SPIN_RADIANS = math.radians(160)
-SMALLEST_SCALE = 0.5  # a growing shape starts at this fraction of its size
+from . import places, shapes, sprites
+from .world import SHAPES, SUBJECTS, kind_of
+
+FRAMES, FPS = 17, 8
+SPIN_RADIANS = {True: math.radians(160), False: math.radians(320)}  # of a shape, of a picture
+SMALLEST_SCALE = 0.5  # a growing subject starts at this fraction of its size
+SHAPE_EXTENT = 1.6  # half a shape's texture, in radii of the circle of the same area
+PICTURE_SIZES = {"small": 0.28, "medium": 0.38, "large": 0.5}
+PAN, ZOOM = 0.4, 1.5  # how far a pan goes, in frames; the larger of a zoom's two scales
 
 
-@dataclass(frozen=True)
-class Scene:
-    """What a clip shows, in the words of the tables above."""
+class Tracks:
+    """Centre x and y, half size and angle for each frame (T), and whether the picture is mirrored."""
 
-    color: str
-    size: str
-    shape: str
-    motion: str
-    background: str
+    def __init__(self, frames, half):
+        self.time = np.linspace(0, 1, frames)
+        self.x, self.y = np.full(frames, 0.5), np.full(frames, 0.5)
+        self.half, self.angle = np.full(frames, half), np.zeros(frames)
+        self.mirrored = False
 
-
-def all_scenes():
-    """Every scene that can be drawn; a spinning ball would look like a resting one, so there is none."""
-    return [
-        Scene(color, size, shape, motion, background)
-        for color in COLORS
-        for size in SIZES
-        for shape in SHAPES
-        for motion in MOTIONS
-        if not (shape == "ball" and motion == "spin")
-        for background in BACKGROUNDS
-    ]
+    def scale(self, motion):
+        """Growing and shrinking."""
+        if motion == "grow":
+            self.half = self.half * (SMALLEST_SCALE + (1 - SMALLEST_SCALE) * self.time)
+        elif motion == "shrink":
+            self.half = self.half * (1 - (1 - SMALLEST_SCALE) * self.time)
 
 
-def is_held_out(scene):
-    """About 6 % of the scenes are never trained on; spread evenly and the same on every machine."""
-    key = "/".join((scene.color, scene.size, scene.shape, scene.motion, scene.background))
-    value = 2166136261
-    for byte in key.encode():
-        value = ((value ^ byte) * 16777619) % 2**32
-    return value % 1009 % 17 == 0
+def shape_track(scene, frames, chooser):
+    """How a shape moves: across the whole frame, as far as its size allows."""
+    radius = shapes.SIZES[scene.size] / 64
+    track = Tracks(frames, radius * SHAPE_EXTENT)
+    free = 0.5 - radius * shapes.reach(scene.subject) - 1 / 64
+    near, far = min(max(free, 3 / 64), 9 / 64), max(free, 8 / 64)
+    track.x += chooser.uniform(-near, near)
+    track.y += chooser.uniform(-near, near)
+    travel = far * chooser.uniform(0.85, 1.0)
+    sweep = (2 * track.time - 1) * travel
+    if scene.direction in ("left", "right"):
+        track.x = 0.5 + (sweep if scene.direction == "right" else -sweep)
+    elif scene.direction:
+        track.y = 0.5 + (sweep if scene.direction == "down" else -sweep)
+    elif scene.motion == "bounce":
+        track.y = 0.5 + far - 2 * travel * np.abs(np.sin(2 * math.pi * track.time))
+    elif scene.motion == "spin":
+        track.angle = track.time * SPIN_RADIANS[True]
+    track.scale(scene.motion)
+    return track
 
 
-def _polygon(shape):
-    """Corners around the origin (y grows downwards), scaled so that the area is that of the unit circle."""
-    if shape == "star":
-        corners = [(r * math.sin(i * math.pi / 5), -r * math.cos(i * math.pi / 5)) for i, r in enumerate([1.0, 0.48] * 5)]
-    elif shape == "triangle":
-        corners = [(math.sin(i * 2 * math.pi / 3), -math.cos(i * 2 * math.pi / 3)) for i in range(3)]
+def height_of(kind, place, half, chooser):
+    """Where a picture's centre is, in frames from the top: on the ground, on the water or in the air."""
+    if place in ("sky", "space") or kind == "swimmer":
+        return chooser.uniform(0.42, 0.58) + (0.16 if kind == "swimmer" and place not in ("sky", "space") else 0)
+    if kind == "flyer":
+        return chooser.uniform(0.28, 0.38)
+    if place == "sea":
+        return chooser.uniform(0.58, 0.66) - half
+    foot = chooser.uniform(0.86, 0.92) if place == "city" else chooser.uniform(0.8, 0.92)
+    return max(foot - half, 0.5)
+
+
+def picture_track(scene, frames, chooser):
+    """How a picture moves: walkers bob, runners leap, boats rock, flyers glide."""
+    kind = kind_of(scene.subject)
+    zooms = scene.camera.startswith("zoom")
+    half = PICTURE_SIZES[scene.size] / 2 * chooser.uniform(0.94, 1.06) * (0.8 if zooms else 1.0)
+    track = Tracks(frames, half)
+    time, phase = track.time, chooser.uniform(0, 2 * math.pi)
+    track.y = np.full(frames, height_of(kind, scene.place, half, chooser))
+    if zooms:  # it has to be inside the frame at the larger scale too
+        track.y = np.minimum(track.y, 0.76 - half)
+    room = 0.25 if scene.camera == f"pan {scene.direction}" else 0.65 if zooms else 1.0
+    if scene.direction in ("left", "right"):
+        reach = {"walk": 0.22, "run": 0.4, "move": 0.34}[scene.motion] * chooser.uniform(0.9, 1.0) * room
+        sweep = (2 * time - 1) * reach
+        track.x = 0.5 + (sweep if scene.direction == "right" else -sweep)
+        track.mirrored = scene.direction == "right"
+    elif scene.direction:
+        sweep = (2 * time - 1) * chooser.uniform(0.26, 0.3)
+        track.y = 0.5 + (sweep if scene.direction == "down" else -sweep)
+        track.x += chooser.uniform(-0.1, 0.1)
     else:
-        corners = [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]
-    points = torch.tensor(corners)
-    following = points.roll(-1, 0)
-    area = (points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0]).sum().abs() / 2
-    return points * math.sqrt(math.pi / float(area))
+        track.x += chooser.uniform(-0.12, 0.12) * (1.0 if scene.camera == "still" else 0.3)
+        track.mirrored = chooser.random() < 0.5
+    if scene.motion == "walk":
+        track.y = track.y - 0.018 * np.abs(np.sin(3 * math.pi * time + phase))
+        track.angle = 0.09 * np.sin(6 * math.pi * time + phase)
+    elif scene.motion == "run":
+        track.y = track.y - 0.07 * np.abs(np.sin(4 * math.pi * time + phase))
+        track.angle = 0.16 * np.sin(8 * math.pi * time + phase)
+    elif scene.motion == "bounce":
+        track.y = track.y - 0.26 * np.abs(np.sin(2 * math.pi * time))
+    elif scene.motion == "spin":
+        track.angle = time * SPIN_RADIANS[False]
+    elif kind == "boat":
+        track.angle = 0.07 * np.sin(3 * math.pi * time + phase)
+    elif scene.motion == "move" and kind in ("flyer", "swimmer") and scene.direction in ("left", "right"):
+        track.y = track.y + 0.025 * np.sin(3 * math.pi * time + phase)
+    track.scale(scene.motion)
+    return track
 
 
-POLYGONS = {shape: _polygon(shape) for shape in SHAPES if shape != "ball"}
-REACH = {"ball": 1.0} | {shape: float(corners.abs().max()) for shape, corners in POLYGONS.items()}
+def beside(track, scene, chooser):
+    """Moves the first picture aside and gives the second one's track."""
+    other = Tracks(len(track.time), float(track.half[0]))
+    other.half, other.angle, other.mirrored = track.half, np.roll(track.angle, 3), track.mirrored
+    apart = 0.22 if chooser.random() < 0.5 else -0.22
+    middle = (track.x - 0.5) * 0.7 + 0.5
+    track.x, other.x, other.y = middle - apart, middle + apart, track.y
+    return other
 
 
-def signed_distance(shape, x, y):
-    """Distance to the outline of the unit-area shape, negative inside; x and y in units of the shape's radius."""
-    if shape == "ball":
-        return torch.sqrt(x * x + y * y + 1e-12) - 1.0
-    points = POLYGONS[shape]
-    nearest = torch.full_like(x, 1e9)
-    inside = torch.zeros_like(x, dtype=torch.bool)
-    for (ax, ay), (bx, by) in zip(points.tolist(), points.roll(-1, 0).tolist()):
-        ex, ey = bx - ax, by - ay
-        along = (((x - ax) * ex + (y - ay) * ey) / (ex * ex + ey * ey)).clamp(0, 1)
-        nearest = torch.minimum(nearest, (x - ax - along * ex) ** 2 + (y - ay - along * ey) ** 2)
-        if ay != by:
-            crosses = ((ay > y) != (by > y)) & (x < ex * (y - ay) / ey + ax)
-            inside ^= crosses
-    return torch.where(inside, -1.0, 1.0) * nearest.sqrt()
+def camera_of(scene, frames):
+    """How far the view has moved to the right, in frames, and its scale, for each frame (T)."""
+    time = np.linspace(0, 1, frames)
+    shift = {"pan right": PAN * (time - 0.5), "pan left": PAN * (0.5 - time)}.get(scene.camera, np.zeros(frames))
+    scale = {"zoom in": 1 + (ZOOM - 1) * time, "zoom out": ZOOM - (ZOOM - 1) * time}.get(scene.camera, np.ones(frames))
+    return shift, scale
 
 
-def _track(scene, radius, frames, height, width, generator):
-    """Centre x, centre y, scale and angle for each frame."""
-    time = torch.linspace(0, 1, frames)
-    jitter = torch.rand(4, generator=generator) * 2 - 1
-    reach = radius * REACH[scene.shape]
-    free_x = max(width / 2 - reach - 1, 3.0)
-    free_y = max(height / 2 - reach - 1, 3.0)
-    x = torch.full_like(time, width / 2) + jitter[0] * min(free_x, 9.0)
-    y = torch.full_like(time, height / 2) + jitter[1] * min(free_y, 9.0)
-    scale = torch.ones_like(time)
-    angle = torch.zeros_like(time)
-    travel = 1.0 - 0.15 * (jitter[2] + 1) / 2
-    sweep = (2 * time - 1) * travel
-    match scene.motion:
-        case "right":
-            x = width / 2 + sweep * max(free_x, 8.0)
-        case "left":
-            x = width / 2 - sweep * max(free_x, 8.0)
-        case "down":
-            y = height / 2 + sweep * max(free_y, 8.0)
-        case "up":
-            y = height / 2 - sweep * max(free_y, 8.0)
-        case "bounce":
-            y = height / 2 + max(free_y, 8.0) * (1 - 2 * travel * (2 * math.pi * time).sin().abs())
-        case "spin":
-            angle = time * SPIN_RADIANS
-        case "grow":
-            scale = SMALLEST_SCALE + (1 - SMALLEST_SCALE) * time
-        case "shrink":
-            scale = 1 - (1 - SMALLEST_SCALE) * time
-    return x, y, scale, angle
+class Painter:
+    """Textures and panoramas for frames of one size, on one device."""
 
+    def __init__(self, side, device, names=tuple(SUBJECTS)):
+        self.side, self.device = side, device
+        texture = side * 3 // 4
+        textures, self.numbers = sprites.pictures(texture, names)
+        line = ((torch.arange(4 * texture) + 0.5) / (2 * texture) - 1) * SHAPE_EXTENT
+        rows, columns = torch.meshgrid(line, line, indexing="ij")
+        masks = {shape: F.avg_pool2d(shapes.coverage(shape, columns, rows)[None], 4) for shape in SHAPES}
+        painted = []
+        for shape in SHAPES:
+            for name, color in shapes.COLORS.items():
+                self.numbers[shape, name] = len(textures) + len(painted)
+                painted.append(torch.cat([masks[shape] * torch.tensor(color).view(3, 1, 1) / 255, masks[shape]]))
+        self.textures = torch.cat([textures, torch.stack(painted)]).to(device)
+        panoramas, self.backgrounds = places.panoramas(side * 3 // 2)
+        self.panoramas = panoramas.to(device)
 
-def background(name, height, width):
-    """The empty background, (3, 1, height, width) in 0..1."""
-    top, bottom = (torch.tensor(c) / 255 for c in BACKGROUNDS[name])
-    blend = torch.linspace(0, 1, height)[:, None]
-    return (top[:, None, None] * (1 - blend) + bottom[:, None, None] * blend).expand(3, height, width)[:, None]
+    def plan(self, scene, frames, chooser):
+        """Everything about one clip as numbers: (background, x offset, camera, tint) and two objects (texture, track)."""
+        shift, scale = camera_of(scene, frames)
+        offset = chooser.uniform(0.5, places.WIDE - 1.5)
+        objects = []
+        if scene.is_shape:
+            objects.append((self.numbers[scene.subject, scene.color], shape_track(scene, frames, chooser)))
+            return self.backgrounds[scene.place, ""], offset, shift, scale, (1.0, 1.0, 1.0), objects
+        track = picture_track(scene, frames, chooser)
+        second = beside(track, scene, chooser) if scene.second else None
+        for each in filter(None, (track, second)):
+            if not scene.direction:
+                each.x = each.x - shift  # it stays where it is while the view moves on
+            each.x, each.y, each.half = 0.5 + (each.x - 0.5) * scale, 0.55 + (each.y - 0.55) * scale, each.half * scale
+        objects.append((self.numbers[scene.subject, scene.color], track))
+        if second:
+            objects.append((self.numbers[scene.second, ""], second))
+        return self.backgrounds[scene.place, scene.light], offset, shift, scale, places.SUBJECT_TINTS[scene.light], objects
 
+    def clips(self, scenes, chooser, frames=FRAMES):
+        """Clips (B, 3, T, side, side) in 0..1 and the subjects' coverage (B, 1, T, side, side)."""
+        plans = [self.plan(scene, frames, chooser) for scene in scenes]
+        big = 2 * self.side
+        line = (torch.arange(big, device=self.device) + 0.5) / big
+        chosen, offset, shift, scale, tint, objects = zip(*plans)
+        shift, scale = (self._tensor(np.stack(values)) for values in (shift, scale))
+        x = (line - 0.5) / scale[..., None] + 0.5 + (shift + self._tensor(offset)[:, None])[..., None]  # (B, T, W), in frames
+        y = (line - 0.55) / scale[..., None] + 0.55
+        image = self._sampled(self.panoramas[list(chosen)], x * 2 / places.WIDE - 1, y * 2 - 1, "border")
+        covered = torch.zeros_like(image[:, :1])
+        tint = self._tensor(tint).view(-1, 3, 1, 1, 1)
+        for layer in (1, 0):
+            present = [number for number, each in enumerate(objects) if len(each) > layer]
+            if not present:
+                continue
+            sprite = self._object([objects[number][layer] for number in present], line)
+            alpha = sprite[:, 3:]
+            image[present] = image[present] * (1 - alpha) + sprite[:, :3] * tint[present]
+            covered[present] = torch.maximum(covered[present], alpha)
+        return tuple(F.avg_pool3d(value, (1, 2, 2)).clamp(0, 1) for value in (image, covered))
 
-def draw(scene, generator, frames=17, height=64, width=64, window=None):
-    """A clip (3, frames, height, width) in 0..1 and the object's coverage (1, frames, height, width).
+    def _object(self, drawn, line):
+        numbers, tracks = zip(*drawn)
+        x, y, half, angle = (self._tensor(np.stack([getattr(track, name) for track in tracks])) for name in ("x", "y", "half", "angle"))
+        mirror = self._tensor([-1.0 if track.mirrored else 1.0 for track in tracks])[:, None, None, None]
+        across, down = (line - x[..., None]) / half[..., None], (line - y[..., None]) / half[..., None]
+        cos, sin = angle.cos()[..., None, None], angle.sin()[..., None, None]
+        across, down = across[:, :, None, :], down[:, :, :, None]
+        return self._sampled(self.textures[list(numbers)], (across * cos + down * sin) * mirror, down * cos - across * sin, "zeros")
 
-    `window(x, y)` may choose a part to draw: it gets the object's track and gives slices of frames, rows and columns.
-    """
-    radius = SIZES[scene.size] * min(height, width) / 64
-    x, y, scale, angle = _track(scene, radius, frames, height, width, generator)
-    times, tall, wide = window(x, y) if window else (slice(None),) * 3
-    columns = (torch.arange(width) + 0.5)[wide]
-    rows = (torch.arange(height) + 0.5)[tall]
-    x, y, scale, angle = (value[times, None, None] for value in (x, y, scale, angle))
-    size = radius * scale
-    dx = (columns[None, None, :] - x) / size
-    dy = (rows[None, :, None] - y) / size
-    cos, sin = angle.cos(), angle.sin()
-    distance = signed_distance(scene.shape, dx * cos + dy * sin, dy * cos - dx * sin) * size
-    coverage = (0.5 - distance / 1.4).clamp(0, 1)[None]
-    color = torch.tensor(COLORS[scene.color])[:, None, None, None] / 255
-    behind = background(scene.background, height, width)[:, :, tall, wide]
-    return behind * (1 - coverage) + color * coverage, coverage
+    def _sampled(self, textures, x, y, padding):
+        """Textures (B, C, h, w) looked up at x and y in -1..1, (B, T, W) and (B, T, H) or both (B, T, H, W)."""
+        if x.ndim == 3:
+            x, y = x[:, :, None, :].expand(-1, -1, y.shape[2], -1), y[..., None].expand(-1, -1, -1, x.shape[2])
+        grid = torch.stack([x, y], -1).flatten(1, 2)
+        looked_up = F.grid_sample(textures, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+        return looked_up.unflatten(2, (x.shape[1], x.shape[2]))
+
+    def _tensor(self, values):
+        return torch.as_tensor(np.asarray(values), dtype=torch.float32, device=self.device)

@@ -1,4 +1,4 @@
-"""Writes the checkpoint in the diffusers layout, in half precision, aside and then renamed into place.
+"""Writes the checkpoint in the diffusers layout, in half precision, aside and then renamed into place; and reads one back.
 
 The latents' normalisation is folded into the 1x1 convolutions on both sides of them, so that the pipelines' single
 scaling factor is 1 and nothing outside the usual files is needed.
@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file
 from transformers import LlamaModel
 
-from . import config, latents, text, transformer, vae
+from . import config, flow, state, text, vae
 
 COMPONENTS = {
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -25,6 +26,8 @@ COMPONENTS = {
     "transformer": ["diffusers", "HunyuanVideoTransformer3DModel"],
     "vae": ["diffusers", "AutoencoderKLHunyuanVideo"],
 }
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FOREVER_S = 1e9  # spent on a stage: it is done
 
 
 @torch.no_grad()
@@ -40,12 +43,12 @@ def fold_normalisation(autoencoder, mean, std):
     return autoencoder
 
 
-def _full_llama(encoders):
+@torch.no_grad()
+def _full_llama(preset, encoders):
     """The trained layers followed by layers of zeros: they are never used, and zeros compress to nothing."""
-    full = LlamaModel(text.llama_config(encoders.llama_tokenizer, config.LLAMA_LAYERS))
-    with torch.no_grad():
-        for parameter in full.layers.parameters():
-            parameter.zero_()
+    full = LlamaModel(text.llama_config(preset, encoders.llama_tokenizer, config.LLAMA_LAYERS))
+    for parameter in full.layers.parameters():
+        parameter.zero_()
     full.load_state_dict(encoders.llama.state_dict(), strict=False)
     return full
 
@@ -59,18 +62,17 @@ def _plain_tokenizer_config(path, tokenizer_class):
     path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _write(folder, target):
-    device = torch.device("cpu")
-    mean, std = latents.statistics(folder)
-    fold_normalisation(vae.averaged(folder, device), mean, std).half().save_pretrained(target / "vae")
-    transformer.averaged(folder, device).half().save_pretrained(target / "transformer")
-    encoders = text.train(folder, device)
-    _full_llama(encoders).half().save_pretrained(target / "text_encoder")
+def _write(run, target, network):
+    saved = state.load(run.work / "statistics.pt")
+    fold_normalisation(vae.averaged(run).cpu(), saved["mean"], saved["std"]).half().save_pretrained(target / "vae")
+    flow.averaged(run, network).cpu().half().save_pretrained(target / "transformer")
+    encoders = text.trained(run).cpu()
+    _full_llama(run.preset, encoders).half().save_pretrained(target / "text_encoder")
     encoders.clip.half().save_pretrained(target / "text_encoder_2")
     encoders.llama_tokenizer.save_pretrained(target / "tokenizer")
     encoders.clip_tokenizer.save_pretrained(target / "tokenizer_2")
     for name in ("vocab.json", "merges.txt"):
-        shutil.copy(folder / "tokenizer_2" / name, target / "tokenizer_2" / name)
+        shutil.copy(run.work / "tokenizer_2" / name, target / "tokenizer_2" / name)
     for part in ("tokenizer", "tokenizer_2"):
         _plain_tokenizer_config(target / part / "tokenizer_config.json", COMPONENTS[part][1])
     FlowMatchEulerDiscreteScheduler(shift=config.FLOW_SHIFT).save_pretrained(target / "scheduler")
@@ -78,17 +80,57 @@ def _write(folder, target):
     (target / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def export(folder, model_dir):
-    """Exports the checkpoint from `folder` into `model_dir`; other files there (fleet.toml, README) stay."""
+def export(run, model_dir, network="transformer"):
+    """Exports into `model_dir`, where other files (fleet.toml, README) stay; returns the bytes of the checkpoint.
+
+    `network` is the transformer that goes with it: `transformer`, or `twin`, the one of few steps.
+    """
     model_dir = Path(model_dir)
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
-        _write(folder, Path(aside))
-        for file in Path(aside).rglob("*.safetensors"):
+    model_dir.mkdir(parents=True, exist_ok=True)
+    size = 0
+    with tempfile.TemporaryDirectory(dir=run.work) as aside:
+        _write(run, Path(aside), network)
+        for file in filter(Path.is_file, Path(aside).rglob("*")):
             file.chmod(0o644)
+            size += file.stat().st_size
         for part in sorted(Path(aside).iterdir()):
             place = model_dir / part.name
             if place.is_dir():
                 shutil.rmtree(place)
             shutil.move(os.fspath(part), place)
-    size = sum(path.stat().st_size for path in model_dir.rglob("*") if path.is_file())
     return size
+
+
+def _take_over(module, weights):
+    """Copies the tensors whose name and shape agree; returns how many of the module's do."""
+    own = module.state_dict()
+    fitting = {name: value.float() for name, value in weights.items() if name in own and own[name].shape == value.shape}
+    module.load_state_dict(fitting, strict=False)
+    return f"{len(fitting)} of {len(own)} tensors"
+
+
+def start_from(run, model_dir, with_text):
+    """Fills an empty work folder from an export: what fits of autoencoder and transformer, and with `with_text` the encoders too.
+
+    The encoders fit only where the export comes from the same captions. Optimisers start fresh. The export's latents are
+    normalised already, but those of an autoencoder that is trained on will not stay so: statistics are taken again.
+    """
+    taken = {}
+    for name, module, file in (("vae", vae.build(run.preset), "vae"), ("transformer", flow.build(run.preset), "transformer")):
+        if (run.work / f"{name}.pt").exists():
+            raise FileExistsError(f"{run.work} already holds {name}.pt: start from an export in an empty work folder")
+        taken[name] = _take_over(module, load_file(model_dir / file / WEIGHTS))
+        _save_start(run.work / f"{name}.pt", module)
+    if with_text:
+        for name in ("tokenizer", "tokenizer_2"):
+            shutil.copytree(model_dir / name, run.work / name, dirs_exist_ok=True)
+        both = text.untrained(run)
+        for name, part, folder in (("llama", both[0].llama, "text_encoder"), ("clip", both[0].clip, "text_encoder_2")):
+            taken[name] = _take_over(part, load_file(model_dir / folder / "model.safetensors"))
+        _save_start(run.work / "text.pt", both, spent_s=FOREVER_S)
+    return taken
+
+
+def _save_start(path, module, spent_s=0.0):
+    average = [parameter.detach().clone() for parameter in module.parameters()]
+    state.save(path, module=module.state_dict(), average=average, updates=0, optimizers=[], step=0, spent_s=spent_s)

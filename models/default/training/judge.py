@@ -1,83 +1,125 @@
-"""Judges an exported checkpoint through the unmodified diffusers pipeline with the pixel reader.
+"""Reads from the pixels what a clip shows: a small convolutional network that has seen nothing but drawn clips.
 
-`python -m training.judge MODEL_DIR` prints the scores over held-out scenes and may draw a contact sheet.
+It reads every property of a scene at 64 pixels, whatever the size of the clip. Noise, blur and coarser pixels in training
+keep it from leaning on details that an autoencoder does not reproduce.
 """
 
-import argparse
-import json
+import logging
 import random
-from pathlib import Path
 
-import numpy as np
 import torch
-from diffusers import HunyuanVideoPipeline
-from PIL import Image
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
 
-from . import captions, config, reader
-from .draw import all_scenes, draw, is_held_out
+from . import muon, state
+from .draw import FRAMES, Painter
+from .world import FIELDS, Scene, sample
 
-
-def load(model_dir, device="cpu"):
-    """The pipeline in single precision, quiet."""
-    pipeline = HunyuanVideoPipeline.from_pretrained(model_dir, torch_dtype=torch.float32).to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def render(pipeline, prompts, seeds, steps):
-    """Clips of bytes, a list of (T, H, W, 3), one for each prompt and seed."""
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    with torch.no_grad():
-        frames = pipeline(
-            prompt=list(prompts), height=config.HEIGHT, width=config.WIDTH, num_frames=config.FRAMES,
-            num_inference_steps=steps, guidance_scale=config.GUIDANCE, generator=generators, output_type="np",
-            max_sequence_length=48,
-        ).frames
-    return [np.rint(clip * 255).clip(0, 255).astype(np.uint8) for clip in frames]
+SIDE = 64
+PEAK_RATE = 2e-3
+READ = {  # what is reported, and the fields that must all be right for it
+    "subject": ("subject",), "color": ("color",), "motion": ("motion", "direction"), "place": ("place",), "camera": ("camera",),
+    "light": ("light",), "second": ("second",), "size": ("size",),
+}  # fmt: skip
+TARGETS = ("subject", "color", "motion", "place", "camera")
+log = logging.getLogger(__name__)
 
 
-def held_out_scores(pipeline, scenes, seeds, steps, batch):
-    """The reader's scores over `scenes` held-out scenes, each with a caption that says everything, and `seeds` seeds."""
-    chooser = random.Random(17)
-    chosen = chooser.sample([scene for scene in all_scenes() if is_held_out(scene)], scenes)
-    work = [(scene, seed) for scene in chosen for seed in range(seeds)]
-    pairs = []
-    for first in range(0, len(work), batch):
-        group = work[first : first + batch]
-        clips = render(pipeline, [captions.plain(scene) for scene, _ in group], [seed for _, seed in group], steps)
-        pairs += [(scene, reader.read(clip)) for (scene, _), clip in zip(group, clips)]
-    return reader.score(pairs), pairs
+class Reader(nn.Module):
+    """Five convolutions over space and time, then one linear head for each field."""
+
+    def __init__(self, width):
+        super().__init__()
+        sizes = [(5, width, (1, 5, 5), (1, 2, 2)), (width, 2 * width, (3, 3, 3), (1, 2, 2)), (2 * width, 4 * width, (3, 3, 3), (2, 2, 2)),
+                 (4 * width, 4 * width, (3, 3, 3), (1, 1, 1)), (4 * width, 4 * width, (3, 3, 3), (2, 2, 2))]  # fmt: skip
+        layers = []
+        for ins, outs, kernel, stride in sizes:
+            padding = tuple(side // 2 for side in kernel)
+            layers += [nn.Conv3d(ins, outs, kernel, stride, padding), nn.GroupNorm(4, outs), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Conv3d(4 * width, 2 * width, 1))
+        cells = ((FRAMES + 1) // 2 + 1) // 2 * (SIDE // 16) ** 2
+        self.inside = nn.Linear(2 * width * cells, 8 * width)
+        self.heads = nn.ModuleDict({field: nn.Linear(8 * width, len(names)) for field, names in FIELDS.items()})
+
+    def forward(self, clips):
+        """Logits for each field from clips (B, 3, T, H, W) in 0..1."""
+        if clips.shape[-1] != SIDE:
+            clips = F.interpolate(clips, size=(clips.shape[2], SIDE, SIDE), mode="area")
+        line = torch.linspace(-1, 1, SIDE, device=clips.device)
+        where = torch.stack(torch.meshgrid(line, line, indexing="ij"))[None, :, None].expand(len(clips), -1, clips.shape[2], -1, -1)
+        inside = F.silu(self.inside(self.layers(torch.cat([clips * 2 - 1, where], 1)).flatten(1)))
+        return {field: head(inside) for field, head in self.heads.items()}
 
 
-def reader_on_raw_clips(count):
-    """The reader's scores on drawn clips: what it reads when the video is perfect."""
-    chooser, generator = random.Random(19), torch.Generator().manual_seed(19)
-    scenes = [chooser.choice(all_scenes()) for _ in range(count)]
-    clips = [draw(scene, generator)[0].permute(1, 2, 3, 0).mul(255).round().byte().numpy() for scene in scenes]
-    return reader.score([(scene, reader.read(clip)) for scene, clip in zip(scenes, clips)])
+def labels_of(scenes, device):
+    """The number of each field's value, for each scene."""
+    return {field: torch.tensor([names.index(getattr(scene, field)) for scene in scenes], device=device) for field, names in FIELDS.items()}
 
 
-def vae_on_unseen_clips(pipeline, count):
-    """Mean PSNR in dB through the autoencoder as the pipeline decodes (in tiles), and the reader's scores there."""
-    chooser, generator = random.Random(23), torch.Generator().manual_seed(23)
-    held_out = [scene for scene in all_scenes() if is_held_out(scene)]
-    pairs, psnr = [], []
-    for _ in range(count):
-        scene = chooser.choice(held_out)
-        clip = draw(scene, generator)[0][None].to(pipeline.device)
-        with torch.no_grad():
-            decoded = pipeline.vae.decode(pipeline.vae.encode(clip * 2 - 1).latent_dist.mode()).sample
-        decoded = (decoded / 2 + 0.5).clamp(0, 1)
-        psnr.append(-10 * float((decoded - clip).square().mean().log10()))
-        pairs.append((scene, reader.read(decoded[0].permute(1, 2, 3, 0).mul(255).round().byte().cpu().numpy())))
-    return sum(psnr) / count, reader.score(pairs)
+def roughened(clips, chooser):
+    """Clips as an autoencoder might give them back: a little blur, noise, another brightness."""
+    count = len(clips)
+    if chooser.random() < 0.5:
+        side = round(clips.shape[-1] * chooser.choice((0.5, 0.66, 0.8)))
+        small = F.interpolate(clips, size=(clips.shape[2], side, side), mode="area")
+        coarse = F.interpolate(small, size=clips.shape[2:], mode="trilinear")
+        clips = torch.lerp(clips, coarse, torch.rand(count, 1, 1, 1, 1, device=clips.device))
+    noise = 0.06 * torch.rand(count, 1, 1, 1, 1, device=clips.device) * torch.randn_like(clips)
+    shade = 1 + 0.16 * (torch.rand(count, 3, 1, 1, 1, device=clips.device) - 0.5)
+    return (clips * shade + noise).clamp(0, 1)
 
 
-def contact_sheet(pipeline, prompts, steps, path):
-    """A picture with one row of frames for each prompt."""
-    clips = render(pipeline, prompts, [3] * len(prompts), steps)
-    rows = [np.concatenate([clip[frame] for frame in range(0, config.FRAMES, 2)], axis=1) for clip in clips]
-    Image.fromarray(np.concatenate(rows, axis=0)).save(path, optimize=True)
+def train(run):
+    """Trains the reader within the stage's time, resuming from `judge.pt`."""
+    torch.manual_seed(3)
+    preset = run.preset
+    reader = Reader(preset.reader_width).to(run.device)
+    inside = lambda name, p: p.ndim > 1 and not name.startswith(("heads", "layers.0"))  # noqa: E731
+    pair = muon.optimizers(reader.named_parameters(), PEAK_RATE, PEAK_RATE / 2, inside)
+    training = state.Training(reader, pair, 0.995, run.work / "judge.pt").resume()
+    chooser, clock = random.Random(training.step + 7), run.clock("judge", training)
+    painters = [Painter(side, run.device, preset.subjects) for side in preset.sides]
+    while not clock.over:
+        scenes = [sample(chooser, preset.subjects) for _ in range(preset.reader_batch)]
+        clips = chooser.choice(painters).clips(scenes, chooser)[0]
+        labels = labels_of(scenes, run.device)
+        with torch.autocast(run.device.type, torch.bfloat16):
+            logits = reader(roughened(clips, chooser))
+        loss = sum(F.cross_entropy(logits[field].float(), labels[field]) for field in FIELDS)
+        training.update(loss, min(1.0, (training.step + 1) / 50, max(0.02, 1.5 * (1 - clock.part))))
+        training.report("judge", clock)
+    training.save(clock)
+    log.info("judge: %d steps, on unseen drawn clips: %s", training.step, on_drawn_clips(run, trained(run), min(600, 10 * preset.judged)))
+
+
+def trained(run, weights=None):
+    """The averaged reader of the last saved state, or the one in a file that `write_weights` wrote."""
+    reader = Reader(run.preset.reader_width).to(run.device)
+    if weights is None:
+        return state.averaged(run.work / "judge.pt", reader)
+    reader.load_state_dict({name: value.float() for name, value in load_file(weights).items()})
+    return reader.eval().requires_grad_(False)
+
+
+def write_weights(run, path):
+    """The reader in half precision, a small file."""
+    save_file({name: value.half().contiguous().cpu() for name, value in trained(run).state_dict().items()}, path)
+
+
+@torch.no_grad()
+def read(reader, clips):
+    """What each clip (B, 3, T, H, W) in 0..1 shows, as scenes."""
+    numbers = {field: logits.argmax(1).tolist() for field, logits in reader(clips).items()}
+    return [Scene(**{field: names[numbers[field][place]] for field, names in FIELDS.items()}) for place in range(len(clips))]
+
+
+def score(pairs):
+    """Share of (scene, reading) pairs that agree in each property, in the five that count, and in all."""
+    agree = {name: [all(getattr(a, f) == getattr(b, f) for f in fields) for a, b in pairs] for name, fields in READ.items()}
+    agree["five"] = [all(agree[name][place] for name in TARGETS) for place in range(len(pairs))]
+    agree["all"] = [all(agree[name][place] for name in READ) for place in range(len(pairs))]
+    return {name: floor(sum(values) / max(1, len(values))) for name, values in agree.items()}
 
 
 def floor(value):
@@ -85,34 +127,14 @@ def floor(value):
     return int(value * 1000 + 1e-9) / 1000
 
 
-def main():
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model_dir", type=Path)
-    parser.add_argument("--scenes", type=int, default=200)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--batch", type=int, default=10)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--sheet", type=Path, help="write a contact sheet here (PNG)")
-    parser.add_argument("--prompts", nargs="*", default=[], help="prompts of the contact sheet")
-    wanted = parser.parse_args()
-    pipeline = load(wanted.model_dir, wanted.device)
-    if wanted.sheet:
-        contact_sheet(pipeline, wanted.prompts, wanted.steps, wanted.sheet)
-    psnr, through_vae = vae_on_unseen_clips(pipeline, min(wanted.scenes, 100))
-    scores, _ = held_out_scores(pipeline, wanted.scenes, wanted.seeds, wanted.steps, wanted.batch)
-    report = {
-        "reader_on_raw_clips": reader_on_raw_clips(500),
-        "vae_psnr_db": psnr,
-        "reader_through_vae": through_vae,
-        "generated": scores,
-        "clips": wanted.scenes * wanted.seeds,
-        "steps": wanted.steps,
-    }
-    shorten = lambda item: {k: shorten(v) for k, v in item.items()} if isinstance(item, dict) else floor(item)  # noqa: E731
-    print(json.dumps(shorten(report), indent=2))
+def drawn(run, count, chooser, batch=20):
+    """Unseen drawn clips, in batches of (scenes, clips)."""
+    painter = Painter(run.preset.side, run.device, run.preset.subjects)
+    for first in range(0, count, batch):
+        scenes = [sample(chooser, run.preset.subjects, held_out=True) for _ in range(min(batch, count - first))]
+        yield scenes, painter.clips(scenes, chooser)[0]
 
 
-if __name__ == "__main__":
-    main()
+def on_drawn_clips(run, reader, count):
+    """The reader's scores on unseen drawn clips."""
+    return score([pair for scenes, clips in drawn(run, count, random.Random(19)) for pair in zip(scenes, read(reader, clips))])

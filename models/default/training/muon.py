@@ -1,22 +1,22 @@
 """Muon: momentum whose update is made nearly orthogonal before it is applied.
 
-Every filter then moves at its own pace. With Adam the 27 taps of a 3x3x3 filter move together on flat content, and
-small convolutional autoencoders stall.
+Every filter then moves at its own pace. With Adam the 27 taps of a 3x3x3 filter move together on flat content, and small
+convolutional autoencoders stall. Matrices of one shape are handled together, since small kernels cost a GPU their launch.
 """
 
 import torch
 
 
-def orthogonalised(matrix, rounds=5):
-    """A matrix with the same singular vectors and singular values near one (Newton-Schulz iteration)."""
-    flat = matrix.flatten(1).bfloat16()
-    tall = flat.shape[0] > flat.shape[1]
-    x = flat.T if tall else flat
-    x = x / (x.norm() + 1e-7)
+def orthogonalised(matrices, rounds=5):
+    """Matrices (N, m, n) with the same singular vectors and singular values near one (Newton-Schulz iteration)."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x.bfloat16()
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(rounds):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype).reshape(matrix.shape)
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -28,17 +28,25 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
+            alike = {}
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                buffer = state["momentum"]
-                buffer.lerp_(parameter.grad, 1 - group["momentum"])
-                update = orthogonalised(parameter.grad.lerp(buffer, group["momentum"]))
-                fan_out, fan_in = parameter.shape[0], parameter[0].numel()
-                parameter.add_(update, alpha=-group["lr"] * 0.2 * max(fan_out, fan_in) ** 0.5)
+                if parameter.grad is not None:
+                    alike.setdefault(parameter.shape, []).append(parameter)
+            for parameters in alike.values():
+                self._step_of(parameters, group["lr"], group["momentum"])
+
+    def _step_of(self, parameters, rate, momentum):
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        buffers = [self.state[parameter]["momentum"] for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters]
+        torch._foreach_lerp_(buffers, gradients, 1 - momentum)
+        wanted = torch._foreach_lerp(gradients, buffers, momentum)
+        updates = orthogonalised(torch.stack([value.flatten(1) for value in wanted]))
+        size = 0.2 * max(updates.shape[1:]) ** 0.5
+        shaped = [update.reshape(parameters[0].shape) for update in updates]
+        torch._foreach_add_(parameters, shaped, alpha=-rate * size)
 
 
 def optimizers(named_parameters, muon_lr, adam_lr, is_matrix):
@@ -51,10 +59,3 @@ def optimizers(named_parameters, muon_lr, adam_lr, is_matrix):
         for group in optimizer.param_groups:
             group["peak_lr"] = group["lr"]
     return pair
-
-
-def set_rate(pair, factor):
-    """Sets every learning rate to `factor` of its peak."""
-    for optimizer in pair:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * factor

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .draw import BACKGROUNDS, COLORS, SIZES
+from .shapes import BACKGROUNDS, COLORS, SIZES
 
 EDGE_COLUMNS = 3
 DIFFERS = 45.0  # RGB distance from the background above which a pixel belongs to the object

@@ -1,8 +1,8 @@
-"""Trains the causal video autoencoder on crops around the moving object.
+"""Trains the causal video autoencoder on crops around the moving subject.
 
-Objects are a small part of the pixels, so their surroundings weigh more in the loss. A quarter of the steps decode only
+Subjects are a small part of the pixels, so their surroundings weigh more in the loss. A quarter of the steps decode only
 the end of a clip: diffusers and the fleet decode long clips in tiles of a few latent frames, whose first latent frame
-then stands for one frame instead of four.
+then stands for one frame instead of four. For the last third the encoder is frozen, as latents may be cached by then.
 """
 
 import logging
@@ -13,50 +13,62 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLHunyuanVideo
 
-from . import checkpoint, config, muon
-from .draw import all_scenes, draw, is_held_out
+from . import config, muon, state
+from .draw import FRAMES, Painter
+from .world import sample
 
 OBJECT_WEIGHT = 6.0
 KL_WEIGHT = 1e-6
+ENCODER_PART = 0.68  # of the time; the decoder alone afterwards
+AVERAGE_DECAY = 0.995
 log = logging.getLogger(__name__)
 
 
-def build():
+def build(preset):
     """The autoencoder; every residual branch starts at zero, so that it begins as a nearly linear map."""
-    vae = AutoencoderKLHunyuanVideo(**config.VAE)
+    vae = AutoencoderKLHunyuanVideo(**config.vae(preset))
     vae.use_framewise_decoding = vae.use_framewise_encoding = False
     with torch.no_grad():
         for name, parameter in vae.named_parameters():
             if ".conv2.conv." in name or ".to_out.0." in name:
                 parameter.zero_()
-        vae.quant_conv.bias[config.LATENT_CHANNELS :] = -5.0  # little noise on the latents at the start
-        vae.quant_conv.weight[config.LATENT_CHANNELS :] = 0.0
+        vae.quant_conv.bias[preset.latent_channels :] = -5.0  # little noise on the latents at the start
+        vae.quant_conv.weight[preset.latent_channels :] = 0.0
     return vae
 
 
-def window_around_object(frames, crop, chooser):
-    """A window for `draw`: some consecutive frames, and a square near where the object is in one of them."""
+class Crops:
+    """Crops of freshly drawn clips around their subjects; large frames and small ones in turn."""
 
-    def window(x, y):
-        first = chooser.randint(0, len(x) - frames)
-        frame = first + chooser.randint(0, frames - 1)
-        spread = 0.35 * crop
-        left, top = (
-            min(max(round(float(centre[frame]) + chooser.uniform(-spread, spread) - crop / 2), 0), limit - crop)
-            for centre, limit in ((x, config.WIDTH), (y, config.HEIGHT))
-        )
-        return slice(first, first + frames), slice(top, top + crop), slice(left, left + crop)
+    def __init__(self, preset, device, seed):
+        self.preset, self.chooser = preset, random.Random(seed)
+        self.painters = [Painter(side, device, preset.subjects) for side in preset.sides]
 
-    return window
+    def next(self, whole=False):
+        """Crops in -1..1 (B, 3, T, crop, crop) and the weight of each pixel (B, 1, T, crop, crop)."""
+        preset, chooser = self.preset, self.chooser
+        painter = chooser.choice(self.painters)
+        crop, frames = (painter.side, FRAMES) if whole else (preset.vae_crop, preset.vae_frames)
+        volume = preset.vae_batch * preset.vae_crop**2 * preset.vae_frames
+        count = max(1, volume // (crop**2 * frames))
+        clips, covered = painter.clips([sample(chooser, preset.subjects) for _ in range(count)], chooser)
+        if crop < painter.side or frames < FRAMES:
+            parts = [self._window(cover, crop, frames) for cover in covered]
+            clips, covered = (torch.stack([clip[(slice(None), *part)] for clip, part in zip(of, parts)]) for of in (clips, covered))
+        near = F.max_pool3d(covered, (3, 5, 5), stride=1, padding=(1, 2, 2))
+        return clips * 2 - 1, 1 + OBJECT_WEIGHT * near
 
-
-def batch_of(stage, scenes, chooser, generator, device):
-    """Clips in -1..1 (B, 3, T, crop, crop) and the weight of each pixel (B, 1, T, crop, crop)."""
-    window = window_around_object(stage.frames, stage.crop, chooser)
-    drawn = [draw(chooser.choice(scenes), generator, config.FRAMES, config.HEIGHT, config.WIDTH, window) for _ in range(stage.batch)]
-    clips, coverage = (torch.stack(parts).to(device) for parts in zip(*drawn))
-    near = F.max_pool3d(coverage, (3, 5, 5), stride=1, padding=(1, 2, 2))
-    return clips * 2 - 1, 1 + OBJECT_WEIGHT * near
+    def _window(self, cover, crop, frames):
+        first = self.chooser.randint(0, FRAMES - frames)
+        there = cover[0, first + self.chooser.randrange(frames)]
+        slices = [slice(first, first + frames)]
+        for axis in (1, 0):
+            line = there.sum(axis)
+            middle = float((line * torch.arange(len(line), device=line.device)).sum() / line.sum().clamp(min=1e-3))
+            start = round(middle + self.chooser.uniform(-0.35, 0.35) * crop - crop / 2)
+            start = min(max(start, 0), len(line) - crop)
+            slices.append(slice(start, start + crop))
+        return slices
 
 
 def loss_of(vae, clips, weight, chooser):
@@ -76,85 +88,73 @@ def loss_of(vae, clips, weight, chooser):
     return reconstruction + KL_WEIGHT * kl
 
 
-@torch.no_grad()
-def held_out_psnr(vae, device, clips=16):
-    """Mean over unseen clips of the PSNR in dB of decode(encode(clip)), whole clips, without noise on the latents."""
-    chooser, generator = random.Random(5), torch.Generator().manual_seed(5)
-    scenes = [scene for scene in all_scenes() if is_held_out(scene)]
-    values = []
-    for _ in range(clips):
-        clip = draw(chooser.choice(scenes), generator, config.FRAMES, config.HEIGHT, config.WIDTH)[0][None].to(device)
-        decoded = vae.decode(vae.encode(clip * 2 - 1).latent_dist.mode()).sample
-        values.append(-10 * float(((decoded / 2 + 0.5).clamp(0, 1) - clip).square().mean().log10()))
-    return sum(values) / len(values)
-
-
-def optimizers(vae):
-    """Muon for the inner convolutions, AdamW for the rest; rates are set by the stages."""
+def optimizers(vae, rate):
+    """Muon for the inner convolutions, AdamW for the rest."""
     return muon.optimizers(
-        vae.named_parameters(), 1.0, 0.3, lambda name, p: p.ndim == 5 and p.shape[2] == 3 and "conv_in" not in name and p.shape[0] > 3
+        vae.named_parameters(), rate, 0.3 * rate, lambda name, p: p.ndim == 5 and p.shape[2] == 3 and "conv_in" not in name and p.shape[0] > 3
     )
 
 
-def train(folder, device):
-    """Trains through all stages, resuming from `folder/vae.pt`; returns the averaged autoencoder."""
-    path = folder / "vae.pt"
-    vae = build().to(device)
-    average = checkpoint.Average(vae, 0.995)
-    pair = optimizers(vae)
-    stage_no = step = 0
-    spent_s = 0.0
-    if saved := checkpoint.load(path):
-        vae.load_state_dict(saved["vae"])
-        average.restore(saved["average"], device)
-        for optimizer, state in zip(pair, saved["optimizers"]):
-            optimizer.load_state_dict(state)
-        stage_no, step, spent_s = saved["stage"], saved["step"], saved["spent_s"]
-    scenes = [scene for scene in all_scenes() if not is_held_out(scene)]
-    chooser, generator = random.Random(step + 1), torch.Generator().manual_seed(step + 1)
-    started = time.monotonic() - spent_s
-    while stage_no < len(config.VAE_STAGES):
-        stage = config.VAE_STAGES[stage_no]
-        if stage.decoder_only and step == 0:
-            average.copy_to(vae)
-        for part in (vae.encoder, vae.quant_conv):
-            part.requires_grad_(not stage.decoder_only)
-        recent = []
-        while step < stage.steps:
-            warm_up = min(1.0, (step + 1) / 50)
-            last_third = max(0.02, min(1.0, 3 * (1 - step / stage.steps)))
-            muon.set_rate(pair, stage.learning_rate * warm_up * last_third)
-            clips, weight = batch_of(stage, scenes, chooser, generator, device)
-            with torch.autocast(device.type, torch.bfloat16):
-                loss = loss_of(vae, clips, weight, chooser)
+def quickest(run, vae, crops):
+    """The arithmetic in which a step is quickest: (bfloat16 or TF32, memory format). On GPUs it depends on cuDNN's choices."""
+    formats = (torch.contiguous_format, torch.channels_last_3d)
+    if run.device.type != "cuda":
+        return True, formats[0]
+    clips, weight = crops.next()
+    times = {}
+    for way in ((half, layout) for half in (True, False) for layout in formats):
+        vae.to(memory_format=way[1])
+        for attempt in range(5):  # the first ones choose algorithms
+            if attempt == 2:
+                torch.cuda.synchronize()
+                began = time.monotonic()
+            with torch.autocast("cuda", torch.bfloat16, enabled=way[0]):
+                loss = loss_of(vae, clips.contiguous(memory_format=way[1]), weight, random.Random(2))
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-            for optimizer in pair:
-                optimizer.step()
-                optimizer.zero_grad()
-            average.update(vae)
-            recent.append(float(loss.detach()))
-            step += 1
-            if step % 100 == 0:
-                log.info("vae stage %d step %d loss %.4f, %.0f s", stage_no, step, sum(recent) / len(recent), time.monotonic() - started)
-                recent = []
-            if step % 250 == 0 or step == stage.steps:
-                spent_s = time.monotonic() - started
-                states = [optimizer.state_dict() for optimizer in pair]
-                checkpoint.save(path, vae=vae.state_dict(), average=average.state(), optimizers=states, stage=stage_no, step=step, spent_s=spent_s)
-            if step % 500 == 0 or step == stage.steps:
-                log.info("vae held-out PSNR %.2f dB", held_out_psnr(averaged(folder, device), device))
-        stage_no, step = stage_no + 1, 0
-    return averaged(folder, device)
+            vae.zero_grad()
+        torch.cuda.synchronize()
+        times[way] = (time.monotonic() - began) / 3
+    log.info("vae: seconds a step by (bfloat16, memory format): %s", {str(way): round(value, 4) for way, value in times.items()})
+    return min(times, key=times.get)
 
 
-def averaged(folder, device):
-    """The averaged autoencoder of the last checkpoint."""
-    saved = checkpoint.load(folder / "vae.pt")
-    if saved is None:
-        raise FileNotFoundError(f"{folder / 'vae.pt'} is missing: train the autoencoder first")
-    vae = build().to(device)
-    average = checkpoint.Average(vae, 0.995)
-    average.restore(saved["average"], device)
-    average.copy_to(vae)
-    return vae.eval()
+def train(run):
+    """Trains within the stage's time, resuming from `vae.pt`."""
+    torch.manual_seed(0)
+    vae = build(run.preset).to(run.device)
+    training = state.Training(vae, optimizers(vae, run.preset.vae_rate), AVERAGE_DECAY, run.work / "vae.pt").resume()
+    crops = Crops(run.preset, run.device, training.step + 1)
+    clock, frozen = run.clock("vae", training), False
+    half, layout = quickest(run, vae, crops)
+    vae.to(memory_format=layout)
+    while not clock.over:
+        if clock.part > ENCODER_PART and not frozen:
+            frozen = True
+            training.average.copy_to(vae)
+            vae.encoder.requires_grad_(False)
+            vae.quant_conv.requires_grad_(False)
+        rate = min(1.0, (training.step + 1) / 50, max(0.03, 2.0 * (1 - clock.part)))
+        clips, weight = crops.next(whole=clock.part > 0.85)
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
+            loss = loss_of(vae, clips.contiguous(memory_format=layout), weight, crops.chooser)
+        training.update(loss, rate)
+        training.report("vae", clock)
+    training.save(clock)
+    log.info("vae: %d steps, held-out PSNR %.2f dB", training.step, held_out_psnr(run, averaged(run)))
+
+
+def averaged(run):
+    """The averaged autoencoder of the last saved state."""
+    return state.averaged(run.work / "vae.pt", build(run.preset).to(run.device))
+
+
+@torch.no_grad()
+def held_out_psnr(run, vae, clips=16):
+    """Mean over unseen clips of the PSNR in dB of decode(encode(clip)), whole clips, without noise on the latents."""
+    chooser, values = random.Random(5), []
+    painter = Painter(run.preset.side, run.device, run.preset.subjects)
+    for _ in range(min(clips, 4 * run.preset.judged)):
+        clip = painter.clips([sample(chooser, run.preset.subjects, held_out=True)], chooser)[0]
+        decoded = vae.decode(vae.encode(clip * 2 - 1).latent_dist.mode()).sample
+        values.append(-10 * float(((decoded / 2 + 0.5).clamp(0, 1) - clip).square().mean().log10()))
+    return sum(values) / len(values)

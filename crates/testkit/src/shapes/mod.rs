@@ -1,7 +1,7 @@
 //! The world of the default model: what its clips may show, a program that draws them, and a reader that tells from the
 //! pixels alone what a clip shows.
 //!
-//! The same words, numbers and rules as in `models/default/training` (`draw.py`, `captions.py`, `reader.py`), so that a test
+//! The same words, numbers and rules as in `models/default/training` (`shapes.py`, `words.toml`, `reader.py`), so that a test
 //! can ask whether a rendered video shows what its prompt says. Nothing here is learned and nothing knows the prompt.
 
 mod draw;
