@@ -1,8 +1,9 @@
-//! Tells the fleet what this process has committed: doorbells for the scheduler, wake-ups for the other replicas' event
-//! streams, cancels for workers.
+//! Notifies the fleet of what this process has committed: new jobs to the scheduler, changes to the event streams of the other
+//! replicas, cancel requests to workers.
 //!
-//! Rule: every message is a hint. No request waits for RabbitMQ: hints go into a bounded buffer, one task sends what has
-//! gathered, and what finds no room or no broker is dropped. Polling finds those rows, and the heartbeat tells workers.
+//! Rule: every message is a hint. No request waits for RabbitMQ: hints go into a bounded buffer, and one task sends what has
+//! accumulated. A hint is dropped if the buffer is full or the broker is unavailable; polling finds those rows later, and
+//! workers learn of a cancel request with their next heartbeat.
 
 use std::time::Duration;
 
@@ -13,13 +14,13 @@ use tokio::time::Instant;
 
 use crate::live::Tail;
 
-/// Hints in one message, and hints taken at once.
+/// Number of hints taken from the buffer at once, and the most in one message.
 const HINTS_MAX: usize = 500;
-/// Least pause between two messages of a kind. After a silence a hint is told at once; under load a message tells of all
-/// that came in the meantime: RabbitMQ then spends 6 to 9 microseconds on a job, and 19 without the pause.
+/// Shortest time between two messages of a kind. When idle, a hint is sent at once; under load one message carries all hints of
+/// the meantime: RabbitMQ then spends 6 to 9 microseconds per job, and 19 without the pause.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A handle for telling.
+/// A handle for sending hints.
 #[derive(Debug, Clone)]
 pub struct Announcer {
     hints: mpsc::Sender<Hint>,
@@ -34,7 +35,7 @@ enum Hint {
 }
 
 impl Announcer {
-    /// Starts the task that sends; it ends when the last handle is gone.
+    /// Starts the task that sends hints; it ends when the last handle is dropped.
     #[must_use]
     pub fn start(broker: Broker, tail: Tail, buffer: usize) -> Self {
         let (hints, waiting) = mpsc::channel(buffer.max(1));
@@ -47,12 +48,12 @@ impl Announcer {
         self.hint(Hint::Submitted(job_id, tenant_id));
     }
 
-    /// A job changed state here.
+    /// A job changed state through this process.
     pub fn changed(&self, job: &Job, kind: JobEventKind) {
         self.hint(Hint::Changed(job.id, job.tenant_id, kind));
     }
 
-    /// A running job is to be stopped.
+    /// The cancellation of a running job was requested.
     pub fn cancel_requested(&self, job_id: JobId, tenant_id: TenantId) {
         self.hint(Hint::Cancel(job_id, tenant_id));
     }
@@ -69,7 +70,7 @@ async fn send(broker: Broker, mut waiting: mpsc::Receiver<Hint>) {
     while waiting.recv_many(&mut hints, HINTS_MAX).await > 0 {
         let begun = Instant::now();
         let mut submitted = Vec::new();
-        // Streams only need to be woken, so the last change stands for all.
+        // Event streams only need to be woken, so the last change represents all of them.
         let mut changed = None;
         for hint in hints.drain(..) {
             match hint {
@@ -87,10 +88,10 @@ async fn send(broker: Broker, mut waiting: mpsc::Receiver<Hint>) {
         if !submitted.is_empty()
             && let Err(error) = broker.publish_submitted(JobSubmitted { job_ids: submitted }, None).await
         {
-            tracing::debug!(error = %error, "doorbell not rung; the scheduler finds the jobs by polling");
+            tracing::debug!(error = %error, "submitted jobs not announced; the scheduler finds them by polling");
         }
         if let Some((job_id, tenant_id, kind)) = changed {
-            // The cursor is the database's to give; listeners read the event there and take this as a wake-up.
+            // Only the database assigns cursors. Receivers treat this message as a wake-up and read the event from there.
             let (cursor, detail, at) = (EventCursor::default(), serde_json::Value::Null, SystemClock.now());
             tell(&broker, FleetEvent::Job(JobEvent { job_id, tenant_id, cursor, kind, detail, at }));
         }

@@ -1,6 +1,6 @@
-//! Middleware: ends a request that takes longer than the settings allow, as one whose body never arrives does.
+//! Middleware: ends a request that takes longer than the settings allow, for example because its body never arrives.
 //!
-//! A stream or a video is not cut: its answer has begun by then.
+//! The limit ends when the response begins, so it does not cut off event streams or videos.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use axum::response::{IntoResponse, Response};
 use crate::problem::{Problem, ProblemKind};
 use crate::state::AppState;
 
-/// Answers 408 when the time is over.
+/// Returns 408 when the time limit is exceeded.
 pub async fn limit(State(app): State<AppState>, request: Request, next: Next) -> Response {
     let most_s = app.settings.server.request_timeout_s;
     match tokio::time::timeout(Duration::from_secs(most_s), next.run(request)).await {
         Ok(response) => response,
         Err(_) => {
-            let detail = format!("the request was not read and answered within {most_s} s; send it again");
+            let detail = format!("the request was not received and processed within {most_s} s; send it again");
             Problem::new(ProblemKind::TimedOut, detail).into_response()
         }
     }

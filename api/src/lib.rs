@@ -1,16 +1,16 @@
-//! The HTTP face of the fleet: takes submissions, shows what became of them, serves the page.
+//! The HTTP API of the fleet: accepts submissions, shows jobs and their videos, and serves the page.
 //!
-//! It holds no state that matters: every replica answers for every job, and all of them may be restarted at any time.
+//! It keeps no state that could be lost: every replica serves every job, and any replica may be restarted at any time.
 //!
 //! # Reading order
-//! [`router`] every path on one screen; [`state`] what handlers work with; [`routes`] one file a route; [`ingest`] how a
-//! submission is written; [`live`] how streams are fed; [`auth`] who is calling; [`limits`] how much is too much;
-//! [`problem`] how errors look.
+//! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
+//! submission is written; [`live`]: how event streams work; [`auth`]: who is calling; [`limits`]: rate and backlog limits;
+//! [`problem`]: error responses.
 //!
 //! # Adding a route
-//! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and the statuses it can answer.
+//! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
 //! 2. Add one line to [`router`].
-//! 3. Add a test in `tests/` and print the new description: `api openapi > docs/openapi.json`.
+//! 3. Add a test in `tests/` and update the description: `api openapi > docs/openapi.json`.
 
 pub mod announce;
 pub mod auth;

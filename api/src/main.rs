@@ -1,4 +1,4 @@
-//! The `api` program: its subcommands.
+//! The `api` program: parses the command line and runs a subcommand.
 
 use anyhow::Context as _;
 use api::commands;
@@ -9,7 +9,7 @@ use settings::Settings;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
-/// The HTTP face of the fleet.
+/// The HTTP API of the fleet.
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
@@ -21,19 +21,19 @@ struct Cli {
 enum Command {
     /// Serve requests (the default).
     Serve,
-    /// Bring the database's schema up to this release.
+    /// Migrate the database schema to this release.
     Migrate,
-    /// API keys: issue, list, revoke.
+    /// Manage API keys: issue, list, revoke.
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
-    /// Workers on other machines: join, revoke.
+    /// Manage the access of workers on other machines: join, revoke.
     #[command(subcommand)]
     Workers(commands::workers::WorkersCommand),
-    /// Print how many GPUs a load needs, by the cost model.
+    /// Print how many GPUs a load requires, estimated with the cost model.
     FleetSize(commands::fleet_size::FleetSizeArgs),
-    /// Print the OpenAPI description.
+    /// Print the OpenAPI description of the API.
     Openapi,
-    /// Ask the running server on this machine whether it is ready; for containers.
+    /// Check whether the server on this machine is ready; for container health checks.
     Healthcheck,
 }
 

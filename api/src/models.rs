@@ -1,11 +1,11 @@
-//! The models that requests may name: those of this machine's model folders and those that workers have registered.
+//! The models that requests may name: those in this machine's model folders and those that workers have registered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use domain::{FieldError, ModelManifest};
 
-/// Manifests by id. Replaced as a whole when the database knows more.
+/// Manifests by id. The map is replaced as a whole when models are added, so that readers never wait.
 #[derive(Debug)]
 pub struct Models {
     default_id: String,
@@ -13,7 +13,7 @@ pub struct Models {
 }
 
 impl Models {
-    /// Models with one of them as the default.
+    /// A set of models, with the id of the default one.
     #[must_use]
     pub fn new(default_id: String, manifests: Vec<ModelManifest>) -> Self {
         let models = Self { default_id, known: RwLock::default() };
@@ -21,7 +21,7 @@ impl Models {
         models
     }
 
-    /// Adds models; one with a known id replaces it.
+    /// Adds models. A model with a known id replaces the old one.
     pub fn add(&self, manifests: Vec<ModelManifest>) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = BTreeMap::clone(&known);
@@ -29,22 +29,22 @@ impl Models {
         *known = Arc::new(fresh);
     }
 
-    /// All of them, by id.
+    /// All models by id.
     #[must_use]
     pub fn all(&self) -> Arc<BTreeMap<String, Arc<ModelManifest>>> {
         Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Id of the model of requests that name none.
+    /// Id of the model for requests that name none.
     #[must_use]
     pub(crate) fn default_id(&self) -> &str {
         &self.default_id
     }
 
-    /// The model that a request means.
+    /// The model with this id, or the default one.
     ///
     /// # Errors
-    /// Names `model` and the models there are.
+    /// The model is unknown; the error is about the field `model` and lists the known ones.
     pub fn find(&self, wanted: Option<&str>) -> Result<Arc<ModelManifest>, FieldError> {
         let id = wanted.unwrap_or(&self.default_id);
         let known = self.all();

@@ -1,6 +1,7 @@
-//! What the API remembers of the fleet between requests: worker pools, models, estimates, what was learnt of steps.
+//! What the API caches about the fleet between requests: worker pools, models, estimates and learned steps.
 //!
-//! Read again on a clock, so that no request pays for it. Stale by at most the pause; nothing is decided by it.
+//! It is refreshed at intervals, so that no request has to wait for it. It may be outdated by one interval; it is only used for
+//! forecasts and displays, never for decisions about jobs.
 
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use store::{Learning, StoreError};
 
 use crate::state::{App, AppState};
 
-/// Pause between looks at the workers.
+/// Interval at which pools and learned steps are read.
 const POOLS_EVERY: Duration = Duration::from_secs(2);
-/// Looks at the workers between two looks at models and finished runs.
+/// Models and finished runs are read only every this many intervals, because they change rarely and cost more to read.
 const RARELY: u32 = 15;
-/// Newest finished runs of a model that estimates are fitted to.
+/// Number of a model's newest finished runs that estimates are fitted to.
 const RUNS_MAX: u32 = 1_000;
 
-/// Starts looking.
+/// Starts the task that refreshes the overview; it ends with the soft stop.
 pub fn start(app: &AppState) {
     let app = AppState::clone(app);
     tokio::spawn(async move {
@@ -27,7 +28,7 @@ pub fn start(app: &AppState) {
             let looked = look(&app, looks.is_multiple_of(RARELY)).await;
             services(&app, looked.is_ok()).await;
             if let Err(error) = looked {
-                tracing::debug!(error = %error, "cannot look at the fleet");
+                tracing::debug!(error = %error, "cannot read the state of the fleet");
             }
             looks = looks.wrapping_add(1);
             tokio::select! {
@@ -38,7 +39,7 @@ pub fn start(app: &AppState) {
     });
 }
 
-/// Tells the metrics which services answer.
+/// Records in the metrics which services are reachable.
 async fn services(app: &App, database: bool) {
     app.metrics.dependency("postgres", database);
     app.metrics.dependency("rabbitmq", app.broker.is_connected());
@@ -67,7 +68,7 @@ async fn fit(app: &App) -> Result<CostBook, StoreError> {
     let mut records = Vec::new();
     for manifest in models.values() {
         let newest = app.store.recent_runs(&manifest.id, RUNS_MAX).await?;
-        // The store answers the newest first; the fit wants the oldest first.
+        // The store returns the newest first; the fit needs the oldest first.
         records.extend(newest.iter().rev().filter_map(|run| record(manifest, run)));
     }
     let priors = models.iter().map(|(id, manifest)| (id.as_str(), &manifest.cost_prior));

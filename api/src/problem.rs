@@ -1,7 +1,8 @@
-//! Errors as users see them: `application/problem+json` (RFC 9457), naming the field where there is one.
+//! Errors as clients see them: `application/problem+json` (RFC 9457), which names the invalid field if there is one.
 //!
-//! Handlers return [`Problem`]; nothing else decides a status. What goes wrong inside is logged once, here, and answered
-//! with a text that says what to do; a database's or broker's own words never leave the process.
+//! Handlers return [`Problem`]; no other code chooses an error status. An internal failure is logged once, here, and the client
+//! receives a text that says what to do. Messages of the database or the broker never leave the process, because they may
+//! contain addresses or data of other tenants.
 
 use std::fmt::Display;
 
@@ -12,42 +13,42 @@ use domain::FieldError;
 use serde::Serialize;
 use store::StoreError;
 
-/// Every kind of error that the API answers, each with one status and one stable `type`.
+/// Every kind of error that the API returns. Each kind has one status and one stable `type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// The body or the query string cannot be read at all.
+    /// The body or the query string cannot be parsed.
     Malformed,
-    /// Readable, but one or more fields are wrong.
+    /// The request can be parsed, but one or more fields are invalid.
     InvalidRequest,
-    /// No key, or one that is unknown or revoked.
+    /// The key is missing, unknown or revoked.
     Unauthenticated,
-    /// The key may not do this.
+    /// The key does not have the required permission.
     Forbidden,
-    /// A browser request without proof that the page itself sent it.
+    /// A browser request without proof that the fleet's own page sent it.
     CrossSite,
-    /// No such thing, or it belongs to somebody else.
+    /// It does not exist, or it belongs to another tenant. Both look the same, so that ids of other tenants cannot be probed.
     NotFound,
-    /// The path exists, the method does not.
+    /// The path exists, but not with this method.
     MethodNotAllowed,
-    /// The job is in a state that does not allow it.
+    /// The job's state does not allow the action.
     Conflict,
-    /// The request took too long, mostly because its body did not arrive.
+    /// The request took too long, usually because its body did not arrive.
     TimedOut,
     /// The body is larger than the limit.
     TooLarge,
-    /// The body is not JSON.
+    /// The body is not declared as JSON.
     UnsupportedMediaType,
-    /// The wanted bytes lie outside the video.
+    /// The requested bytes are outside the file.
     RangeNotSatisfiable,
-    /// The idempotency key was used for another payload.
+    /// The idempotency key was already used with a different payload.
     KeyReused,
-    /// The key's rate is used up.
+    /// The key has exceeded its submission rate.
     RateLimited,
     /// The backlog is full.
     BacklogFull,
-    /// A dependency does not answer.
+    /// A dependency is unavailable.
     Unavailable,
-    /// A fault of the service.
+    /// An internal error of the service.
     Internal,
 }
 
@@ -73,7 +74,7 @@ impl ProblemKind {
         }
     }
 
-    /// Last part of the problem's `type`; also its word in metrics.
+    /// Last part of the problem's `type`; also its label value in metrics.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -99,23 +100,23 @@ impl ProblemKind {
 
     fn title(self) -> &'static str {
         match self {
-            Self::Malformed => "The request cannot be read",
-            Self::InvalidRequest => "Some fields are wrong",
-            Self::Unauthenticated => "A valid API key is needed",
-            Self::Forbidden => "This key may not do that",
-            Self::CrossSite => "The request did not come from the page",
-            Self::NotFound => "There is no such thing",
-            Self::MethodNotAllowed => "The method is not known here",
-            Self::Conflict => "The job's state does not allow it",
-            Self::TimedOut => "The request took too long",
+            Self::Malformed => "The request cannot be parsed",
+            Self::InvalidRequest => "Some fields are invalid",
+            Self::Unauthenticated => "A valid API key is required",
+            Self::Forbidden => "This key does not have the required permission",
+            Self::CrossSite => "The request was not sent by the fleet's own page",
+            Self::NotFound => "Not found",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::Conflict => "The job's state does not allow this",
+            Self::TimedOut => "The request timed out",
             Self::TooLarge => "The request is too large",
             Self::UnsupportedMediaType => "The body must be JSON",
-            Self::RangeNotSatisfiable => "The range lies outside the file",
-            Self::KeyReused => "The idempotency key belongs to another request",
+            Self::RangeNotSatisfiable => "The range is outside the file",
+            Self::KeyReused => "The idempotency key was used for another request",
             Self::RateLimited => "Too many requests",
             Self::BacklogFull => "The backlog is full",
-            Self::Unavailable => "The service cannot answer right now",
-            Self::Internal => "Something went wrong inside",
+            Self::Unavailable => "The service is temporarily unavailable",
+            Self::Internal => "Internal error",
         }
     }
 }
@@ -123,21 +124,21 @@ impl ProblemKind {
 /// The JSON body of every error.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct ProblemBody {
-    /// `urn:hunyuan-fleet:problem:<code>`: stable, for programs.
+    /// `urn:hunyuan-fleet:problem:<code>`. Stable; programs should compare this field.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in words.
+    /// The kind of problem as a short phrase.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened this time and what to do.
+    /// What happened in this case and what to do.
     pub detail: String,
-    /// What is wrong with which field; empty when no field is to blame.
+    /// The invalid fields, with the reason for each; absent when the problem is not about a field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
 }
 
-/// An error on its way to the user.
+/// An error response for a client.
 #[derive(Debug, Clone)]
 pub struct Problem {
     kind: ProblemKind,
@@ -146,20 +147,20 @@ pub struct Problem {
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// What a client is told to wait for a database that is away or busy, seconds.
+/// `Retry-After` while the database is unavailable or busy, in seconds.
 const RETRY_AFTER_S: u64 = 2;
 
 /// What handlers return.
 pub type Answer<T> = Result<T, Problem>;
 
 impl Problem {
-    /// A problem of a kind, with what happened and what to do.
+    /// A problem of the given kind. `detail` says what happened and what to do.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
     }
 
-    /// Fields that are wrong. The detail repeats the first so that a log line alone is useful.
+    /// Invalid fields. The detail repeats the first one, so that clients which show only the detail are still useful.
     #[must_use]
     pub fn fields(errors: Vec<FieldError>) -> Self {
         let detail = match errors.as_slice() {
@@ -170,56 +171,63 @@ impl Problem {
         Self { kind: ProblemKind::InvalidRequest, detail, errors, headers: Vec::new() }
     }
 
-    /// One field that is wrong.
+    /// One invalid field.
     #[must_use]
     pub fn field(field: &str, reason: impl Into<String>) -> Self {
         Self::fields(vec![FieldError::new(field, reason)])
     }
 
-    /// There is no such job for this caller.
+    /// The job does not exist for this caller.
     #[must_use]
     pub(crate) fn no_job() -> Self {
         Self::new(ProblemKind::NotFound, "there is no job with this id; GET /api/jobs lists yours")
     }
 
-    /// Adds a header, for example a rate limit's.
+    /// Adds a response header, for example the state of a rate limit.
     #[must_use]
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Says when to come back, whole seconds.
+    /// Sets `Retry-After`, in whole seconds.
     #[must_use]
     pub(crate) fn retry_after(self, seconds: u64) -> Self {
         self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)))
     }
 
-    /// Something that must not happen happened. The error is logged here; the user learns only that it did.
+    /// An unexpected error. It is logged here; the client learns only that it occurred and where to find it in the log.
     #[must_use]
     pub(crate) fn internal(doing: &str, error: &dyn Display) -> Self {
-        tracing::error!(doing, error = %error, "request failed inside");
-        Self::new(ProblemKind::Internal, "an unexpected error occurred; it has been logged under the request's id")
+        tracing::error!(doing, error = %error, "internal error");
+        Self::new(
+            ProblemKind::Internal,
+            "an unexpected error occurred; it is logged under this response's x-request-id",
+        )
     }
 
-    /// A dependency is down.
+    /// A dependency is unavailable; `what` names it.
     #[must_use]
     pub(crate) fn unavailable(what: &str, retry_after_s: u64) -> Self {
-        Self::new(ProblemKind::Unavailable, format!("{what} does not answer; try again in {retry_after_s} s"))
+        Self::try_later(&format!("{what} is unavailable"), retry_after_s)
+    }
+
+    /// The request cannot be served for now, for the given reason.
+    #[must_use]
+    pub(crate) fn try_later(reason: &str, retry_after_s: u64) -> Self {
+        Self::new(ProblemKind::Unavailable, format!("{reason}; try again in {retry_after_s} s"))
             .retry_after(retry_after_s)
     }
 
-    /// What a failed call of the store means to a client.
+    /// Translates an error of the store into a problem.
     #[must_use]
     pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
             StoreError::Unavailable(cause) => {
-                tracing::warn!(error = %cause, "the database does not answer");
+                tracing::warn!(error = %cause, "the database is unavailable");
                 Self::unavailable("the database", RETRY_AFTER_S)
             }
-            StoreError::Conflict(_) => {
-                Self::unavailable("the database is busy with conflicting changes and", RETRY_AFTER_S)
-            }
+            StoreError::Conflict(_) => Self::try_later("the database is busy with conflicting changes", RETRY_AFTER_S),
             other => {
                 let cause = std::error::Error::source(other).map(ToString::to_string).unwrap_or_default();
                 Self::internal("store", &format!("{other} {cause}"))
@@ -227,13 +235,13 @@ impl Problem {
         }
     }
 
-    /// Its kind.
+    /// The kind of problem.
     #[must_use]
     pub fn kind(&self) -> ProblemKind {
         self.kind
     }
 
-    /// The JSON body.
+    /// The JSON body of the response.
     #[must_use]
     pub fn body(&self) -> ProblemBody {
         ProblemBody {
@@ -264,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_a_type_of_its_own() {
+    fn every_kind_has_its_own_type() {
         use ProblemKind as K;
         let kinds = [
             K::Malformed,
@@ -290,12 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn several_wrong_fields_are_all_told() {
+    fn all_invalid_fields_are_reported() {
         let problem = Problem::fields(vec![FieldError::new("a", "is bad"), FieldError::new("b", "is worse")]);
         insta::assert_json_snapshot!(problem.body(), @r#"
         {
           "type": "urn:hunyuan-fleet:problem:invalid-request",
-          "title": "Some fields are wrong",
+          "title": "Some fields are invalid",
           "status": 422,
           "detail": "a: is bad (and 1 more)",
           "errors": [

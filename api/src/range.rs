@@ -1,22 +1,22 @@
-//! `Range` of a video request: which bytes a player wants.
+//! The `Range` header of a video request: which bytes a player requests.
 //!
-//! One range is answered; several at once are answered with the whole file, which HTTP allows and every player
-//! understands.
+//! A single range is served. A request for several ranges gets the whole file, which HTTP allows and every player understands;
+//! a multipart response is not worth its code, because players do not ask for it.
 
 use std::ops::Range;
 
 /// What to send for a `Range` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
-    /// The whole file: no range, several, or one that cannot be understood.
+    /// The whole file: the header is absent, names several ranges or is malformed.
     Whole,
     /// These bytes.
     Part(Range<u64>),
-    /// The range begins behind the end: 416.
+    /// The range begins after the end of the file: status 416.
     Outside,
 }
 
-/// Reads a `Range` header for a file of `size` bytes.
+/// Parses a `Range` header for a file of `size` bytes.
 #[must_use]
 pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     let Some(spec) = header.and_then(|text| text.trim().strip_prefix("bytes=")) else { return Wanted::Whole };
@@ -26,7 +26,7 @@ pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
         return Wanted::Whole;
     }
     match (digits(first), digits(last)) {
-        // The last n bytes.
+        // `bytes=-n`: the last n bytes.
         (None, Some(count)) if first.is_empty() => match count.min(size) {
             0 => Wanted::Outside,
             count => Wanted::Part(size - count..size),
@@ -42,7 +42,7 @@ pub fn wanted(header: Option<&str>, size: u64) -> Wanted {
     }
 }
 
-/// Digits alone: no sign, no space.
+/// Parses a number that consists of digits only. A number that is too large becomes the maximum, so it is past the end.
 fn digits(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().unwrap_or(u64::MAX))
 }
@@ -75,9 +75,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the header says, a part is never empty and never leaves the file.
+        /// For any header, a part is never empty and never exceeds the file.
         #[test]
-        fn a_part_lies_inside_the_file(header in "bytes=[0-9]{0,4}-[0-9]{0,22}|.{0,20}", size in 0_u64..5000) {
+        fn a_part_is_inside_the_file(header in "bytes=[0-9]{0,4}-[0-9]{0,22}|.{0,20}", size in 0_u64..5000) {
             if let Wanted::Part(range) = wanted(Some(&header), size) {
                 prop_assert!(range.start < range.end && range.end <= size);
             }

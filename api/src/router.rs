@@ -18,7 +18,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::state::AppState;
 use crate::{auth, deadline, headers, routes as r};
 
-/// Routes that need a caller.
+/// Routes that require an authenticated caller.
 fn of_callers() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(r::openapi::base())
         .routes(routes!(r::generate::generate))
@@ -44,7 +44,7 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .route("/metrics", get(r::metrics::metrics))
 }
 
-/// Routes for everybody.
+/// Routes without authentication.
 fn of_everybody() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(r::session::sign_in))
@@ -53,7 +53,7 @@ fn of_everybody() -> OpenApiRouter<AppState> {
         .routes(routes!(r::health::readyz))
 }
 
-/// The description of all routes.
+/// The OpenAPI description of all routes.
 #[must_use]
 pub fn document() -> OpenApi {
     let (mut callers, mut everybody) = (of_callers().into_openapi(), of_everybody().into_openapi());
@@ -62,14 +62,15 @@ pub fn document() -> OpenApi {
     callers.merge_from(everybody)
 }
 
-/// The whole service.
+/// The complete service.
 pub fn router(state: AppState) -> Router {
     let guarded = of_callers().route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
     let (router, _) = guarded.merge(of_everybody()).split_for_parts();
     let router = r::openapi::serve(router, &document());
     let router = r::page::serve(router, &state.settings.server.web_dir);
     let id = HeaderName::from_static("x-request-id");
-    // From the outside in.
+    // The first layer is the outermost. Request ids come first, so that every response has one, even one that another layer
+    // creates; panics are caught inside the header and log layers, so that their responses are complete, too.
     let layers = ServiceBuilder::new()
         .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(id))
@@ -82,11 +83,11 @@ pub fn router(state: AppState) -> Router {
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
-    let detail = format!("{} is not known at this path; see /api/docs", request.method());
+    let detail = format!("{} is not supported at this path; see /api/docs", request.method());
     Problem::new(ProblemKind::MethodNotAllowed, detail)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that the layer wants")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that the layer requires")]
 fn panicked(panic: Box<dyn std::any::Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

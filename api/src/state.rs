@@ -1,4 +1,4 @@
-//! What handlers work with: one struct of cheap handles, built once.
+//! The state that handlers share: one struct of cheaply cloned handles, built once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -23,21 +23,21 @@ use crate::limits::{Backlog, RateLimiter};
 use crate::live::{Tail, TailOptions};
 use crate::models::Models;
 
-/// Events that a stream reads at once.
+/// Most events that a stream reads at once.
 pub const EVENTS_PAGE: u32 = 500;
-/// Items that a stream may fall behind the tail before it reads the database itself.
+/// Number of items that a stream may lag behind the tail before it reads the database itself.
 const TAIL_BUFFER: usize = 4_096;
 
 /// The state of every handler.
 pub type AppState = Arc<App>;
 
-/// Everything the API has.
+/// Everything that handlers use.
 pub struct App {
     /// All settings.
     pub settings: Settings,
-    /// What requests may ask for.
+    /// Limits of request fields.
     pub request_limits: RequestLimits,
-    /// Whether callers must prove who they are.
+    /// Whether callers must authenticate.
     pub keys_required: bool,
     /// Postgres.
     pub store: Store,
@@ -47,33 +47,33 @@ pub struct App {
     pub cache: EmbeddingCache,
     /// The object store.
     pub artifacts: Artifacts,
-    /// Micro-batches of submissions.
+    /// Writes submissions in micro-batches.
     pub ingest: Ingest,
-    /// Hints to the rest of the fleet.
+    /// Sends hints to the rest of the fleet.
     pub announcer: Announcer,
-    /// Submissions a minute by key.
+    /// Submission rate of each key.
     pub rate: RateLimiter,
-    /// Jobs that may wait.
+    /// Limit of waiting jobs.
     pub backlog: Backlog,
     /// API keys.
     pub keys: KeyRing,
-    /// What happens, for event streams.
+    /// Events and progress for event streams.
     pub tail: Tail,
-    /// Event streams that may be open.
+    /// One permit for each event stream that may still be opened.
     pub streams: Arc<Semaphore>,
     /// Models by id.
     pub models: Models,
     /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
-    /// First and second stop signal.
+    /// First (soft) and second (hard) stop signal.
     pub stop: Stop,
-    /// Set once everything is there.
+    /// Set once the start is complete.
     pub started: AtomicBool,
     planner: RwLock<Arc<Planner>>,
     pools: RwLock<Arc<Vec<PoolLoad>>>,
 }
 
-/// What `App` is built from.
+/// The parts from which [`App`] is built.
 pub struct Parts {
     /// All settings.
     pub settings: Settings,
@@ -85,16 +85,16 @@ pub struct Parts {
     pub cache: EmbeddingCache,
     /// The object store.
     pub artifacts: Artifacts,
-    /// Models of this machine's folders.
+    /// Models from this machine's model folders.
     pub models: Models,
-    /// Where metrics are counted.
+    /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
     /// Stop signals.
     pub stop: Stop,
 }
 
 impl App {
-    /// Builds the state and starts what runs beside the handlers: ingest, announcements, the event tail.
+    /// Builds the state and starts the background tasks: ingest, announcements and the event tail.
     #[must_use]
     pub fn start(parts: Parts, planner: Planner) -> AppState {
         let Parts { settings, store, broker, cache, artifacts, models, metrics, stop } = parts;
@@ -139,23 +139,23 @@ impl App {
         Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the planner by one that has learned more.
+    /// Replaces the planner, after new runs have changed its estimates.
     pub fn set_planner(&self, planner: Planner) {
         *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
 
-    /// The worker pools as last seen.
+    /// The worker pools as last read from the database.
     #[must_use]
     pub fn pools(&self) -> Arc<Vec<PoolLoad>> {
         Arc::clone(&self.pools.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Remembers the worker pools.
+    /// Stores the worker pools.
     pub fn set_pools(&self, pools: Vec<PoolLoad>) {
         *self.pools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pools);
     }
 
-    /// Whether everything is there and no stop was asked for.
+    /// Whether the start is complete and no stop was requested.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.started.load(Ordering::Acquire) && !self.stop.soft().is_cancelled()
@@ -174,8 +174,8 @@ impl App {
         JobView::new(job, forecast.as_ref(), queue_wait_s)
     }
 
-    /// Estimated seconds until a worker takes a waiting job: the jobs before it and the rest of those that run, at this
-    /// job's own length, over the slots that can hold it. `None` without a plan, a position or a worker.
+    /// Estimated seconds until a worker starts a waiting job: the jobs before it and the remainder of the running ones, each assumed
+    /// to be as long as this job, divided by the slots that can run it. `None` without a plan, a position or a suitable worker.
     #[must_use]
     pub fn queue_wait_s(&self, job: &Job) -> Option<f64> {
         let (plan, ahead) = (job.plan.as_ref()?, job.queue_position?);
@@ -187,7 +187,7 @@ impl App {
         if slots == 0 {
             return None;
         }
-        // Those that run are half done on average.
+        // Running jobs are half done on average.
         #[expect(clippy::cast_precision_loss, reason = "a queue position is far below 2^52")]
         let runs_before = ahead as f64 + 0.5 * f64::from(running);
         let free = f64::from(slots.saturating_sub(running));

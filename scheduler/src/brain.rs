@@ -1,8 +1,7 @@
-//! What finished runs teach: how long a run takes on this fleet, and how few steps are enough.
+//! Learning from finished runs: how long a run takes on this fleet, and how few steps are enough.
 //!
-//! Times are fitted to the newest runs each time, so every scheduler that leads gets the same result. Steps move slowly and
-//! each run teaches once, so what was learned of them is stored in the database, where API replicas read it and admins
-//! freeze or reset it.
+//! Times are fitted to the newest runs each time, so every leader gets the same result. Steps change slowly and each run is counted
+//! once, so what was learned about them is stored in the database, where API replicas read it and admins freeze or reset it.
 
 use domain::ModelManifest;
 use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
@@ -13,14 +12,14 @@ use crate::state::Scheduler;
 
 /// Number of a model's newest runs that are read.
 const RUNS: u32 = 2_000;
-/// Number of newest runs that estimates are rated by, so that the rating is about the present and not about last week.
+/// Number of newest runs against which estimates are rated. It is small, so that the rating reflects the present.
 const RATED: usize = 100;
 
 impl Scheduler {
     /// Reads the newest runs and replaces the planner by one that has learned from them.
     ///
     /// # Errors
-    /// The database's.
+    /// An error of the database.
     pub(crate) async fn reflect(&self, epoch: Epoch) -> Result<(), StoreError> {
         let before = self.planner();
         let read: Learning<Learned> = self.store.learning().await?;
@@ -38,7 +37,8 @@ impl Scheduler {
         let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
         let costs = CostBook::fit(priors, &records, self.settings.estimate_rules());
         let moved = next != read;
-        // If an admin or a new leader changed the row meanwhile, the row counts, and the same runs teach it next time.
+        // `save_learning` returns false if an admin or a new leader has changed the row since it was read. The row then takes
+        // precedence, and the same runs are learned from next time.
         let kept = if !moved || self.store.save_learning(&next, epoch).await? { next } else { read };
         self.show(&kept.learned);
         self.set_planner(Planner { costs, learned: kept.learned, ..Planner::clone(&before) });

@@ -1,7 +1,7 @@
-//! Releases planned jobs to the pools that have room, fairest first, and rings the pools' queues.
+//! Releases planned jobs to the pools that have room, in fair order, and announces them in the pools' queues.
 //!
-//! Only what the guarded UPDATE answered is announced, and only after its commit. A message that gets lost is made good
-//! by re-announcing, so a publish that fails here is no reason to take anything back.
+//! Only jobs that the guarded UPDATE returned are announced, and only after its commit. Lost messages are repeated by
+//! re-announcing, so a failed publish does not undo the release.
 
 use broker::JobReady;
 use domain::PoolId;
@@ -14,14 +14,14 @@ use tracing::{info, warn};
 use crate::state::Scheduler;
 use crate::timing::seconds;
 
-/// Jobs that one statement releases at most.
+/// Most jobs that one statement releases.
 const RELEASE_MAX: u32 = 250;
 
 impl Scheduler {
-    /// Fills every pool's room; answers how many jobs were released.
+    /// Releases jobs to every pool that has room. Returns the number of released jobs.
     ///
     /// # Errors
-    /// The database's, or the leadership is gone.
+    /// An error of the database, or the leadership was lost.
     pub(crate) async fn dispatch(&self, epoch: Epoch) -> Result<usize, StoreError> {
         let settings = &self.settings.scheduler;
         let mut released = 0;
@@ -33,8 +33,8 @@ impl Scheduler {
         Ok(released)
     }
 
-    /// Releases up to `room` jobs to a pool, in statements of at most [`RELEASE_MAX`], so that no statement grows with the
-    /// fleet and workers hear of the first jobs before the last are chosen.
+    /// Releases up to `room` jobs to a pool, in statements of at most [`RELEASE_MAX`] jobs. So no statement grows with the fleet, and
+    /// workers receive the first jobs before the last ones are chosen.
     async fn fill(&self, pool: &PoolId, room: u32, epoch: Epoch) -> Result<usize, StoreError> {
         let mut released = 0;
         while released < room {
@@ -49,10 +49,10 @@ impl Scheduler {
         Ok(released as usize)
     }
 
-    /// Announces again what nobody has claimed for a while, backing off per job.
+    /// Announces again the released jobs that no worker has claimed for a while, with a growing interval for each job.
     ///
     /// # Errors
-    /// The database's, or the leadership is gone.
+    /// An error of the database, or the leadership was lost.
     pub(crate) async fn reannounce(&self, epoch: Epoch) -> Result<usize, StoreError> {
         let settings = &self.settings.scheduler;
         let (first_s, max_s) = (seconds(settings.reannounce_min_s), seconds(settings.reannounce_max_s));
@@ -61,7 +61,8 @@ impl Scheduler {
         Ok(due.len())
     }
 
-    /// All at once, in their order: a RabbitMQ that does not answer then costs one timeout and not one for each job.
+    /// Announces all jobs concurrently, started in order. If RabbitMQ does not respond, this costs one timeout in total instead of one
+    /// per job.
     async fn announce(&self, jobs: &[Released]) {
         join_all(jobs.iter().map(|job| self.announce_one(job))).await;
     }

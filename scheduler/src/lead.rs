@@ -1,7 +1,7 @@
-//! Leadership: one scheduler of many works, and the others wait to take over.
+//! Leadership: one of several schedulers works, and the others wait to take over.
 //!
-//! The leader's work runs under a token that is cancelled as soon as leadership is in doubt. That is only politeness: what
-//! keeps two leaders from disagreeing is the epoch in every statement.
+//! The leader's work runs under a token that is cancelled as soon as the leadership is in doubt. This only avoids useless work.
+//! Correctness does not depend on it: every statement checks the epoch, so a former leader cannot change anything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use crate::sight::Sight;
 use crate::state::Scheduler;
 use crate::{janitor, levels, round, sight, sweep};
 
-/// Renewals in one life of the leadership.
+/// Number of renewals within the lifetime (`leader_ttl_s`) of the leadership, so that single failures do not end it.
 const RENEWALS: u32 = 4;
 
-/// Leads whenever nobody else does, until the soft stop; then lets the next one take over at once.
+/// Leads whenever no other scheduler does, until the soft stop. It then resigns, so that another one can take over at once.
 pub(crate) async fn run(scheduler: Arc<Scheduler>, part: Part, stop: Stop) {
     let ttl = Duration::from_secs(scheduler.settings.scheduler.leader_ttl_s);
     let holder = Uuid::new_v4();
@@ -31,8 +31,8 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, part: Part, stop: Stop) {
             }
             Ok(None) => part.ok(),
             Err(error) => {
-                part.not_ready("the database does not answer");
-                warn!(%error, "cannot ask who leads");
+                part.not_ready("the database is unavailable");
+                warn!(%error, "cannot try to become the leader");
             }
         }
         tokio::select! {
@@ -42,7 +42,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, part: Part, stop: Stop) {
     }
 }
 
-/// One leadership, from taking it to losing it.
+/// One period of leadership, from its start to its end.
 async fn reign(scheduler: &Arc<Scheduler>, epoch: Epoch, ttl: Duration, stop: &Stop) {
     info!(epoch = epoch.0, "leading");
     scheduler.metrics.leads(true);
@@ -53,12 +53,12 @@ async fn reign(scheduler: &Arc<Scheduler>, epoch: Epoch, ttl: Duration, stop: &S
     drop(work.await);
     scheduler.metrics.leads(false);
     if let Err(error) = scheduler.store.resign(epoch).await {
-        warn!(%error, "leadership not given back; it runs out");
+        warn!(%error, "cannot resign; the leadership expires instead");
     }
     info!(epoch = epoch.0, "no longer leading");
 }
 
-/// Renews until that fails for a whole life of the leadership, or another one leads.
+/// Renews the leadership. Returns when renewals have failed for its whole lifetime, or when another scheduler leads.
 async fn keep(scheduler: &Scheduler, epoch: Epoch, ttl: Duration, over: &CancellationToken) {
     let mut renewed_at = Instant::now();
     loop {
@@ -66,9 +66,12 @@ async fn keep(scheduler: &Scheduler, epoch: Epoch, ttl: Duration, over: &Cancell
             () = over.cancelled() => return,
             () = tokio::time::sleep(ttl / RENEWALS) => {}
         }
+        // Counted from sending, not from the response, because the database's expiry may start right after sending.
         let sent_at = Instant::now();
         let kept = tokio::time::timeout(ttl, scheduler.vital.keep_leading(epoch, ttl.as_secs_f64()));
-        let Ok(kept) = kept.await else { return warn!("leadership not renewed: the database is silent") };
+        let Ok(kept) = kept.await else {
+            return warn!("leadership not renewed: the database has not responded in time");
+        };
         match kept {
             Ok(true) => renewed_at = sent_at,
             Ok(false) => return warn!(epoch = epoch.0, "another scheduler leads"),
@@ -78,13 +81,13 @@ async fn keep(scheduler: &Scheduler, epoch: Epoch, ttl: Duration, over: &Cancell
     }
 }
 
-/// Everything that a leader does, each at its own pace.
+/// All tasks of a leader, each at its own interval.
 async fn work(scheduler: Arc<Scheduler>, epoch: Epoch, over: CancellationToken) {
-    // The predecessor's messages may never have been sent.
+    // The previous leader may have stopped between releasing jobs and announcing them, so all are announced again.
     match scheduler.store.forget_announcements(epoch).await {
         Ok(jobs) if jobs > 0 => info!(jobs, "announcing released jobs again"),
         Ok(_) => {}
-        Err(error) => warn!(%error, "released jobs are announced again at their own time"),
+        Err(error) => warn!(%error, "cannot announce released jobs again now; they are announced when they are due"),
     }
     let sight = Sight::default();
     let lease = Duration::from_secs(scheduler.settings.worker.lease_s);

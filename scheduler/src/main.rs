@@ -1,12 +1,12 @@
-//! The scheduler: plans jobs, releases them fairest first, finds what got lost.
+//! The scheduler: plans jobs, releases them to workers in fair order, and recovers lost jobs.
 //!
-//! Any number of schedulers may run. One of them leads, through a row with an epoch that every statement of its work
-//! compares. It keeps nothing in memory that it cannot rebuild: after a restart the rows say what is to be done.
+//! Any number of schedulers may run. One of them is the leader. The leadership is a database row with an epoch, which every
+//! statement of the leader's work compares. It keeps nothing in memory that it cannot rebuild from the rows after a restart.
 //!
 //! # Reading order
-//! [`state`] what all parts share; [`lead`] becoming and staying the leader; [`round`] planning and releasing, side by side,
-//! with [`plan`] and [`dispatch`]; [`sight`] whether the database was up; [`sweep`] what happens at intervals; [`levels`] the fleet's metrics;
-//! [`janitor`] what is not urgent; [`brain`] what was learned from finished runs.
+//! [`state`]: what all parts share; [`lead`]: becoming and staying the leader; [`round`]: planning and releasing, concurrently, with
+//! [`plan`] and [`dispatch`]; [`sight`]: whether the database was up; [`sweep`]: what happens at intervals; [`levels`]: the fleet's
+//! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs.
 
 mod brain;
 mod dispatch;
@@ -30,7 +30,7 @@ use telemetry::{Health, SchedulerMetrics, Stop};
 
 /// The fleet's scheduler.
 #[derive(Debug, Parser)]
-#[command(name = "scheduler", version, about = "Plans jobs, releases them to workers and finds what got lost")]
+#[command(name = "scheduler", version, about = "Plans jobs, releases them to workers and recovers lost jobs")]
 struct Arguments {}
 
 fn main() -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! What all parts of a scheduler share.
+//! The state that all parts of a scheduler share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,16 +14,16 @@ use telemetry::SchedulerMetrics;
 
 use crate::timing::seconds;
 
-/// Connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time.
+/// Most database connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time.
 const CONNECTIONS: u32 = 7;
-/// Connections of [`Scheduler::vital`].
+/// Most connections of [`Scheduler::vital`].
 const VITAL_CONNECTIONS: u32 = 2;
 
-/// Everything that the scheduler's parts need.
+/// Settings and connections of a scheduler.
 pub(crate) struct Scheduler {
     pub(crate) settings: Settings,
     pub(crate) store: Store,
-    /// The same database on connections of its own, for what must not wait behind long statements: leadership and
+    /// The same database through separate connections, for what must not wait behind long statements: leadership and
     /// [`crate::sight`].
     pub(crate) vital: Store,
     pub(crate) broker: Broker,
@@ -34,10 +34,10 @@ pub(crate) struct Scheduler {
 }
 
 impl Scheduler {
-    /// Reads the model folders and prepares the connections. Nothing is connected yet.
+    /// Reads the model folders and prepares the connections, without connecting yet.
     ///
     /// # Errors
-    /// If a model folder, the address of a service or the object store is invalid.
+    /// A model folder, the address of a service or the object store is invalid.
     pub(crate) fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Result<Self> {
         let models = settings.models.manifests()?.into_iter().map(|manifest| (manifest.id.clone(), manifest)).collect();
         let options = StoreOptions {
@@ -66,12 +66,12 @@ impl Scheduler {
         Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the planner by one that has learned more.
+    /// Replaces the planner, after new runs have changed its estimates.
     pub(crate) fn set_planner(&self, planner: Planner) {
         *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
 
-    /// Time without a heartbeat after which a worker counts as gone, seconds.
+    /// Time without a heartbeat after which a worker is considered gone, in seconds.
     pub(crate) fn worker_gone_s(&self) -> f64 {
         seconds(self.settings.scheduler.worker_gone_s)
     }

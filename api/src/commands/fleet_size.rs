@@ -1,7 +1,7 @@
-//! `api fleet-size`: how many GPUs a load needs, by the same planner that plans jobs.
+//! `api fleet-size`: how many GPUs a load requires, estimated by the same planner that plans jobs.
 //!
-//! It needs no running service: the model's manifest and the settings are enough. The fleet's own runs may be faster or
-//! slower; the page's estimates follow them, while this table shows what to start with.
+//! It needs no running service: the model's manifest and the settings are enough. A fleet's own runs may be faster or slower; the
+//! estimates on the page follow them, while this table shows what to start with.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,21 +13,21 @@ use domain::{ModelManifest, QualityTier, VideoRequest};
 use optimizer::price_usd;
 use settings::Settings;
 
-/// Share of its time in which a GPU renders. The rest is for waiting for the next job, restarts, and bursts.
+/// Share of the time in which a GPU is assumed to render. The rest is for waiting for the next job, restarts and bursts.
 const BUSY_SHARE: f64 = 0.8;
 /// Tiers of the table, cheapest first.
 const TIERS: [QualityTier; 4] = [QualityTier::Preview, QualityTier::Standard, QualityTier::Auto, QualityTier::Premium];
 
-/// The load to plan for.
+/// The load to estimate for.
 #[derive(Debug, Args)]
 pub struct FleetSizeArgs {
-    /// Model folder or fleet.toml; without it, the default model of the settings.
+    /// Model folder or fleet.toml file [default: the default model of the settings].
     #[arg(long, value_name = "PATH")]
     model: Option<PathBuf>,
     /// Videos to finish per hour.
     #[arg(long, default_value_t = 100.0)]
     videos_per_hour: f64,
-    /// Share of the prompts whose embeddings are cached, 0 to 1.
+    /// Share of prompts whose embeddings are cached, 0 to 1.
     #[arg(long, default_value_t = 0.35)]
     hit_rate: f64,
 }
@@ -35,19 +35,21 @@ pub struct FleetSizeArgs {
 /// Prints the table.
 ///
 /// # Errors
-/// A manifest that cannot be read, or an argument outside its range.
+/// A manifest cannot be read, or an argument is out of range.
 pub fn print(settings: &Settings, args: &FleetSizeArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
         args.videos_per_hour > 0.0 && args.videos_per_hour.is_finite(),
-        "--videos-per-hour: give a number above 0"
+        "--videos-per-hour must be greater than 0"
     );
-    anyhow::ensure!((0.0..=1.0).contains(&args.hit_rate), "--hit-rate: give a share from 0 to 1");
+    anyhow::ensure!((0.0..=1.0).contains(&args.hit_rate), "--hit-rate must be between 0 and 1");
     let manifest = match &args.model {
         Some(path) => read(path)?,
         None => {
             let all = settings.models.manifests()?;
             let default = &settings.models.default;
-            all.into_iter().find(|manifest| manifest.id == *default).with_context(|| format!("no model {default}"))?
+            all.into_iter()
+                .find(|manifest| manifest.id == *default)
+                .with_context(|| format!("models.default: model '{default}' is not in any of models.dirs"))?
         }
     };
     let text = table(settings, &manifest, args.videos_per_hour, args.hit_rate)?;
@@ -62,13 +64,13 @@ fn read(path: &Path) -> anyhow::Result<ModelManifest> {
     Ok(ModelManifest::parse(&text)?)
 }
 
-/// The table as Markdown: each size of the model at its longest, in each tier, with the middle of the steps that the tier
-/// plans on this model.
+/// The table as Markdown: each named size of the model at the longest length, in each tier, with the middle of the tier's range of
+/// steps.
 fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hit_rate: f64) -> anyhow::Result<String> {
     let planner = settings.planner();
     let gpu_hour_usd = settings.cost.gpu_hour_usd;
     let mut text = format!(
-        "| size | tier | steps | memory, GB | minutes a video | videos a GPU and hour | GPUs for {videos_per_hour} an hour | $ a video |\n\
+        "| size | tier | steps | memory, GB | minutes per video | videos per GPU-hour | GPUs for {videos_per_hour} videos per hour | $ per video |\n\
          |---|---|---:|---:|---:|---:|---:|---:|\n"
     );
     for size in &manifest.sizes {
@@ -116,9 +118,9 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    /// `docs/operations.md` contains what `api fleet-size --model models/hunyuanvideo.fleet.toml` prints.
+    /// `docs/operations.md` contains the output of `api fleet-size --model models/hunyuanvideo.fleet.toml`.
     #[test]
-    fn the_documented_table_is_what_the_planner_says() {
+    fn the_documented_table_matches_the_planner() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let wanted = table(&Settings::defaults(), &manifest, 100.0, 0.35).unwrap();
         let document = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_distilled_model_is_counted_with_its_own_steps() {
+    fn a_distilled_model_is_estimated_with_its_own_steps() {
         let text = std::fs::read_to_string(repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let distilled = text.replace("steps_max = 100", "steps_max = 6");
         assert_ne!(distilled, text);
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_that_caps_the_size_is_counted_at_that_size() {
+    fn a_tier_that_caps_the_size_is_estimated_at_that_size() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let mut settings = Settings::defaults();
         settings.tiers.preview.size_max = "540p".to_owned();
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_released_model_answers_the_users_words_at_its_own_scale() {
+    fn the_released_model_has_the_expected_sizes_and_estimates() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let shape = manifest.shape("540p", None, 129).unwrap();
         assert_eq!(
@@ -163,9 +165,10 @@ mod tests {
         assert_eq!((large.width, large.height, large.tokens(&manifest.geometry)), (1280, 720, 118_800));
         assert!(
             manifest.memory.need_bytes(large.tokens(&manifest.geometry)) < 80_000_000_000,
-            "the largest job fits a GPU of 80 GB"
+            "the largest job fits on an 80 GB GPU"
         );
-        // The user's own examples: 18 steps the first time 4.5 minutes, 25 steps cached 5.2, 45 steps 9.9.
+        // Reference times that the cost model must reproduce: 18 steps uncached 4.5 minutes, 25 steps cached 5.2, 45 steps
+        // uncached 9.9.
         let cost = CostModel::from_prior(&manifest.cost_prior);
         for (steps, hit, minutes) in [(18, false, 4.5), (25, true, 5.2), (45, false, 9.9)] {
             let work = Work { tokens: shape.tokens(&manifest.geometry), steps, passes: 1, threshold: 0.0 };

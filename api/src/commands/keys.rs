@@ -12,46 +12,46 @@ use store::keys::{NewKey, Role};
 use super::store_options;
 use crate::auth::secret::FreshKey;
 
-/// What to do with keys.
+/// Subcommands of `api keys`.
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
-    /// Draw a key and print it, once.
+    /// Create a key and print it. It cannot be shown again.
     Issue {
-        /// Whose key; the tenant is made if there is none of this name.
+        /// Name of the tenant; created if it does not exist.
         #[arg(long, default_value = "default")]
         tenant: String,
-        /// What it may do: `user` its tenant's own jobs, `admin` the whole fleet's.
+        /// Access: `user` for the tenant's own jobs, `admin` for the whole fleet.
         #[arg(long, value_enum, default_value = "user")]
         role: RoleWord,
-        /// What to call it in the list.
+        /// Label of the key in the list.
         #[arg(long, default_value = "")]
         label: String,
-        /// The tenant's share of the fleet beside other tenants; left as it is when absent, 1 for a new tenant.
+        /// The tenant's share of the fleet relative to other tenants [default: unchanged; 1 for a new tenant].
         #[arg(long)]
         weight: Option<f64>,
     },
-    /// Print all keys, without their secrets.
+    /// List all keys, without their secrets.
     List,
-    /// End a key and its sign-ins.
+    /// Revoke a key and end its sessions.
     Revoke {
-        /// The key's id, as `list` prints it.
+        /// Id of the key, as `list` prints it.
         id: KeyId,
     },
 }
 
-/// A role on the command line.
+/// Role of a key on the command line.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum RoleWord {
-    /// Its tenant's own jobs.
+    /// Access to the tenant's own jobs.
     User,
-    /// The whole fleet's.
+    /// Access to the whole fleet.
     Admin,
 }
 
 /// Runs a subcommand.
 ///
 /// # Errors
-/// The database's, or there is no such key.
+/// An error of the database, or the key to revoke does not exist.
 pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()> {
     let store = Store::connect(&store_options(&settings.database)).await.context("connect to the database")?;
     if settings.database.migrate_on_start {
@@ -62,7 +62,7 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()
         KeysCommand::List => list(&store).await,
         KeysCommand::Revoke { id } => {
             if !store.revoke_key(id).await.context("revoke the key")? {
-                bail!("there is no key {id} in force; `api keys list` shows them");
+                bail!("there is no active key {id}; `api keys list` shows all keys");
             }
             print(&format!("revoked {id}"))
         }
@@ -82,7 +82,7 @@ async fn issue(store: &Store, tenant: &str, role: RoleWord, label: String, weigh
     let hash = fresh.hash.to_vec();
     let key = NewKey { id: KeyId::fresh(), tenant_id: tenant.id, role, label, prefix: fresh.prefix, hash };
     store.issue_key(&key).await.context("store the key")?;
-    // The key alone on its line, so that a script can take it.
+    // Print nothing but the key, so that a script can read it.
     print(&fresh.key)
 }
 
@@ -90,7 +90,7 @@ async fn list(store: &Store) -> anyhow::Result<()> {
     for key in store.list_keys(None).await.context("list the keys")? {
         let state = match key.revoked_at {
             Some(at) => format!("revoked {}", at.format("%Y-%m-%d %H:%M")),
-            None => "in force".to_owned(),
+            None => "active".to_owned(),
         };
         let used =
             key.last_used_at.map_or("never used".to_owned(), |at| format!("used {}", at.format("%Y-%m-%d %H:%M")));

@@ -1,4 +1,4 @@
-//! `api migrate`: the schema, for places where a job of its own migrates.
+//! `api migrate`: migrates the database schema, for deployments that do this in a separate step.
 
 use anyhow::Context as _;
 use settings::Settings;

@@ -1,4 +1,4 @@
-//! What the `api` program can do besides serving.
+//! The subcommands of the `api` program.
 
 pub mod fleet_size;
 pub mod healthcheck;
@@ -10,7 +10,7 @@ pub mod workers;
 
 use store::StoreOptions;
 
-/// The database of the settings, as this process uses it.
+/// Connection options from the settings, as this process uses them.
 #[must_use]
 pub fn store_options(settings: &settings::DatabaseSettings) -> StoreOptions {
     let mut options = StoreOptions::new(settings.url.expose());

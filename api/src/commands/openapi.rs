@@ -1,10 +1,10 @@
-//! `api openapi`: the description as a file, from which the page's types are made.
+//! `api openapi`: prints the OpenAPI description, from which the page's types are generated.
 
 use std::io::Write as _;
 
 use crate::router::document;
 
-/// The description as it is committed: pretty-printed, with a newline at its end.
+/// The description as it is committed: pretty-printed, with a final newline.
 #[must_use]
 pub fn text() -> String {
     let mut text = document().to_pretty_json().expect("the document serialises; this is a bug");
@@ -12,10 +12,10 @@ pub fn text() -> String {
     text
 }
 
-/// Prints it.
+/// Prints the description.
 ///
 /// # Errors
-/// Nobody reads.
+/// Standard output is closed.
 pub fn print() -> anyhow::Result<()> {
     std::io::stdout().write_all(text().as_bytes())?;
     Ok(())

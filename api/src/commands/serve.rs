@@ -1,4 +1,4 @@
-//! `api serve`: everything is wired here, once, in order.
+//! `api serve`: connects all parts, in order, and serves requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,20 +21,23 @@ use crate::router::router;
 use crate::state::{App, AppState, Parts};
 use crate::{overview, routes};
 
-/// Serves until the first stop signal, then finishes open requests.
+/// Serves until the first stop signal, then completes open requests for at most `server.drain_s`.
 ///
 /// # Errors
-/// The settings make no sense, a port is taken, or the database is newer than this release.
+/// The settings are invalid, a port is in use, or the database is newer than this release.
 pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     telemetry::init_logging(&settings.log);
     let stop = Stop::on_signals();
+    // 1. Bind first: a port that is in use is then reported before anything waits for the database.
     let (bind, port) = (settings.server.bind, settings.server.port);
     let listener = listen(SocketAddr::new(bind, port)).await?;
     let metrics_port = settings.server.metrics_port;
     let drain = Duration::from_secs(settings.server.drain_s);
 
+    // 2. Connect the parts, and check that access is restricted.
     let app = assemble(settings, stop.clone()).await?;
     refuse_an_open_door(&app).await?;
+    // 3. Start the background tasks and, if configured, the separate port for metrics.
     overview::start(&app);
     if metrics_port != 0 {
         let listener = listen(SocketAddr::new(bind, metrics_port)).await?;
@@ -45,6 +48,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     app.started.store(true, Ordering::Release);
     tracing::info!(address = %listener.local_addr()?, keys = app.keys_required, "serving");
 
+    // 4. Serve until a stop signal, then give open requests some time to complete.
     let served = axum::serve(listener, router(AppState::clone(&app)))
         .with_graceful_shutdown(stop.soft().clone().cancelled_owned())
         .into_future();
@@ -57,7 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     };
     tokio::select! {
         outcome = served => outcome.context("serve")?,
-        () = impatience => tracing::warn!("requests were still open when the time for them ran out"),
+        () = impatience => tracing::warn!("stopping although some requests are still open: the drain time is over"),
     }
     tracing::info!("stopped");
     Ok(())
@@ -66,13 +70,13 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address)
         .await
-        .with_context(|| format!("listen on {address}; is the port taken by another program?"))
+        .with_context(|| format!("listen on {address}; is the port in use by another program?"))
 }
 
-/// Connects everything. A dependency that is away is no reason not to start: the API then says so.
+/// Connects all parts. The API starts even if a dependency is unavailable; its health and its responses then say so.
 ///
 /// # Errors
-/// The settings make no sense, or the database is newer than this release.
+/// The settings are invalid, or the database is newer than this release.
 pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState> {
     let manifests = settings.models.manifests()?;
     let models = Models::new(settings.models.default.clone(), manifests.clone());
@@ -82,7 +86,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     tracing::info!(
         adaptive_steps = steps.adaptive_steps,
         learned_steps = steps.learned_steps,
-        "Optimization: plans follow the prompt"
+        "Optimization: plans adapt to the prompt"
     );
 
     let store = Store::connect_lazy(&store_options(&settings.database)).context("read the database settings")?;
@@ -103,7 +107,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     Ok(App::start(parts, planner))
 }
 
-/// Refuses to serve other machines without keys, unless that was said outright.
+/// Refuses to serve other machines without keys, unless the settings allow it explicitly.
 async fn refuse_an_open_door(app: &App) -> anyhow::Result<()> {
     let server = &app.settings.server;
     if server.bind.is_loopback() {
@@ -111,11 +115,11 @@ async fn refuse_an_open_door(app: &App) -> anyhow::Result<()> {
     }
     if !app.keys_required {
         if server.open_to_all {
-            tracing::warn!(bind = %server.bind, "serving every machine that can reach this address, without keys");
+            tracing::warn!(bind = %server.bind, "serving without keys to every machine that can reach this address");
             return Ok(());
         }
         bail!(
-            "server.keys is off and server.bind is {}: everybody could submit and see everything. \
+            "server.keys is off and server.bind is {}: anyone who can reach this address could submit jobs and see all of them. \
                Turn keys on, or set server.open_to_all = true",
             server.bind
         );

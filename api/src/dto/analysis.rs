@@ -1,4 +1,4 @@
-//! What the optimiser would do with a prompt, as JSON.
+//! The optimiser's analysis of a prompt, as JSON.
 
 use domain::plan::FactorScore;
 use domain::{Complexity, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
@@ -7,50 +7,51 @@ use utoipa::ToSchema;
 
 use super::job::minutes;
 
-/// Answer of `GET /api/optimization/analyze`.
+/// Response of `GET /api/optimization/analyze`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AnalyzeView {
     /// The prompt that was analysed.
     pub prompt: String,
-    /// What would be done with it.
+    /// How it would be rendered.
     pub analysis: AnalysisView,
-    /// Whether this prompt's embeddings are cached, as far as the caller may know: true only for prompts of its own.
+    /// Whether this prompt's embeddings are cached. Only true for prompts that the caller's tenant has used itself, so that the
+    /// cache does not reveal other tenants' prompts.
     pub cache_available: bool,
 }
 
-/// What would be done with a prompt.
+/// How a prompt would be rendered.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AnalysisView {
-    /// The prompt's class.
+    /// Complexity class of the prompt.
     pub complexity: Complexity,
-    /// Denoising steps it would get.
+    /// Number of denoising steps.
     pub infer_steps: u32,
-    /// Embedded guidance it would run with.
+    /// Embedded guidance scale.
     pub cfg_scale: f64,
-    /// As the request says.
+    /// The value from the request.
     pub flow_reverse: bool,
-    /// Estimated minutes of the run alone; with cached embeddings if they are there.
+    /// Estimated duration of the run in minutes, without queueing. Assumes cached embeddings if `cache_available`.
     pub estimated_time_min: f64,
-    /// The tier it would run in.
+    /// Tier in which it would run.
     pub quality_tier: Tier,
-    /// Why that many steps.
+    /// Reason for the number of steps.
     pub steps_reason: StepsReason,
-    /// Sum of the factors.
+    /// Complexity score: the sum of the factors.
     pub score: f64,
-    /// The seven factors with the words of the prompt that gave them.
+    /// The seven factors of the score, each with the words of the prompt that contributed to it.
     pub factors: Vec<FactorScore>,
-    /// Step caching it would run with.
+    /// Step caching that would be used.
     pub step_cache: StepCachePlan,
-    /// Estimated seconds of the run, embeddings not cached.
+    /// Estimated duration of the run in seconds if the embeddings are not cached.
     pub estimate_s: f64,
-    /// The same with cached embeddings.
+    /// Estimated duration of the run in seconds if the embeddings are cached.
     pub estimate_cached_s: f64,
-    /// Estimated price of the run, US dollars.
+    /// Estimated cost of the run in US dollars.
     pub estimated_cost_usd: f64,
 }
 
 impl AnalysisView {
-    /// Builds the view of a plan.
+    /// Creates the view of a plan.
     #[must_use]
     pub fn new(request: &VideoRequest, plan: &Plan, cached: bool, gpu_hour_usd: f64) -> Self {
         let estimate_s = if cached { plan.estimate_cached_s } else { plan.estimate_s };

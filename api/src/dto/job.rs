@@ -1,4 +1,4 @@
-//! A job as JSON: where it is, what the optimisations did, and where its video lies.
+//! A job as JSON: its status, what the optimisations did, and where to fetch its video.
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
@@ -11,129 +11,129 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// One job.
+/// A job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobView {
-    /// Its id; also the video's.
+    /// Id of the job and of its video.
     pub job_id: Uuid,
-    /// Where it is.
+    /// State of the job.
     pub status: JobStatus,
-    /// The request with `seed` and `model` filled in: sent again it gives the same video.
+    /// The request with `seed` and `model` filled in. Sending it again produces the same video.
     pub request: VideoRequest,
-    /// Whether the seed was drawn by the fleet.
+    /// Whether the fleet chose the seed at random.
     pub seed_drawn: bool,
-    /// What is rendered for the request by its model.
+    /// Size, length and frame rate that the model renders for the request.
     pub shape: RenderShape,
     /// Seconds of playback.
     pub duration_s: f64,
-    /// What the optimisations decided and did.
+    /// What the optimisations planned and did.
     pub optimization: OptimizationView,
-    /// Jobs of the same kind of worker that go first; only while it waits.
+    /// Number of jobs that will start before this one on the same kind of worker; null unless the job is waiting.
     pub queue_position: Option<i64>,
-    /// Estimated seconds until a worker takes it; only while it waits and a worker is there.
+    /// Estimated seconds until a worker starts it; null unless the job is waiting and a suitable worker is available.
     pub queue_wait_s: Option<f64>,
-    /// How far it is; only while running.
+    /// Progress; null unless the job is running.
     pub progress: Option<ProgressView>,
-    /// Claims by workers since it was last submitted.
+    /// Number of attempts by workers since the job was submitted or last retried.
     pub attempts: i32,
-    /// A stop was asked for and has not taken effect.
+    /// Whether a cancellation was requested that has not taken effect yet.
     pub cancel_requested: bool,
-    /// Not before this time: it failed and waits before the next try.
+    /// Earliest time of the next attempt after a failed one.
     pub not_before: Option<DateTime<Utc>>,
-    /// The worker that renders or rendered it.
+    /// The worker that is rendering it or rendered it.
     pub worker_id: Option<Uuid>,
-    /// The video, once completed.
+    /// The video; null until completed.
     pub video: Option<VideoView>,
-    /// What the run was like, once completed.
+    /// Measurements of the run; null until completed.
     pub record: Option<RunRecord>,
-    /// Why it failed.
+    /// Why the job failed; null unless it did.
     pub failure: Option<Failure>,
-    /// Where to go from here.
+    /// Paths of related resources and actions.
     pub links: Links,
-    /// Submission.
+    /// Time of submission.
     pub created_at: DateTime<Utc>,
-    /// First claim of the current try.
+    /// Time at which a worker first started it since it was submitted or last retried.
     pub started_at: Option<DateTime<Utc>>,
-    /// A terminal state was reached.
+    /// Time at which it completed, failed or was cancelled.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Hidden by its owner; can be restored until the retention ends.
+    /// Time at which its owner deleted it. It can be restored until the retention period ends.
     pub deleted_at: Option<DateTime<Utc>>,
 }
 
-/// What the optimisations decided (from the plan) and did (from the run).
+/// What the optimisations planned, and what they did during the run.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct OptimizationView {
-    /// Whether the prompt's embeddings came from the cache; null until the run is over.
+    /// Whether the prompt's embeddings came from the cache; null until completed.
     pub cache_hit: Option<bool>,
-    /// The prompt's class.
+    /// Complexity class of the prompt.
     pub complexity: Option<Complexity>,
-    /// Planned denoising steps.
+    /// Planned number of denoising steps.
     pub final_steps: Option<u32>,
-    /// Estimated minutes of the run alone, without waiting in the queue.
+    /// Estimated duration of the run in minutes, without queueing.
     pub estimated_time: Option<f64>,
-    /// The tier that the job runs in, after `auto` was decided.
+    /// The tier in which the job runs. `auto` is resolved to a tier.
     pub quality_tier: Option<Tier>,
-    /// False while the scheduler has not decided yet: the values above are then the API's forecast by the same rules.
+    /// False until the scheduler has planned the job. The values are then a forecast of the API, made with the same rules.
     pub planned: bool,
-    /// Why the steps are as many as they are.
+    /// Reason for the number of steps.
     pub steps_reason: Option<StepsReason>,
-    /// Sum of the prompt's factors.
+    /// Complexity score of the prompt: the sum of the factors.
     pub score: Option<f64>,
-    /// The prompt's factors and the words that gave them.
+    /// The factors of the score, each with the words of the prompt that contributed to it.
     pub factors: Vec<FactorScore>,
-    /// The step cache as planned.
+    /// Planned step caching.
     pub step_cache: Option<StepCachePlan>,
-    /// How the embeddings were found.
+    /// Whether the embeddings came from an identical prompt, from a similar prompt or from the encoder.
     pub cache_match: Option<CacheMatch>,
-    /// Similarity of the prompt whose embeddings were used, 0 to 1.
+    /// Similarity of the prompt whose embeddings were used, 0 to 1; null unless a similar prompt was used.
     pub cache_score: Option<f64>,
-    /// Steps that went through the transformer.
+    /// Number of steps that ran through the transformer.
     pub steps_computed: Option<u32>,
-    /// Steps that the step cache answered.
+    /// Number of steps that the step cache replaced.
     pub steps_skipped: Option<u32>,
-    /// Minutes the run really took.
+    /// Actual duration of the run in minutes.
     pub actual_time: Option<f64>,
-    /// Price of the run, US dollars.
+    /// Cost of the run in US dollars.
     pub cost_usd: Option<f64>,
-    /// Seconds saved against fixed steps without caches.
+    /// Seconds saved compared with the model's default steps and no caches.
     pub saved_s: Option<f64>,
-    /// Dollars saved against fixed steps without caches.
+    /// US dollars saved compared with the model's default steps and no caches.
     pub saved_usd: Option<f64>,
 }
 
-/// How far a running job is.
+/// Progress of a running job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ProgressView {
-    /// What it is doing.
+    /// Current stage.
     pub stage: Option<Stage>,
-    /// Denoising steps done.
+    /// Number of denoising steps done.
     pub step: u32,
-    /// Denoising steps in all.
+    /// Total number of denoising steps.
     pub steps: u32,
 }
 
 /// A finished video.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct VideoView {
-    /// The MP4; answers byte ranges.
+    /// Path of the MP4; supports byte ranges.
     pub url: String,
-    /// Its first frame, JPEG.
+    /// Path of its first frame, a JPEG.
     pub poster_url: String,
-    /// Size of the MP4, bytes.
+    /// Size of the MP4 in bytes.
     pub bytes: i64,
 }
 
-/// Paths that go with a job.
+/// Paths of a job's related resources and actions.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Links {
     /// The job.
     #[serde(rename = "self")]
     pub this: String,
-    /// Its events, as a stream.
+    /// Stream of its events (server-sent events).
     pub events: String,
-    /// Where a POST stops it; null when it has ended.
+    /// POST here to cancel the job; null when it has ended.
     pub cancel: Option<String>,
-    /// Where a POST tries it again; null unless it failed or was cancelled.
+    /// POST here to retry the job; null unless it failed or was cancelled.
     pub retry: Option<String>,
     /// The MP4; null until completed.
     pub video: Option<String>,
@@ -154,7 +154,7 @@ impl Links {
 }
 
 impl OptimizationView {
-    /// From the job's own plan, or the forecast while it has none.
+    /// From the job's own plan, or from the forecast while it has none.
     fn of(job: &Job, forecast: Option<&Plan>) -> Self {
         let plan = job.plan.as_ref().or(forecast);
         let record = job.record.as_ref();
@@ -184,7 +184,7 @@ impl OptimizationView {
 }
 
 impl JobView {
-    /// Builds the view. `forecast` stands in for a plan that the scheduler has not made yet.
+    /// Creates the view. `forecast` is used while the scheduler has not planned the job.
     #[must_use]
     pub fn new(job: Job, forecast: Option<&Plan>, queue_wait_s: Option<f64>) -> Self {
         let optimization = OptimizationView::of(&job, forecast);
@@ -223,7 +223,8 @@ impl JobView {
     }
 }
 
-/// Seconds as the API's minutes: a hundredth is finer than any estimate, except for models that finish in a second.
+/// Converts seconds to minutes as the API shows them: to a tenth, which is finer than any estimate, or to a thousandth below one
+/// minute, for small models that finish within seconds.
 #[must_use]
 pub fn minutes(seconds: f64) -> f64 {
     let minutes = seconds / 60.0;
@@ -235,7 +236,7 @@ mod tests {
     use super::minutes;
 
     #[test]
-    fn minutes_are_rounded_as_finely_as_they_mean_something() {
+    fn minutes_keep_only_meaningful_digits() {
         assert_eq!(minutes(312.0), 5.2);
         assert_eq!(minutes(270.0), 4.5);
         assert_eq!(minutes(2.0), 0.033);

@@ -1,7 +1,7 @@
-//! What the API sends and takes, as JSON. The user's field names stand here and nowhere else.
+//! What the API sends and accepts, as JSON. The API's own field names are defined here and nowhere else.
 //!
-//! Domain types appear as they are where they are part of the contract (`VideoRequest`, `RunRecord`); everything with a
-//! name or unit of the API's own (`estimated_time` in minutes) is built here from the domain.
+//! Domain types that are part of the contract (`VideoRequest`, `RunRecord`) are used directly; everything with a name or unit that
+//! only the API uses (`estimated_time` in minutes) is converted here.
 
 pub mod analysis;
 pub mod job;

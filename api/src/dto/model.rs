@@ -1,75 +1,75 @@
-//! A model as JSON: what the page needs to offer its sizes, lengths and examples.
+//! A model as JSON: what a client needs to offer its sizes, lengths and examples.
 
 use domain::ModelManifest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// One model that the fleet knows.
+/// A model of the fleet.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ModelView {
     /// Id for the request's `model`.
     pub id: String,
-    /// Name for people.
+    /// Name to show to people.
     pub name: String,
-    /// What it can draw and what not.
+    /// What the model can and cannot render.
     pub description: String,
-    /// Prompts that show it well.
+    /// Example prompts.
     pub examples: Vec<String>,
-    /// Whether requests without a `model` go here.
+    /// Whether requests without a `model` use this one.
     pub default: bool,
-    /// Workers that hold it and are alive.
+    /// Number of live workers that have it loaded.
     pub workers: usize,
-    /// Named sizes; the first is what an unnamed size would mean.
+    /// Named sizes.
     pub sizes: Vec<SizeView>,
-    /// What a `WIDTHxHEIGHT` size must keep to.
+    /// Rules for sizes given as `WIDTHxHEIGHT`.
     pub custom_size: CustomSizeView,
-    /// Longest `video_length`, frames at 24 a second.
+    /// Longest `video_length`, in frames at 24 per second.
     pub video_length_max: u32,
-    /// Shortest `video_length`.
+    /// Shortest `video_length`, in frames.
     pub video_length_min: u32,
-    /// Each `video_length` is the shortest one plus a multiple of this.
+    /// A valid `video_length` is the shortest one plus a multiple of this.
     pub video_length_step: u32,
-    /// Most `infer_steps`.
+    /// Largest `infer_steps`.
     pub infer_steps_max: u32,
-    /// Steps of the fixed baseline that savings are counted against.
+    /// Number of steps of the baseline that savings are compared with.
     pub baseline_steps: u32,
-    /// Which weights these are.
+    /// Fingerprint of the model's weights.
     pub weights_fingerprint: String,
 }
 
 /// A named size.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SizeView {
-    /// `540p`.
+    /// Name for the request's `video_size`, such as `540p`.
     pub name: String,
-    /// Its aspects; the first is the default.
+    /// Its aspect ratios; the first is the default.
     pub aspects: Vec<AspectView>,
 }
 
-/// One aspect of a named size.
+/// One aspect ratio of a named size.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct AspectView {
-    /// `16:9`.
+    /// Value for the request's `aspect_ratio`, such as `16:9`.
     pub aspect: String,
-    /// Rendered width, pixels.
+    /// Rendered width in pixels.
     pub width: u32,
-    /// Rendered height, pixels.
+    /// Rendered height in pixels.
     pub height: u32,
 }
 
-/// Limits of sizes given in pixels.
+/// Limits of sizes given as `WIDTHxHEIGHT`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct CustomSizeView {
-    /// Each side is a multiple of this.
+    /// Each side must be a multiple of this, in pixels.
     pub multiple_of: u32,
-    /// Shortest side, pixels.
+    /// Shortest allowed side, in pixels.
     pub side_min: u32,
-    /// Most pixels of a frame.
+    /// Largest allowed number of pixels per frame.
     pub pixels_max: u32,
 }
 
 impl ModelView {
-    /// Builds the view.
+    /// Creates the view.
     #[must_use]
     pub fn new(manifest: &ModelManifest, default: bool, workers: usize) -> Self {
         let sizes = manifest.sizes.iter().map(|size| SizeView {

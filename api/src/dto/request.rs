@@ -30,8 +30,8 @@ impl IntoParams for RequestParameters {
     }
 }
 
-/// The schema of a field without `null`, which a query string expresses by leaving the parameter out, and its description,
-/// which belongs to the parameter.
+/// Splits a field's schema into the schema without `null` and its description. A query string expresses `null` by omitting the
+/// parameter, and the description belongs to the parameter.
 fn without_null(schema: RefOr<Schema>) -> (RefOr<Schema>, Option<String>) {
     match schema {
         RefOr::Ref(mut reference) => {

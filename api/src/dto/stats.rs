@@ -5,49 +5,49 @@ use serde::Serialize;
 use store::stats::{Counters, StatsGroup, StatsPoint};
 use utoipa::ToSchema;
 
-/// Answer of `GET /api/stats`.
+/// Response of `GET /api/stats`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StatsView {
-    /// Jobs submitted so far.
+    /// Number of jobs submitted so far.
     pub total_generations: i64,
-    /// Jobs completed so far.
+    /// Number of jobs completed so far.
     pub completed: i64,
-    /// Jobs failed so far.
+    /// Number of jobs failed so far.
     pub failed: i64,
-    /// Jobs cancelled so far.
+    /// Number of jobs cancelled so far.
     pub cancelled: i64,
-    /// Jobs that wait or run now.
+    /// Number of jobs that are waiting or running now.
     pub in_progress: i64,
-    /// What the optimisations do.
+    /// Effect of the optimisations.
     pub optimization: OptimizationStatsView,
-    /// The embedding cache itself, which all tenants share.
+    /// State of the embedding cache, which all tenants share.
     pub cache_stats: CacheStatsView,
-    /// Seconds and dollars.
+    /// GPU time, cost and savings.
     pub savings: SavingsView,
-    /// The same numbers by tier; jobs that no plan was made for are left out.
+    /// Numbers by tier. Jobs that ended before they were planned are not included.
     pub by_tier: Vec<GroupView>,
-    /// The same numbers by complexity.
+    /// Numbers by complexity.
     pub by_complexity: Vec<GroupView>,
 }
 
-/// What the optimisations do.
+/// Effect of the optimisations.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct OptimizationStatsView {
     /// Whether embeddings are cached.
     pub cache_enabled: bool,
-    /// Completed jobs whose embeddings came from the cache.
+    /// Number of completed jobs whose embeddings came from the cache.
     pub cache_hits: i64,
-    /// 100 x hits / completed.
+    /// Share of completed jobs with cached embeddings, in percent.
     pub cache_hit_rate: f64,
-    /// Planned steps of the average video; 0 before the first.
+    /// Mean planned steps per completed video; 0 if there is none.
     pub avg_steps: f64,
-    /// Whether steps adapt to the prompt.
+    /// Whether the number of steps adapts to the prompt.
     pub adaptive_enabled: bool,
-    /// Of `cache_hits`, those of a similar prompt.
+    /// How many of the `cache_hits` used the embeddings of a similar prompt.
     pub cache_hits_similar: i64,
-    /// Computed steps of the average video.
+    /// Mean steps per completed video that ran through the transformer.
     pub avg_steps_computed: f64,
-    /// Steps of the average video that the step cache answered.
+    /// Mean steps per completed video that the step cache replaced.
     pub avg_steps_skipped: f64,
 }
 
@@ -58,28 +58,28 @@ pub struct CacheStatsView {
     pub enabled: bool,
     /// `healthy`, `unavailable` or `disabled`.
     pub status: &'static str,
-    /// Embeddings that are kept.
+    /// Number of stored embeddings.
     pub total_keys: u64,
-    /// Look-ups that found one, wherever it was kept.
+    /// Number of look-ups that found an embedding, in a worker's memory or in Redis.
     pub keyspace_hits: u64,
-    /// Look-ups that found none.
+    /// Number of look-ups that found none.
     pub keyspace_misses: u64,
-    /// 100 x hits / look-ups.
+    /// Share of look-ups that found an embedding, in percent.
     pub hit_rate: f64,
 }
 
-/// Seconds and dollars of completed jobs.
+/// GPU time, cost and savings of completed jobs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SavingsView {
-    /// GPU seconds, all attempts.
+    /// GPU time in seconds, including all attempts.
     pub gpu_seconds: f64,
-    /// Their price, US dollars.
+    /// Cost of the GPU time in US dollars.
     pub cost_usd: f64,
-    /// Seconds saved against fixed steps without caches.
+    /// Seconds saved compared with the model's default steps and no caches.
     pub saved_s: f64,
-    /// Their price, US dollars.
+    /// Value of the saved time in US dollars.
     pub saved_usd: f64,
-    /// Price of the average video, US dollars; 0 before the first.
+    /// Mean cost per completed video in US dollars; 0 if there is none.
     pub cost_per_video_usd: f64,
 }
 
@@ -88,77 +88,77 @@ pub struct SavingsView {
 pub struct GroupView {
     /// The tier or complexity.
     pub name: String,
-    /// Completed jobs.
+    /// Number of completed jobs.
     pub completed: i64,
-    /// Of those, with cached embeddings.
+    /// How many of them used cached embeddings.
     pub cache_hits: i64,
-    /// Planned steps of the average video.
+    /// Mean planned steps per completed video.
     pub avg_steps: f64,
-    /// Seconds of the average run.
+    /// Mean duration of a run in seconds.
     pub avg_run_s: f64,
-    /// Price, US dollars.
+    /// Cost in US dollars.
     pub cost_usd: f64,
     /// Seconds saved.
     pub saved_s: f64,
-    /// Dollars saved.
+    /// US dollars saved.
     pub saved_usd: f64,
 }
 
-/// Answer of `GET /api/stats/series`.
+/// Response of `GET /api/stats/series`.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SeriesView {
-    /// Seconds that one point stands for.
+    /// Length of the period that one point covers, in seconds.
     pub bucket_s: u32,
-    /// Oldest first; times without any event are left out.
+    /// Oldest first. Periods without any event are omitted.
     pub points: Vec<PointView>,
 }
 
 /// One hour or day.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct PointView {
-    /// Its start.
+    /// Start of the period.
     pub at: DateTime<Utc>,
-    /// Jobs submitted.
+    /// Number of jobs submitted.
     pub submitted: i64,
-    /// Jobs completed.
+    /// Number of jobs completed.
     pub completed: i64,
-    /// Jobs failed.
+    /// Number of jobs failed.
     pub failed: i64,
-    /// Jobs cancelled.
+    /// Number of jobs cancelled.
     pub cancelled: i64,
-    /// Completed jobs with cached embeddings.
+    /// Number of completed jobs with cached embeddings.
     pub cache_hits: i64,
-    /// 100 x hits / completed.
+    /// Share of completed jobs with cached embeddings, in percent.
     pub cache_hit_rate: f64,
-    /// Planned steps of the average video.
+    /// Mean planned steps per completed video.
     pub avg_steps: f64,
-    /// Seconds from submission to the first claim, on average.
+    /// Mean time from submission to the first attempt, in seconds.
     pub avg_wait_s: f64,
-    /// Seconds of the average run.
+    /// Mean duration of a run in seconds.
     pub avg_run_s: f64,
-    /// GPU seconds.
+    /// GPU time in seconds.
     pub gpu_seconds: f64,
-    /// Price, US dollars.
+    /// Cost in US dollars.
     pub cost_usd: f64,
     /// Seconds saved.
     pub saved_s: f64,
-    /// Dollars saved.
+    /// US dollars saved.
     pub saved_usd: f64,
 }
 
-/// `part / whole`, 0 for nothing.
+/// `part / whole`; 0 if `whole` is 0.
 #[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
 fn per(part: f64, whole: i64) -> f64 {
     if whole > 0 { part / whole as f64 } else { 0.0 }
 }
 
-/// A counter as a fraction's upper half.
+/// A counter as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counters are far below 2^52")]
 fn number(counter: i64) -> f64 {
     counter as f64
 }
 
-/// To a tenth, as people read rates and averages.
+/// Rounds to a tenth, which is precise enough for rates and averages.
 fn tenth(value: f64) -> f64 {
     (value * 10.0).round() / 10.0
 }
@@ -170,7 +170,7 @@ pub(crate) fn percent(part: i64, whole: i64) -> f64 {
 }
 
 impl OptimizationStatsView {
-    /// Builds the view.
+    /// Creates the view.
     #[must_use]
     pub fn new(all: &Counters, cache_enabled: bool, adaptive_enabled: bool) -> Self {
         Self {
@@ -187,7 +187,7 @@ impl OptimizationStatsView {
 }
 
 impl SavingsView {
-    /// Builds the view.
+    /// Creates the view.
     #[must_use]
     pub fn new(all: &Counters) -> Self {
         Self {
@@ -201,7 +201,7 @@ impl SavingsView {
 }
 
 impl GroupView {
-    /// The groups by what `name` finds in each, in the order of `names`.
+    /// One view for each of `names`, in their order. `name` returns the name of a group; groups with the same name are added up.
     #[must_use]
     pub fn by<T: Copy + PartialEq + ToString>(
         names: &[T],
@@ -229,7 +229,7 @@ impl GroupView {
 }
 
 impl PointView {
-    /// Builds the view.
+    /// Creates the view.
     #[must_use]
     pub fn new(point: &StatsPoint) -> Self {
         let c = &point.counters;
@@ -259,14 +259,14 @@ mod tests {
     use super::{GroupView, percent};
 
     #[test]
-    fn a_group_without_jobs_has_cost_nothing_and_not_minus_nothing() {
+    fn a_group_without_jobs_costs_zero_and_not_negative_zero() {
         let groups = GroupView::by(&[Tier::Preview], &[], |group| group.tier);
         let json = serde_json::to_string(&groups).expect("numbers and names");
         assert!(json.contains(r#""cost_usd":0.0"#), "{json}");
     }
 
     #[test]
-    fn rates_are_told_to_a_tenth() {
+    fn rates_are_rounded_to_a_tenth() {
         assert_eq!(percent(3, 8), 37.5);
         assert_eq!(percent(1, 3), 33.3);
         assert_eq!(percent(0, 0), 0.0);

@@ -1,4 +1,4 @@
-//! The micro-batcher: one queue, a few lanes that each commit a batch at a time.
+//! The micro-batcher: one queue, and a few lanes that each commit one batch at a time.
 
 use std::sync::Arc;
 
@@ -12,18 +12,19 @@ use crate::announce::Announcer;
 /// Why a submission was not accepted.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IngestError {
-    /// More submissions wait for their commit than the settings allow.
-    #[error("{0} submissions already wait to be written")]
+    /// More submissions are waiting to be committed than the settings allow.
+    #[error("{0} submissions are already waiting to be written")]
     QueueFull(usize),
     /// The process is stopping.
     #[error("the server is stopping")]
     Stopped,
-    /// The database refused or did not answer. Whether the job exists is then unknown; its idempotency key will tell.
+    /// The database rejected the batch or did not respond. It is then unknown whether the job exists; a repetition with the same
+    /// idempotency key finds out.
     #[error(transparent)]
     Store(#[from] Arc<StoreError>),
 }
 
-/// One submission and where its answer goes.
+/// One submission, and the channel for its result.
 struct Pending {
     job: NewJob,
     answer: oneshot::Sender<Result<InsertOutcome, IngestError>>,
@@ -36,19 +37,19 @@ pub struct Ingest {
     queue_max: usize,
 }
 
-/// How the lanes work.
+/// Options of the lanes.
 #[derive(Debug, Clone, Copy)]
 pub struct LaneOptions {
-    /// Most rows of one INSERT.
+    /// Most rows in one INSERT.
     pub rows_max: usize,
-    /// Batches that may commit at the same time.
+    /// Number of batches that may be committed at the same time.
     pub lanes: usize,
-    /// Submissions that may wait.
+    /// Most submissions that may be waiting.
     pub queue_max: usize,
 }
 
 impl Ingest {
-    /// Starts the lanes; they end when the last handle is gone and everything accepted is written.
+    /// Starts the lanes. They end when the last handle is dropped and every queued submission is written.
     #[must_use]
     #[expect(clippy::needless_pass_by_value, reason = "handles move into the lanes")]
     pub fn start(store: Store, announcer: Announcer, metrics: Arc<ApiMetrics>, options: LaneOptions) -> Self {
@@ -65,7 +66,7 @@ impl Ingest {
     /// Submits one job and waits for its commit.
     ///
     /// # Errors
-    /// [`IngestError`]. With `Store` the job may exist all the same: the commit may have been answered to nobody.
+    /// [`IngestError`]. After `Store` the job may still exist, because the response to the commit may have been lost.
     pub async fn submit(&self, job: NewJob) -> Result<InsertOutcome, IngestError> {
         let (answer, answered) = oneshot::channel();
         self.queue.try_send(Pending { job, answer }).map_err(|error| match error {
@@ -87,7 +88,7 @@ impl Lane {
     async fn run(self, waiting: Arc<Mutex<mpsc::Receiver<Pending>>>) {
         let mut batch = Vec::with_capacity(self.rows_max);
         loop {
-            // Only one lane waits at the queue; the others are committing or wait for the lock.
+            // The lock is held while receiving, so one lane waits at the queue, and the others are committing or wait for the lock.
             let taken = waiting.lock().await.recv_many(&mut batch, self.rows_max).await;
             if taken == 0 {
                 return;
@@ -105,7 +106,7 @@ impl Lane {
                     if let Ok(InsertOutcome::Created(job)) = &outcome {
                         self.announcer.submitted(job.id, job.tenant_id);
                     }
-                    // A client that went away has its job all the same.
+                    // Sending fails if the client has disconnected. Its job exists nevertheless.
                     let _ = answer.send(outcome.map_err(|error| IngestError::Store(Arc::new(error))));
                 }
             }

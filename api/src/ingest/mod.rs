@@ -1,8 +1,8 @@
-//! Submissions on their way into the database: micro-batches, and a doorbell after each commit.
+//! Writes submissions to the database in micro-batches, and announces them after each commit.
 //!
-//! What arrived while the last batch committed goes into the next multi-row INSERT; a lone request waits for nobody. The
-//! answer to a client is given after the commit, never before. With `ingest_rows_max = 1` every submission is a
-//! transaction of its own on the same code path, which is what the benchmark compares with.
+//! Submissions that arrive while a batch is being committed go into the next multi-row INSERT; a single request does not wait for
+//! others. A client receives its response after the commit, never before. With `ingest_rows_max = 1` every submission is a
+//! separate transaction on the same code path; the benchmark uses this as its baseline.
 
 mod lanes;
 

@@ -1,6 +1,6 @@
-//! What keeps one client, or all of them together, from drowning the fleet.
+//! Limits that keep one client, or all clients together, from overloading the fleet.
 //!
-//! Rule: a replay of an accepted submission passes every limit, since refusing it would leave the client not knowing
+//! Rule: a repeated submission that was accepted before passes every limit. If it were rejected, the client could not find out
 //! whether its job exists.
 
 pub mod backlog;

@@ -1,8 +1,8 @@
-//! Submissions a minute for each key: a token bucket, told to the client in the `RateLimit` headers.
+//! The submission rate of each key: a token bucket, reported to the client in the `RateLimit` headers.
 //!
-//! Buckets live in the memory of one API replica: with n replicas behind a balancer a key can reach n times its rate.
-//! Sharing them would put another dependency in the path of every submission, for a limit whose purpose is to stop
-//! runaway clients; the backlog limit, which is counted in the database, protects the fleet itself.
+//! Buckets are kept in the memory of one API replica: with n replicas behind a balancer a key can reach n times its rate.
+//! Sharing them would add a dependency to every submission, for a limit whose purpose is to stop runaway clients. The backlog
+//! limit, which is counted in the database, protects the fleet itself.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use uuid::Uuid;
 
-/// `RateLimit-Policy`: quota and window.
+/// `RateLimit-Policy`: quota and window in seconds.
 pub const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-/// `RateLimit`: what is left and when it is full again.
+/// `RateLimit`: remaining submissions and seconds until the bucket is full again.
 pub(crate) const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Buckets beyond which full ones are forgotten; a forgotten full bucket and a new one are the same.
+/// Number of buckets above which full ones are dropped. Dropping a full bucket changes nothing, because a new one starts full.
 const BUCKETS_MAX: usize = 10_000;
 
 /// Token buckets by key.
@@ -29,33 +29,33 @@ pub struct RateLimiter {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// May be negative: a batch larger than the bucket is let in when the bucket is full, and paid for afterwards.
+    /// May be negative: a batch larger than the bucket is admitted when the bucket is full, and pays off the rest afterwards.
     tokens: f64,
     at: Instant,
 }
 
-/// What the headers say.
+/// State of a bucket, as the headers report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateState {
     per_minute: u32,
     burst: u32,
-    /// Submissions that would be taken now.
+    /// Number of submissions that would be admitted now.
     pub remaining: u32,
-    /// Seconds until the refused cost would be taken; until the bucket is full when nothing was refused.
+    /// After a rejection: seconds until the same cost would be admitted. Otherwise: seconds until the bucket is full.
     pub wait_s: u64,
 }
 
 impl RateLimiter {
-    /// `per_minute` submissions on average, `burst` at once. A rate of 0 means no limit.
+    /// Allows `per_minute` submissions on average and `burst` at once. A rate of 0 means no limit.
     #[must_use]
     pub fn new(per_minute: u32, burst: u32) -> Self {
         Self { per_minute, burst: burst.max(1), buckets: Mutex::new(HashMap::new()) }
     }
 
-    /// Takes `cost` submissions from the bucket of `who`; `None` where there is no limit.
+    /// Takes `cost` submissions from the bucket of `who`. Returns `None` if there is no limit.
     ///
     /// # Errors
-    /// The bucket holds too little; nothing was taken.
+    /// The bucket holds too few; nothing is taken.
     pub fn take(&self, who: Uuid, cost: u32, now: Instant) -> Result<Option<RateState>, RateState> {
         if self.per_minute == 0 {
             return Ok(None);
@@ -66,7 +66,7 @@ impl RateLimiter {
         }
         let bucket = buckets.entry(who).or_insert(Bucket { tokens: f64::from(self.burst), at: now });
         let tokens = self.filled(*bucket, now);
-        // More than a full bucket can never be there; such a batch waits for a full one and leaves a debt.
+        // A bucket never holds more than the burst, so a larger batch needs a full bucket and leaves it negative.
         let needed = f64::from(cost.min(self.burst));
         *bucket = Bucket { tokens, at: now };
         if tokens < needed {
@@ -76,7 +76,7 @@ impl RateLimiter {
         Ok(Some(self.state(bucket.tokens, f64::from(self.burst) - bucket.tokens)))
     }
 
-    /// Gives back what a replay took.
+    /// Gives back the tokens that a repeated submission took.
     pub(crate) fn give_back(&self, who: Uuid, cost: u32) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(&who) {
@@ -105,7 +105,7 @@ impl RateLimiter {
 }
 
 impl RateState {
-    /// Puts the state into an answer's headers.
+    /// Writes the state into the headers of a response.
     pub fn write(&self, headers: &mut HeaderMap) {
         for (name, value) in self.headers() {
             headers.insert(name, value);
@@ -130,7 +130,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_burst_passes_then_the_rate_rules() {
+    fn the_burst_passes_then_the_rate_applies() {
         let limiter = RateLimiter::new(60, 3);
         let (who, start) = (Uuid::nil(), Instant::now());
         for left in [2, 1, 0] {
@@ -162,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_is_no_limit() {
+    fn a_rate_of_zero_means_no_limit() {
         assert_eq!(RateLimiter::new(0, 1).take(Uuid::nil(), 1000, Instant::now()), Ok(None));
     }
 
     proptest! {
-        /// Over any sequence of requests no more passes than the burst and what the rate gives in the time.
+        /// Over any sequence of requests, no more pass than the burst plus what the rate allows in the elapsed time.
         #[test]
         fn never_more_than_burst_plus_rate(gaps_ms in prop::collection::vec(0_u64..400, 1..200)) {
             let limiter = RateLimiter::new(120, 5);

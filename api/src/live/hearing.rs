@@ -1,4 +1,4 @@
-//! Hears the fleet's messages and passes them to the tail.
+//! Receives the fleet's messages and passes them to the tail.
 
 use broker::{EventStream, FleetEvent};
 use tokio_util::sync::CancellationToken;
@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use super::Tail;
 
 impl Tail {
-    /// Starts hearing. A change of state only wakes the reader: the database says what happened, in order.
+    /// Starts receiving. A change of state only wakes the reader, which then reads the events from the database, in order.
     pub(crate) fn hear(&self, mut events: EventStream, stop: CancellationToken) {
         let tail = self.clone();
         tokio::spawn(async move {

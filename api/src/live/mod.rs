@@ -1,9 +1,9 @@
-//! What happens, as it happens: the fleet's events and progress, to every open stream of this replica.
+//! Live events: passes the fleet's events and progress to every open stream of this replica.
 //!
-//! State events come from the database, so none is lost and every replica tells the same in the same order: [`tail`]
-//! reads them once for all streams of the process, woken by RabbitMQ or, slower, by the clock. [`stream`] gives one
-//! client what it missed and then what comes. Progress comes from RabbitMQ directly and may be lost; while RabbitMQ is
-//! away it is read from the rows.
+//! State events come from the database, so none is lost and every replica sends the same ones in the same order. [`tail`] reads
+//! them once for all streams of the process, woken by RabbitMQ or, with more delay, by polling. [`stream`] sends one client what
+//! it missed and then what is new. Progress comes from RabbitMQ directly and may be lost; while RabbitMQ is unavailable, it is
+//! read from the job rows.
 
 mod hearing;
 mod stream;

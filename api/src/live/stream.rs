@@ -1,8 +1,8 @@
-//! One client's event stream: what it missed, then what comes.
+//! One client's event stream: what it missed, then what is new.
 //!
-//! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` (no id, may be lost), `ready` (the
-//! replay is over; its id is the place to resume from even if nothing has happened yet). A stream of one job ends with
-//! the job; a client that comes back after that gets 204, which tells EventSource to stay away.
+//! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` (no id, may be lost), `ready` (the replay is
+//! complete; its id is the position to resume from even if nothing has happened yet). The stream of one job ends with the job. A
+//! client that reconnects after that gets 204, upon which EventSource stops reconnecting.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,43 +30,45 @@ fn holds(scope: EventScope, job_id: JobId, tenant_id: TenantId) -> bool {
     }
 }
 
-/// What a stream needs beside its scope.
+/// What a stream needs besides its scope.
 #[derive(Debug)]
 pub struct StreamOptions {
-    /// Where the client has been; `None` begins now (or, for one job, at its beginning).
+    /// The last event that the client received. With `None` the stream starts now, or for one job at its first event.
     pub after: Option<EventCursor>,
-    /// Pause between keep-alive comments.
+    /// Interval between keep-alive comments.
     pub keepalive: Duration,
-    /// Events read at once during the replay.
+    /// Most events read at once during the replay.
     pub page: u32,
-    /// Ends the stream.
+    /// Ends the stream when cancelled.
     pub stop: CancellationToken,
-    /// Given back when the stream ends.
+    /// Counts the stream; released when the stream ends.
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Events that wait for a slow client before its stream waits for it.
+/// Number of events buffered for a slow client before its stream waits for it.
 const WAITING_MAX: usize = 64;
 
 /// Opens a stream.
 ///
 /// # Errors
-/// 503 when the database does not answer.
+/// 503 if the database is unavailable.
 pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamOptions) -> Answer<Response> {
-    // Listening comes before reading: what is committed in between then comes twice and is told once, by its cursor.
+    // 1. Listen before reading. Events committed in between are then received twice, and the cursor filters out the second copy;
+    //    in the other order they would be lost.
     let items = tail.listen().await.map_err(|error| Problem::from_store(&error))?;
     let start = match (options.after, scope) {
         (Some(after), _) => after,
         (None, EventScope::Job(_)) => EventCursor::default(),
         (None, _) => store.events_from_now().await.map_err(|error| Problem::from_store(&error))?,
     };
+    // 2. Read the first page before responding, so that the response for a job that has ended can be 204.
     let (out, events) = mpsc::channel(WAITING_MAX);
     let feed = Feed { store, scope, place: start, page: options.page, out, over: false };
-    // The first page is read before the answer so that a job that is over can be answered with 204.
     let first = feed.read_page().await.map_err(|error| Problem::from_store(&error))?;
     if first.is_empty() && options.after.is_some() && feed.job_is_over().await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
+    // 3. Send events until the client disconnects, the job ends or the process stops.
     tokio::spawn(async move {
         tokio::select! {
             () = options.stop.cancelled() => {}
@@ -77,14 +79,14 @@ pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamO
     });
     let keepalive = KeepAlive::new().interval(options.keepalive).text("");
     let mut response = Sse::new(ReceiverStream::new(events)).keep_alive(keepalive).into_response();
-    // Proxies that buffer would hold events back.
+    // Some proxies buffer responses unless this header forbids it; events would then arrive late.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
 }
 
 type Out = mpsc::Sender<Result<Event, Infallible>>;
 
-/// Waits until the client is gone.
+/// Waits until the client has disconnected.
 trait ClosedByClient {
     async fn closed_by_client(self);
 }
@@ -98,11 +100,11 @@ impl ClosedByClient for Out {
 struct Feed {
     store: Store,
     scope: EventScope,
-    /// The last event told.
+    /// Cursor of the last event that was sent.
     place: EventCursor,
     page: u32,
     out: Out,
-    /// The job has ended and said so.
+    /// The job has ended, and the event that says so was sent.
     over: bool,
 }
 
@@ -119,7 +121,8 @@ impl Feed {
             let going = match items.recv().await {
                 Ok(Item::State(event)) => self.tell(&event).await,
                 Ok(Item::Progress(progress)) => self.tell_progress(&progress).await,
-                // Too slow for the channel: read what was missed, which the channel then repeats and `tell` skips.
+                // The client was too slow for the channel. What was missed is read from the database; `tell` skips what the
+                // channel then repeats.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up().await,
                 Err(broadcast::error::RecvError::Closed) => false,
             };
@@ -133,7 +136,7 @@ impl Feed {
         self.store.events_after(self.scope, self.place, self.page).await
     }
 
-    /// Tells a page and all after it; false when the client is gone or the database is.
+    /// Sends a page of events and all that follow. Returns false if the client has disconnected or the database is unavailable.
     async fn replay(&mut self, mut page: Vec<JobEvent>) -> bool {
         while let Some(last) = page.last() {
             let (ended, at) = (last.kind.is_terminal(), last.cursor);
@@ -142,12 +145,12 @@ impl Feed {
                     return false;
                 }
             }
-            // In the past a job may have ended and been tried again; only its last event decides.
+            // The job may have ended and been retried since, so only its last event decides whether it has ended.
             self.over = false;
             page = match self.read_page().await {
                 Ok(page) => page,
                 Err(error) => {
-                    tracing::debug!(error = %error, "stream ends: its replay cannot be read");
+                    tracing::debug!(error = %error, "event stream ends: cannot read its events");
                     return false;
                 }
             };
@@ -159,12 +162,12 @@ impl Feed {
     async fn catch_up(&mut self) -> bool {
         match self.read_page().await {
             Ok(page) => self.replay(page).await,
-            // The client reconnects with its last id and loses nothing.
+            // Ending the stream loses nothing, because the client reconnects with its last id.
             Err(_) => false,
         }
     }
 
-    /// The events of one job are in the order of `seq` alone.
+    /// Whether an event was already sent. Events of one job are ordered by `seq` alone, so only `seq` is compared for them.
     fn has_told(&self, event: &JobEvent) -> bool {
         match self.scope {
             EventScope::Job(_) => event.cursor.seq <= self.place.seq,
@@ -194,7 +197,7 @@ impl Feed {
             "skipped": progress.skipped, "remaining_s": progress.remaining_s,
         });
         let message = Event::default().event("progress").data(data.to_string());
-        // A client too slow for progress can do without; state events wait for it.
+        // Progress is dropped for a client that is too slow for it; only state events wait.
         !matches!(self.out.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
     }
 
@@ -205,7 +208,7 @@ impl Feed {
     }
 }
 
-/// Passes an [`Arc`]ed error on as a problem.
+/// Errors of the tail are shared by its listeners, hence the [`Arc`].
 impl From<Arc<store::StoreError>> for Problem {
     fn from(error: Arc<store::StoreError>) -> Self {
         Self::from_store(&error)

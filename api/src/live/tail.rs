@@ -1,7 +1,7 @@
-//! One reader of the fleet's history for all streams of the process.
+//! Reads the fleet's events once, for all streams of the process.
 //!
-//! While nobody listens it sleeps. A listener is attached only after the reader knows where "now" is, so everything
-//! before that place is in the listener's own replay and everything after it comes through the channel: no gap.
+//! It is idle while there is no listener. A listener is attached only after the reader has determined its own position. Events up
+//! to that position are part of the listener's replay, and later ones come through the channel, so there is no gap.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,23 +14,23 @@ use store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Something to tell.
+/// Something to send to streams.
 #[derive(Debug, Clone)]
 pub enum Item {
     /// A change of state.
     State(Arc<JobEvent>),
-    /// How far a running job is.
+    /// Progress of a running job.
     Progress(Progress),
 }
 
-/// How the tail reads.
+/// Options of the tail.
 #[derive(Debug, Clone, Copy)]
 pub struct TailOptions {
-    /// Pause between looks when nothing wakes it.
+    /// Interval at which it polls when nothing wakes it.
     pub poll: Duration,
-    /// Events read at once.
+    /// Most events read at once.
     pub page: u32,
-    /// Items that a slow listener may fall behind before it has to read the database itself.
+    /// Number of items that a slow listener may lag behind before it has to read the database itself.
     pub buffer: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Tail {
 }
 
 impl Tail {
-    /// Starts the reader. `broker_up` says whether progress comes by message.
+    /// Starts the reader. While `broker_up` is false, it reads progress from the job rows.
     #[must_use]
     pub fn start(
         store: Store,
@@ -67,25 +67,25 @@ impl Tail {
         tail
     }
 
-    /// Says that something happened; many calls are one look.
+    /// Reports that something has happened. Several calls lead to a single read.
     pub(crate) fn wake(&self) {
         self.wake.notify_one();
     }
 
-    /// Passes on progress.
+    /// Passes progress to all streams.
     pub fn progress(&self, progress: Progress) {
-        // Nobody listening is no error.
+        // Sending fails if there is no listener, which is not an error.
         let _ = self.items.send(Item::Progress(progress));
     }
 
-    /// Begins to listen. Whatever is committed before this returns is for the caller to read from the store.
+    /// Starts to listen. The caller must read from the store everything that was committed before this returns.
     ///
     /// # Errors
-    /// The store's, when the place of "now" cannot be found out.
+    /// The store's error, if the current position cannot be read.
     pub async fn listen(&self) -> Result<broadcast::Receiver<Item>, Arc<StoreError>> {
         let receiver = self.items.subscribe();
         let (done, ready) = oneshot::channel();
-        // Both fail only when the process stops; the receiver then ends by itself.
+        // Both fail only when the process stops, and then the receiver ends, too.
         if self.attach.send(done).await.is_ok()
             && let Ok(outcome) = ready.await
         {
@@ -101,14 +101,14 @@ struct Reader {
     wake: Arc<Notify>,
     options: TailOptions,
     broker_up: watch::Receiver<bool>,
-    /// How far it has read; `None` while nobody listens.
+    /// Cursor of the last event read; `None` while there is no listener.
     place: Option<EventCursor>,
-    /// Progress told from rows while the broker is away, so that only changes are told.
+    /// Progress that was last sent for each job while the broker was unavailable, so that only changes are sent.
     told: HashMap<JobId, (Stage, u32)>,
 }
 
-/// Looks again this soon when it was woken and saw nothing: the event is committed but an older transaction is still
-/// open, and events are read in order.
+/// Interval after which it reads again if it was woken and found nothing. The event is then committed, but an older transaction
+/// is still open, and events are only visible in order.
 const IMPATIENT: Duration = Duration::from_millis(10);
 
 impl Reader {
@@ -147,7 +147,7 @@ impl Reader {
         }
     }
 
-    /// Fixes the place of "now", unless it is already reading.
+    /// Sets the position to the newest event, unless it is already reading.
     async fn begin(&mut self) -> Result<(), Arc<StoreError>> {
         if self.place.is_none() {
             self.place = Some(self.store.events_from_now().await.map_err(Arc::new)?);
@@ -155,7 +155,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Tells everything that has become visible; returns how much that was.
+    /// Sends all new events. Returns their number.
     async fn read(&mut self) -> usize {
         let mut told = 0;
         loop {
@@ -163,7 +163,7 @@ impl Reader {
             let events = match self.store.events_after(EventScope::Fleet, place, self.options.page).await {
                 Ok(events) => events,
                 Err(error) => {
-                    tracing::warn!(error = %error, "cannot read events; streams go on when the database is back");
+                    tracing::warn!(error = %error, "cannot read events; streams continue when the database is available again");
                     return told;
                 }
             };
@@ -176,7 +176,7 @@ impl Reader {
         }
     }
 
-    /// Progress from the rows, for as long as no message tells it.
+    /// Sends progress from the job rows. Used while the broker is unavailable.
     async fn read_progress(&mut self) {
         let running = match self.running().await {
             Ok(running) => running,
@@ -194,7 +194,7 @@ impl Reader {
         }
     }
 
-    /// Progress of the jobs that workers hold, as their rows say.
+    /// Progress of all jobs that workers are running, from their rows.
     async fn running(&self) -> Result<Vec<Progress>, StoreError> {
         let held: Vec<JobId> = self.store.workers().await?.into_iter().flat_map(|worker| worker.job_ids).collect();
         let jobs = self.store.get_many(Scope::Fleet, &held).await?;

@@ -1,4 +1,4 @@
-//! `POST /api/generate/batch`: many prompts at once, all or nothing.
+//! `POST /api/generate/batch`: submits many prompts at once, all or none.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,45 +17,45 @@ use crate::routes::generate::key_reused;
 use crate::state::{App, AppState};
 use crate::submission::{admit, new_job, traceparent};
 
-/// Several requests.
+/// Several video requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"requests": [{"prompt": "A red ball rolls over green grass"}, {"prompt": "A blue square turns"}]}))]
 pub struct BatchRequest {
-    /// The requests, each as `POST /api/generate` takes it.
+    /// The requests, each with the fields of `POST /api/generate`.
     pub requests: Vec<VideoRequest>,
 }
 
-/// What became of them.
+/// The jobs of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchView {
-    /// An answer for each request, in order.
+    /// One entry for each request, in order.
     pub jobs: Vec<BatchItem>,
 }
 
 /// One accepted request of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct BatchItem {
-    /// Its place in the request, from 0.
+    /// Position of the request in the batch, from 0.
     pub index: usize,
-    /// False when this batch had been submitted before and this is the job of then.
+    /// False if this batch was submitted before; the job is then the one from that time.
     pub created: bool,
     /// The job.
     pub job: JobView,
 }
 
-/// Submits several videos in one transaction: either all of them become jobs, or none does.
+/// Submits several videos in one transaction: either all of them become jobs, or none of them does.
 ///
-/// An `Idempotency-Key` stands for the whole batch.
+/// An `Idempotency-Key` applies to the batch as a whole.
 #[utoipa::path(
     post, path = "/api/generate/batch", tag = "jobs",
     request_body = BatchRequest,
-    params(("Idempotency-Key" = Option<String>, Header, description = "A fresh value for each new batch; quoted or bare")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "A new value for each new batch, with or without quotes. Repeating a batch with the same value returns the same jobs")),
     responses(
-        (status = 202, description = "All accepted", body = BatchView),
-        (status = 422, description = "At least one is wrong (`requests[3].prompt`); none was accepted", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "The key's rate is used up", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The backlog is full or the database away", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 202, description = "All requests were accepted", body = BatchView),
+        (status = 422, description = "At least one request is invalid (the error names it, such as `requests[3].prompt`); none was accepted", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "The key has exceeded its submission rate, or the tenant its backlog limit", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The backlog is full, or the database is unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn batch(
@@ -65,10 +65,12 @@ pub async fn batch(
     headers: HeaderMap,
     JsonBody(batch): JsonBody<BatchRequest>,
 ) -> Answer<Response> {
+    // 1. Validate every request. Nothing is admitted if one of them is invalid.
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
     let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 
+    // 2. Apply the limits, unless the batch was accepted before: a repetition passes them.
     let rate = match admit(&app, &caller, cost).await {
         Ok(rate) => rate,
         Err(refusal) => {
@@ -78,6 +80,7 @@ pub async fn batch(
             None
         }
     };
+    // 3. Insert all jobs in one transaction.
     let inserted = app.store.insert_all_or_nothing(&jobs).await.map_err(|error| Problem::from_store(&error));
     let outcomes = match inserted.inspect_err(count)? {
         BatchOutcome::Committed(outcomes) => outcomes,
@@ -86,6 +89,7 @@ pub async fn batch(
             return Err(key_reused()).inspect_err(count);
         }
     };
+    // 4. Announce the new jobs, and return the tokens of those that existed before.
     let answers = outcomes.into_iter().enumerate().filter_map(|(index, outcome)| match outcome {
         InsertOutcome::Created(job) => {
             app.announcer.submitted(job.id, job.tenant_id);
@@ -109,7 +113,7 @@ pub async fn batch(
     Ok(response)
 }
 
-/// The jobs of a batch, or everything that is wrong with it.
+/// The jobs of a batch, or all errors of all its requests.
 fn new_jobs(
     app: &App,
     caller: &Caller,
@@ -119,9 +123,12 @@ fn new_jobs(
 ) -> Answer<Vec<NewJob>> {
     let (count, max) = (batch.requests.len(), app.settings.limits.batch_max);
     if count == 0 || count > max {
-        return Err(Problem::field("requests", format!("must hold 1 to {max} requests, not {count}")));
+        return Err(Problem::field(
+            "requests",
+            format!("must contain between 1 and {max} requests; it contains {count}"),
+        ));
     }
-    // The hash of the whole batch goes into each row, so that a key is bound to all of it and not to one item.
+    // Each row stores the hash of the whole batch, so that the key is bound to the batch and not to one item.
     let whole = key.map(|_| batch_hash(&batch));
     let traceparent = traceparent(headers);
     let mut jobs = Vec::with_capacity(count);
@@ -157,8 +164,8 @@ fn batch_hash(batch: &BatchRequest) -> [u8; 32] {
         .into()
 }
 
-/// Whether this batch was submitted before. It is enough to look for its first row, since a batch is inserted whole or not at
-/// all.
+/// Whether this batch was submitted before. It is enough to look for its first row, because a batch is inserted completely or not
+/// at all.
 async fn is_repeated(app: &App, jobs: &[NewJob]) -> Answer<bool> {
     let Some(first) = jobs.first() else { return Ok(false) };
     let Some(key) = &first.idempotency_key else { return Ok(false) };

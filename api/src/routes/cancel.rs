@@ -1,4 +1,4 @@
-//! `POST /api/jobs/{id}/cancel`: stop a job.
+//! `POST /api/jobs/{id}/cancel`: cancel a job.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,16 +12,16 @@ use crate::extract::JobPath;
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::state::AppState;
 
-/// Stops a job. One that waits ends now (200); a running one is told to stop and ends shortly (202). Cancelling a
-/// cancelled job changes nothing.
+/// Cancels a job. A waiting job ends immediately (200). For a running job the worker is asked to stop, and the job ends shortly
+/// afterwards (202). Cancelling a cancelled job changes nothing.
 #[utoipa::path(
     post, path = "/api/jobs/{job_id}/cancel", tag = "jobs",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "Cancelled", body = JobView),
-        (status = 202, description = "Its worker is told to stop", body = JobView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "It has completed or failed"),
+        (status = 202, description = "Its worker was asked to stop", body = JobView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "The job has already completed or failed"),
     )
 )]
 pub(crate) async fn cancel_job(
@@ -36,7 +36,7 @@ pub(crate) async fn cancel_job(
         CancelOutcome::AlreadyEnded(status) if status != JobStatus::Cancelled => {
             return Err(Problem::new(
                 ProblemKind::Conflict,
-                format!("the job is {status} already and cannot be cancelled"),
+                format!("the job is already {status} and cannot be cancelled"),
             ));
         }
         CancelOutcome::AlreadyEnded(_) | CancelOutcome::Cancelled | CancelOutcome::Requested => {}

@@ -1,4 +1,4 @@
-//! `GET /api/jobs/{id}/events` and `GET /api/events`: what happens, as server-sent events.
+//! `GET /api/jobs/{id}/events` and `GET /api/events`: changes and progress of jobs, as server-sent events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,29 +18,29 @@ use crate::live::{StreamOptions, open};
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 
-/// Where to begin.
+/// Start of a stream.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventsQuery {
-    /// Id of the last event seen, for clients that cannot send the `Last-Event-ID` header; the header wins.
+    /// Id of the last event received, for clients that cannot send the `Last-Event-ID` header. The header takes precedence.
     last_event_id: Option<String>,
 }
 
-/// Streams a job's events from its beginning, or from behind `Last-Event-ID`, until it ends.
+/// Streams a job's events from its submission, or after `Last-Event-ID`, until the job ends.
 ///
-/// `state` events carry `{"job_id", "kind", "detail", "at"}` and an id; `progress` events carry
-/// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}` and none. After the replay comes one `ready`. The
-/// answer is 204 when the job has ended and everything was seen.
+/// `state` events have an id and the data `{"job_id", "kind", "detail", "at"}`. `progress` events have no id and the data
+/// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}`. One `ready` event follows the past events. The response is
+/// 204 if the job has ended and the client has received all its events.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", tag = "events",
     params(("job_id" = uuid::Uuid, Path), EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The stream", content_type = "text/event-stream"),
-        (status = 204, description = "The job has ended and nothing is left to tell"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
+        (status = 200, description = "The event stream", content_type = "text/event-stream"),
+        (status = 204, description = "The job has ended and all its events were received"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many event streams are open, or the database is unavailable"),
     )
 )]
 pub(crate) async fn job_events(
@@ -56,14 +56,14 @@ pub(crate) async fn job_events(
     open(app.store.clone(), &app.tail, EventScope::Job(job_id), options).await
 }
 
-/// Streams the events of all jobs that the caller may see, from now on or from behind `Last-Event-ID`.
+/// Streams the events of all jobs that the caller may see, from now on or after `Last-Event-ID`.
 #[utoipa::path(
     get, path = "/api/events", tag = "events",
     params(EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
     responses(
-        (status = 200, description = "The stream; it does not end by itself", content_type = "text/event-stream"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many streams are open, or the database is away"),
+        (status = 200, description = "The event stream, which does not end", content_type = "text/event-stream"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Too many event streams are open, or the database is unavailable"),
     )
 )]
 pub(crate) async fn all_events(
@@ -90,7 +90,7 @@ fn options(app: &App, query: EventsQuery, headers: &HeaderMap) -> Answer<StreamO
         .map_err(|error| Problem::field("Last-Event-ID", error.to_string()))?;
     let permit = Arc::clone(&app.streams)
         .try_acquire_owned()
-        .map_err(|_| Problem::unavailable("this server has as many event streams as it may and", 5))?;
+        .map_err(|_| Problem::try_later("this server has reached its limit of open event streams", 5))?;
     Ok(StreamOptions {
         after,
         keepalive: Duration::from_secs(app.settings.server.sse_keepalive_s),

@@ -1,7 +1,7 @@
 //! `/livez`, `/readyz` and `GET /api/health`.
 //!
-//! Alive means that the process answers. Ready means that it takes requests; it stays ready without Postgres, since a
-//! clear 503 is better than no answer. Health is the whole picture, for people and dashboards.
+//! Live means that the process responds. Ready means that it accepts requests. It stays ready without Postgres, because a clear
+//! 503 is better for clients than a balancer without any replica. Health shows all dependencies, for people and dashboards.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,49 +13,49 @@ use utoipa::ToSchema;
 use crate::problem::{Problem, ProblemBody};
 use crate::state::AppState;
 
-/// One word.
+/// Result of a probe.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct StatusView {
     /// `ok`.
     pub status: &'static str,
 }
 
-/// The process answers.
+/// Liveness probe: the process responds.
 #[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = StatusView)))]
 pub(crate) async fn livez() -> Json<StatusView> {
     Json(StatusView { status: "ok" })
 }
 
-/// The process takes requests.
+/// Readiness probe: the process accepts requests.
 #[utoipa::path(
     get, path = "/readyz", tag = "health",
     responses(
         (status = 200, body = StatusView),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "Starting or stopping"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The process is starting or stopping"),
     )
 )]
 pub(crate) async fn readyz(State(app): State<AppState>) -> Response {
     if app.is_ready() {
         Json(StatusView { status: "ok" }).into_response()
     } else {
-        Problem::unavailable("this server is starting or stopping and", 1).into_response()
+        Problem::try_later("this server is starting or stopping", 1).into_response()
     }
 }
 
-/// The whole picture.
+/// Health of the API process and its dependencies.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HealthView {
-    /// `ok`, `degraded` (slower, nothing lost) or `unavailable` (the database is away).
+    /// `ok`, `degraded` (slower, but nothing is lost) or `unavailable` (the database is unavailable).
     pub status: &'static str,
     /// Version of the API process.
     pub version: &'static str,
-    /// Each dependency.
+    /// State of each dependency.
     pub checks: ChecksView,
-    /// Workers that were heard of lately.
+    /// Number of live workers.
     pub workers: u32,
 }
 
-/// Each dependency, `ok` or what its absence means.
+/// State of each dependency.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChecksView {
     /// Postgres.
@@ -66,12 +66,12 @@ pub(crate) struct ChecksView {
     pub cache: CheckView,
 }
 
-/// One dependency.
+/// State of one dependency.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct CheckView {
     /// `ok`, `down` or `off`.
     pub status: &'static str,
-    /// What that means; absent when all is well.
+    /// Consequence of the outage; absent when the dependency is up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<&'static str>,
 }
@@ -82,10 +82,10 @@ impl CheckView {
     }
 }
 
-/// Shows how the process and its dependencies are. 503 only when nothing can be accepted.
+/// Returns the health of the process and its dependencies. The status is 503 only if the database is unavailable.
 #[utoipa::path(
     get, path = "/api/health", tag = "health",
-    responses((status = 200, body = HealthView), (status = 503, body = HealthView, description = "The database is away"))
+    responses((status = 200, body = HealthView), (status = 503, body = HealthView, description = "The database is unavailable"))
 )]
 pub async fn health(State(app): State<AppState>) -> Response {
     let (database, cache) = tokio::join!(app.store.ping_writable(), app.cache.ping());
@@ -93,7 +93,7 @@ pub async fn health(State(app): State<AppState>) -> Response {
     let broker = *app.broker.health().borrow();
     let cache_on = app.settings.cache.enabled;
     let cache = match cache_on {
-        true => CheckView::of(cache, "prompts are encoded anew; videos are the same"),
+        true => CheckView::of(cache, "every prompt is encoded again; videos are not affected"),
         false => CheckView { status: "off", detail: None },
     };
     let status = match (database, broker && cache.status != "down") {
@@ -107,11 +107,11 @@ pub async fn health(State(app): State<AppState>) -> Response {
         checks: ChecksView {
             database: CheckView::of(
                 database,
-                "nothing can be accepted or shown until it is back; nothing accepted is lost",
+                "jobs cannot be accepted or shown until it is available again; accepted jobs are not lost",
             ),
             broker: CheckView::of(
                 broker,
-                "jobs are accepted and rendered; everything is found by polling, a little later",
+                "jobs are accepted and rendered, with a delay, because processes poll the database instead",
             ),
             cache,
         },

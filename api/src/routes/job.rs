@@ -10,13 +10,13 @@ use crate::extract::JobPath;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 
-/// Shows a job, with its place in the queue while it waits.
+/// Returns a job. While it is waiting, this includes its position in the queue.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}", tag = "jobs",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, body = JobView),
-        (status = 404, description = "No such job, or another tenant's", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "The job does not exist or belongs to another tenant", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn get_job(
@@ -30,10 +30,10 @@ pub(crate) async fn get_job(
     Ok(Json(view_with_position(&app, &caller, job).await?))
 }
 
-/// The view of a job with its place in the queue, where it has one.
+/// The view of a job, with its position in the queue while it is waiting.
 ///
 /// # Errors
-/// The store's, as a problem.
+/// An error of the store, as a problem.
 pub(crate) async fn view_with_position(app: &App, caller: &Caller, mut job: Job) -> Answer<JobView> {
     if !matches!(job.status, JobStatus::Queued | JobStatus::Scheduled) {
         return Ok(app.view(job, None));

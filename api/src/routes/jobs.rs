@@ -13,37 +13,37 @@ use crate::extract::QueryString;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::AppState;
 
-/// Jobs on a page when the request does not say.
+/// Jobs per page if the request does not set `limit`.
 const PAGE_DEFAULT: u32 = 50;
 
-/// Which jobs, and from where.
+/// Filters and position of a page.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// Only these states, separated by commas.
+    /// Only jobs in these states, separated by commas.
     status: Option<String>,
-    /// Only prompts that contain this text, whatever the case.
+    /// Only jobs whose prompt contains this text, ignoring case.
     q: Option<String>,
-    /// Only this model.
+    /// Only jobs of this model.
     model: Option<String>,
     /// Only jobs that run in this tier.
     tier: Option<Tier>,
-    /// Deleted jobs instead of the others.
+    /// True returns deleted jobs instead of the others.
     deleted: Option<bool>,
-    /// Most jobs on the page; 50 when absent.
+    /// Most jobs on the page; default 50.
     limit: Option<u32>,
-    /// `next_cursor` of the page before.
+    /// `next_cursor` of the previous page.
     cursor: Option<String>,
 }
 
 /// One page.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct JobListView {
-    /// Newest first.
+    /// The jobs, newest first.
     pub jobs: Vec<JobView>,
-    /// Send it back as `cursor` for the next page; null at the end. With a search a page may be short, even empty, and
-    /// still have a next.
+    /// Send this as `cursor` to get the next page; null on the last page. With a filter, a page may be short or even empty although
+    /// more pages follow.
     pub next_cursor: Option<String>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct JobListView {
     get, path = "/api/jobs", tag = "jobs", params(ListQuery),
     responses(
         (status = 200, body = JobListView),
-        (status = 422, description = "A parameter is wrong", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is invalid", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn list_jobs(
@@ -64,17 +64,17 @@ pub(crate) async fn list_jobs(
     let mut wrong = Vec::new();
     let limit = query.limit.unwrap_or(PAGE_DEFAULT.min(limits.page_max));
     if limit == 0 || limit > limits.page_max {
-        wrong.push(FieldError::new("limit", format!("must be 1 to {}", limits.page_max)));
+        wrong.push(FieldError::new("limit", format!("must be between 1 and {}", limits.page_max)));
     }
     let statuses = statuses(query.status.as_deref()).unwrap_or_else(|error| {
         wrong.push(error);
         Vec::new()
     });
     let before = query.cursor.as_deref().map(str::parse::<JobId>).transpose().unwrap_or_else(|_| {
-        wrong.push(FieldError::new("cursor", "must be the next_cursor of an earlier page"));
+        wrong.push(FieldError::new("cursor", "must be the next_cursor of a previous page"));
         None
     });
-    // Postgres takes no such text, not even to compare with.
+    // Postgres rejects text with a NUL character even in a comparison; without this check it would be an internal error.
     for (field, text) in [("q", &query.q), ("model", &query.model)] {
         if text.as_ref().is_some_and(|text| text.contains('\0')) {
             wrong.push(FieldError::new(field, "must not contain the NUL character"));

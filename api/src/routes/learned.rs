@@ -1,4 +1,4 @@
-//! `/api/optimization/learned`: what finished runs taught of the steps that prompts need, to be read, frozen and reset.
+//! `/api/optimization/learned`: shows, freezes and resets what was learned from finished runs about the steps that prompts need.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,62 +14,62 @@ use crate::extract::{JsonBody, QueryString};
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::state::{App, AppState};
 
-/// What was learnt.
+/// What was learned from finished runs.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LearnedView {
-    /// Whether plans use it (`optimization.learned_steps` and adaptive steps).
+    /// Whether plans use it. This requires the settings `optimization.learned_steps` and `optimization.adaptive_steps`.
     pub enabled: bool,
-    /// Whether nothing is learnt at present; what was learnt stays in force.
+    /// Whether learning is paused. What was learned before stays in use.
     pub frozen: bool,
-    /// One entry for each kind of jobs that has had a run.
+    /// One entry for each kind of job that has had a run.
     pub groups: Vec<LearnedGroupView>,
 }
 
-/// What was learnt of one kind of jobs.
+/// What was learned about one kind of job.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LearnedGroupView {
     /// The model's id.
     pub model: String,
-    /// The tier as it was requested.
+    /// The requested tier, which may be `auto`.
     pub quality_tier: QualityTier,
-    /// The prompts' class.
+    /// Complexity class of the prompts.
     pub complexity: Complexity,
-    /// Steps taken off what the prompt analysis gives; never out of the tier's range.
+    /// Number of steps by which plans are reduced compared with the prompt analysis. Plans never leave the tier's range.
     pub lower_by: u32,
-    /// Runs that taught it.
+    /// Number of runs it was learned from.
     pub runs: u64,
 }
 
-/// What to change.
+/// A change of learning.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LearnedChange {
-    /// Whether to learn nothing more for now.
+    /// True pauses learning, false resumes it.
     pub frozen: bool,
 }
 
-/// What to forget.
+/// What to reset.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct LearnedQuery {
-    /// A model's id; everything when absent.
+    /// Id of a model; all models when absent.
     model: Option<String>,
 }
 
-/// Shows what was learnt.
+/// Returns what was learned from finished runs.
 #[utoipa::path(get, path = "/api/optimization/learned", tag = "optimization", responses((status = 200, body = LearnedView)))]
 pub async fn learned(State(app): State<AppState>, _: Caller) -> Answer<Json<LearnedView>> {
     show(&app).await
 }
 
-/// Stops or resumes learning. For admins.
+/// Pauses or resumes learning. Requires an admin key.
 #[utoipa::path(
     put, path = "/api/optimization/learned", tag = "optimization", request_body = LearnedChange,
     responses(
         (status = 200, body = LearnedView),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Not an admin"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A field is wrong"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The key is not an admin key"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A field is invalid"),
     )
 )]
 pub(crate) async fn freeze(
@@ -82,13 +82,13 @@ pub(crate) async fn freeze(
     show(&app).await
 }
 
-/// Forgets what was learnt; runs from now on teach anew. For admins.
+/// Resets what was learned. Later runs are learned from again. Requires an admin key.
 #[utoipa::path(
     delete, path = "/api/optimization/learned", tag = "optimization", params(LearnedQuery),
     responses(
         (status = 200, body = LearnedView),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Not an admin"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The key is not an admin key"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
     )
 )]
 pub async fn reset(
@@ -121,11 +121,13 @@ async fn show(app: &App) -> Answer<Json<LearnedView>> {
 fn admins_only(caller: &Caller) -> Answer<()> {
     match caller.role {
         Role::Admin => Ok(()),
-        Role::User => Err(Problem::new(ProblemKind::Forbidden, "only admins change what the fleet has learnt")),
+        Role::User => {
+            Err(Problem::new(ProblemKind::Forbidden, "changing what the fleet has learned requires an admin key"))
+        }
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "as map_err gives it")]
+#[expect(clippy::needless_pass_by_value, reason = "map_err passes the error by value")]
 fn problem(error: StoreError) -> Problem {
     Problem::from_store(&error)
 }

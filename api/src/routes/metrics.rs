@@ -1,4 +1,4 @@
-//! `GET /metrics`: for Prometheus.
+//! `GET /metrics`: metrics for Prometheus.
 
 use axum::extract::State;
 use axum::http::header;
@@ -9,15 +9,18 @@ use crate::auth::Caller;
 use crate::problem::{Answer, Problem, ProblemKind};
 use crate::state::{App, AppState};
 
-/// The metrics on the API's own port: for admins where keys are asked for, since this port is for everybody.
+/// The metrics on the API's own port. If keys are required, this needs an admin key, because every client can reach this port.
 pub async fn metrics(State(app): State<AppState>, caller: Caller) -> Answer<Response> {
     if caller.role != Role::Admin {
-        return Err(Problem::new(ProblemKind::Forbidden, "metrics are for admins; or set server.metrics_port"));
+        return Err(Problem::new(
+            ProblemKind::Forbidden,
+            "metrics require an admin key; to read them without one, set server.metrics_port",
+        ));
     }
     Ok(render(&app))
 }
 
-/// The metrics on a port of their own, which is not published.
+/// The metrics on a separate port, which must not be published.
 pub(crate) async fn metrics_alone(State(app): State<AppState>) -> Response {
     render(&app)
 }

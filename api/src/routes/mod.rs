@@ -1,4 +1,4 @@
-//! One file a route, or a few that are one thing. Each handler reads: look up, change, announce, answer.
+//! One file per route, or per group of closely related routes. Handlers follow one order: look up, change, announce, respond.
 
 pub mod analyze;
 pub mod batch;

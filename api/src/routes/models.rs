@@ -1,4 +1,4 @@
-//! `GET /api/models`: what can be asked for.
+//! `GET /api/models`: the models that requests may name.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,7 @@ use crate::state::AppState;
 /// All models.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ModelListView {
-    /// By id.
+    /// Sorted by id.
     pub models: Vec<ModelView>,
 }
 

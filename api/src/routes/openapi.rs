@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json` and the browsable page at `/api/docs`, which needs nothing from the network.
+//! `GET /api/openapi.json`, and the browsable documentation at `/api/docs`, which loads nothing from other sites.
 
 use std::sync::Arc;
 
@@ -15,25 +15,25 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 use crate::auth::session::COOKIE;
 use crate::headers::DOCS_PATH;
 
-/// What stands above the routes.
+/// The general part of the OpenAPI description.
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
         title = "hunyuan-fleet",
-        description = "Text to video on a fleet of workers. Submit with `POST /api/generate`, follow with \
+        description = "Text-to-video generation on a fleet of workers. Submit with `POST /api/generate`, follow with \
                        `GET /api/jobs/{job_id}/events`, fetch with `GET /api/videos/{job_id}`. Errors are \
-                       `application/problem+json` and name the field.",
+                       `application/problem+json` and name the invalid field.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Security),
     tags(
-        (name = "jobs", description = "Submit, watch, stop, hide"),
-        (name = "events", description = "What happens, pushed"),
-        (name = "videos", description = "What was made"),
-        (name = "optimization", description = "What a prompt will cost and why"),
+        (name = "jobs", description = "Submit, list, cancel, retry and delete jobs"),
+        (name = "events", description = "Changes and progress as server-sent events"),
+        (name = "videos", description = "Finished videos and posters"),
+        (name = "optimization", description = "Estimates, tiers and learned steps"),
         (name = "fleet", description = "Models, workers, statistics, settings"),
-        (name = "session", description = "The page's sign-in"),
-        (name = "health", description = "For probes and people"),
+        (name = "session", description = "Sign-in of the page"),
+        (name = "health", description = "Probes and health"),
     )
 )]
 pub(crate) struct ApiDoc;
@@ -45,7 +45,10 @@ impl Modify for Security {
         let components = openapi.components.get_or_insert_default();
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API key")).build();
         components.add_security_scheme("key", SecurityScheme::Http(bearer));
-        let cookie = ApiKeyValue::with_description(COOKIE, "A signed-in page; changes also need X-CSRF-Token");
+        let cookie = ApiKeyValue::with_description(
+            COOKIE,
+            "The session cookie of a signed-in page; requests that change something also need X-CSRF-Token",
+        );
         components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         let none: [String; 0] = [];
         openapi.security = Some(vec![
@@ -56,13 +59,13 @@ impl Modify for Security {
     }
 }
 
-/// The document before any route is added.
+/// The description before any route is added.
 #[must_use]
 pub fn base() -> OpenApi {
     ApiDoc::openapi()
 }
 
-/// Describes the answers that are no operation's own: they come from what stands before every handler.
+/// Adds the responses that any operation may return, because middleware and extractors create them.
 pub(crate) fn add_common_answers(document: &mut OpenApi, guarded: bool) {
     for item in document.paths.paths.values_mut() {
         for (operation, changes) in [
@@ -76,17 +79,17 @@ pub(crate) fn add_common_answers(document: &mut OpenApi, guarded: bool) {
             if operation.request_body.is_some() {
                 add(operation, "400", "The body is not a JSON object");
                 add(operation, "413", "The body is larger than this server accepts");
-                add(operation, "415", "The body is not declared as JSON");
+                add(operation, "415", "The content type is not JSON");
             }
             if guarded {
-                add(operation, "401", "No key, or one that is unknown or revoked");
+                add(operation, "401", "The key is missing, unknown or revoked");
             }
             if guarded && changes {
-                add(operation, "403", "Sent by another site's page, or without the page's CSRF token");
+                add(operation, "403", "The request was sent by another site's page, or without the page's CSRF token");
             }
             add(operation, "408", "The request took too long");
-            add(operation, "500", "A fault of the service; it is logged under the answer's x-request-id");
-            add(operation, "503", "The database does not answer");
+            add(operation, "500", "Internal error; it is logged under the response's x-request-id");
+            add(operation, "503", "The database is unavailable");
         }
     }
 }
@@ -94,11 +97,11 @@ pub(crate) fn add_common_answers(document: &mut OpenApi, guarded: bool) {
 fn add(operation: &mut Operation, status: &str, description: &str) {
     let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ProblemBody"))).build();
     let response = ResponseBuilder::new().description(description).content("application/problem+json", body).build();
-    // What the handler itself says of a status is more exact.
+    // A handler's own description of a status is more specific, so it is kept.
     operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
 }
 
-/// Adds the document and its page.
+/// Adds the routes of the description and its documentation page.
 pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &OpenApi) -> Router<S> {
     let json: Arc<str> = document.to_json().expect("the document serialises; this is a bug").into();
     let answer = move || {

@@ -1,4 +1,4 @@
-//! `POST /api/jobs/{id}/retry`: try a failed or cancelled job again.
+//! `POST /api/jobs/{id}/retry`: retry a failed or cancelled job.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,16 +13,16 @@ use crate::routes::job::view_with_position;
 use crate::state::AppState;
 use crate::submission::admit;
 
-/// Puts a failed or cancelled job back into the queue: same request, same seed, from its last checkpoint if it has one.
+/// Queues a failed or cancelled job again, with the same request and seed. It resumes from its last checkpoint if it has one.
 #[utoipa::path(
     post, path = "/api/jobs/{job_id}/retry", tag = "jobs",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
         (status = 202, description = "Queued again", body = JobView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or it is deleted"),
-        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "It has not failed and was not cancelled"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key's rate is used up"),
-        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or is deleted"),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "The job has neither failed nor been cancelled"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate, or the tenant its backlog limit"),
+        (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full, or the database is unavailable"),
     )
 )]
 pub(crate) async fn retry_job(
@@ -33,12 +33,13 @@ pub(crate) async fn retry_job(
     let scope = caller.scope();
     let job = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))?;
     let tenant_id = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?.tenant_id;
+    // A retried job takes a place in the backlog like a new one, so the same limits apply.
     admit(&app, &caller, 1).await?;
     match app.store.retry(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
         RetryOutcome::Queued => {}
         RetryOutcome::NotFound => return Err(Problem::no_job()),
         RetryOutcome::NotEnded(status) => {
-            let detail = format!("the job is {status}; only failed and cancelled jobs can be tried again");
+            let detail = format!("the job is {status}; only failed and cancelled jobs can be retried");
             return Err(Problem::new(ProblemKind::Conflict, detail));
         }
     }

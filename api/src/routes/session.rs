@@ -1,4 +1,4 @@
-//! `/api/session`: the page's sign-in with a key.
+//! `/api/session`: sign-in of the page with an API key.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::extract::JsonBody;
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::state::AppState;
 
-/// A sign-in.
+/// A sign-in request.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignIn {
@@ -21,18 +21,18 @@ pub(crate) struct SignIn {
     key: String,
 }
 
-/// Who is signed in.
+/// The current session.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SessionView {
-    /// Whether callers need a key at all.
+    /// Whether this fleet requires keys.
     pub keys_required: bool,
-    /// Whether this caller may see the whole fleet.
+    /// Whether the caller may see the whole fleet.
     pub admin: bool,
-    /// Send it back as `X-CSRF-Token` with everything that changes something; null when it is not needed.
+    /// Send this as `X-CSRF-Token` with every request that changes something; null when it is not needed.
     pub csrf_token: Option<String>,
 }
 
-/// Shows who is signed in; 401 when nobody is and keys are asked for.
+/// Returns the current session. The status is 401 if the fleet requires keys and the caller is not signed in.
 #[utoipa::path(
     get, path = "/api/session", tag = "session",
     responses(
@@ -48,14 +48,14 @@ pub async fn show(State(app): State<AppState>, caller: Caller) -> Json<SessionVi
     Json(SessionView { keys_required: app.keys_required, admin: caller.role == Role::Admin, csrf_token })
 }
 
-/// Signs in: exchanges a key for a cookie that scripts cannot read.
+/// Signs in: exchanges a key for a session cookie that scripts cannot read.
 #[utoipa::path(
     post, path = "/api/session", tag = "session", request_body = SignIn,
     responses(
         (status = 200, body = SessionView, description = "Signed in; the cookie is set"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "The key is unknown or revoked"),
-        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Sent by another site's page"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "Fields are wrong"),
+        (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "The request was sent by another site's page"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A field is invalid"),
     )
 )]
 pub(crate) async fn sign_in(
@@ -63,9 +63,12 @@ pub(crate) async fn sign_in(
     headers: HeaderMap,
     JsonBody(sign_in): JsonBody<SignIn>,
 ) -> Answer<Response> {
-    // Signing a user in under somebody else's key from another site would collect the user's prompts there.
+    // Another site could otherwise sign a user in with an attacker's key, and the attacker would then see the user's prompts.
     if cross_site::from_another_site(&headers) {
-        return Err(Problem::new(ProblemKind::CrossSite, "sign in from the page itself"));
+        return Err(Problem::new(
+            ProblemKind::CrossSite,
+            "this request came from another site; sign in on the fleet's own page",
+        ));
     }
     if !app.keys_required {
         let view = SessionView { keys_required: false, admin: true, csrf_token: None };
@@ -86,7 +89,7 @@ pub(crate) async fn sign_in(
     Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
 }
 
-/// Signs out: the session ends here and in the browser.
+/// Signs out: ends the session and removes the cookie.
 #[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204, description = "Signed out")))]
 pub(crate) async fn sign_out(State(app): State<AppState>, _: Caller, headers: HeaderMap) -> Answer<Response> {
     if let Some(value) = session::cookie(&headers) {

@@ -1,4 +1,4 @@
-//! `GET /api/settings`: what a client must know of this fleet's settings to offer a form that will be accepted.
+//! `GET /api/settings`: the settings that a client needs to make requests that this fleet accepts.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::state::AppState;
 
-/// Settings that clients see. None is secret.
+/// Settings that clients may see. None of them is secret.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SettingsView {
     /// Version of the API process.
@@ -17,40 +17,40 @@ pub struct SettingsView {
     pub keys_required: bool,
     /// Whether embeddings are cached.
     pub cache_enabled: bool,
-    /// Whether steps adapt to the prompt.
+    /// Whether the number of steps adapts to the prompt.
     pub adaptive_enabled: bool,
-    /// Whether embeddings of similar prompts are used unless a request says no.
+    /// Whether embeddings of similar prompts are used unless a request disables this.
     pub similar_prompts_default: bool,
-    /// Model of requests that name none.
+    /// Id of the model for requests that name none.
     pub default_model: String,
-    /// Price of a GPU hour, US dollars.
+    /// Price of a GPU hour in US dollars.
     pub gpu_hour_usd: f64,
-    /// Limits.
+    /// Limits of requests.
     pub limits: LimitsView,
-    /// How long a deleted job can be restored, seconds.
+    /// Time during which a deleted job can be restored, in seconds.
     pub retention_s: u64,
 }
 
-/// What a request may ask for.
+/// Limits of requests.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LimitsView {
-    /// Longest prompt, characters.
+    /// Longest prompt, in characters.
     pub prompt_chars_max: usize,
     /// Largest `cfg_scale`.
     pub cfg_scale_max: f64,
     /// Largest `true_cfg_scale`.
     pub true_cfg_scale_max: f64,
-    /// Furthest `deadline_s`.
+    /// Largest `deadline_s`.
     pub deadline_s_max: u32,
-    /// Most requests of one batch.
+    /// Most requests in one batch.
     pub batch_max: usize,
-    /// Most jobs of one page.
+    /// Most jobs on one page of the job list.
     pub page_max: u32,
-    /// Largest body, bytes.
+    /// Largest request body, in bytes.
     pub body_max_bytes: usize,
 }
 
-/// Shows what clients must know of this fleet's settings.
+/// Returns the settings that clients need.
 #[utoipa::path(get, path = "/api/settings", tag = "fleet", responses((status = 200, body = SettingsView)))]
 pub async fn settings(State(app): State<AppState>, _: Caller) -> Json<SettingsView> {
     let all = &app.settings;

@@ -1,4 +1,4 @@
-//! `GET /api/stats` and `GET /api/stats/series`: what the fleet has done and saved.
+//! `GET /api/stats` and `GET /api/stats/series`: jobs, cost and savings so far.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,7 +16,8 @@ use crate::extract::QueryString;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 
-/// Shows the caller's own numbers, and the fleet's to admins. They are counted as things happen: this reads no jobs.
+/// Returns statistics of the caller's own jobs, or of the whole fleet for admins. They are counted as jobs change, so this is fast
+/// for any number of jobs.
 #[utoipa::path(get, path = "/api/stats", tag = "fleet", responses((status = 200, body = StatsView)))]
 pub async fn stats(State(app): State<AppState>, caller: Caller) -> Answer<Json<StatsView>> {
     let scope = caller.scope();
@@ -29,7 +30,7 @@ pub async fn stats(State(app): State<AppState>, caller: Caller) -> Answer<Json<S
         completed: all.completed,
         failed: all.failed,
         cancelled: all.cancelled,
-        // A retried job had been counted as failed or cancelled before.
+        // A job that was retried was counted as failed or cancelled before, although it is in progress again.
         in_progress: (all.submitted + all.retried - all.completed - all.failed - all.cancelled).max(0),
         optimization: OptimizationStatsView::new(&all, cache_enabled, adaptive_enabled),
         cache_stats: cache_stats(&app).await,
@@ -61,44 +62,44 @@ async fn cache_stats(app: &App) -> CacheStatsView {
             }
         }
         Err(error) => {
-            tracing::debug!(error = %error, "no statistics from the cache");
+            tracing::debug!(error = %error, "cannot read the statistics of the cache");
             none("unavailable")
         }
     }
 }
 
-/// How fine a series is.
+/// Length of the periods of a series.
 #[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BucketWord {
-    /// One point an hour.
+    /// One point per hour.
     #[default]
     Hour,
-    /// One point a day (UTC).
+    /// One point per day (UTC).
     Day,
 }
 
-/// Which time.
+/// Period of a series.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SeriesQuery {
-    /// Hours back from now; 24 when absent, at most a year.
+    /// Number of hours back from now; default 24, at most 8784 (366 days).
     hours: Option<u32>,
     /// `hour` (default) or `day`.
     #[param(inline)]
     bucket: Option<BucketWord>,
 }
 
-/// Longest series, hours.
+/// Longest series, in hours.
 const HOURS_MAX: u32 = 24 * 366;
 
-/// Shows the numbers over time, for charts.
+/// Returns statistics over time, for charts.
 #[utoipa::path(
     get, path = "/api/stats/series", tag = "fleet", params(SeriesQuery),
     responses(
         (status = 200, body = SeriesView),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
     )
 )]
 pub async fn series(
@@ -108,14 +109,14 @@ pub async fn series(
 ) -> Answer<Json<SeriesView>> {
     let hours = query.hours.unwrap_or(24);
     if hours == 0 || hours > HOURS_MAX {
-        return Err(Problem::field("hours", format!("must be 1 to {HOURS_MAX}")));
+        return Err(Problem::field("hours", format!("must be between 1 and {HOURS_MAX}")));
     }
     let (bucket, bucket_s) = match query.bucket.unwrap_or_default() {
         BucketWord::Hour => (Bucket::Hour, 3_600),
         BucketWord::Day => (Bucket::Day, 86_400),
     };
     let now = SystemClock.now();
-    // The database's clock may be ahead of this machine's; the newest bucket must not be cut off.
+    // The database's clock may be ahead of this machine's, so the range ends in the future to include the newest bucket.
     let (from, to) = (now - Duration::hours(i64::from(hours)), now + Duration::hours(2));
     let points =
         app.store.stats_series(caller.scope(), from, to, bucket).await.map_err(|error| Problem::from_store(&error))?;

@@ -1,4 +1,4 @@
-//! `GET /api/tiers`: the tiers of a model with this fleet's own estimates, for the page's selector.
+//! `GET /api/tiers`: the tiers of a model with this fleet's own estimates, from which the page lets users choose.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,18 +17,18 @@ use crate::state::AppState;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct TiersQuery {
-    /// The model's id.
+    /// Id of the model; the default model when absent.
     model: Option<String>,
-    /// A size that the model names, or `WIDTHxHEIGHT`.
+    /// A named size of the model, or `WIDTHxHEIGHT`.
     #[param(example = "540p")]
     video_size: Option<String>,
-    /// One of the named size's aspects.
+    /// An aspect ratio of the named size.
     aspect_ratio: Option<String>,
-    /// Frames at 24 a second, 4k+1.
+    /// Length in frames at 24 per second; 4k+1.
     video_length: Option<u32>,
 }
 
-/// All tiers.
+/// The tiers of a model.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TiersView {
     /// `auto`, `preview`, `standard`, `premium`.
@@ -38,28 +38,28 @@ pub struct TiersView {
 /// One tier.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TierView {
-    /// Its name in requests.
+    /// Value for the request's `quality_tier`.
     pub quality_tier: QualityTier,
     /// Fewest denoising steps.
     pub steps_min: u32,
     /// Most denoising steps.
     pub steps_max: u32,
-    /// Its step caching; null for `auto`, which takes that of the tier it chooses.
+    /// Step caching of the tier; null for `auto`, which uses that of the tier it chooses.
     pub step_cache: Option<StepCacheMode>,
     /// Estimated minutes with the fewest steps, embeddings cached.
     pub estimated_time_min: f64,
     /// Estimated minutes with the most steps, embeddings not cached.
     pub estimated_time_max: f64,
-    /// Estimated price with the most steps, US dollars.
+    /// Estimated cost with the most steps, in US dollars.
     pub estimated_cost_usd_max: f64,
 }
 
-/// Shows the tiers, with estimates for one size and length.
+/// Returns the tiers, with estimates for one size and length.
 #[utoipa::path(
     get, path = "/api/tiers", tag = "optimization", params(TiersQuery),
     responses(
         (status = 200, body = TiersView),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
     )
 )]
 pub async fn tiers(
@@ -67,7 +67,7 @@ pub async fn tiers(
     _: Caller,
     QueryString(query): QueryString<TiersQuery>,
 ) -> Answer<Json<TiersView>> {
-    // Estimates depend on steps and size, not on the prompt.
+    // The prompt does not matter: estimates depend on steps and size only.
     let mut request = VideoRequest::new("a video");
     request.video_size = query.video_size.unwrap_or(request.video_size);
     request.video_length = query.video_length.unwrap_or(request.video_length);

@@ -1,4 +1,4 @@
-//! `DELETE /api/jobs/{id}` and `POST .../restore`: hide a job, bring it back.
+//! `DELETE /api/jobs/{id}` and `POST .../restore`: delete a job and restore it.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,13 +13,13 @@ use crate::problem::{Answer, Problem, ProblemBody};
 use crate::routes::job::view_with_position;
 use crate::state::AppState;
 
-/// Hides a job and its video; one that has not ended is stopped first. It can be restored until the retention ends.
+/// Deletes a job and its video. A job that has not ended is cancelled first. It can be restored until the retention period ends.
 #[utoipa::path(
     delete, path = "/api/jobs/{job_id}", tag = "jobs",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
-        (status = 204, description = "Hidden"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or deleted already"),
+        (status = 204, description = "Deleted"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or is already deleted"),
     )
 )]
 pub(crate) async fn delete_job(
@@ -31,7 +31,7 @@ pub(crate) async fn delete_job(
     match app.store.soft_delete(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
         DeleteOutcome::NotFound => return Err(Problem::no_job()),
         outcome => {
-            // What is not found now was purged meanwhile; there is nobody left to tell.
+            // If the job is not found, it was purged in the meantime and there is nothing to announce.
             if let Some(job) = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
                 app.announcer.changed(&job, JobEventKind::Deleted);
                 if outcome == DeleteOutcome::DeletedWhileRunning {
@@ -43,13 +43,13 @@ pub(crate) async fn delete_job(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Brings a deleted job back. One that was stopped by the deletion stays cancelled; retry it.
+/// Restores a deleted job. A job that was cancelled by the deletion stays cancelled and can be retried.
 #[utoipa::path(
     post, path = "/api/jobs/{job_id}/restore", tag = "jobs",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
-        (status = 200, description = "Back, or never deleted", body = JobView),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such job, or its retention has ended"),
+        (status = 200, description = "The job is restored, or was not deleted", body = JobView),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist, or its retention period has ended"),
     )
 )]
 pub(crate) async fn restore_job(

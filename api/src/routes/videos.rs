@@ -1,4 +1,4 @@
-//! `GET /api/videos/{id}` and `/poster`: the finished video, in ranges as players ask for it.
+//! `GET /api/videos/{id}` and `/poster`: the finished video and its first frame, with support for byte ranges.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -14,26 +14,26 @@ use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::range::{Wanted, wanted};
 use crate::state::{App, AppState};
 
-/// How the video is delivered.
+/// Options of a video request.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct VideoQuery {
-    /// Ask the browser to save it instead of playing it.
+    /// True makes browsers save the video instead of playing it.
     download: Option<bool>,
 }
 
-/// The MP4 of a completed job.
+/// Returns the MP4 of a completed job.
 #[utoipa::path(
     get, path = "/api/videos/{job_id}", tag = "videos",
     params(("job_id" = uuid::Uuid, Path), VideoQuery, ("Range" = Option<String>, Header)),
     responses(
         (status = 200, description = "The whole video", content_type = "video/mp4"),
-        (status = 206, description = "The bytes that were asked for", content_type = "video/mp4"),
-        (status = 304, description = "The client has it already"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
-        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins behind the end"),
-        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is wrong"),
+        (status = 206, description = "The requested bytes", content_type = "video/mp4"),
+        (status = 304, description = "The client already has the current file"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or has no video yet"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins after the end of the file"),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
     )
 )]
 pub async fn video(
@@ -56,16 +56,16 @@ pub async fn video(
     Ok(response)
 }
 
-/// The first frame of a completed job, JPEG.
+/// Returns the first frame of a completed job as a JPEG.
 #[utoipa::path(
     get, path = "/api/videos/{job_id}/poster", tag = "videos",
     params(("job_id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "The whole poster", content_type = "image/jpeg"),
-        (status = 206, description = "The bytes that were asked for", content_type = "image/jpeg"),
-        (status = 304, description = "The client has it already"),
-        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such video (yet)"),
-        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins behind the end"),
+        (status = 206, description = "The requested bytes", content_type = "image/jpeg"),
+        (status = 304, description = "The client already has the current file"),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or has no video yet"),
+        (status = 416, body = ProblemBody, content_type = "application/problem+json", description = "The range begins after the end of the file"),
     )
 )]
 pub async fn poster(
@@ -85,7 +85,9 @@ async fn rendered(app: &App, caller: &Caller, job_id: JobId) -> Answer<Rendered>
     let job = app.store.get(caller.scope(), job_id).await.map_err(|error| Problem::from_store(&error))?;
     let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?;
     let status = job.status;
-    job.rendered.ok_or_else(|| Problem::new(ProblemKind::NotFound, format!("the job is {status}; there is no video")))
+    job.rendered.ok_or_else(|| {
+        Problem::new(ProblemKind::NotFound, format!("the job is {status} and has no video; a completed job has one"))
+    })
 }
 
 struct File {
@@ -94,15 +96,15 @@ struct File {
     kind: &'static str,
 }
 
-/// Answers with the file or the part that was asked for.
+/// Returns the file, or the requested part of it.
 async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> Answer<Response> {
-    // A key holds the token of the run that made it, so the same key is always the same bytes.
+    // A key contains the token of the run that wrote the object, so the same key always means the same bytes.
     let etag = HeaderValue::try_from(format!("\"{}\"", &blake3::hash(file.key.as_bytes()).to_hex()[..32]))
         .expect("hex digits are a header value; this is a bug");
     if is_known(headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
-    // A range of another version of the file would be wrong bytes: then the whole.
+    // If the client has another version of the file, a range would not fit what it has, so it gets the whole file.
     let same = headers.get(header::IF_RANGE).is_none_or(|known| known == etag);
     let range = headers.get(header::RANGE).filter(|_| same).and_then(|value| value.to_str().ok());
     let (status, part) = match wanted(range, file.size) {
@@ -111,7 +113,7 @@ async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> A
         Wanted::Outside => {
             let total = HeaderValue::try_from(format!("bytes */{}", file.size))
                 .expect("digits are a header value; this is a bug");
-            let detail = format!("the file has {} bytes", file.size);
+            let detail = format!("the range must begin before the end of the file, which has {} bytes", file.size);
             return Err(
                 Problem::new(ProblemKind::RangeNotSatisfiable, detail).with_header(header::CONTENT_RANGE, total)
             );
@@ -139,7 +141,8 @@ async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> A
     Ok(response)
 }
 
-/// Whether one of the client's tags is this one; a tag that a proxy has made weak is still the same bytes here.
+/// Whether the client already has this version. A tag that a proxy has made weak is accepted, because equal tags mean equal bytes
+/// here.
 fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let lists = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
@@ -148,8 +151,11 @@ fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
 
 fn from_artifacts(error: &artifacts::ArtifactError) -> Problem {
     if error.is_missing() {
-        tracing::error!(error = %error, "a row names an object that is not in the store");
-        return Problem::new(ProblemKind::NotFound, "the video's file is gone from the object store");
+        tracing::error!(error = %error, "a job row refers to an object that is not in the object store");
+        return Problem::new(
+            ProblemKind::NotFound,
+            "the video's file is missing from the object store; submit the request again to render it again",
+        );
     }
     tracing::warn!(error = %error, "object store failed");
     Problem::unavailable("the object store", 5)

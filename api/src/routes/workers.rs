@@ -1,4 +1,4 @@
-//! `GET /api/workers`: who renders.
+//! `GET /api/workers`: the workers and their jobs.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,47 +17,47 @@ use crate::state::AppState;
 /// All workers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkerListView {
-    /// By name; those that said goodbye or fell silent are left out.
+    /// Sorted by name. Workers that signed off or whose heartbeats stopped are not included.
     pub workers: Vec<WorkerView>,
 }
 
 /// One worker.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkerView {
-    /// This life of its process.
+    /// Id of the worker process; a restarted worker has a new one.
     pub worker_id: Uuid,
-    /// A name for people.
+    /// Name to show to people.
     pub name: String,
-    /// Its ready queue: model and memory class.
+    /// Its pool: model and memory class.
     pub pool: String,
-    /// The model it holds.
+    /// Id of the model it has loaded.
     pub model: String,
-    /// `cpu`, or the GPU's name.
+    /// `cpu`, or the name of the GPU.
     pub device: String,
-    /// Version of the worker and of libtorch.
+    /// Versions of the worker and of libtorch.
     pub build: String,
     /// The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; absent on a CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attention: Option<String>,
-    /// Threads that the model computes with.
+    /// Number of threads that the model computes with.
     pub threads: u32,
-    /// Usable device memory, bytes.
+    /// Usable device memory in bytes.
     pub memory_bytes: u64,
-    /// Jobs it renders at once.
+    /// Number of jobs it can render at once.
     pub slots: u32,
     /// `ready`, `busy` or `draining`.
     pub state: String,
-    /// Seconds since it was last heard of.
+    /// Seconds since its last heartbeat.
     pub silent_s: f64,
-    /// When it registered.
+    /// Time at which it registered.
     pub registered_at: DateTime<Utc>,
-    /// What it renders, as far as the caller may see it.
+    /// Jobs it is rendering that the caller may see.
     pub job_ids: Vec<Uuid>,
-    /// Jobs it renders, whoever's they are.
+    /// Number of jobs it is rendering, including those of other tenants.
     pub running: usize,
 }
 
-/// Lists the workers and what each is doing.
+/// Lists the workers with the jobs that they are rendering.
 #[utoipa::path(get, path = "/api/workers", tag = "fleet", responses((status = 200, body = WorkerListView)))]
 pub async fn workers(State(app): State<AppState>, caller: Caller) -> Answer<Json<WorkerListView>> {
     let all = app.store.workers().await.map_err(|error| Problem::from_store(&error))?;

@@ -1,4 +1,4 @@
-//! The API under test, and the worker's moves for tests that need a job further along.
+//! The API under test, and a worker's actions for tests that need a job in a later state.
 
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use testkit::rabbitmq::Vhost;
 use testkit::{Services, builders, http_client, postgres, repository, services};
 use uuid::Uuid;
 
-/// One API.
+/// A running API with its own database, virtual host and object folder.
 pub(crate) struct TestApp {
     pub(crate) url: String,
     pub(crate) client: Client,
@@ -32,21 +32,21 @@ pub(crate) struct TestApp {
     _folder: TempDir,
 }
 
-/// Status and body of an answer.
+/// Status and body of a response.
 pub(crate) type Answer = (StatusCode, Value);
 
 impl TestApp {
-    /// With everything at its default.
+    /// Starts an API with default settings.
     pub(crate) async fn spawn() -> Self {
         Self::spawn_with(|_| {}).await
     }
 
-    /// With changed settings.
+    /// Starts an API with changed settings.
     pub(crate) async fn spawn_with(change: impl FnOnce(&mut Settings)) -> Self {
         Self::spawn_on(services(), change).await
     }
 
-    /// On a stack of the test's own.
+    /// Starts an API on services that the test has started itself.
     pub(crate) async fn spawn_on(services: &Services, change: impl FnOnce(&mut Settings)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let vhost = Vhost::create_on(services).await;
@@ -81,7 +81,7 @@ impl TestApp {
         }
     }
 
-    /// A second API on the same services; answers its address.
+    /// Starts a second API on the same services. Returns its address.
     pub(crate) async fn replica(&self) -> String {
         let state = assemble(self.settings.clone(), self.stop.clone()).await.unwrap();
         state.started.store(true, Ordering::Release);
@@ -100,14 +100,14 @@ impl TestApp {
         answer(self.call(Method::POST, path).json(body)).await
     }
 
-    /// Submits a prompt; answers the job's id.
+    /// Submits a prompt. Returns the job's id.
     pub(crate) async fn submit(&self, prompt: &str) -> JobId {
         let (status, job) = self.post("/api/generate", &json!({ "prompt": prompt })).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{job}");
         id(&job)
     }
 
-    /// Plans, releases and claims a job, as scheduler and worker do.
+    /// Plans, releases and claims a job, as the scheduler and a worker would.
     pub(crate) async fn claim(&self, job_id: JobId) -> Lease {
         let store = &self.store;
         let worker = WorkerInfo {
@@ -125,7 +125,7 @@ impl TestApp {
             slots: 1,
         };
         store.register_worker(&worker).await.unwrap();
-        let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("nobody else leads");
+        let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
         store
             .save_plans(&[PlannedJob { job_id, plan: builders::plan(), order_delay_s: 0.0, share_s: 10.0 }], epoch)
             .await
@@ -138,7 +138,7 @@ impl TestApp {
         Lease { job_id, token }
     }
 
-    /// Finishes a claimed job with these bytes as its video.
+    /// Completes a claimed job with these bytes as its video.
     pub(crate) async fn complete(&self, lease: Lease, video: &[u8]) {
         let video_key = artifacts::keys::video(lease.job_id, lease.token);
         let poster_key = artifacts::keys::poster(lease.job_id, lease.token);
@@ -184,7 +184,7 @@ fn record() -> RunRecord {
     }
 }
 
-/// Sends a request.
+/// Sends a request. A body that is not JSON is returned as a string.
 pub(crate) async fn answer(request: RequestBuilder) -> Answer {
     let response = request.send().await.unwrap();
     let status = response.status();
@@ -197,7 +197,7 @@ pub(crate) fn id(job: &Value) -> JobId {
     job["job_id"].as_str().expect("a job").parse().unwrap()
 }
 
-/// The fields that an error blames.
+/// The fields that a problem names.
 pub(crate) fn blamed(problem: &Value) -> Vec<&str> {
     problem["errors"].as_array().into_iter().flatten().filter_map(|error| error["field"].as_str()).collect()
 }

@@ -1,4 +1,4 @@
-//! Keys, tenants, sessions.
+//! Keys, tenants and sessions.
 
 use api::auth::secret::FreshKey;
 use domain::KeyId;
@@ -34,7 +34,7 @@ pub(crate) async fn issue(app: &TestApp, tenant: &str, role: Role) -> (KeyId, St
 }
 
 #[tokio::test]
-async fn nothing_but_the_probes_answers_without_a_key() {
+async fn only_public_paths_are_available_without_a_key() {
     let app = with_keys().await;
     for path in ["/api/jobs", "/api/stats", "/api/events", "/api/workers", "/api/session", "/metrics"] {
         assert_eq!(app.get(path).await.0, StatusCode::UNAUTHORIZED, "{path}");
@@ -72,8 +72,8 @@ async fn a_tenant_sees_its_own_jobs_and_an_admin_all() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{method} {hidden}");
     }
     assert_eq!(get(&blue, "/api/jobs").await.1["jobs"], json!([]));
-    assert_eq!(get(&red, &path).await.1["status"], "queued", "nothing of that had an effect");
-    // The same idempotency key is another one for another tenant.
+    assert_eq!(get(&red, &path).await.1["status"], "queued", "the rejected requests had no effect");
+    // Tenants do not share idempotency keys.
     let keyed = |key: &str, prompt: &str| {
         let call = app.call(Method::POST, "/api/generate").bearer_auth(key).header("Idempotency-Key", "same");
         answer(call.json(&json!({"prompt": prompt})))
@@ -110,12 +110,12 @@ async fn a_signed_in_page_reads_by_cookie_and_changes_only_with_its_token() {
 
     let out = app.call(Method::DELETE, "/api/session").header("X-CSRF-Token", csrf);
     assert_eq!(answer(out).await.0, StatusCode::NO_CONTENT);
-    // The cookie itself is worth nothing any more, not only gone from the browser.
+    // The session itself has ended, and not only its cookie in the browser.
     let value = cookie.split(';').next().unwrap();
     let stolen = http_client().build().unwrap().get(format!("{}/api/jobs", app.url)).header("Cookie", value);
     assert_eq!(answer(stolen).await.0, StatusCode::UNAUTHORIZED);
 
-    // A revoked key ends the sign-ins it opened.
+    // Revoking a key ends the sessions that were opened with it.
     app.post("/api/session", &json!({"key": key})).await;
     assert_eq!(app.get("/api/jobs").await.0, StatusCode::OK);
     app.store.revoke_key(key_id).await.unwrap();

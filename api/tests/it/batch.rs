@@ -10,7 +10,7 @@ fn prompts(count: usize) -> Value {
 }
 
 #[tokio::test]
-async fn all_become_jobs_in_order() {
+async fn all_requests_become_jobs_in_order() {
     let app = TestApp::spawn().await;
     let (status, batch) = app.post("/api/generate/batch", &prompts(1000)).await;
     assert_eq!(status, StatusCode::ACCEPTED);
@@ -26,7 +26,7 @@ async fn all_become_jobs_in_order() {
 }
 
 #[tokio::test]
-async fn one_wrong_item_refuses_all() {
+async fn one_invalid_item_rejects_the_whole_batch() {
     let app = TestApp::spawn().await;
     let mut body = prompts(3);
     body["requests"][1]["video_length"] = json!(4);
@@ -43,7 +43,7 @@ async fn one_wrong_item_refuses_all() {
 }
 
 #[tokio::test]
-async fn a_repeated_batch_answers_with_the_same_jobs_and_another_one_is_refused() {
+async fn a_repeated_batch_returns_the_same_jobs_and_a_different_one_is_rejected() {
     let app = TestApp::spawn().await;
     let send =
         |body: Value| answer(app.call(Method::POST, "/api/generate/batch").header("Idempotency-Key", "b").json(&body));
@@ -54,7 +54,7 @@ async fn a_repeated_batch_answers_with_the_same_jobs_and_another_one_is_refused(
         assert_eq!(first["jobs"][index]["job"]["job_id"], second["jobs"][index]["job"]["job_id"]);
         assert_eq!(second["jobs"][index]["created"], false);
     }
-    // A longer batch under the same key must not add its tail.
+    // A longer batch with the same key must not add its extra items.
     let (status, _) = send(prompts(4)).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let (_, list) = app.get("/api/jobs").await;

@@ -1,4 +1,4 @@
-//! A model that runs six steps: no forecast of the API names more.
+//! A model that is limited to six steps: no forecast of the API exceeds them.
 
 use domain::QualityTier;
 use reqwest::StatusCode;
@@ -7,7 +7,8 @@ use testkit::repository;
 
 use crate::app::TestApp;
 
-/// The API with the default model, limited to six steps. Its manifest names no steps, as one from before they existed.
+/// The API with the default model, limited to six steps. Its manifest has no `[sampling.steps]`, like manifests from before that
+/// section existed.
 async fn six_steps(adaptive_steps: bool) -> TestApp {
     let folder = tempfile::tempdir().unwrap();
     let text = std::fs::read_to_string(repository().join("models/default/fleet.toml")).unwrap();
@@ -15,7 +16,7 @@ async fn six_steps(adaptive_steps: bool) -> TestApp {
     let end = start + text[start..].find("\n[[sizes]]").unwrap();
     let text = format!("{}{}", &text[..start], &text[end..]).replace("steps_max = 100", "steps_max = 6");
     std::fs::write(folder.path().join("fleet.toml"), text).unwrap();
-    // The manifest is only read while the API starts.
+    // The folder may be removed afterwards, because the manifest is only read while the API starts.
     TestApp::spawn_with(|settings| {
         settings.models.dirs = vec![folder.path().to_owned()];
         settings.optimization.adaptive_steps = adaptive_steps;

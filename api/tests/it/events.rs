@@ -1,4 +1,4 @@
-//! Event streams: replay, live, across replicas, to their end.
+//! Event streams: replay, live events, change of replica, end of stream.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::app::TestApp;
 
 /// One server-sent event.
 #[derive(Debug, Clone)]
-struct Told {
+struct Received {
     event: String,
     id: Option<String>,
     data: Value,
@@ -25,7 +25,7 @@ struct Stream {
     buffer: String,
 }
 
-/// Longest wait for an event; only matters when something is broken.
+/// Longest wait for an event. It only matters if the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Stream {
@@ -41,18 +41,18 @@ impl Stream {
     }
 
     /// The next event; `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Told> {
+    async fn next(&mut self) -> Option<Received> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(": ")).collect();
-                let told = fields.get("event").map(|event| Told {
+                let received = fields.get("event").map(|event| Received {
                     event: (*event).to_owned(),
                     id: fields.get("id").map(|id| (*id).to_owned()),
                     data: serde_json::from_str(fields["data"]).unwrap(),
                 });
                 self.buffer = rest.to_owned();
-                match told {
-                    Some(told) => return Some(told),
+                match received {
+                    Some(received) => return Some(received),
                     None => continue,
                 }
             }
@@ -64,9 +64,9 @@ impl Stream {
     /// Kinds of the state events up to the `ready` that ends the replay, or the end of the stream.
     async fn replay(&mut self) -> Vec<String> {
         let mut kinds = Vec::new();
-        while let Some(told) = self.next().await {
-            match told.event.as_str() {
-                "state" => kinds.push(told.data["kind"].as_str().unwrap().to_owned()),
+        while let Some(received) = self.next().await {
+            match received.event.as_str() {
+                "state" => kinds.push(received.data["kind"].as_str().unwrap().to_owned()),
                 "ready" => return kinds,
                 _ => {}
             }
@@ -76,7 +76,7 @@ impl Stream {
 }
 
 #[tokio::test]
-async fn a_jobs_stream_tells_its_whole_life_and_ends_with_it() {
+async fn a_job_stream_reports_every_state_and_ends_with_the_job() {
     let app = TestApp::spawn().await;
     let job = app.submit("a comet").await;
     let url = format!("{}/api/jobs/{job}/events", app.url);
@@ -85,15 +85,15 @@ async fn a_jobs_stream_tells_its_whole_life_and_ends_with_it() {
     let lease = app.claim(job).await;
     app.complete(lease, b"video").await;
     let (mut kinds, mut last) = (Vec::new(), None);
-    while let Some(told) = stream.next().await {
-        kinds.push(told.data["kind"].as_str().unwrap_or_default().to_owned());
-        last = told.id;
+    while let Some(received) = stream.next().await {
+        kinds.push(received.data["kind"].as_str().unwrap_or_default().to_owned());
+        last = received.id;
     }
     assert_eq!(kinds, ["planned", "scheduled", "running", "completed"]);
-    // Everything was seen: the browser is told to stay away.
+    // All events were received: 204 makes the browser stop reconnecting.
     let again = http_client().build().unwrap().get(&url).header("Last-Event-ID", last.unwrap()).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NO_CONTENT);
-    // A late reader gets all of it and then the end.
+    // A client that connects later gets all events and then the end of the stream.
     assert_eq!(
         Stream::open(&url, None).await.replay().await,
         ["queued", "planned", "scheduled", "running", "completed"]
@@ -113,20 +113,20 @@ async fn a_page_that_moves_between_replicas_misses_nothing_and_sees_nothing_twic
         for n in 0..5 {
             submitted.push(app.submit(&format!("move {round} {n}")).await.to_string());
         }
-        // Reads some, leaves the rest unread, and goes on at the other replica.
+        // Read some events, leave the rest unread, and continue at the other replica.
         for _ in 0..3 {
-            let told = stream.next().await.unwrap();
-            if told.event == "state" {
-                seen.push(told.data["job_id"].as_str().unwrap().to_owned());
-                last = told.id.unwrap();
+            let received = stream.next().await.unwrap();
+            if received.event == "state" {
+                seen.push(received.data["job_id"].as_str().unwrap().to_owned());
+                last = received.id.unwrap();
             }
         }
         stream = Stream::open(&format!("{}/api/events", replicas[(round + 1) % 2]), Some(&last)).await;
     }
     while seen.len() < submitted.len() {
-        let told = stream.next().await.unwrap();
-        if told.event == "state" {
-            seen.push(told.data["job_id"].as_str().unwrap().to_owned());
+        let received = stream.next().await.unwrap();
+        if received.event == "state" {
+            seen.push(received.data["job_id"].as_str().unwrap().to_owned());
         }
     }
     seen.sort();
@@ -135,27 +135,27 @@ async fn a_page_that_moves_between_replicas_misses_nothing_and_sees_nothing_twic
 }
 
 #[tokio::test]
-async fn progress_comes_by_message() {
+async fn progress_arrives_by_message() {
     let app = TestApp::spawn().await;
     let job = app.submit("a spark").await;
     app.claim(job).await;
     let mut stream = Stream::open(&format!("{}/api/jobs/{job}/events", app.url), None).await;
     stream.replay().await;
     let progress = testkit::builders::progress(job);
-    // The stream may hear a moment later than it is open; progress may be lost by design, so it is told until heard.
-    let telling = async {
+    // Progress may be lost by design, and the stream may start to receive it slightly after it opens. So it is sent repeatedly.
+    let sending = async {
         loop {
             app.state.broker.tell(broker::FleetEvent::Progress(progress.clone()));
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let told = tokio::select! {
-        told = stream.next() => told.unwrap(),
-        () = telling => unreachable!(),
+    let received = tokio::select! {
+        received = stream.next() => received.unwrap(),
+        () = sending => unreachable!(),
     };
-    assert_eq!((told.event.as_str(), told.id), ("progress", None));
-    assert_eq!(told.data["step"], 7);
-    assert_eq!(told.data["remaining_s"], 3.5);
+    assert_eq!((received.event.as_str(), received.id), ("progress", None));
+    assert_eq!(received.data["step"], 7);
+    assert_eq!(received.data["remaining_s"], 3.5);
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn no_more_streams_than_allowed() {
     let second = http_client().build().unwrap().get(&url).send().await.unwrap();
     assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
     drop(first);
-    testkit::eventually_seen("the place is free again", || async {
+    testkit::eventually_seen("a stream can be opened again", || async {
         let status = http_client().build().unwrap().get(&url).send().await.unwrap().status();
         if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
     })

@@ -1,4 +1,4 @@
-//! Dependencies that are away: Postgres, RabbitMQ.
+//! Outages of Postgres and RabbitMQ.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -6,9 +6,10 @@ use testkit::{PrivateStack, eventually_seen};
 
 use crate::app::{TestApp, answer, id};
 
-/// Goal: without Postgres the API says so, stays alive and ready, and takes up where it was. Without RabbitMQ it accepts.
+/// Goal: without RabbitMQ the API accepts jobs. Without Postgres it reports the outage, stays alive and ready, and continues once
+/// Postgres is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_service_is_told_and_forgiven() {
+async fn an_outage_is_reported_and_survived() {
     let mut stack = PrivateStack::start();
     let app = TestApp::spawn_on(&stack.services, |settings| settings.database.acquire_timeout_ms = 500).await;
     let send = |key: &'static str| {
@@ -19,7 +20,7 @@ async fn a_missing_service_is_told_and_forgiven() {
 
     stack.kill("rabbitmq");
     assert_eq!(answer(send("without-rabbitmq")).await.0, StatusCode::ACCEPTED);
-    eventually_seen("the missing broker is told", || async {
+    eventually_seen("the outage of the broker is reported", || async {
         let (status, health) = app.get("/api/health").await;
         if status == StatusCode::OK && health["checks"]["broker"]["status"] == "down" {
             Ok(())
@@ -40,11 +41,11 @@ async fn a_missing_service_is_told_and_forgiven() {
     assert_eq!(app.get("/api/health").await.0, StatusCode::SERVICE_UNAVAILABLE);
 
     stack.start_again("postgres");
-    eventually_seen("submissions are taken again", || async {
+    eventually_seen("submissions are accepted again", || async {
         let (status, body) = answer(send("two")).await;
         if status == StatusCode::ACCEPTED { Ok(()) } else { Err(body.to_string()) }
     })
     .await;
     let (_, again) = answer(send("one")).await;
-    assert_eq!(id(&again), id(&first), "what was accepted before is still there");
+    assert_eq!(id(&again), id(&first), "the job accepted before the outage still exists");
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, answer, blamed, id};
 
-/// What differs from run to run, as a word.
+/// Replaces the values that differ between runs by placeholders.
 fn stable(mut job: Value) -> Value {
     for field in ["job_id", "created_at"] {
         job[field] = json!(format!("[{field}]"));
@@ -39,7 +39,7 @@ async fn a_prompt_alone_becomes_a_job_with_every_default() {
 }
 
 #[tokio::test]
-async fn every_wrong_field_is_named() {
+async fn every_invalid_field_is_named() {
     let app = TestApp::spawn().await;
     let cases = [
         (json!({"prompt": " "}), vec!["prompt"]),
@@ -65,7 +65,7 @@ async fn every_wrong_field_is_named() {
 }
 
 #[tokio::test]
-async fn what_is_no_json_object_is_refused() {
+async fn a_body_that_is_not_a_json_object_is_rejected() {
     let app = TestApp::spawn().await;
     let raw = |body: &'static str, kind: &'static str| {
         answer(app.call(Method::POST, "/api/generate").header("content-type", kind).body(body))
@@ -84,14 +84,14 @@ async fn what_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
-async fn a_repeated_key_answers_with_the_same_job() {
+async fn a_repeated_key_returns_the_same_job() {
     let app = TestApp::spawn().await;
     let send = |key: &'static str, prompt: &'static str| {
         answer(app.call(Method::POST, "/api/generate").header("Idempotency-Key", key).json(&json!({"prompt": prompt})))
     };
     let (status, first) = send("\"k-1\"", "a dog").await;
     assert_eq!(status, StatusCode::ACCEPTED);
-    // Quoted or bare, it is the same key.
+    // With or without quotes, it is the same key.
     let (status, second) = send("k-1", "a dog").await;
     assert_eq!(status, StatusCode::ACCEPTED);
     assert_eq!(id(&first), id(&second));

@@ -1,4 +1,4 @@
-//! The micro-batcher: every accepted submission is committed exactly once, whatever arrives together.
+//! The micro-batcher: every accepted submission is committed exactly once, whichever submissions arrive together.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,9 +10,9 @@ use serde_json::json;
 
 use crate::app::{TestApp, answer, id};
 
-/// Goal: for any crowd of submissions, with keys that repeat and clash, each accepted request has one row, requests with
-/// the same key and prompt have the same job, and a key never has two. Method: crowds of proptest's choosing, all at
-/// once, against batches of at most 7 rows on 3 lanes.
+/// Goal: for any set of concurrent submissions, with keys that repeat and clash, each accepted request has one row, requests with
+/// the same key and prompt have the same job, and a key never has two jobs. Method: proptest generates the sets; each is sent
+/// concurrently, with batches of at most 7 rows on 3 lanes.
 #[test]
 fn accepted_means_committed_exactly_once() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -20,7 +20,7 @@ fn accepted_means_committed_exactly_once() {
         settings.limits.ingest_rows_max = 7;
         settings.limits.ingest_lanes = 3;
     }));
-    // (key, prompt): no key, or one of a few.
+    // Pairs of (key, prompt). Few different values, so that keys repeat and clash often.
     let crowd = prop::collection::vec((prop::option::of(0_u8..6), 0_u8..2), 1..60);
     let round = Cell::new(0);
     let mut runner = TestRunner::new(Config { cases: 12, failure_persistence: None, ..Config::default() });
@@ -51,7 +51,7 @@ async fn check(app: &TestApp, round: u32, crowd: Vec<(Option<u8>, u8)>) {
                 assert_eq!(body["request"]["prompt"], format!("prompt {prompt}"));
                 let fresh = ids.insert(job);
                 if let Some(key) = key {
-                    assert_eq!(*by_key.entry(*key).or_insert(job), job, "one job for a key");
+                    assert_eq!(*by_key.entry(*key).or_insert(job), job, "a key has one job");
                 } else {
                     assert!(fresh, "a request without a key is never merged with another");
                 }

@@ -76,7 +76,7 @@ async fn lists_can_be_searched_and_filtered() {
 }
 
 #[tokio::test]
-async fn a_waiting_job_is_cancelled_at_once_and_can_be_tried_again() {
+async fn a_waiting_job_is_cancelled_at_once_and_can_be_retried() {
     let app = TestApp::spawn().await;
     let job = app.submit("a kite").await;
     let cancel = format!("/api/jobs/{job}/cancel");
@@ -91,7 +91,7 @@ async fn a_waiting_job_is_cancelled_at_once_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn a_running_job_is_told_to_stop_and_a_completed_one_cannot_be() {
+async fn a_running_job_is_asked_to_stop_and_a_completed_one_cannot_be_cancelled() {
     let app = TestApp::spawn().await;
     let job = app.submit("a boat").await;
     let lease = app.claim(job).await;
@@ -107,7 +107,7 @@ async fn a_running_job_is_told_to_stop_and_a_completed_one_cannot_be() {
     app.complete(lease, b"video").await;
     let (status, problem) = app.post(&format!("/api/jobs/{other}/cancel"), &json!({})).await;
     assert_eq!(status, StatusCode::CONFLICT);
-    insta::assert_json_snapshot!(problem["detail"], @r#""the job is completed already and cannot be cancelled""#);
+    insta::assert_json_snapshot!(problem["detail"], @r#""the job is already completed and cannot be cancelled""#);
 }
 
 #[tokio::test]

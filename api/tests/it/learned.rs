@@ -1,4 +1,4 @@
-//! What was learnt of steps: seen by everybody, used by every forecast, changed by admins.
+//! Learned steps: every caller can see them, every forecast uses them, only admins can change them.
 
 use optimizer::Learned;
 use reqwest::{Method, StatusCode};
@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::app::{TestApp, answer};
 use crate::auth::issue;
 
-/// As the scheduler leaves it: moderate prompts of `auto` need two steps less.
+/// Stores what the scheduler would store after runs: moderate prompts in tier `auto` need two steps fewer.
 async fn teach(app: &TestApp) {
-    let epoch = app.store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("nobody else leads");
+    let epoch = app.store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
     let read: Learning<Learned> = app.store.learning().await.unwrap();
     let group = json!({
         "model_id": "default", "requested": "auto", "complexity": "moderate",
@@ -25,7 +25,7 @@ async fn teach(app: &TestApp) {
 }
 
 #[tokio::test]
-async fn a_forecast_uses_what_was_learnt_until_it_is_reset() {
+async fn a_forecast_uses_what_was_learned_until_it_is_reset() {
     let app = TestApp::spawn().await;
     let steps = async || {
         let (_, body) = app
@@ -51,7 +51,7 @@ async fn a_forecast_uses_what_was_learnt_until_it_is_reset() {
     let (status, frozen) = answer(frozen).await;
     assert_eq!((status, &frozen["frozen"], &frozen["groups"]), (StatusCode::OK, &json!(true), &json!([group])));
     let (_, other) = answer(app.call(Method::DELETE, "/api/optimization/learned?model=another")).await;
-    assert_eq!(other["groups"], json!([group]), "another model's lessons are another's");
+    assert_eq!(other["groups"], json!([group]), "resetting another model changes nothing for this one");
     let (_, reset) = answer(app.call(Method::DELETE, "/api/optimization/learned")).await;
     assert_eq!(reset["groups"], json!([]));
     eventually_seen("the forecast forgets it", || async {

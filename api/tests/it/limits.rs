@@ -1,4 +1,4 @@
-//! Limits: rate, backlog, body. A replay passes all of them.
+//! Limits: rate, backlog, body size and request time. A repeated submission passes the first two.
 
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::app::{TestApp, answer, id};
 
 #[tokio::test]
-async fn a_key_that_is_too_fast_is_told_when_to_come_back() {
+async fn a_key_over_its_rate_is_rejected_with_the_time_to_retry() {
     let app = TestApp::spawn_with(|settings| {
         settings.limits.submissions_per_minute = 1;
         settings.limits.submissions_burst = 2;
@@ -23,12 +23,12 @@ async fn a_key_that_is_too_fast_is_told_when_to_come_back() {
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait), "{wait}");
-    // What was accepted before is answered again, however fast.
+    // A submission that was accepted before passes the limit.
     assert_eq!(answer(send("one")).await.0, StatusCode::ACCEPTED);
 }
 
 #[tokio::test]
-async fn a_full_backlog_is_refused_until_there_is_room() {
+async fn a_full_backlog_rejects_submissions_until_there_is_room() {
     let app = TestApp::spawn_with(|settings| settings.limits.backlog_max = 2).await;
     let first = app.submit("one").await;
     app.submit("two").await;
@@ -67,14 +67,14 @@ async fn a_tenants_own_backlog_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_body_beyond_the_limit_is_refused() {
+async fn a_body_over_the_limit_is_rejected() {
     let app = TestApp::spawn_with(|settings| settings.server.body_max_bytes = 1000).await;
     let (status, problem) = app.post("/api/generate", &json!({"prompt": "x".repeat(2000)})).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{problem}");
 }
 
 #[tokio::test]
-async fn a_body_that_never_arrives_is_not_waited_for() {
+async fn a_request_whose_body_never_arrives_times_out() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let app = TestApp::spawn_with(|settings| settings.server.request_timeout_s = 1).await;
     let address = app.url.strip_prefix("http://").unwrap();
@@ -86,7 +86,7 @@ async fn a_body_that_never_arrives_is_not_waited_for() {
     let read = socket.read(&mut answer).await.unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]);
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    // A stream lasts longer than that.
+    // The limit does not apply to event streams.
     let mut stream = app.call(Method::GET, "/api/events").send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     assert!(stream.chunk().await.unwrap().is_some());

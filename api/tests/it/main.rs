@@ -1,6 +1,6 @@
-//! The API against real Postgres, RabbitMQ and Redis: the router in this process, on a port of its own, one database and
-//! virtual host for each test. Nothing is rendered here; where a test needs a finished job it makes the worker's moves
-//! through the store, with real objects in a folder.
+//! Tests of the API against real Postgres, RabbitMQ and Redis. Each test runs the router in this process, on its own port and with
+//! its own database and virtual host. Nothing is rendered: a test that needs a finished job performs a worker's actions through
+//! the store, with real objects in a folder.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 

@@ -1,11 +1,11 @@
-//! The description of the API, as committed and as served.
+//! The OpenAPI description, as committed and as served.
 
 use reqwest::StatusCode;
 
 use crate::app::TestApp;
 
 #[test]
-fn the_committed_description_is_the_routers() {
+fn the_committed_description_matches_the_router() {
     let path = testkit::repository().join("docs/openapi.json");
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     let current = api::commands::openapi::text();

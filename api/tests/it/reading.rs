@@ -1,4 +1,4 @@
-//! What can be read of the fleet: analysis, tiers, models, workers, statistics, settings, health, metrics.
+//! Read-only routes: analysis, tiers, models, workers, statistics, settings, health, metrics.
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use testkit::eventually_seen;
 use crate::app::{TestApp, blamed};
 
 #[tokio::test]
-async fn analyze_answers_in_the_users_words() {
+async fn analyze_returns_the_documented_fields() {
     let app = TestApp::spawn().await;
     let (status, body) = app.get("/api/optimization/analyze?prompt=A%20cat%20walks&quality_tier=auto").await;
     assert_eq!(status, StatusCode::OK);
@@ -93,7 +93,7 @@ async fn models_tiers_settings_and_workers_are_shown() {
 }
 
 #[tokio::test]
-async fn health_probes_and_metrics_answer() {
+async fn health_probes_and_metrics_respond() {
     let app = TestApp::spawn().await;
     assert_eq!(app.get("/livez").await.0, StatusCode::OK);
     assert_eq!(app.get("/readyz").await.0, StatusCode::OK);
@@ -110,7 +110,7 @@ async fn health_probes_and_metrics_answer() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_security_headers() {
+async fn every_response_has_the_security_headers() {
     let app = TestApp::spawn().await;
     for path in ["/api/health", "/api/jobs/none", "/", "/api/docs/"] {
         let response = app.call(Method::GET, path).send().await.unwrap();
@@ -123,7 +123,7 @@ async fn every_answer_carries_the_security_headers() {
 }
 
 #[tokio::test]
-async fn the_page_is_served_and_its_hashed_files_are_kept() {
+async fn the_page_is_served_and_its_hashed_files_are_cached() {
     let web = tempfile::tempdir().unwrap();
     std::fs::create_dir(web.path().join("assets")).unwrap();
     std::fs::write(web.path().join("index.html"), "<!doctype html>page").unwrap();
@@ -139,7 +139,7 @@ async fn the_page_is_served_and_its_hashed_files_are_kept() {
     }
     let asset = app.call(Method::GET, "/assets/app-1a2b.js").send().await.unwrap();
     assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
-    // Programs that ask for an API that is not there get an error they understand, not the page.
+    // A program that requests an unknown path gets an error as JSON and not the page.
     for path in ["/api/nothing", "/v1/models", "/jobs/some/deep/link", "/assets/gone-1a2b.js"] {
         let (status, problem) = app.get(path).await;
         assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &json!(404)), "{path}: {problem}");

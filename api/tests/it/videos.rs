@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_video_is_served_whole_in_parts_and_not_twice() {
+async fn a_video_is_served_whole_in_ranges_and_not_again_if_cached() {
     let app = TestApp::spawn().await;
     let job = app.submit("a lamp").await;
     let path = format!("/api/videos/{job}");
@@ -37,7 +37,7 @@ async fn a_video_is_served_whole_in_parts_and_not_twice() {
     }
     let unknown = app.call(Method::GET, &path).header("If-None-Match", "\"other\"").send().await.unwrap();
     assert_eq!(unknown.status(), StatusCode::OK);
-    // A range of what the client believes to be there, when it is not: the whole.
+    // A range of a version that is not the current one: the client gets the whole file.
     let stale = app.call(Method::GET, &path).header("Range", "bytes=0-9").header("If-Range", "\"other\"");
     assert_eq!(stale.send().await.unwrap().status(), StatusCode::OK);
 

@@ -1,4 +1,4 @@
-//! `/metrics`, `/livez` and `/readyz` of the processes that serve nothing else.
+//! `/metrics`, `/livez` and `/readyz` for processes that serve nothing else over HTTP.
 
 use std::future::IntoFuture;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +13,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Health;
 
-/// The port is not to be had.
+/// The port cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; choose another metrics_port, or 0 for any")]
+#[error("cannot listen on {address}: {source}; set another metrics_port, or 0 for any free port")]
 pub struct AdminError {
     address: SocketAddr,
     source: std::io::Error,
 }
 
-/// Serves until `until` is cancelled; answers the address, which the log says too. `render` gives the metrics' text.
+/// Serves until `until` is cancelled. Returns the address, which is also logged. `render` returns the metrics as text.
 ///
 /// # Errors
-/// [`AdminError`] when the port is taken.
+/// [`AdminError`] if the port is in use or not allowed.
 pub async fn serve_admin<F>(
     bind: IpAddr,
     port: u16,
@@ -69,11 +69,11 @@ mod tests {
 
     async fn status(health: &Health, path: &str) -> StatusCode {
         let request = Request::get(path).body(Body::empty()).expect("a request");
-        routes(health.clone(), Arc::new(String::new)).oneshot(request).await.expect("an answer").status()
+        routes(health.clone(), Arc::new(String::new)).oneshot(request).await.expect("a response").status()
     }
 
     #[tokio::test]
-    async fn probes_say_what_the_parts_say() {
+    async fn probes_report_the_state_of_the_parts() {
         let health = Health::new();
         let part = health.part("model");
         assert_eq!(status(&health, "/livez").await, StatusCode::OK);

@@ -1,7 +1,7 @@
-//! Whether a process is alive and ready, by parts that each say so themselves.
+//! Liveness and readiness of a process, derived from parts that each report their own state.
 //!
-//! Alive means that a restart would not help. Ready means that the process does its work: a worker is ready when its
-//! model is loaded and it can hear of work, not merely when it runs.
+//! A process is alive as long as a restart would not help. It is ready when it can do its work: a worker is ready when its model is
+//! loaded and it can receive jobs, not as soon as it runs.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,19 +11,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 enum State {
     /// It works.
     Ok,
-    /// It does not work, for this reason; it may come back.
+    /// It does not work, for this reason, but may recover.
     NotReady(String),
-    /// It will never work again in this process.
+    /// It cannot recover in this process, for this reason.
     Broken(String),
 }
 
-/// All parts of a process. Cheap to clone.
+/// The health of all parts of a process. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     parts: Arc<Mutex<BTreeMap<&'static str, State>>>,
 }
 
-/// One part, to be told how it is.
+/// A handle with which one part reports its state.
 #[derive(Debug, Clone)]
 pub struct Part {
     health: Health,
@@ -31,13 +31,13 @@ pub struct Part {
 }
 
 impl Health {
-    /// A process without parts, which is ready.
+    /// A process without parts, which counts as ready.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a part, not ready until it says so.
+    /// Adds a part, which is not ready until it reports so.
     #[must_use]
     pub fn part(&self, name: &'static str) -> Part {
         let part = Part { health: self.clone(), name };
@@ -45,13 +45,13 @@ impl Health {
         part
     }
 
-    /// Why the process must be restarted; `None` while it is alive.
+    /// The reason why the process must be restarted; `None` while it is alive.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
         self.find(|state| if let State::Broken(why) = state { Some(why) } else { None })
     }
 
-    /// Why the process is not ready; `None` when it is.
+    /// The reason why the process is not ready; `None` if it is ready.
     #[must_use]
     pub fn not_ready(&self) -> Option<String> {
         self.find(|state| match state {
@@ -82,22 +82,22 @@ impl Health {
 }
 
 impl Part {
-    /// It works.
+    /// Reports that the part works.
     pub fn ok(&self) {
         self.health.set(self.name, &State::Ok);
     }
 
-    /// It does not work, for a reason that a person can read.
+    /// Reports that the part does not work. The probe shows the reason.
     pub fn not_ready(&self, why: &str) {
         self.health.set(self.name, &State::NotReady(why.to_owned()));
     }
 
-    /// It works or not.
+    /// Reports whether the part works; `otherwise` is the reason if it does not.
     pub fn set(&self, works: bool, otherwise: &str) {
         if works { self.ok() } else { self.not_ready(otherwise) }
     }
 
-    /// It will never work again: the process should be restarted.
+    /// Reports that the part cannot recover, so that the process should be restarted.
     pub fn broken(&self, why: &str) {
         self.health.set(self.name, &State::Broken(why.to_owned()));
     }
@@ -118,7 +118,7 @@ mod tests {
         broker.set(false, "no consumer");
         assert_eq!(health.not_ready().as_deref(), Some("broker: no consumer"));
         assert_eq!(health.broken(), None);
-        model.broken("the device does not answer");
-        assert_eq!(health.broken().as_deref(), Some("model: the device does not answer"));
+        model.broken("the device does not respond");
+        assert_eq!(health.broken().as_deref(), Some("model: the device does not respond"));
     }
 }

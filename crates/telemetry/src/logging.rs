@@ -1,4 +1,4 @@
-//! Structured logs: text for people, JSON for machines. The prompt of a job appears at no level above debug.
+//! Structured logs: text for people, JSON for machines. Prompts are logged at debug level only.
 
 use std::io::IsTerminal;
 
@@ -7,11 +7,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// What our clients of other services would otherwise tell at info level, line by line.
+/// Levels of libraries that would otherwise log every query or connection at info level.
 const QUIET: &str = "sqlx=warn,lapin=error,object_store=warn,hyper=warn,tower_http=info";
 
-/// Starts logging to standard error. `RUST_LOG` wins over the settings. A second call does nothing, so that tests which
-/// start several processes' parts in one may all call it.
+/// Starts logging to standard error. `RUST_LOG` overrides the settings. A second call does nothing, so that tests can start parts of
+/// several processes in one.
 pub fn init_logging(settings: &LogSettings) {
     let wanted = std::env::var("RUST_LOG").unwrap_or_else(|_| settings.level.clone());
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}")).unwrap_or_else(|_| EnvFilter::new("info"));
@@ -23,6 +23,6 @@ pub fn init_logging(settings: &LogSettings) {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     };
     if started.is_ok() && EnvFilter::try_new(&wanted).is_err() {
-        tracing::warn!(filter = wanted, "the log filter is not understood; logging at info");
+        tracing::warn!(filter = wanted, "the log filter is not valid; logging at info level");
     }
 }

@@ -1,9 +1,9 @@
-//! The two-step stop: the first SIGTERM or SIGINT asks politely, the second one means now.
+//! The two-step stop: the first SIGTERM or SIGINT requests an orderly stop, the second one an immediate stop.
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// The two steps as tokens that anything can wait for. Cheap to clone.
+/// The two steps as cancellation tokens. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     soft: CancellationToken,
@@ -11,16 +11,16 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// A stop that nobody has asked for; tests and supervisors ask by [`Stop::ask`].
+    /// A stop that is not connected to signals; tests and supervisors request it with [`Stop::ask`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A stop that listens to SIGTERM and SIGINT.
+    /// A stop that SIGTERM and SIGINT request.
     ///
     /// # Panics
-    /// When the operating system refuses a signal handler, which leaves a process that could not be stopped.
+    /// If a signal handler cannot be installed, because the process could then not be stopped in an orderly way.
     #[must_use]
     pub fn on_signals() -> Self {
         let stop = Self::new();
@@ -39,24 +39,24 @@ impl Stop {
         stop
     }
 
-    /// Asks once more: the first time softly, then hard.
+    /// Requests the next step: first the soft stop, then the hard one.
     pub fn ask(&self) {
         if self.soft.is_cancelled() {
-            tracing::warn!("second stop signal: leaving now");
+            tracing::warn!("second stop signal: exiting immediately");
             self.hard.cancel();
         } else {
-            tracing::info!("stop signal: finishing what cannot wait");
+            tracing::info!("stop signal: finishing or handing back current work");
             self.soft.cancel();
         }
     }
 
-    /// Cancelled by the first signal: take nothing new, finish or hand back what runs.
+    /// Cancelled by the first signal: accept nothing new, and finish or hand back current work.
     #[must_use]
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
 
-    /// Cancelled by the second signal: leave.
+    /// Cancelled by the second signal: exit immediately.
     #[must_use]
     pub fn hard(&self) -> &CancellationToken {
         &self.hard

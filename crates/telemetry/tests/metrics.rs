@@ -1,5 +1,5 @@
-//! Goal: the metrics of all processes are named by the same rules, and documented as they are.
-//! Method: the three registries as declared, against the rules and against `docs/metrics.md`. `UPDATE=1` writes that file.
+//! Goal: the metrics of all processes follow the same naming rules, and their documentation is current.
+//! Method: checks the three declared registries against the rules and against `docs/metrics.md`. `UPDATE=1` writes that file.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -64,11 +64,14 @@ fn the_documentation_lists_exactly_what_is_exported() {
         std::fs::write(&file, &text).expect("docs/metrics.md can be written");
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == text, "docs/metrics.md is out of date; UPDATE=1 cargo test --release -p telemetry writes it");
+    assert!(
+        written == text,
+        "docs/metrics.md is out of date; update it with UPDATE=1 cargo test --release -p telemetry"
+    );
 }
 
 #[test]
-fn a_pool_without_workers_and_a_tier_without_jobs_are_shown_as_zero() {
+fn a_pool_without_workers_and_a_tier_without_jobs_are_exported_as_zero() {
     let metrics = SchedulerMetrics::default();
     metrics.pools(&[PoolLevel { pool: "a", workers: 2, slots: 2, running: 1 }]);
     metrics.backlog(&[BacklogLevel { status: JobStatus::Queued, tier: Some(Tier::Premium), jobs: 3, oldest_s: 9.0 }]);
@@ -129,11 +132,11 @@ fn totals_follow_the_rows_and_end_with_the_leadership() {
 }
 
 #[test]
-fn a_hit_saves_what_own_encodings_took_and_busy_time_grows_only_with_a_job() {
+fn a_hit_saves_the_mean_encoding_time_and_busy_time_grows_only_with_a_job() {
     let metrics = WorkerMetrics::default();
     let saved = || value(&metrics.render(), "fleet_embedding_cache_saved_seconds_total");
     metrics.looked_up(domain::CacheMatch::Identical, "redis", 0.5);
-    assert!(saved().abs() < f64::EPSILON, "nothing is known yet of what an encoding takes");
+    assert!(saved().abs() < f64::EPSILON, "the duration of an encoding is not known yet");
     metrics.looked_up(domain::CacheMatch::Miss, "encoder", 4.0);
     metrics.looked_up(domain::CacheMatch::Miss, "encoder", 2.0);
     metrics.looked_up(domain::CacheMatch::Identical, "memory", 0.5);

@@ -1,4 +1,4 @@
-//! Where the services are for another machine: loopback addresses replaced, TLS unless it was declined.
+//! Addresses of the services as another machine uses them: loopback addresses are replaced, and TLS is on unless declined.
 
 use anyhow::{Context as _, bail};
 use reqwest::Url;
@@ -6,28 +6,28 @@ use settings::{BrokerSettings, Settings};
 
 use super::{JoinArgs, refuse_folder};
 
-/// AMQP's registered ports, plain and with TLS.
+/// The registered ports of AMQP, without and with TLS.
 const AMQP_PORT: u16 = 5672;
 const AMQPS_PORT: u16 = 5671;
 const POSTGRES_PORT: u16 = 5432;
 
-/// Addresses as the other machine uses them, without users.
+/// Addresses as the other machine uses them, without user names.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
     /// `postgres://host:port/database?sslmode=...`
     pub(super) database: Url,
     /// `amqps://host:port/vhost`
     pub(super) broker: Url,
-    /// Redis' host and port.
+    /// Host and port of Redis.
     pub(super) redis: (String, u16),
-    /// The S3-compatible store's address; empty for AWS.
+    /// Address of the S3-compatible store; empty for AWS.
     pub(super) s3_endpoint: String,
 }
 
-/// Works the addresses out.
+/// Derives the addresses from the settings.
 ///
 /// # Errors
-/// A folder store; a loopback address and nothing to put in its place; an address that is none.
+/// The object store is a folder; an address is a loopback address and `--host` is missing; an address is invalid.
 pub(super) fn places(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Places> {
     refuse_folder(settings)?;
     let mut database = parse("database.url", settings.database.url.expose())?;
@@ -46,7 +46,7 @@ pub(super) fn places(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Pla
     let usual = if args.plaintext { AMQP_PORT } else { AMQPS_PORT };
     set_port(&mut broker, args.broker_port.or(known).unwrap_or(usual))?;
     let scheme = if args.plaintext { "amqp" } else { "amqps" };
-    broker.set_scheme(scheme).ok().context("broker.url: no AMQP address")?;
+    broker.set_scheme(scheme).ok().context("broker.url is not an AMQP address")?;
     broker.set_query(None);
 
     let redis_host = if is_loopback(&settings.redis.host) {
@@ -63,29 +63,29 @@ pub(super) fn places(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Pla
     Ok(Places { database, broker, redis: (redis_host, args.redis_port.unwrap_or(settings.redis.port)), s3_endpoint })
 }
 
-/// The virtual host of an AMQP address; `/` when it names none.
+/// The virtual host of an AMQP address; `/` if it names none.
 ///
 /// # Errors
-/// No address.
+/// `broker.url` is not a valid address.
 pub(super) fn vhost(broker: &BrokerSettings) -> anyhow::Result<String> {
     let url = parse("broker.url", broker.url.expose())?;
     let path = url.path().trim_start_matches('/');
     if path.is_empty() {
         return Ok("/".to_owned());
     }
-    // A path is decoded like a form's value, but for the plus sign, which stands for itself.
+    // Decoded like a form value, except that a plus sign in a path is a plus sign and not a space.
     let pair = format!("v={}", path.replace('+', "%2B"));
     let decoded = form_urlencoded::parse(pair.as_bytes()).next();
     Ok(decoded.map(|(_, value)| value.into_owned()).unwrap_or_default())
 }
 
 fn parse(key: &str, text: &str) -> anyhow::Result<Url> {
-    // The parser's message may quote the address, and with it a password.
+    // The parser's error is dropped, because it may quote the address and with it a password.
     let url = Url::parse(text).ok().filter(Url::has_host);
-    url.with_context(|| format!("{key} is no address of another machine's kind, such as scheme://host:port"))
+    url.with_context(|| format!("{key} is not a network address such as scheme://host:port"))
 }
 
-/// Puts the other machine's name for this one in the place of a loopback address.
+/// Replaces a loopback address by the name under which the other machine reaches this one.
 fn relocate(key: &'static str, url: &mut Url, args: &JoinArgs) -> anyhow::Result<()> {
     if is_loopback(url.host_str().unwrap_or_default()) {
         let host = host(key, args)?;
@@ -95,13 +95,15 @@ fn relocate(key: &'static str, url: &mut Url, args: &JoinArgs) -> anyhow::Result
 }
 
 fn set_port(url: &mut Url, port: u16) -> anyhow::Result<()> {
-    url.set_port(Some(port)).ok().context("an address without a port")
+    url.set_port(Some(port)).ok().context("this kind of address cannot have a port")
 }
 
 fn host<'a>(key: &'static str, args: &'a JoinArgs) -> anyhow::Result<&'a str> {
     match &args.host {
         Some(host) => Ok(host),
-        None => bail!("{key} is an address of this machine alone; say with --host how another machine reaches it"),
+        None => bail!(
+            "{key} is a loopback address, which only this machine can reach; pass the name of this machine with --host"
+        ),
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_other_machines_stay_and_ports_can_be_named() {
+    fn addresses_of_other_machines_are_kept_and_ports_can_be_overridden() {
         let mut settings = settings();
         settings.database.url = SecretUrl::new("postgres://u:p@db.internal/fleet?sslmode=prefer");
         settings.broker.url = SecretUrl::new("amqps://u:p@mq.internal:5999/videos");
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_machine_cannot_reach_is_refused_by_name() {
+    fn an_address_that_another_machine_cannot_reach_is_rejected_by_name() {
         let nowhere = JoinArgs { host: None, ..args() };
         let error = places(&settings(), &nowhere).unwrap_err().to_string();
         assert!(error.contains("database.url") && error.contains("--host"), "{error}");
@@ -186,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_virtual_host_is_read_out_of_the_address() {
+    fn the_virtual_host_is_parsed_from_the_address() {
         for (url, wanted) in [
             ("amqp://h", "/"),
             ("amqp://h/", "/"),

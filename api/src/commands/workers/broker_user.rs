@@ -1,33 +1,34 @@
-//! A machine's RabbitMQ user: made through the management API, or as commands for a person.
+//! A machine's RabbitMQ user: created through the management API, or printed as commands to run by hand.
 
 use anyhow::{Context as _, bail};
 use broker::topology::{WorkerRights, worker_rights};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::{Value, json};
 
-/// RabbitMQ's management API, as an administrator.
+/// A client of RabbitMQ's management API, with an administrator's rights.
 pub(super) struct Management {
     url: Url,
     client: Client,
 }
 
 impl Management {
-    /// `url` carries user and password.
+    /// `url` contains user name and password.
     ///
     /// # Errors
-    /// No HTTP address.
+    /// `url` is not an HTTP address.
     pub(super) fn new(url: &str) -> anyhow::Result<Self> {
         let url = Url::parse(url).ok().filter(|url| url.scheme().starts_with("http"));
-        let url = url.context("--broker-management: no address such as http://user:password@127.0.0.1:15672")?;
-        // The client takes the process's TLS implementation. Installing fails only if there already is one, which is as good.
+        let url =
+            url.context("--broker-management is not an HTTP address such as http://user:password@127.0.0.1:15672")?;
+        // The client uses the TLS implementation of the process. Installing one fails only if there already is one, which is fine.
         drop(rustls::crypto::ring::default_provider().install_default());
         Ok(Self { url, client: Client::new() })
     }
 
-    /// Makes or renews a user with a worker's rights in one virtual host.
+    /// Creates or updates a user with a worker's rights in one virtual host.
     ///
     /// # Errors
-    /// The API's.
+    /// The management API cannot be reached or rejects the request.
     pub(super) async fn let_in(&self, vhost: &str, user: &str, password: &str) -> anyhow::Result<()> {
         self.call(Method::PUT, &["users", user], &json!({ "password": password, "tags": "" })).await?;
         let WorkerRights { configure, write, read } = worker_rights();
@@ -35,12 +36,12 @@ impl Management {
         self.call(Method::PUT, &["permissions", vhost, user], &rights).await
     }
 
-    /// Removes a user and ends its connections.
+    /// Closes a user's connections and removes the user.
     ///
     /// # Errors
-    /// The API's; a user that is not there is none.
+    /// The management API cannot be reached or rejects the request. A user that does not exist is not an error.
     pub(super) async fn shut_out(&self, user: &str) -> anyhow::Result<()> {
-        // While the user is still there: the list of its connections is the user's.
+        // Connections first: they can only be addressed by user while the user exists.
         self.call(Method::DELETE, &["connections", "username", user], &Value::Null).await?;
         self.call(Method::DELETE, &["users", user], &Value::Null).await
     }
@@ -49,7 +50,7 @@ impl Management {
         let mut url = self.url.clone();
         url.path_segments_mut()
             .ok()
-            .context("--broker-management: no HTTP address")?
+            .context("--broker-management is not an HTTP address")?
             .pop_if_empty()
             .push("api")
             .extend(path);
@@ -58,17 +59,17 @@ impl Management {
             request = request.json(body);
         }
         let what = path.join(" ");
-        // The error quotes the address, which holds a password.
+        // The error would quote the address, which contains a password.
         let answer = request.send().await.map_err(reqwest::Error::without_url);
-        let status = answer.with_context(|| format!("ask RabbitMQ's management API for {what}"))?.status();
+        let status = answer.with_context(|| format!("request {what} from RabbitMQ's management API"))?.status();
         if status.is_success() || method == Method::DELETE && status == StatusCode::NOT_FOUND {
             return Ok(());
         }
-        bail!("RabbitMQ's management API refused {what}: {status}")
+        bail!("RabbitMQ's management API rejected {what}: {status}")
     }
 }
 
-/// The same for a person at RabbitMQ's machine.
+/// The same as commands to run on RabbitMQ's machine.
 pub(super) fn commands(vhost: &str, user: &str, password: &str) -> String {
     let WorkerRights { configure, write, read } = worker_rights();
     format!(

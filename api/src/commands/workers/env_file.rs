@@ -1,6 +1,6 @@
-//! The settings of a worker on another machine, as variables that a shell, systemd and Docker read alike.
+//! The settings of a worker on another machine, as an env file that a shell, systemd and Docker all read the same way.
 //!
-//! Values are therefore written without quotes, and none may need them.
+//! These treat quotes differently, so values are written without quotes, and a value that needs them is rejected.
 
 use std::fmt::Write as _;
 
@@ -11,22 +11,22 @@ use settings::Settings;
 use super::JoinArgs;
 use super::address::Places;
 
-/// What joining answers.
+/// Result of joining.
 #[derive(Debug, Clone)]
 pub struct Joined {
-    /// The variables, one a line, with comments.
+    /// The variables, one per line, with comments.
     pub file: String,
-    /// What the person does next.
+    /// What the operator has to do next.
     pub advice: String,
 }
 
-/// A user and its password.
+/// A user name and a password.
 type Login<'a> = (&'a str, &'a str);
 
 /// Writes the file.
 ///
 /// # Errors
-/// A value that would need quotes.
+/// A value contains a character that needs quotes.
 pub(super) fn write(
     settings: &Settings,
     args: &JoinArgs,
@@ -37,25 +37,28 @@ pub(super) fn write(
     let file_name = format!("{}.env", args.name);
     let start = format!("set -a; . ./{file_name}; set +a; target/release/worker run");
     let mut file = format!(
-        "# Settings of the worker on {}. It holds passwords: mode 0600, and nowhere else.\n\
+        "# Settings of the worker on {}. This file contains passwords: set its mode to 0600 and keep no other copy.\n\
          # Start it in a checkout of the same release with the same model folder:\n#   {start}\n\
          # or in a container: docker run --env-file {file_name} ...\n",
         args.name
     );
     for (key, value) in variables(settings, args, places, database, broker)? {
         if value.chars().any(|c| c.is_whitespace() || "\"'`$\\;&|<>()#*?[]{}~!".contains(c) && !is_harmless(&key, c)) {
-            bail!("{key} would hold a character that needs quotes in an env file; change it, for example the password");
+            bail!(
+                "{key} contains a character that needs quotes in an env file; change the setting, for example its password"
+            );
         }
         writeln!(file, "{key}={value}").context("write the settings")?;
     }
     let advice = format!(
-        "Copy the settings to the other machine as {file_name} (mode 0600), with the model folder {}, and start there:\n  {start}\n",
+        "Copy these settings to the other machine as {file_name} (mode 0600) and the model folder to {}. Then start the worker there:\n  {start}\n",
         settings.worker.model_dir.display()
     );
     Ok(Joined { file, advice })
 }
 
-/// A question mark begins an address's query; no file of the folder is called like an assignment, so a shell keeps it.
+/// A question mark begins the query of an address. A shell would expand it only if a file were named like the whole assignment,
+/// so it needs no quotes.
 fn is_harmless(key: &str, character: char) -> bool {
     character == '?' && key.ends_with("__URL")
 }
@@ -95,7 +98,8 @@ fn variables(
         all.push(("FLEET__ARTIFACTS__S3_ALLOW_HTTP", "true".to_owned()));
     }
     if let Some(ca) = &args.ca {
-        // Postgres' client reads its own variable; the others read the system's, beside the authorities of the machine.
+        // The Postgres client reads its own variable. The other clients read the system's, and also the certificate authorities
+        // of the machine.
         all.push(("PGSSLROOTCERT", ca.clone()));
         all.push(("SSL_CERT_FILE", ca.clone()));
         all.push(("SSL_CERT_DIR", "/etc/ssl/certs".to_owned()));
@@ -107,11 +111,11 @@ fn variables(
 fn with_login(place: &Url, (user, password): Login) -> anyhow::Result<String> {
     let mut url = place.clone();
     let set = url.set_username(user).and_then(|()| url.set_password(Some(password)));
-    set.ok().context("an address that takes no user")?;
+    set.ok().context("this kind of address cannot have a user")?;
     Ok(url.to_string())
 }
 
-/// Settings that all processes must agree on, where this fleet's differ from the defaults.
+/// Settings that must be the same for all processes, if they differ from the defaults.
 fn changed(settings: &Settings) -> Vec<(String, String)> {
     let defaults = Settings::defaults();
     let values = |of: &Settings| {

@@ -1,7 +1,7 @@
-//! `api workers`: let a worker on another machine join the fleet, or shut it out.
+//! `api workers`: lets a worker on another machine join the fleet, or revokes its access.
 //!
-//! Joining makes a database login and a RabbitMQ user that can do a worker's work and nothing else, and prints the settings
-//! that the other machine needs. Only the settings go to the standard output, so that they can be sent into a file.
+//! Joining creates a database role and a RabbitMQ user that have a worker's rights and no others, and prints the settings that the
+//! other machine needs. Only the settings go to standard output, so that they can be redirected to a file.
 
 mod address;
 mod broker_user;
@@ -19,46 +19,47 @@ use self::env_file::Joined;
 use super::store_options;
 use crate::auth::secret::random_hex;
 
-/// What to do with workers on other machines.
+/// Subcommands of `api workers`.
 #[derive(Debug, Subcommand)]
 pub enum WorkersCommand {
-    /// Make a machine's roles and print the settings of its worker.
+    /// Create logins for a machine and print the settings of its worker.
     Join(JoinArgs),
-    /// End a machine's roles and its connections. Its running job goes on elsewhere.
+    /// Remove a machine's logins and close its connections. Its running job continues on another worker.
     Revoke {
-        /// The machine's name, as it joined.
+        /// The machine's name, as given to `join`.
         name: String,
-        /// RabbitMQ's management API with an administrator, such as `http://user:password@127.0.0.1:15672`.
+        /// Address of RabbitMQ's management API with an administrator's login, such as `http://user:password@127.0.0.1:15672`.
         #[arg(long, value_name = "URL")]
         broker_management: Option<String>,
     },
 }
 
-/// How the other machine reaches this fleet.
+/// Arguments of `api workers join`.
 #[derive(Debug, Clone, Args)]
 pub struct JoinArgs {
-    /// What to call the machine: lower-case letters, digits and `_`. Joining again renews its passwords.
+    /// Name for the machine: lower-case letters, digits and `_`. Joining again replaces its passwords.
     pub name: String,
-    /// Name or address under which the other machine reaches the services of this one; takes the place of loopback addresses.
+    /// Host name or address at which the other machine reaches the services of this one; replaces loopback addresses.
     #[arg(long)]
     pub host: Option<String>,
-    /// Postgres' port there, if it is another one than here.
+    /// Port of Postgres as seen from the other machine, if it differs.
     #[arg(long)]
     pub database_port: Option<u16>,
-    /// RabbitMQ's port there; with TLS 5671 unless the settings name an amqps:// address.
+    /// Port of RabbitMQ as seen from the other machine [default: 5671 with TLS, unless the settings name an amqps:// address].
     #[arg(long)]
     pub broker_port: Option<u16>,
-    /// Redis' port there, if it is another one than here.
+    /// Port of Redis as seen from the other machine, if it differs.
     #[arg(long)]
     pub redis_port: Option<u16>,
-    /// Where the certificate authority of this fleet's services lies on the other machine; none for a public one.
+    /// Path, on the other machine, of the certificate of the authority that signed the services' certificates. Not needed for a
+    /// public authority.
     #[arg(long, value_name = "PATH")]
     pub ca: Option<String>,
-    /// Use no TLS, because the network between the machines encrypts by itself (WireGuard, a private network).
+    /// Do not use TLS, because the network between the machines is encrypted or private (WireGuard, for example).
     #[arg(long)]
     pub plaintext: bool,
-    /// RabbitMQ's management API with an administrator, such as `http://user:password@127.0.0.1:15672`. Without it the commands for
-    /// `rabbitmqctl` are printed instead.
+    /// Address of RabbitMQ's management API with an administrator's login, such as `http://user:password@127.0.0.1:15672`. Without
+    /// it, `rabbitmqctl` commands to run by hand are printed.
     #[arg(long, value_name = "URL")]
     pub broker_management: Option<String>,
 }
@@ -66,7 +67,7 @@ pub struct JoinArgs {
 /// Runs a subcommand.
 ///
 /// # Errors
-/// Settings that another machine cannot use; a service that refuses.
+/// Another machine cannot use the settings, or a service rejects a change.
 pub async fn run(settings: &Settings, command: WorkersCommand) -> anyhow::Result<()> {
     match command {
         WorkersCommand::Join(args) => {
@@ -80,16 +81,18 @@ pub async fn run(settings: &Settings, command: WorkersCommand) -> anyhow::Result
     }
 }
 
-/// Makes the roles and writes the settings. Nothing is made when another machine could not use them.
+/// Creates the logins and writes the settings. If another machine could not use the settings, nothing is created.
 ///
 /// # Errors
-/// As [`run`].
+/// The same as of [`run`].
 pub async fn join(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Joined> {
+    // 1. Check the addresses before anything is created.
     let (database_password, broker_password) = (random_hex(), random_hex());
     let places = address::places(settings, args)?;
+    // 2. Create the database role, then the RabbitMQ user or the commands that create it.
     let store = connect(settings).await?;
     let role = store.let_worker_log_in(&args.name, &database_password).await.context(
-        "make the database role; the user of database.url needs the right to create roles (ALTER ROLE ... CREATEROLE)",
+        "create the database role; the user of database.url needs the right to create roles (ALTER ROLE ... CREATEROLE)",
     )?;
     let user = broker_user_name(&args.name);
     let vhost = address::vhost(&settings.broker)?;
@@ -100,9 +103,10 @@ pub async fn join(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Joined
         }
         None => broker_user::commands(&vhost, &user, &broker_password),
     };
+    // 3. Write the settings.
     let mut joined = env_file::write(settings, args, &places, (&role, &database_password), (&user, &broker_password))?;
     if !commands.is_empty() {
-        let how = "RabbitMQ's user was not made (--broker-management makes it). On RabbitMQ's machine run:";
+        let how = "The RabbitMQ user was not created (--broker-management creates it). Run this on RabbitMQ's machine:";
         joined.advice = format!("{how}\n{commands}\n{}", joined.advice);
     }
     Ok(joined)
@@ -110,10 +114,10 @@ pub async fn join(settings: &Settings, args: &JoinArgs) -> anyhow::Result<Joined
 
 async fn revoke(settings: &Settings, name: &str, broker_management: Option<&str>) -> anyhow::Result<()> {
     let user = broker_user_name(name);
-    connect(settings).await?.shut_worker_out(name).await.context("end the database role")?;
+    connect(settings).await?.shut_worker_out(name).await.context("remove the database role")?;
     match broker_management {
         Some(url) => Management::new(url)?.shut_out(&user).await,
-        None => tell(&format!("On RabbitMQ's machine run: rabbitmqctl delete_user {user}\n")),
+        None => tell(&format!("Run this on RabbitMQ's machine: rabbitmqctl delete_user {user}\n")),
     }
 }
 
@@ -129,19 +133,19 @@ fn broker_user_name(machine: &str) -> String {
     format!("fleet_worker_{machine}")
 }
 
-/// To the person, not into the file.
+/// Prints to standard error, because standard output may be redirected to the settings file.
 fn tell(text: &str) -> anyhow::Result<()> {
     write!(std::io::stderr(), "{text}").context("print")
 }
 
-/// A folder has no address.
+/// Rejects a folder as the object store, because another machine cannot reach it.
 fn refuse_folder(settings: &Settings) -> anyhow::Result<()> {
     if settings.artifacts.url.starts_with("s3://") {
         return Ok(());
     }
     bail!(
-        "artifacts.url is {}, a folder of this machine: a worker elsewhere could not deliver its videos. Use s3://bucket/prefix \
-         with artifacts.s3_endpoint, on AWS or a compatible store, for all processes of the fleet",
+        "artifacts.url is {}, a folder on this machine: a worker on another machine could not store its videos. Set it to s3://bucket/prefix \
+         and set artifacts.s3_endpoint unless the store is AWS, for all processes of the fleet",
         settings.artifacts.url
     )
 }

@@ -1,4 +1,4 @@
-//! What an API process measures.
+//! The metrics of an API process.
 
 use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
@@ -26,7 +26,7 @@ metrics! {
 }
 
 impl Default for ApiMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     fn default() -> Self {
         let metrics = Self::declare();
         // These series exist from the start, so that their first count is an increase.

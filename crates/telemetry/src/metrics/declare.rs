@@ -1,6 +1,6 @@
 //! The [`metrics!`] macro: each metric is declared once, and its doc comment is its help text.
 //!
-//! What was declared is remembered with its help, for `docs/metrics.md`.
+//! The declarations are kept with their help texts, for `docs/metrics.md`.
 
 use std::cell::RefCell;
 
@@ -41,15 +41,15 @@ pub struct MetricInfo {
 ///         requests: HistogramVec = "fleet_http_request_duration_seconds", labels &["route"], buckets SHORT_S;
 ///     }
 ///     state {
-///         /// What the struct remembers beside its metrics; starts as its default.
+///         /// A field that is not a metric; starts at its default.
 ///         since: Mutex<Option<Instant>>;
 ///     }
 /// }
 /// ```
 ///
 /// The type decides between counter, gauge and histogram. A type that ends in `Vec` needs `labels`, a histogram `buckets`.
-/// `declare()` makes the struct with every metric at zero. The metrics that all processes have
-/// (see [`Declared`]) come by themselves.
+/// `declare()` creates the struct with every metric at zero. The metrics that all processes have (see [`Declared`]) are included
+/// automatically.
 macro_rules! metrics {
     (
         $(#[$about:meta])*
@@ -145,7 +145,7 @@ impl Description {
 
 /// A type of metric that can be declared.
 pub(super) trait Metric: Collector + Clone + Sized + 'static {
-    /// As Prometheus names it.
+    /// The kind, as Prometheus names it.
     const KIND: &'static str;
 
     fn make(description: &Description) -> prometheus::Result<Self>;
@@ -189,7 +189,7 @@ impl Declare {
     /// Registers a metric.
     ///
     /// # Panics
-    /// If the name is invalid or declared twice. Every test that makes the struct finds that.
+    /// If the name is invalid or declared twice. Every test that creates the struct detects this.
     pub(super) fn metric<M: Metric>(&self, description: &Description) -> M {
         let metric = M::make(description).expect("names and labels of metrics are valid; this is a bug");
         self.declared.borrow_mut().push(MetricInfo {
@@ -202,7 +202,7 @@ impl Declare {
         metric
     }
 
-    /// The filled registry of a process, with what all processes measure.
+    /// The filled registry of a process, including the metrics that all processes have.
     pub(super) fn finish(self, process: &str) -> Declared {
         self.register(prometheus::process_collector::ProcessCollector::for_self());
         let build: IntGaugeVec = self.metric(
@@ -268,12 +268,12 @@ impl Declared {
     }
 }
 
-/// Raises a counter to a total that is counted elsewhere; a lower total leaves it as it is.
+/// Raises a counter to a total that is counted elsewhere. A lower total leaves it unchanged, because counters must not decrease.
 pub(super) fn raise(counter: &IntCounter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
 
-/// As [`raise`], for counters of fractions.
+/// The same as [`raise`], for counters with fractions.
 pub(super) fn raise_amount(counter: &Counter, total: f64) {
     counter.inc_by((total - counter.get()).max(0.0));
 }

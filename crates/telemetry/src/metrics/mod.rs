@@ -1,4 +1,4 @@
-//! What each process measures: one struct for each process, declared with the `metrics!` macro.
+//! The metrics of each kind of process: one struct per process, declared with the `metrics!` macro.
 //!
 //! Names start with `fleet_` and carry base units, and an id is never a label. Instance metrics count what this process did;
 //! service metrics (states, depths) are counted from rows, by the leading scheduler only.

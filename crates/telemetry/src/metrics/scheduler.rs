@@ -1,7 +1,7 @@
-//! What a scheduler process measures: its own work, and, while it leads, the state of the whole fleet.
+//! The metrics of a scheduler process: its own work and, while it leads, the state of the whole fleet.
 //!
-//! Levels and totals of the fleet are counted from rows, so they survive every process. Only the leader sets them: when it
-//! stops leading, its levels go to zero and its totals disappear, and the next leader's stand in their place.
+//! Levels and totals of the fleet are counted from rows, so they survive restarts. Only the leader exports them: when it stops
+//! leading, its levels become zero and its totals disappear, and the next leader exports them instead.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -16,16 +16,16 @@ use super::declare::{SHORT_S, STEPS, metrics, raise, raise_amount};
 /// Label of jobs that have no plan yet.
 const UNPLANNED: &str = "unplanned";
 
-/// Jobs in one state and tier.
+/// The waiting or running jobs in one state and tier.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BacklogLevel {
     /// Their state.
     pub status: JobStatus,
     /// Their tier; `None` until planned.
     pub tier: Option<Tier>,
-    /// How many.
+    /// Number of jobs.
     pub jobs: u64,
-    /// Age of the oldest, seconds.
+    /// Age of the oldest job, in seconds.
     pub oldest_s: f64,
 }
 
@@ -34,15 +34,15 @@ pub struct BacklogLevel {
 pub struct PoolLevel<'a> {
     /// Its name.
     pub pool: &'a str,
-    /// Live workers.
+    /// Number of live workers.
     pub workers: u32,
-    /// Their slots.
+    /// Number of their slots.
     pub slots: u32,
-    /// Slots that have a job.
+    /// Number of slots that have a job.
     pub running: u32,
 }
 
-/// Totals of all time of one tier and complexity.
+/// Totals of one tier and complexity since the fleet was set up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct GroupTotals {
     /// `None`: ended before it was planned.
@@ -53,28 +53,28 @@ pub struct GroupTotals {
     pub completed: i64,
     /// Jobs that failed.
     pub failed: i64,
-    /// Jobs that were stopped.
+    /// Jobs that were cancelled.
     pub cancelled: i64,
-    /// Device time of completed jobs.
+    /// Device time of completed jobs, in seconds.
     pub gpu_seconds: f64,
-    /// Its price.
+    /// Its cost, in US dollars.
     pub cost_usd: f64,
-    /// Saved device time, net.
+    /// Net saved device time, in seconds; may be negative.
     pub saved_s: f64,
-    /// Its price, net.
+    /// Its value, in US dollars; may be negative.
     pub saved_usd: f64,
 }
 
-/// Totals of all time of the fleet.
+/// Totals of the fleet since it was set up.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FleetTotals {
-    /// By tier and complexity; each pair once.
+    /// Totals by tier and complexity; each pair occurs once.
     pub groups: Vec<GroupTotals>,
-    /// Tries after a failure or a lost worker.
+    /// Jobs queued again after a failure or a lost worker.
     pub requeued: i64,
-    /// Given back by stopping workers.
+    /// Jobs handed back by workers that were stopping.
     pub handed_back: i64,
-    /// Asked for by the owner.
+    /// Jobs retried by their owner.
     pub retried: i64,
 }
 
@@ -85,7 +85,7 @@ metrics! {
         leading: IntGauge = "fleet_scheduler_leading";
         /// Planned jobs.
         plans: IntCounterVec = "fleet_jobs_planned_total", labels &["tier", "complexity", "reason"];
-        /// Denoising steps that the plans ask for.
+        /// Denoising steps that were planned.
         steps_planned: HistogramVec = "fleet_steps_planned", labels &["tier"], buckets STEPS;
         /// Jobs released to a worker pool.
         pub released: IntCounter = "fleet_jobs_released_total";
@@ -137,13 +137,13 @@ metrics! {
         pub workers_silent: IntCounter = "fleet_workers_silent_total";
     }
     state {
-        /// Pools that have been shown, so that one without workers can be shown as empty.
+        /// Pools that have been exported, so that a pool that disappears is exported as empty instead of keeping its last value.
         known_pools: Mutex<BTreeSet<String>>;
     }
 }
 
 impl Default for SchedulerMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     fn default() -> Self {
         let metrics = Self::declare();
         // These series exist from the start, so that their first count is an increase.
@@ -156,7 +156,7 @@ impl Default for SchedulerMetrics {
 }
 
 impl SchedulerMetrics {
-    /// A job got its plan.
+    /// Records that a job was planned.
     pub fn planned(&self, plan: &Plan) {
         let reason = serde_json::to_value(plan.steps_reason).unwrap_or_default();
         let labels = [plan.tier.as_str(), plan.complexity.as_str(), reason.as_str().unwrap_or_default()];
@@ -164,7 +164,7 @@ impl SchedulerMetrics {
         self.steps_planned.with_label_values(&[plan.tier.as_str()]).observe(f64::from(plan.steps));
     }
 
-    /// Whether this process leads.
+    /// Sets whether this process leads.
     pub fn leads(&self, leads: bool) {
         self.leading.set(i64::from(leads));
         if !leads {
@@ -184,7 +184,7 @@ impl SchedulerMetrics {
         self.dead_letters.set(0);
     }
 
-    /// What waits and runs; states and tiers that are not named have none.
+    /// Sets the numbers of waiting and running jobs. States and tiers that are not in `levels` become 0.
     pub fn backlog(&self, levels: &[BacklogLevel]) {
         for status in [JobStatus::Queued, JobStatus::Scheduled, JobStatus::Running] {
             let jobs: u64 = levels.iter().filter(|level| level.status == status).map(|level| level.jobs).sum();
@@ -200,7 +200,7 @@ impl SchedulerMetrics {
         }
     }
 
-    /// The pools there are; one that was there before and is not named has no workers any more.
+    /// Sets the load of all pools. A pool that was set before and is not in `pools` becomes empty.
     pub fn pools(&self, pools: &[PoolLevel<'_>]) {
         let mut known = self.known_pools.lock().unwrap_or_else(PoisonError::into_inner);
         for gone in known.iter().filter(|name| pools.iter().all(|level| level.pool != name.as_str())) {
@@ -219,7 +219,7 @@ impl SchedulerMetrics {
         self.slots.with_label_values(&[level.pool, "free"]).set(i64::from(free));
     }
 
-    /// Totals counted from rows.
+    /// Sets the totals that are counted from rows.
     pub fn totals(&self, totals: &FleetTotals) {
         for group in &totals.groups {
             let tier = group.tier.map_or(UNPLANNED, Tier::as_str);

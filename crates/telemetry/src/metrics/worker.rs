@@ -1,4 +1,4 @@
-//! What a worker process measures.
+//! The metrics of a worker process.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -8,7 +8,7 @@ use prometheus::{Counter, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGau
 
 use super::declare::{LONG_S, STEPS, metrics, raise};
 
-/// How a run may end.
+/// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
@@ -71,7 +71,7 @@ metrics! {
         pub consuming: IntGauge = "fleet_worker_consuming";
     }
     state {
-        /// Seconds and number of this worker's own encodings, from which follows what a hit saves.
+        /// Total seconds and number of this worker's own encodings. Their mean is what a cache hit saves.
         encoded: Mutex<(f64, f64)>;
         /// The time since which a slot has been in use and has not been counted.
         busy_since: Mutex<Option<Instant>>;
@@ -79,7 +79,7 @@ metrics! {
 }
 
 impl Default for WorkerMetrics {
-    /// All at zero.
+    /// All metrics at zero.
     fn default() -> Self {
         let metrics = Self::declare();
         metrics.begin_series();
@@ -88,7 +88,7 @@ impl Default for WorkerMetrics {
 }
 
 impl WorkerMetrics {
-    /// Series that exist from the start: the first count is then an increase.
+    /// Creates series at zero, so that their first count is an increase. Without this, `rate()` would miss it.
     fn begin_series(&self) {
         for tier in Tier::ALL.iter().map(|tier| tier.as_str()) {
             for outcome in OUTCOMES {
@@ -111,7 +111,7 @@ impl WorkerMetrics {
         self.cache_lookups.with_label_values(&[CacheMatch::Miss.as_str(), "encoder"]);
     }
 
-    /// A run ended in `status` with a record.
+    /// Records that a run ended in `status`, with its measurements.
     pub fn finished(&self, status: JobStatus, plan: &Plan, record: &RunRecord, video_s: f64) {
         let tier = plan.tier.as_str();
         self.runs.with_label_values(&[status.as_str(), tier]).inc();
@@ -135,17 +135,17 @@ impl WorkerMetrics {
         self.video_seconds.inc_by(video_s);
     }
 
-    /// A run ended without a record (failed, handed back, lost).
+    /// Records that a run ended without measurements (failed, handed back, lost).
     pub fn unfinished(&self, outcome: &str, plan: &Plan) {
         self.runs.with_label_values(&[outcome, plan.tier.as_str()]).inc();
     }
 
-    /// A job was claimed for the first time, `seconds` after its submission.
+    /// Records that a job was claimed for the first time, `seconds` after its submission.
     pub fn waited(&self, tier: Tier, seconds: f64) {
         self.waited_seconds.with_label_values(&[tier.as_str()]).observe(seconds.max(0.0));
     }
 
-    /// A prompt's embeddings were had after `seconds`, from `place`: `memory`, `redis`, `awaited` or `encoder`.
+    /// Records that a prompt's embeddings were available after `seconds`, from `place`: `memory`, `redis`, `awaited` or `encoder`.
     pub fn looked_up(&self, result: CacheMatch, place: &str, seconds: f64) {
         self.cache_lookups.with_label_values(&[result.as_str(), place]).inc();
         let mut encoded = locked(&self.encoded);
@@ -157,12 +157,12 @@ impl WorkerMetrics {
         }
     }
 
-    /// Errors of the cache so far.
+    /// Sets the number of cache errors so far.
     pub fn cache_errors(&self, total: u64) {
         raise(&self.cache_errors, total);
     }
 
-    /// Slots in use of all.
+    /// Sets the number of slots in use, out of all.
     pub fn slots(&self, used: u32, all: u32) {
         self.slots.with_label_values(&["used"]).set(i64::from(used));
         self.slots.with_label_values(&["free"]).set(i64::from(all.saturating_sub(used)));
@@ -170,7 +170,7 @@ impl WorkerMetrics {
         *locked(&self.busy_since) = (used > 0).then(Instant::now);
     }
 
-    /// Counts the time since the last call, if a slot has been used. Called often, so that a long run does not show as one
+    /// Adds the time since the last call if a slot has been in use. It is called often, so that a long run does not appear as a single
     /// jump at its end.
     pub fn count_busy(&self) {
         if let Some(since) = locked(&self.busy_since).as_mut() {
@@ -180,18 +180,18 @@ impl WorkerMetrics {
         }
     }
 
-    /// A sign of life: of the model while it works, of the loop while it waits.
+    /// Records progress: of the model during a run, otherwise of the main loop.
     pub fn alive(&self) {
         #[expect(clippy::cast_precision_loss, reason = "a timestamp in seconds")]
         self.last_progress_timestamp_seconds.set(SystemClock.now().timestamp() as f64);
     }
 
-    /// The attention kernel in use.
+    /// Records the attention kernel in use.
     pub fn attention(&self, backend: &str) {
         self.attention_backend.with_label_values(&[backend]).set(1);
     }
 
-    /// Memory of the device, bytes.
+    /// Sets the used and the total memory of the device, in bytes.
     pub fn device_memory(&self, used: u64, total: u64) {
         for (state, bytes) in [("used", used), ("total", total)] {
             self.device_memory_bytes.with_label_values(&[state]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
