@@ -1,46 +1,46 @@
-//! What can go wrong with the object store, sorted by what a caller can do about it.
+//! Errors of the object store, grouped by what a caller can do about them.
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum ArtifactError {
-    /// There is no such object.
-    #[error("no object {key}")]
+    /// The object does not exist.
+    #[error("object {key} does not exist")]
     Missing {
         /// The key.
         key: String,
     },
-    /// The caller's `go_on` said no between two parts; nothing is left under the key.
+    /// The caller's `go_on` returned `false` between two parts. Nothing is left under the key.
     #[error("the upload was stopped")]
     Stopped,
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error("artifacts.url '{url}': {reason}; use a folder, file:///folder or s3://bucket/prefix")]
     Settings {
-        /// The URL as it was given.
+        /// The URL from the settings.
         url: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// A file of this machine cannot be read.
+    /// A file on this machine cannot be read.
     #[error("cannot read {path}: {source}")]
     Local {
         /// The file.
         path: String,
-        /// The system's reason.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// The store did not do it: unreachable, full, forbidden.
+    /// The store refused or failed: it is unreachable, full, or forbids access.
     #[error("the object store failed: {0}")]
     Store(#[source] object_store::Error),
-    /// The store did not answer in time.
-    #[error("the object store did not answer within {seconds} s")]
+    /// The store did not respond in time.
+    #[error("the object store did not respond within {seconds} s")]
     Timeout {
-        /// The limit.
+        /// The limit, seconds.
         seconds: u64,
     },
 }
 
 impl ArtifactError {
-    /// Whether the object does not exist, as opposed to a store that does not answer.
+    /// Whether the object does not exist (as opposed to a store that is unavailable).
     #[must_use]
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Missing { .. })

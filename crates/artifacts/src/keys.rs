@@ -20,7 +20,7 @@ pub fn checkpoint(job: JobId, token: LeaseToken, step: u32) -> String {
     format!("{job}/{token}/checkpoint-{step}.safetensors")
 }
 
-/// The job and lease that an object belongs to; `None` for anything that is not ours.
+/// The job and the lease that an object belongs to; `None` for a key that this crate did not make.
 #[must_use]
 pub fn owner(key: &str) -> Option<(JobId, LeaseToken)> {
     let mut parts = key.split('/');

@@ -1,4 +1,4 @@
-//! What a listing says of an object.
+//! What a listing returns for an object.
 
 use chrono::{DateTime, Utc};
 
@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 pub struct ObjectInfo {
     /// Its key.
     pub key: String,
-    /// Bytes.
+    /// Its size, bytes.
     pub size: u64,
     /// When it was written, by the store's clock.
     pub written_at: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! Opening the object store that the settings name.
+//! Opens the object store that the settings name.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Artifacts {
     /// Opens the store; a folder is created if it does not exist. Uses no network.
     ///
     /// # Errors
-    /// [`ArtifactError::Settings`] naming the URL and what would be right.
+    /// [`ArtifactError::Settings`], which names the URL and the accepted forms.
     pub fn open(settings: &ArtifactsSettings) -> Result<Self, ArtifactError> {
         let wrong = |reason: &dyn std::fmt::Display| ArtifactError::Settings {
             url: settings.url.clone(),
@@ -49,7 +49,7 @@ impl Artifacts {
         Ok(Self { store, part_bytes: settings.part_bytes.max(1), timeout, folder })
     }
 
-    /// The folder, when the store is one. Workers on other machines cannot use it.
+    /// The folder, if the store is one. Workers on other machines cannot use it.
     #[must_use]
     pub fn folder(&self) -> Option<&Path> {
         self.folder.as_deref()
@@ -66,14 +66,16 @@ fn open_folder(path: &Path) -> Result<Opened, Box<dyn std::error::Error>> {
 }
 
 fn open_s3(settings: &ArtifactsSettings, rest: &str) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
-    // The HTTP client takes the process's TLS implementation. Installing fails only if there already is one, which is as good.
+    // The HTTP client uses the process's TLS implementation. Installing fails only if one is already installed, which is
+    // fine.
     drop(rustls::crypto::ring::default_provider().install_default());
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let client = ClientOptions::new()
         .with_timeout(Duration::from_secs(settings.timeout_s))
         .with_allow_http(settings.s3_allow_http);
     let retry = RetryConfig { max_retries: settings.retries_max, ..RetryConfig::default() };
-    // Keys of the settings are used alone: a session token from the environment belongs to other keys, and S3 refuses the pair.
+    // Keys from the settings are used alone: a session token in the environment belongs to other keys, and S3 refuses the
+    // pair.
     let credentials = if settings.s3_access_key_id.is_empty() {
         AmazonS3Builder::from_env()
     } else {

@@ -1,4 +1,4 @@
-//! Reading, listing and deleting.
+//! Reads, lists and deletes objects.
 
 use std::ops::Range;
 
@@ -10,42 +10,42 @@ use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 
 use crate::{ArtifactError, Artifacts, ObjectInfo, unfinished};
 
-/// Parts of an object as they arrive.
+/// The parts of an object, in the order in which they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes, ArtifactError>>;
 
 impl Artifacts {
     /// Size of an object, bytes.
     ///
     /// # Errors
-    /// [`ArtifactError::Missing`], or the store's.
+    /// [`ArtifactError::Missing`], or the store's error.
     pub async fn size(&self, key: &str) -> Result<u64, ArtifactError> {
         let head = self.in_time(self.store.head(&Path::from(key))).await??;
         Ok(head.size)
     }
 
-    /// A whole object in memory; for checkpoints.
+    /// Reads a whole object into memory; meant for checkpoints.
     ///
     /// # Errors
-    /// [`ArtifactError::Missing`], or the store's.
+    /// [`ArtifactError::Missing`], or the store's error.
     pub async fn get(&self, key: &str) -> Result<Bytes, ArtifactError> {
         let found = self.in_time(self.store.get(&Path::from(key))).await??;
         Ok(found.bytes().await?)
     }
 
-    /// A part of an object as a stream, so that a long video is never in memory as a whole.
+    /// Reads a part of an object as a stream, so that a long video is never in memory as a whole.
     ///
     /// # Errors
-    /// [`ArtifactError::Missing`], or the store's.
+    /// [`ArtifactError::Missing`], or the store's error.
     pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<ByteStream, ArtifactError> {
         let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
         let found = self.in_time(self.store.get_opts(&Path::from(key), options)).await??;
         Ok(found.into_stream().map_err(ArtifactError::from).boxed())
     }
 
-    /// Deletes an object; one that is not there is deleted already.
+    /// Deletes an object. Deleting an object that does not exist succeeds.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's error.
     pub async fn delete(&self, key: &str) -> Result<(), ArtifactError> {
         if let Some(folder) = self.folder()
             && unfinished::is_one(key)
@@ -58,8 +58,8 @@ impl Artifacts {
         }
     }
 
-    /// Everything in the store, as a stream: the orphan sweep must not hold a million keys. In a folder that includes what a
-    /// write that was cut short has left; [`Artifacts::delete`] takes those keys too.
+    /// Everything in the store, as a stream, because the orphan sweep must not hold a million keys in memory. In a folder
+    /// this includes the remains of interrupted writes; [`Artifacts::delete`] accepts those keys too.
     pub fn list(&self) -> BoxStream<'static, Result<ObjectInfo, ArtifactError>> {
         let listed = self.store.list(None).map(|meta| {
             let meta = meta?;
@@ -70,10 +70,10 @@ impl Artifacts {
         listed.chain(stream::once(unfinished).try_flatten()).boxed()
     }
 
-    /// Writes and deletes a small object: whether the store can be used at all.
+    /// Writes and deletes a small object, to find out whether the store can be used at all.
     ///
     /// # Errors
-    /// What the store said.
+    /// The store's error.
     pub async fn probe(&self) -> Result<(), ArtifactError> {
         let key = format!("probe/{}", domain::LeaseToken::fresh());
         self.put(&key, Bytes::from_static(b"probe")).await?;

@@ -1,7 +1,8 @@
-//! What a write that was cut short leaves in a folder: `<object>#<number>`, beside the name that the whole object would have had.
+//! The remains of interrupted writes in a folder: `<object>#<number>`, beside the name that the whole object would have
+//! had.
 //!
-//! The object store hides such files, since they are no objects. A worker that was killed cannot remove its own, so the orphan
-//! sweep must see them. (In S3 the parts of an upload that was never completed are a matter of the bucket's lifecycle rules.)
+//! object_store hides such files, since they are not objects. A worker that was killed cannot remove its own, so the orphan
+//! sweep must see them. (In S3, the bucket's lifecycle rules remove the parts of an upload that was never completed.)
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -14,13 +15,13 @@ pub(crate) fn is_one(key: &str) -> bool {
     !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// All of them in a folder.
+/// Lists all of them in a folder.
 pub(crate) async fn list(folder: PathBuf) -> Result<Vec<ObjectInfo>, ArtifactError> {
     let named = folder.clone();
     beside(&named, move || walk(&folder)).await
 }
 
-/// Removes one, and the folders that are empty then; one that is not there is removed already.
+/// Removes one, and then its parent folders as far as they are empty. Removing one that does not exist succeeds.
 pub(crate) async fn remove(folder: &Path, key: &str) -> Result<(), ArtifactError> {
     let (root, file) = (folder.to_owned(), folder.join(key));
     let inside = Path::new(key).components().all(|part| matches!(part, Component::Normal(_)));
@@ -32,7 +33,7 @@ pub(crate) async fn remove(folder: &Path, key: &str) -> Result<(), ArtifactError
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // The first that is not empty ends it.
+        // Stops at the first folder that is not empty.
         let parents = file.ancestors().skip(1).take_while(|parent| *parent != root);
         let _ = parents.map(std::fs::remove_dir).find(Result::is_err);
         Ok(())
@@ -40,7 +41,7 @@ pub(crate) async fn remove(folder: &Path, key: &str) -> Result<(), ArtifactError
     .await
 }
 
-/// Runs beside the async threads, as everything that waits for a disk.
+/// Runs blocking disk work outside the async threads.
 async fn beside<T: Send + 'static>(
     folder: &Path,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -72,7 +73,7 @@ fn walk(root: &Path) -> io::Result<Vec<ObjectInfo>> {
     Ok(found)
 }
 
-/// Files come and go while one looks.
+/// Treats a file that disappeared since it was listed as absent.
 fn unless_gone<T>(looked: io::Result<T>) -> io::Result<Option<T>> {
     match looked {
         Ok(value) => Ok(Some(value)),

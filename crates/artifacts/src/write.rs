@@ -1,4 +1,4 @@
-//! Writing: small objects in one request, files part by part, so that a stop takes effect between two parts.
+//! Writes small objects in one request, and files part by part so that a stop takes effect between two parts.
 
 use std::path::Path as FilePath;
 
@@ -11,20 +11,21 @@ use tracing::warn;
 use crate::{ArtifactError, Artifacts};
 
 impl Artifacts {
-    /// Writes an object that is in memory.
+    /// Writes an object from memory.
     ///
     /// # Errors
-    /// The store's.
+    /// The store's error.
     pub async fn put(&self, key: &str, bytes: Bytes) -> Result<(), ArtifactError> {
         self.in_time(self.store.put(&Path::from(key), bytes.into())).await??;
         Ok(())
     }
 
-    /// Uploads a file; answers its size, bytes. `go_on` is asked before each part. The object appears whole or not at all.
+    /// Uploads a file and returns its size, bytes. `go_on` is called before each part. The object appears whole or not at
+    /// all.
     ///
     /// # Errors
-    /// [`ArtifactError::Stopped`] when `go_on` said no, [`ArtifactError::Local`] when the file cannot be read, or the
-    /// store's.
+    /// [`ArtifactError::Stopped`] when `go_on` returned `false`, [`ArtifactError::Local`] when the file cannot be read, or
+    /// the store's error.
     pub async fn put_file(
         &self,
         key: &str,
@@ -47,9 +48,9 @@ impl Artifacts {
         match self.put_parts(&mut *upload, &mut reader, file, go_on).await {
             Ok(()) => Ok(size),
             Err(error) => {
-                // Parts of an unfinished upload cost money on S3 until they are given up.
+                // S3 charges for the parts of an unfinished upload until it is aborted.
                 if let Err(error) = upload.abort().await {
-                    warn!(key, %error, "an unfinished upload could not be given up");
+                    warn!(key, %error, "an unfinished upload could not be aborted");
                 }
                 Err(error)
             }

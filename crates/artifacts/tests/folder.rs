@@ -1,4 +1,4 @@
-//! Goal: objects in a folder behave as the rules of this crate say, and every error says what to do.
+//! Goal: objects in a folder follow the rules of this crate, and every error says what to do.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,7 +30,7 @@ fn folder() -> (TempDir, Artifacts) {
 }
 
 #[tokio::test]
-async fn an_object_comes_back_whole_in_parts_and_not_after_its_deletion() {
+async fn an_object_can_be_read_whole_and_in_parts_until_it_is_deleted() {
     let (_folder, store) = folder();
     let key = keys::checkpoint(JobId::fresh(), LeaseToken::fresh(), 4);
     store.put(&key, Bytes::from_static(b"0123456789")).await.expect("put");
@@ -39,13 +39,13 @@ async fn an_object_comes_back_whole_in_parts_and_not_after_its_deletion() {
     let part: Vec<Bytes> = store.get_range(&key, 3..6).await.expect("range").try_collect().await.expect("bytes");
     assert_eq!(part.concat(), b"345");
     store.delete(&key).await.expect("delete");
-    store.delete(&key).await.expect("deleting again is no error");
+    store.delete(&key).await.expect("deleting again is not an error");
     assert!(store.get(&key).await.expect_err("gone").is_missing());
     assert!(store.size(&key).await.expect_err("gone").is_missing());
 }
 
 #[tokio::test]
-async fn a_long_file_goes_up_part_by_part() {
+async fn a_long_file_is_uploaded_part_by_part() {
     let (folder, store) = folder();
     let file = folder.path().join("video.mp4");
     let bytes: Vec<u8> = (0..10_500u32).map(|n| n.to_le_bytes()[0]).collect();
@@ -75,7 +75,7 @@ async fn a_stopped_upload_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_listing_says_key_size_and_age() {
+async fn a_listing_contains_key_size_and_age() {
     let (_folder, store) = folder();
     let (job, token) = (JobId::fresh(), LeaseToken::fresh());
     store.put(&keys::poster(job, token), Bytes::from_static(b"jpeg")).await.expect("put");
@@ -85,7 +85,7 @@ async fn a_listing_says_key_size_and_age() {
 }
 
 #[tokio::test]
-async fn what_a_write_that_was_cut_short_has_left_is_listed_and_can_be_deleted() {
+async fn the_remains_of_an_interrupted_write_are_listed_and_can_be_deleted() {
     let (folder, store) = folder();
     let (job, token) = (JobId::fresh(), LeaseToken::fresh());
     let whole = keys::poster(job, token);
@@ -97,10 +97,10 @@ async fn what_a_write_that_was_cut_short_has_left_is_listed_and_can_be_deleted()
     let listed: Vec<_> = store.list().try_collect().await.expect("list");
     let sizes: Vec<_> = listed.iter().map(|object| (object.key.as_str(), object.size)).collect();
     assert_eq!(sizes, [(whole.as_str(), 4), (half.as_str(), 4)]);
-    assert_eq!(keys::owner(&half).map(|(owner, _)| owner), Some(job), "the orphan sweep can ask for it");
+    assert_eq!(keys::owner(&half).map(|(owner, _)| owner), Some(job), "the orphan sweep finds its owner");
 
     store.delete(&half).await.expect("delete");
-    store.delete(&half).await.expect("deleting again is no error");
+    store.delete(&half).await.expect("deleting again is not an error");
     assert!(!path.parent().expect("it has one").exists(), "its folder is gone too");
     assert_eq!(store.get(&whole).await.expect("get"), "jpeg", "the other lease's object is untouched");
     assert!(store.delete("../outside#1").await.is_err(), "nothing outside is touched");
@@ -109,15 +109,16 @@ async fn what_a_write_that_was_cut_short_has_left_is_listed_and_can_be_deleted()
 #[tokio::test]
 async fn a_folder_that_cannot_be_written_is_an_error_and_not_a_panic() {
     let (folder, store) = folder();
-    // A file where the job's folder should be: refused for root too, unlike permissions.
+    // A file where the job's folder should be: unlike permissions, this fails for root too.
     std::fs::write(folder.path().join("store/job"), "in the way").expect("write");
-    let error = store.put("job/token/video.mp4", Bytes::from_static(b"x")).await.expect_err("no folder there");
+    let error =
+        store.put("job/token/video.mp4", Bytes::from_static(b"x")).await.expect_err("the folder cannot be created");
     assert!(matches!(error, ArtifactError::Store(_)), "{error:?}");
     assert!(store.probe().await.is_ok(), "the rest of the store still works");
 }
 
 #[test]
-fn a_url_that_makes_no_sense_is_refused_with_what_would() {
+fn an_invalid_url_is_refused_with_the_accepted_forms() {
     for url in ["", "ftp://host/x", "file://relative"] {
         let error = Artifacts::open(&settings(url)).expect_err(url).to_string();
         assert!(error.contains("s3://bucket/prefix"), "{error}");

@@ -1,10 +1,10 @@
 //! The connection: one for each process, kept up by a task that never gives up.
 //!
-//! The client library can recover by itself, but gives up after some tries and leaves channels that RabbitMQ closed as
-//! they are. A supervisor that simply connects anew, and users that simply open a new channel, cover every case alike.
+//! The client library can recover by itself, but it gives up after some tries and does not reopen channels that RabbitMQ
+//! closed. A supervisor that simply reconnects, and users that simply open a new channel, cover every case alike.
 //!
-//! Rule: whoever keeps a channel watches the link and drops the channel when the link changes. A connection that fell
-//! silent may come back to life after it was given up (a host that was frozen); it must not have users then.
+//! Rule: code that keeps a channel watches the link and drops the channel when the link changes. A connection that was
+//! given up may come back to life (its host was frozen); it must not have users then.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -23,14 +23,14 @@ use crate::messages::FleetEvent;
 use crate::tells::send_told;
 use crate::topology;
 
-/// How often the supervisor looks whether the connection still stands, where nobody used it meanwhile.
+/// How often the supervisor checks the connection.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Calls in a row without an answer after which a connection that looks alive is given up. A blocked one (an alarm) is
-/// opened anew for nothing then, which costs little.
+/// Consecutive calls without a response after which a connection that looks alive is given up. This also replaces a
+/// connection that an alarm has blocked, needlessly but cheaply.
 const SILENCE_MAX: u32 = 3;
 
-/// Handle to RabbitMQ. Cheap to clone; the connection closes with the last one.
+/// Handle to RabbitMQ. Cheap to clone; the connection closes with the last clone.
 #[derive(Clone)]
 pub struct Broker {
     pub(crate) inner: Arc<Inner>,
@@ -46,18 +46,18 @@ pub(crate) struct Inner {
     pub(crate) settings: BrokerSettings,
     pub(crate) link: Link,
     pub(crate) health: watch::Receiver<bool>,
-    /// The channel with confirms and its connection; opened when needed, dropped when anything goes wrong with it.
+    /// The channel with confirms, and its connection. Opened when needed, dropped when anything goes wrong with it.
     pub(crate) confirmed: Mutex<Option<(Weak<Connection>, Channel)>>,
     pub(crate) told: mpsc::Sender<FleetEvent>,
     pub(crate) dropped_tells: AtomicU64,
     pub(crate) unreadable: AtomicU64,
-    /// Calls in a row that got no answer; the supervisor then takes the connection for dead.
+    /// Consecutive calls without a response; above a limit the supervisor replaces the connection.
     pub(crate) silence: Arc<AtomicU32>,
     _stop: DropGuard,
 }
 
 impl Broker {
-    /// Starts connecting in the background; `name` shows in RabbitMQ's own pages. Answers at once.
+    /// Starts connecting in the background and returns at once. `name` is shown in RabbitMQ's management pages.
     #[must_use]
     pub fn connect(settings: &BrokerSettings, name: &str) -> Self {
         let (link_sender, link) = watch::channel(None);
@@ -88,7 +88,7 @@ impl Broker {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Whether RabbitMQ is connected; a watch, so that one can wait for a change.
+    /// Whether RabbitMQ is connected, as a watch, so that callers can wait for a change.
     #[must_use]
     pub fn health(&self) -> watch::Receiver<bool> {
         self.inner.health.clone()
@@ -100,7 +100,7 @@ impl Broker {
         *self.inner.health.borrow()
     }
 
-    /// Events that were not told because RabbitMQ was slower than they came.
+    /// Events that were dropped because they came faster than RabbitMQ took them.
     #[must_use]
     pub fn dropped_tells(&self) -> u64 {
         self.inner.dropped_tells.load(Ordering::Relaxed)
@@ -112,7 +112,7 @@ impl Broker {
         self.inner.unreadable.load(Ordering::Relaxed)
     }
 
-    /// The connection of the moment.
+    /// The current connection.
     pub(crate) fn connection(&self) -> Result<Arc<Connection>, BrokerError> {
         self.inner.link.borrow().clone().ok_or(BrokerError::NotConnected)
     }
@@ -123,7 +123,7 @@ impl Broker {
         self.rpc(connection.create_channel()).await
     }
 
-    /// A view of the link that notices every change from now on.
+    /// A view of the link that reports every change from now on.
     pub(crate) fn watch_link(&self) -> Link {
         let mut link = self.inner.link.clone();
         link.mark_unchanged();
@@ -136,7 +136,7 @@ impl Broker {
         answer?.map_err(BrokerError::from)
     }
 
-    /// Counts answers that did not come.
+    /// Counts consecutive timeouts; any other outcome resets the count.
     pub(crate) fn heard<T>(&self, answer: &Result<T, BrokerError>) {
         if matches!(answer, Err(BrokerError::Timeout { .. })) {
             self.inner.silence.fetch_add(1, Ordering::Relaxed);
@@ -171,7 +171,7 @@ impl Supervisor {
                     }
                     self.health.send_replace(false);
                     self.link.send_replace(None);
-                    warn!("RabbitMQ connection lost; connecting again");
+                    warn!("RabbitMQ connection lost; reconnecting");
                     tokio::spawn(give_up(connection, self.settings.rpc_timeout_ms));
                 }
                 Err(error) => {
@@ -183,7 +183,7 @@ impl Supervisor {
         }
     }
 
-    /// Connects and declares what is shared; a connection on which that fails is no use.
+    /// Connects and declares the shared topology. A connection on which that fails is closed.
     async fn open(&self) -> Result<Connection, BrokerError> {
         let connection = self.connect().await?;
         let declared = async {
@@ -194,8 +194,8 @@ impl Supervisor {
         match in_time(self.settings.rpc_timeout_ms.saturating_mul(3), declared).await {
             Ok(Ok(())) => Ok(connection),
             Ok(Err(error)) if is_refused(&error) => {
-                // A worker on another machine has a user that may not; the processes of the fleet's owner have declared it.
-                debug!(%error, "this user may not declare what is shared");
+                // A worker on another machine has a user without this right; the fleet's own processes have declared it.
+                debug!(%error, "this user may not declare the shared topology");
                 Ok(connection)
             }
             failed => {
@@ -205,8 +205,8 @@ impl Supervisor {
         }
     }
 
-    /// Connects in time. The client library cannot be stopped half way: an attempt that comes to life later (the host was
-    /// frozen) is closed then, or each would stay open beside the one that is used.
+    /// Connects within the time limit. The client library cannot be stopped halfway: an attempt that succeeds later (the
+    /// host was frozen) is closed then, or each would stay open beside the one that is used.
     async fn connect(&self) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
         let address = with_heartbeat(self.settings.url.expose(), self.settings.heartbeat_s);
@@ -225,20 +225,20 @@ impl Supervisor {
     }
 }
 
-/// Closes a connection that nobody is to use any more, if it still hears.
+/// Closes a connection that must not be used any more, if RabbitMQ still responds.
 async fn give_up(connection: Arc<Connection>, ms: u64) {
     if let Err(error) = in_time(ms, connection.close(200, "given up".into())).await {
-        debug!(%error, "a connection that was given up does not answer");
+        debug!(%error, "a connection that was given up could not be closed");
     }
 }
 
-/// Whether RabbitMQ answered that the user has no right to do this.
+/// Whether RabbitMQ refused access.
 fn is_refused(error: &lapin::Error) -> bool {
     let refused = AMQPErrorKind::Soft(AMQPSoftError::ACCESSREFUSED);
     matches!(error.kind(), ErrorKind::ProtocolError(answer) if *answer.kind() == refused)
 }
 
-/// The heartbeat is asked for in the URL, unless that says one already.
+/// Requests the heartbeat through the URL, unless the URL already has one.
 fn with_heartbeat(url: &str, heartbeat_s: u16) -> String {
     if url.contains("heartbeat=") {
         return url.to_owned();

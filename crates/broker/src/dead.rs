@@ -1,4 +1,4 @@
-//! Messages that nobody can read: kept for a person, counted for an alert, and out of the way.
+//! Messages that cannot be read: kept for inspection, counted for an alert, and moved out of the way.
 
 use std::sync::atomic::Ordering;
 
@@ -14,8 +14,8 @@ use crate::messages::MessageError;
 use crate::topology::{DEAD_EXCHANGE, DEAD_LETTER_QUEUE};
 
 impl Broker {
-    /// Moves a message that cannot be read to the dead-letter queue, with the reason. The caller acks the original
-    /// whether this works or not: it would be no more readable the next time.
+    /// Moves a message that cannot be read to the dead-letter queue, with the reason. The caller acks the original whether
+    /// this works or not, because the message would not be more readable next time.
     pub(crate) async fn bury(&self, bytes: &[u8], why: &MessageError) {
         self.inner.unreadable.fetch_add(1, Ordering::Relaxed);
         error!(reason = %why, bytes = bytes.len(), "unreadable message; see the dead-letter queue");
@@ -31,14 +31,14 @@ impl Broker {
         };
         let ms = self.inner.settings.publish_timeout_ms;
         if let Err(error) = in_time(ms, buried).await.and_then(|done| done) {
-            warn!(%error, "unreadable message could not be kept");
+            warn!(%error, "an unreadable message could not be dead-lettered");
         }
     }
 
-    /// How many messages lie in the dead-letter queue.
+    /// Number of messages in the dead-letter queue.
     ///
     /// # Errors
-    /// [`BrokerError`].
+    /// [`BrokerError`] when RabbitMQ is unavailable.
     pub async fn dead_letters(&self) -> Result<u32, BrokerError> {
         let channel = self.channel().await?;
         let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };

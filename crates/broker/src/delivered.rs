@@ -1,4 +1,4 @@
-//! A delivery of work that was understood, and its ack.
+//! A delivery of work that was decoded, and its ack.
 
 use lapin::Channel;
 use lapin::options::BasicAckOptions;
@@ -8,15 +8,15 @@ use crate::connection::Broker;
 use crate::link::in_time;
 use crate::messages::{Envelope, JobReady};
 
-/// A delivery that was understood.
+/// A delivery that was decoded.
 pub struct Delivered {
-    /// What it says.
+    /// The message.
     pub ready: JobReady,
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
     acker: lapin::Acker,
     broker: Broker,
-    /// A channel closes with its last handle, and RabbitMQ would then give the message to somebody else.
+    /// A channel closes with its last handle, and RabbitMQ would then give the message to another consumer.
     channel: Channel,
 }
 
@@ -25,7 +25,7 @@ impl Delivered {
         Self { ready: envelope.body, traceparent: envelope.traceparent, acker, broker, channel }
     }
 
-    /// Acks it; `false` when that failed, which only means that the message comes again and its claim will be refused.
+    /// Acks the message. `false` when that failed, which only means that it is delivered again and its claim is refused.
     pub async fn ack(self) -> bool {
         // Under an alarm not even acks get through, and the job must not wait for that.
         let acked = self.acker.ack(BasicAckOptions::default());
@@ -36,9 +36,9 @@ impl Delivered {
         }
     }
 
-    /// A message that was never acked would stay with its channel, and the channel is kept from job to job.
+    /// A message without an ack would stay with its channel, and the channel is kept from job to job.
     fn give_up(&self, error: &dyn std::error::Error) -> bool {
-        debug!(job.id = %self.ready.job_id, %error, "ack not sent; the message may come again");
+        debug!(job.id = %self.ready.job_id, %error, "ack not sent; the message may be delivered again");
         self.broker.give_up(self.channel.clone());
         false
     }

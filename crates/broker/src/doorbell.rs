@@ -1,4 +1,4 @@
-//! The scheduler's doorbell. It says "look into the database", however many bells rang.
+//! The scheduler's doorbell. A ring means "look into the database", however many bells rang.
 
 use lapin::options::BasicAckOptions;
 
@@ -8,17 +8,17 @@ use crate::listen::Listening;
 use crate::messages::{Envelope, JobSubmitted};
 use crate::topology::SUBMITTED_QUEUE;
 
-/// Bells taken at once; more than one look into the database finds anyway.
+/// Bells taken at once. More are not needed, since one look into the database finds everything.
 const PREFETCH: u16 = 200;
 
-/// Listens for the doorbell through every reconnection.
+/// Receives doorbells, through every reconnection.
 pub struct Doorbells {
     broker: Broker,
     listening: Option<Listening>,
 }
 
 impl Broker {
-    /// The doorbell that submissions ring.
+    /// The doorbells that submissions ring.
     #[must_use]
     pub fn doorbells(&self) -> Doorbells {
         Doorbells { broker: self.clone(), listening: None }
@@ -26,7 +26,7 @@ impl Broker {
 }
 
 impl Doorbells {
-    /// Resolves at the next ring. Unreadable bells go to the dead-letter queue and ring too.
+    /// Resolves at the next ring. An unreadable bell goes to the dead-letter queue and counts as a ring.
     pub async fn ring(&mut self) {
         let max_bytes = self.broker.inner.settings.message_max_bytes;
         loop {
@@ -39,7 +39,7 @@ impl Doorbells {
                 continue;
             };
             if let Err(error) = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes) {
-                // On its own: who waits for the bell may stop waiting half-way, and the message would be lost.
+                // In its own task: the caller may drop this call halfway, and the message would be lost.
                 let broker = self.broker.clone();
                 tokio::spawn(async move {
                     broker.bury(&delivery.data, &error).await;
@@ -67,7 +67,7 @@ impl Doorbells {
         match opened.await {
             Ok(listening) => self.listening = Some(listening),
             Err(error) => {
-                tracing::debug!(%error, "cannot hear the doorbell yet");
+                tracing::debug!(%error, "cannot consume doorbells yet");
                 tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
             }
         }

@@ -1,32 +1,32 @@
-//! What can go wrong with RabbitMQ. Callers note it and go on: polling finds what a message would have told.
+//! Errors of RabbitMQ. Callers log them and continue: polling finds what a message would have announced.
 
 use crate::MessageError;
 
-/// A call that did not reach RabbitMQ, or whose fate is unknown.
+/// A call that did not reach RabbitMQ, or whose outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// There is no connection at the moment.
     #[error("RabbitMQ is not connected")]
     NotConnected,
-    /// No answer in time: blocked by an alarm, or gone. The message may or may not have arrived.
-    #[error("RabbitMQ did not answer within {ms} ms")]
+    /// No response in time: RabbitMQ is blocked by an alarm, or gone. The message may or may not have arrived.
+    #[error("RabbitMQ did not respond within {ms} ms")]
     Timeout {
-        /// The limit.
+        /// The limit, milliseconds.
         ms: u64,
     },
-    /// It could not be routed: the queue is missing.
-    #[error("no queue takes messages for '{routing_key}'")]
+    /// The message could not be routed: the queue is missing.
+    #[error("no queue accepts messages for '{routing_key}'")]
     Unroutable {
-        /// Where it should have gone.
+        /// The routing key.
         routing_key: String,
     },
-    /// RabbitMQ refused it (full queue, failing disk).
+    /// RabbitMQ refused the message (full queue, failing disk).
     #[error("RabbitMQ refused the message")]
     Refused,
-    /// The message itself is at fault.
+    /// The message itself is invalid.
     #[error(transparent)]
     Message(#[from] MessageError),
-    /// Everything else that the client library says; the channel or connection is opened anew.
+    /// Any other error of the client library. The channel or connection is opened again.
     #[error("RabbitMQ: {0}")]
     Client(#[from] lapin::Error),
 }

@@ -1,11 +1,12 @@
-//! Hearing what is told to everyone. Lost when nobody listens, so listeners use it to be fast, never to be right.
+//! Receives published events. An event is lost when nobody listens, so listeners use events to be fast, never to be
+//! correct.
 
 use crate::connection::Broker;
 use crate::listen::Listening;
 use crate::messages::{Envelope, FleetEvent};
 use crate::topology;
 
-/// A stream of events that survives every reconnection; what was told in between is not heard.
+/// A stream of events that survives every reconnection. Events published in between are missed.
 pub struct EventStream {
     broker: Broker,
     patterns: &'static [&'static str],
@@ -42,10 +43,10 @@ impl EventStream {
                 continue;
             };
             match listening.next().await {
-                // An event that cannot be read is of a newer release; it was only a hint.
+                // An event that cannot be read comes from a newer release, and it was only a hint.
                 Some(delivery) => match Envelope::<FleetEvent>::decode(&delivery.data, max_bytes) {
                     Ok(envelope) => return envelope.body,
-                    Err(error) => tracing::debug!(%error, "event not understood"),
+                    Err(error) => tracing::debug!(%error, "ignoring an event that cannot be decoded"),
                 },
                 None => self.listening = None,
             }
@@ -63,7 +64,7 @@ impl EventStream {
         match opened.await {
             Ok(listening) => self.listening = Some(listening),
             Err(error) => {
-                tracing::debug!(%error, "cannot hear events yet");
+                tracing::debug!(%error, "cannot consume events yet");
                 tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
             }
         }

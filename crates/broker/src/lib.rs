@@ -1,16 +1,16 @@
 //! Everything RabbitMQ: topology, messages, publisher, consumer.
 //!
 //! Rule: a message is a hint. Nothing here may lose work, because the row has it; nothing here may block work, because
-//! polling goes on without it. So every call has a time limit, reconnecting never gives up, and a channel that RabbitMQ
-//! closed is opened anew by whoever used it. Only this crate knows `lapin`.
+//! polling continues without messages. So every call has a time limit, reconnecting never gives up, and each user of a
+//! channel that RabbitMQ closed opens a new one. Only this crate uses `lapin`.
 //!
 //! # Reading order
-//! [`messages`] what is said; [`topology`] where it goes; [`Broker`] the connection; [`publisher`] saying it;
-//! [`doorbell`], [`ready`], [`events`] hearing it; [`dead`] what nobody could read.
+//! [`messages`]: what is sent; [`topology`]: where it goes; [`Broker`]: the connection; `publisher`: sending; [`doorbell`],
+//! `ready`, [`events`]: receiving; [`dead`]: messages that cannot be read.
 //!
 //! # Adding a message
-//! 1. Its struct and name in `messages.rs`; its queue, if it needs one, in `topology.rs`.
-//! 2. A method in `publisher.rs` and a stream beside the others.
+//! 1. Define its struct and name in `messages.rs`, and its queue, if it needs one, in `topology.rs`.
+//! 2. Add a method to `publisher.rs` and a stream beside the others.
 
 mod connection;
 pub mod dead;

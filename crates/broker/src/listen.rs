@@ -1,4 +1,4 @@
-//! What all listeners share: waiting for a connection, and consuming on a channel of their own.
+//! What all listeners share: waiting for a connection, and consuming on their own channel.
 
 use futures::StreamExt;
 use lapin::options::{BasicConsumeOptions, BasicQosOptions};
@@ -10,7 +10,7 @@ use crate::connection::Broker;
 use crate::error::BrokerError;
 use crate::link::{Link, in_time};
 
-/// A consumer and the channel it lives on; both are dropped together and opened anew together.
+/// A consumer and its channel; both are dropped together and opened again together.
 pub(crate) struct Listening {
     /// Kept so that the channel lives as long as its consumer.
     _channel: Channel,
@@ -22,23 +22,23 @@ impl Broker {
     /// Resolves as soon as there is a connection.
     pub(crate) async fn until_connected(&self) {
         let mut health = self.health();
-        // The sender lives as long as this handle.
+        // The sender outlives this handle, so the wait cannot fail.
         drop(health.wait_for(|connected| *connected).await);
     }
 
-    /// Closes a channel that nobody is to use any more, in the background. Dropping it is not enough: a consumer whose
-    /// start was not waited for, or whose cancel was not answered, keeps its channel open, and would take a message that
-    /// nobody reads.
+    /// Closes a channel that must not be used any more, in the background. Dropping it is not enough: a consumer whose
+    /// start was not awaited, or whose cancel got no response, keeps its channel open and would take a message that nobody
+    /// reads.
     pub(crate) fn give_up(&self, channel: Channel) {
         let ms = self.inner.settings.rpc_timeout_ms;
         tokio::spawn(async move {
             if !matches!(in_time(ms, channel.close(200, "given up".into())).await, Ok(Ok(()))) {
-                debug!("a channel that was given up was not closed; it goes with its connection");
+                debug!("a channel that was given up could not be closed; it closes with its connection");
             }
         });
     }
 
-    /// Consumes a queue on a fresh channel. `link` was taken before the channel was opened.
+    /// Consumes a queue on a fresh channel. `link` was taken before the channel was opened, so that no change is missed.
     pub(crate) async fn consume(
         &self,
         channel: Channel,

@@ -1,8 +1,8 @@
 //! Every message that crosses RabbitMQ, in one versioned envelope.
 //!
-//! A message is a hint, the row is the truth: nobody may lose work because a message is lost, late, doubled or unreadable.
-//! A reader refuses a version it does not know (the message goes to the dead-letter queue, counted) and ignores fields it
-//! does not know, so that fields can be added without a new version.
+//! A message is a hint, and the row is the truth: no work may be lost because a message is lost, late, duplicated or
+//! unreadable. A reader refuses a version that it does not know (the message is dead-lettered and counted) and ignores
+//! fields that it does not know, so that fields can be added without a new version.
 
 use chrono::{DateTime, Utc};
 use domain::{JobEvent, JobId, PoolId, Progress, TenantId, WorkerId};
@@ -16,7 +16,7 @@ pub const ENVELOPE_VERSION: u32 = 1;
 /// A doorbell for the scheduler: these jobs are committed and wait for a plan.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobSubmitted {
-    /// The jobs. May be empty: "look into the database".
+    /// The jobs. May be empty, which means "look into the database".
     pub job_ids: Vec<JobId>,
 }
 
@@ -31,22 +31,22 @@ pub struct JobReady {
     pub pool: PoolId,
 }
 
-/// What is told to everyone who listens. Lost when nobody does.
+/// An event published to all listeners. It is lost when there are none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case")]
 pub enum FleetEvent {
     /// A committed change of state.
     Job(JobEvent),
-    /// How far a running job is.
+    /// Progress of a running job.
     Progress(Progress),
-    /// A stop was asked for; the worker that runs the job should notice now rather than at its next heartbeat.
+    /// A user asked to stop a job; its worker should notice now rather than at its next heartbeat.
     CancelRequested {
         /// The job.
         job_id: JobId,
         /// Its owner.
         tenant_id: TenantId,
     },
-    /// A worker registered, changed state or left: lists of workers are stale.
+    /// A worker registered, changed state or left, so lists of workers are stale.
     WorkerChanged {
         /// The worker.
         worker_id: WorkerId,
@@ -66,7 +66,7 @@ impl FleetEvent {
     }
 }
 
-/// A body that has a name on the wire.
+/// A body with a name on the wire.
 pub trait Message: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The envelope's `type`.
     const TYPE: &'static str;
@@ -84,20 +84,20 @@ impl Message for FleetEvent {
     const TYPE: &'static str = "fleet.event";
 }
 
-/// What surrounds a body on the wire.
+/// The wrapper of a body on the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope<M> {
-    /// This message; the same when it is published again.
+    /// Id of this message; unchanged when it is published again.
     pub id: Uuid,
-    /// When it was made, by its maker's clock. For people only: nothing is decided by it.
+    /// When it was made, by the sender's clock. Informational: no decision depends on it.
     pub at: DateTime<Utc>,
-    /// W3C traceparent of what caused it.
+    /// W3C traceparent of its cause.
     pub traceparent: Option<String>,
-    /// What it says.
+    /// The body.
     pub body: M,
 }
 
-/// The envelope as it is written: the version and type decide whether the body may be read at all.
+/// The envelope on the wire. Its version and type decide whether the body may be read at all.
 #[derive(Serialize, Deserialize)]
 struct Wire<B> {
     v: u32,
@@ -118,13 +118,13 @@ struct WireHead {
     kind: String,
 }
 
-/// Why a message cannot be understood.
+/// Why a message cannot be decoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// Not JSON, or not an envelope, or not the body that its type promises.
     #[error("the message is malformed: {reason}")]
     Malformed {
-        /// Where and why. Never the content.
+        /// Position and kind of the mistake. Never the content.
         reason: String,
     },
     /// Written by a newer release.
@@ -133,26 +133,26 @@ pub enum MessageError {
         /// Its version.
         found: u32,
     },
-    /// Another type than this queue carries.
+    /// A type that this queue does not carry.
     #[error("the message is a '{found}' where a '{expected}' was expected")]
     UnexpectedType {
         /// Its type.
         found: String,
-        /// What the queue carries.
+        /// The type that the queue carries.
         expected: &'static str,
     },
     /// Larger than the settings allow.
     #[error("the message has {bytes} bytes; at most {max_bytes} are allowed")]
     TooLarge {
-        /// Its size.
+        /// Its size, bytes.
         bytes: usize,
-        /// The limit.
+        /// The limit, bytes.
         max_bytes: usize,
     },
 }
 
 impl MessageError {
-    /// A word for the metrics' label.
+    /// Label value for metrics.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -171,7 +171,7 @@ impl<M: Message> Envelope<M> {
         Self { id: Uuid::new_v4(), at, traceparent, body }
     }
 
-    /// The bytes that are published.
+    /// The bytes to publish.
     ///
     /// # Errors
     /// [`MessageError::TooLarge`].
@@ -189,13 +189,13 @@ impl<M: Message> Envelope<M> {
         Ok(bytes)
     }
 
-    /// Reads what was published.
+    /// Decodes a published message.
     ///
     /// # Errors
-    /// Says why it cannot be understood. Never panics, whatever the bytes.
+    /// [`MessageError`]. Never panics, whatever the bytes.
     pub fn decode(bytes: &[u8], max_bytes: usize) -> Result<Self, MessageError> {
         check_size(bytes.len(), max_bytes)?;
-        // The head first: the body of another version may have any shape.
+        // Read the head first: the body of another version may have any shape.
         let head: WireHead = serde_json::from_slice(bytes).map_err(malformed)?;
         if head.v != ENVELOPE_VERSION {
             return Err(MessageError::UnknownVersion { found: head.v });
@@ -213,12 +213,12 @@ fn check_size(bytes: usize, max_bytes: usize) -> Result<(), MessageError> {
     if bytes > max_bytes { Err(MessageError::TooLarge { bytes, max_bytes }) } else { Ok(()) }
 }
 
-/// Line, column and kind of the mistake: serde's own text may quote the content.
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
+/// Returns line, column and kind of the mistake. serde's own text may quote the content, which must not reach a log.
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err requires")]
 fn malformed(error: serde_json::Error) -> MessageError {
     let kind = match error.classify() {
         serde_json::error::Category::Syntax => "invalid JSON",
-        serde_json::error::Category::Eof => "it ends too early",
+        serde_json::error::Category::Eof => "unexpected end",
         serde_json::error::Category::Data => "a field is missing or has the wrong type",
         serde_json::error::Category::Io => "it cannot be read",
     };

@@ -1,4 +1,4 @@
-//! Saying things: with a confirm where the answer matters, without where it does not.
+//! Publishes messages: with a confirm where the outcome matters, without one where it does not.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::messages::{Envelope, FleetEvent, JobReady, JobSubmitted, Message};
 use crate::properties::properties;
 use crate::topology::{self, SUBMITTED_QUEUE, WORK_EXCHANGE};
 
-/// Survives a restart of RabbitMQ.
+/// The message survives a restart of RabbitMQ.
 const PERSISTENT: u8 = 2;
 
 impl Broker {
@@ -31,7 +31,7 @@ impl Broker {
         self.publish(SUBMITTED_QUEUE, message, traceparent).await
     }
 
-    /// Tells a pool's workers of a released job. The pool's queue is declared if it is not there yet.
+    /// Announces a released job to the pool's workers. Declares the pool's queue if it does not exist yet.
     ///
     /// # Errors
     /// [`BrokerError`]; workers then find the job by polling.
@@ -47,7 +47,8 @@ impl Broker {
         }
     }
 
-    /// Tells everyone who listens, when RabbitMQ has time. Never waits: an event that finds no room is dropped and counted.
+    /// Publishes an event to all listeners, in the background. Never waits: an event that finds the buffer full is dropped
+    /// and counted.
     pub fn tell(&self, event: FleetEvent) {
         if self.inner.told.try_send(event).is_err() {
             self.inner.dropped_tells.fetch_add(1, Ordering::Relaxed);
@@ -68,7 +69,7 @@ impl Broker {
         self.heard(&sent);
         let outcome = sent.and_then(|sent| sent);
         if !matches!(outcome, Ok(()) | Err(BrokerError::Unroutable { .. })) {
-            // Whatever was wrong with it, the next one gets a fresh channel.
+            // Whatever went wrong, the next message gets a fresh channel.
             self.inner.confirmed.lock().await.take();
         }
         outcome

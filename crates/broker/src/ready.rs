@@ -1,7 +1,7 @@
 //! How a worker takes work: it consumes only while a slot is free.
 //!
-//! On a delivery the consumer is cancelled and the cancel awaited; what was delivered meanwhile is handed out as *extra*,
-//! for the caller to give back through the row. So a busy worker holds no delivery, and nothing is ever requeued.
+//! On a delivery the consumer is cancelled and the cancel awaited. Messages delivered meanwhile are returned as *extra*,
+//! and the caller gives them back through the row. So a busy worker holds no delivery, and nothing is ever requeued.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,25 +22,25 @@ use crate::link::{Link, in_time};
 use crate::messages::{Envelope, JobReady};
 use crate::topology;
 
-/// One message at a time: the next free worker takes the next.
+/// One message at a time: the next message goes to the next free worker.
 const PREFETCH: u16 = 1;
 
 type Opened = Result<(Channel, Consumer), BrokerError>;
 
-/// Takes work from one pool's queue through every reconnection.
+/// Takes work from one pool's queue, through every reconnection.
 ///
-/// What has come and was not handed out yet is kept here and not in the calls, so that a call may be dropped at any of its
-/// waits without a delivery being lost or held for ever.
+/// Deliveries that were not handed out yet are kept here and not in the calls, so that a call may be dropped at any of its
+/// awaits without losing a delivery or holding it forever.
 pub struct ReadyConsumer {
     broker: Broker,
     pool: PoolId,
     prefetch: u16,
-    /// Kept between two jobs: opening one costs as much as a job's whole dispatch.
+    /// Kept between two jobs: opening a channel costs as much as dispatching a job.
     channel: Option<Channel>,
     consumer: Option<Consumer>,
-    /// What `channel` was opened on.
+    /// The link on which `channel` was opened.
     link: Link,
-    /// A consumer in the making: it goes on when the call that wanted it is dropped.
+    /// A consumer that is being opened. The task continues when the call that started it is dropped.
     opening: Option<JoinHandle<Opened>>,
     unread: Option<Delivery>,
     first: Option<Delivered>,
@@ -67,7 +67,8 @@ impl Broker {
 }
 
 impl ReadyConsumer {
-    /// Consumes until one message is here, then stops consuming. Safe to drop: the next call goes on where this one was.
+    /// Consumes until one message arrives, then stops consuming. Safe to drop: the next call continues where this one
+    /// stopped.
     pub async fn next(&mut self) -> Delivered {
         loop {
             self.read_unread().await;
@@ -97,26 +98,26 @@ impl ReadyConsumer {
         }
     }
 
-    /// What was delivered beyond the one that [`ReadyConsumer::next`] answered: release their rows again and ack them.
+    /// Deliveries beyond the one that [`ReadyConsumer::next`] returned. The caller releases their rows again and acks them.
     pub fn take_extra(&mut self) -> Vec<Delivered> {
         self.extra.drain(..).collect()
     }
 
-    /// Whether the consumer stands, as far as this side knows.
+    /// Whether the consumer is active, as far as this side knows.
     #[must_use]
     pub fn is_consuming(&self) -> bool {
-        let stands = self.channel.as_ref().is_some_and(|channel| channel.status().connected());
-        self.consumer.is_some() && stands && !self.link.has_changed().unwrap_or(true)
+        let open = self.channel.as_ref().is_some_and(|channel| channel.status().connected());
+        self.consumer.is_some() && open && !self.link.has_changed().unwrap_or(true)
     }
 
-    /// Cancels the consumer and awaits RabbitMQ's word that nothing more will come; what came until then is extra. A worker
-    /// that stops calls this, and then [`ReadyConsumer::take_extra`].
+    /// Cancels the consumer and waits until RabbitMQ confirms that nothing more will be delivered; what was delivered until
+    /// then is extra. A worker that stops calls this, and then [`ReadyConsumer::take_extra`].
     pub async fn stop_consuming(&mut self) {
         self.forget_opening();
         if let (Some(channel), Some(consumer)) = (&self.channel, &self.consumer) {
             let cancel = channel.basic_cancel(consumer.tag(), BasicCancelOptions::default());
             if let Err(error) = self.broker.rpc(cancel).await {
-                // RabbitMQ gives what was delivered on this channel to somebody else.
+                // RabbitMQ redelivers to another consumer what was delivered on this channel.
                 debug!(%error, "consumer not cancelled");
                 self.forget();
             }
@@ -138,7 +139,7 @@ impl ReadyConsumer {
         }
     }
 
-    /// Moves what has come to where it can be handed out, or to the dead-letter queue.
+    /// Decodes the unread delivery and queues it for handing out, or moves it to the dead-letter queue.
     async fn read_extra(&mut self) {
         let (Some(delivery), Some(channel)) = (&self.unread, &self.channel) else {
             self.unread = None;
@@ -153,7 +154,7 @@ impl ReadyConsumer {
                 self.broker.bury(&delivery.data, &error).await;
                 let acked = delivery.acker.ack(BasicAckOptions::default());
                 if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
-                    debug!("an unreadable message was not acked and may come again");
+                    debug!("an unreadable message was not acked and may be delivered again");
                     self.broker.give_up(channel.clone());
                 }
             }
@@ -161,7 +162,7 @@ impl ReadyConsumer {
         self.unread = None;
     }
 
-    /// The channel is no longer of use; whatever was delivered on it comes again.
+    /// Drops the channel. RabbitMQ redelivers what was delivered on it.
     fn forget(&mut self) {
         if let Some(channel) = self.channel.take() {
             self.broker.give_up(channel);
@@ -170,8 +171,8 @@ impl ReadyConsumer {
         self.unread = None;
     }
 
-    /// A consumer in the making is not wanted any more: a busy worker must not come to hold a delivery. It is made to its end,
-    /// for only then can its channel be closed.
+    /// Abandons a consumer that is being opened: a busy worker must not end up holding a delivery. The opening runs to its
+    /// end, because only then can its channel be closed.
     fn forget_opening(&mut self) {
         if let Some(opening) = self.opening.take() {
             let broker = self.broker.clone();
@@ -205,12 +206,12 @@ impl ReadyConsumer {
                 self.forget();
                 tokio::time::sleep(Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
             }
-            Err(error) => debug!(%error, "opening a consumer was cut short"),
+            Err(error) => debug!(%error, "the task that opens a consumer failed"),
         }
     }
 }
 
-/// Consumes a pool's queue, on the channel that is there or on a fresh one.
+/// Consumes a pool's queue, on the kept channel if it is usable, otherwise on a fresh one.
 async fn open(broker: Broker, pool: PoolId, prefetch: u16, kept: Option<Channel>) -> Opened {
     let channel = match kept.filter(|channel| channel.status().connected()) {
         Some(channel) => channel,
@@ -221,7 +222,7 @@ async fn open(broker: Broker, pool: PoolId, prefetch: u16, kept: Option<Channel>
         }
     };
     let consumed = async {
-        // Each time: somebody may have deleted the queue meanwhile.
+        // Declared each time, because the queue may have been deleted meanwhile.
         broker.rpc(topology::declare_ready(&channel, &pool)).await?;
         let queue = topology::ready_queue(&pool);
         let (options, none) = (BasicConsumeOptions::default(), FieldTable::default());
@@ -236,14 +237,14 @@ async fn open(broker: Broker, pool: PoolId, prefetch: u16, kept: Option<Channel>
     }
 }
 
-/// The next delivery that is here already; `None` when there is none, or the consumer is at its end.
+/// The next delivery that has already arrived; `None` when there is none or the consumer has ended.
 fn consumer_now(consumer: Option<&mut Consumer>) -> Option<Delivery> {
     consumer?.next().now_or_never().flatten()?.ok()
 }
 
 #[cfg(test)]
 mod tests {
-    //! What needs the inside of a consumer: a larger prefetch, and a channel that RabbitMQ closes.
+    //! Tests that need the inside of a consumer: a larger prefetch, and a channel that RabbitMQ closes.
 
     use domain::JobId;
     use testkit::rabbitmq::Vhost;
@@ -256,11 +257,11 @@ mod tests {
     async fn publish(broker: &Broker, dispatch_no: i32) {
         let ready = JobReady { job_id: JobId::fresh(), dispatch_no, pool: builders::pool() };
         let published = || async { broker.publish_ready(ready.clone(), None).await.ok() };
-        eventually("a message is taken", PATIENCE, published).await;
+        eventually("a message is accepted", PATIENCE, published).await;
     }
 
     #[tokio::test]
-    async fn what_comes_beyond_the_first_is_handed_out_as_extra() {
+    async fn deliveries_beyond_the_first_are_returned_as_extra() {
         let vhost = Vhost::create().await;
         let broker = Broker::connect(&vhost.settings(), "test");
         for dispatch_no in 1..=3 {
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(first.ready.dispatch_no, 1);
         assert!(!consumer.is_consuming(), "the consumer is cancelled before the job is handed out");
         let mut extra = consumer.take_extra();
-        // How many were under way when the cancel arrived is RabbitMQ's affair; none of them may be lost.
+        // How many were in flight when the cancel arrived depends on RabbitMQ; none of them may be lost.
         while extra.len() < 2 {
             extra.push(consumer.next().await);
             extra.extend(consumer.take_extra());
@@ -293,7 +294,7 @@ mod tests {
         assert!(consumer.next().await.ack().await);
         for dispatch_no in 2..=4 {
             let channel = consumer.channel.clone().expect("kept for the next job");
-            // A tag that was never given: 406, PRECONDITION_FAILED, and the channel is closed.
+            // A tag that was never issued: RabbitMQ replies 406, PRECONDITION_FAILED, and closes the channel.
             drop(channel.basic_ack(9_999, BasicAckOptions::default()).await);
             eventually("RabbitMQ closes the channel", PATIENCE, || async {
                 (!channel.status().connected()).then_some(())

@@ -1,4 +1,4 @@
-//! Events that are sent without a confirm, in the background.
+//! Publishes events without a confirm, in the background.
 
 use domain::{Clock, SystemClock};
 use lapin::Channel;
@@ -12,7 +12,7 @@ use crate::messages::{Envelope, FleetEvent};
 use crate::properties::properties;
 use crate::topology::EVENTS_EXCHANGE;
 
-/// Sends the events given to `Broker::tell` in order, without confirms. It waits while there is no connection; events that
+/// Publishes the events given to `Broker::tell` in order, without confirms. Waits while there is no connection; events that
 /// exceed the buffer meanwhile are dropped before they get here.
 pub(crate) async fn send_told(mut link: Link, settings: BrokerSettings, mut waiting: mpsc::Receiver<FleetEvent>) {
     let mut channel: Option<Channel> = None;
@@ -35,7 +35,7 @@ pub(crate) async fn send_told(mut link: Link, settings: BrokerSettings, mut wait
         if let Err(error) =
             in_time(settings.publish_timeout_ms, publish).await.and_then(|sent| sent.map_err(Into::into))
         {
-            debug!(%error, "event not told");
+            debug!(%error, "event not published");
             channel = None;
         }
     }

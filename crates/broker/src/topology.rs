@@ -1,15 +1,16 @@
-//! Every exchange, queue and binding. Declared here and nowhere else; declaring twice changes nothing.
+//! Every exchange, queue and binding. Declared only here; declaring twice changes nothing.
 //!
 //! ```text
 //! fleet.work (direct) --submitted-----> submitted            doorbells for the scheduler
 //!                     --ready.<pool>--> ready.<pool>         quorum queue, one for each pool of workers
-//! fleet.dead (fanout) ----------------> dead-letter          what nobody could read
+//! fleet.dead (fanout) ----------------> dead-letter          messages that cannot be read
 //! fleet.events (topic) --job.#, ...---> (one exclusive queue for each listener, gone with it)
 //! ```
 //!
 //! # Adding a queue
-//! 1. Name it here, with a function that declares and binds it, and call that where [`declare_shared`] does.
-//! 2. Arguments of a queue can never change: RabbitMQ refuses another declaration (406). A new shape needs a new name.
+//! 1. Name it here, with a function that declares and binds it, and call that function in [`declare_shared`].
+//! 2. The arguments of a queue can never change: RabbitMQ refuses a different declaration (406). A new shape
+//!    needs a new name.
 
 use domain::PoolId;
 use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
@@ -18,43 +19,43 @@ use lapin::{Channel, ExchangeKind};
 
 /// Carries work from submission to claim.
 pub(crate) const WORK_EXCHANGE: &str = "fleet.work";
-/// Carries what everyone may hear.
+/// Carries events to all listeners.
 pub(crate) const EVENTS_EXCHANGE: &str = "fleet.events";
-/// Receives what could not be read.
+/// Receives messages that cannot be read.
 pub(crate) const DEAD_EXCHANGE: &str = "fleet.dead";
 /// Doorbells for the scheduler.
 pub(crate) const SUBMITTED_QUEUE: &str = "submitted";
-/// Keeps what could not be read until someone has looked.
+/// Keeps messages that cannot be read until an operator inspects them.
 pub(crate) const DEAD_LETTER_QUEUE: &str = "dead-letter";
 
-/// Deliveries of one message before it is dead-lettered: only a reader that dies on it again and again gets there.
+/// Deliveries of one message before it is dead-lettered. Only a message that kills its reader again and again reaches this.
 const DELIVERY_LIMIT: i32 = 20;
 /// Doorbells beyond this are dropped, oldest first: one bell is as good as a thousand.
 const SUBMITTED_LENGTH_MAX: i32 = 10_000;
-/// Unreadable messages kept; the oldest go first.
+/// Unreadable messages that are kept; the oldest are dropped first.
 const DEAD_LETTER_LENGTH_MAX: i32 = 100_000;
-/// Events waiting for a slow listener; the oldest go first, since streams read the database for what they miss.
+/// Events waiting for a slow listener; the oldest are dropped first, since streams read what they miss from the database.
 const EVENTS_LENGTH_MAX: i32 = 20_000;
 
-/// The ready queue of a pool, which is its routing key too.
+/// The ready queue of a pool, which is also its routing key.
 #[must_use]
 pub(crate) fn ready_queue(pool: &PoolId) -> String {
     format!("ready.{pool}")
 }
 
-/// What a worker's user may do in the fleet's virtual host, as RabbitMQ's three patterns of names.
+/// Rights of a worker's user in the fleet's virtual host, as RabbitMQ's three name patterns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WorkerRights {
-    /// Declare.
+    /// Names that it may declare.
     pub configure: &'static str,
-    /// Publish to, and bind.
+    /// Names that it may publish to or bind.
     pub write: &'static str,
-    /// Consume from, and bind to.
+    /// Names that it may consume from or bind to.
     pub read: &'static str,
 }
 
-/// A worker declares and reads its pool's queue and a listener's own, tells events, and buries what it cannot read. It cannot
-/// read the scheduler's doorbells or what was buried, and cannot release work.
+/// A worker declares and reads its pool's queue and its own event queue, publishes events, and dead-letters messages that
+/// it cannot read. It cannot read the scheduler's doorbells or the dead-letter queue, and cannot release work.
 #[must_use]
 pub const fn worker_rights() -> WorkerRights {
     WorkerRights {
@@ -135,7 +136,7 @@ pub(crate) async fn declare_ready(channel: &Channel, pool: &PoolId) -> lapin::Re
         .await
 }
 
-/// Declares a listener's own queue, which RabbitMQ names and removes with its connection.
+/// Declares a listener's own queue, which RabbitMQ names, and removes when the connection closes.
 pub(crate) async fn declare_events(channel: &Channel, patterns: &[&str]) -> lapin::Result<String> {
     let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
     let bounded = arguments(&[("x-max-length", AMQPValue::LongInt(EVENTS_LENGTH_MAX))]);

@@ -1,9 +1,9 @@
-//! Leaves a failing Redis alone for a while, so that its time-outs are not paid job after job.
+//! Stops calling a failing Redis for a while, so that its timeouts are not paid job after job.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Opens after some failures in a row; lets one try through when its time is up.
+/// Opens after several consecutive failures; when its time is up, it lets one call through.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     failures_max: u32,
@@ -22,7 +22,7 @@ impl Breaker {
         Self { failures_max: failures_max.max(1), open_for, state: Mutex::default() }
     }
 
-    /// Whether to try at `now`. Of several who ask when the time is up, the first may.
+    /// Whether to try at `now`. When the time is up, only the first caller may.
     pub(crate) fn allows(&self, now: Instant) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match state.open_until {
@@ -53,14 +53,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_tries_once_when_its_time_is_up() {
+    fn it_opens_after_consecutive_failures_and_tries_once_when_its_time_is_up() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         let breaker = Breaker::new(2, Duration::from_secs(10));
         breaker.failed(at(0));
         breaker.succeeded();
         breaker.failed(at(0));
-        assert!(breaker.allows(at(0)), "one failure in a row is not enough");
+        assert!(breaker.allows(at(0)), "one failure is not enough");
         breaker.failed(at(1));
         assert!(!breaker.allows(at(5)));
         assert!(breaker.allows(at(11)), "one try");

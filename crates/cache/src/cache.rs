@@ -1,4 +1,4 @@
-//! Finding embeddings, nearest place first, or having them made exactly once.
+//! Finds embeddings in the nearest place, or has them encoded exactly once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ use crate::redis::{CacheError, Redis};
 use crate::similar::Prompt;
 use crate::value::StoredEmbeddings;
 
-/// Pause between two looks for an embedding that another worker is making.
+/// Pause between two checks for an embedding that another worker is encoding.
 const WAIT_STEP: Duration = Duration::from_millis(50);
-/// Similar prompts whose embeddings are asked for before giving up: those of the best may have expired.
+/// Similar prompts whose embeddings are fetched before giving up: the best ones' embeddings may have expired.
 const SIMILAR_FETCHES_MAX: usize = 3;
 
 /// Where embeddings came from.
@@ -25,11 +25,11 @@ pub enum Source {
     Memory,
     /// Redis.
     Redis,
-    /// Redis, after waiting for a worker that was making them.
+    /// Redis, after waiting for a worker that was encoding them.
     Awaited,
-    /// Redis, where they had been kept for a similar prompt.
+    /// Redis, where they were stored for a similar prompt.
     Similar,
-    /// Encoded now.
+    /// Encoded for this call.
     Encoded,
 }
 
@@ -48,7 +48,7 @@ pub struct Found {
     pub embeddings: Arc<StoredEmbeddings>,
     /// Where they came from.
     pub source: Source,
-    /// How similar the prompt is that they were made for, 0 to 1; only with [`Source::Similar`].
+    /// Similarity of the prompt that they were encoded for, 0 to 1; only with [`Source::Similar`].
     pub score: Option<f64>,
 }
 
@@ -58,23 +58,23 @@ impl Found {
     }
 }
 
-/// Whose prompts may stand in for a text, and whether that is allowed.
+/// Which prompts may stand in for a text, and whether that is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct Similar<'a> {
-    /// The tenant: prompts are never compared beyond it.
+    /// The tenant. Prompts of different tenants are never compared.
     pub tenant: &'a str,
-    /// Whether embeddings of a similar prompt are welcome. If not, the text is still noted for those who welcome them.
+    /// Whether embeddings of a similar prompt may be used. If not, the text is still noted for requests that allow them.
     pub allowed: bool,
 }
 
-/// What the cache did, over all processes since Redis was flushed last.
+/// Statistics over all processes since Redis was last flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Embeddings that are kept.
+    /// Embeddings in Redis.
     pub keys: u64,
-    /// Look-ups that found one, wherever it was.
+    /// Look-ups that found an embedding, in memory or in Redis.
     pub hits: u64,
-    /// Look-ups that found none.
+    /// Look-ups that found nothing.
     pub misses: u64,
 }
 
@@ -98,7 +98,7 @@ impl std::fmt::Debug for EmbeddingCache {
 }
 
 impl EmbeddingCache {
-    /// Opens the cache; reaches no network yet.
+    /// Opens the cache without connecting yet.
     ///
     /// # Errors
     /// [`CacheError::Settings`].
@@ -119,36 +119,36 @@ impl EmbeddingCache {
         Ok(Self { inner: Arc::new(Inner { redis, memory, settings: cache.clone(), damaged: AtomicU64::new(0) }) })
     }
 
-    /// Whether the settings have it on.
+    /// Whether the cache is enabled in the settings.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.inner.settings.enabled
     }
 
-    /// Values that were found damaged or foreign by this process.
+    /// Values that this process found damaged or written by other software.
     #[must_use]
     pub fn damaged(&self) -> u64 {
         self.inner.damaged.load(Ordering::Relaxed)
     }
 
-    /// Everything that went wrong for this process: failed calls of Redis and damaged values. Each was a miss.
+    /// Failed Redis calls and damaged values in this process. Each was a miss.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.damaged() + self.inner.redis.failures()
     }
 
-    /// Whether embeddings of similar prompts are used unless a request says otherwise.
+    /// Whether embeddings of similar prompts are used for requests that do not decide it.
     #[must_use]
     pub fn similar_by_default(&self) -> bool {
         self.inner.settings.similar_enabled
     }
 
-    /// The embeddings of a text, from wherever they are, else those of a similar one where that is allowed, else from
-    /// `encode`; of several workers that miss the same text at once, one encodes and the others wait for it. With the cache
-    /// off, always from `encode`. Without `similar` the text is neither compared nor noted.
+    /// Returns the embeddings of a text: stored ones, else those of a similar prompt if that is allowed, else the result of
+    /// `encode`. If several workers miss the same text at once, one encodes and the others wait for it. With the cache off,
+    /// always calls `encode`. Without `similar` the text is neither compared nor noted.
     ///
     /// # Errors
-    /// The error of `encode`. Redis is never a reason to fail.
+    /// The error of `encode`. A failing Redis is never an error.
     pub async fn get_or_encode<F, E>(
         &self,
         encoder_fingerprint: &str,
@@ -182,7 +182,7 @@ impl EmbeddingCache {
         let locked = self.inner.redis.lock(&lock, &owner, self.inner.settings.single_flight_lock_ms).await;
         let made_meanwhile = match locked {
             Ok(false) => self.await_other(&key, &lock, encoder_fingerprint).await,
-            // Another may have stored it and given its lock back between our look and our lock.
+            // Another worker may have stored it and released its lock between our look-up and our lock.
             Ok(true) => self.fetch(&key, encoder_fingerprint).await,
             Err(_) => None,
         };
@@ -202,21 +202,21 @@ impl EmbeddingCache {
         Ok(Found::of(Arc::new(encoded?), Source::Encoded))
     }
 
-    /// Whether a text's embeddings are kept; `false` when Redis does not answer.
+    /// Whether a text's embeddings are stored; `false` when Redis is unavailable.
     pub async fn exists(&self, encoder_fingerprint: &str, text: &str) -> bool {
         let key = embedding_key(encoder_fingerprint, text);
         self.is_enabled() && self.inner.redis.exists(&key).await.unwrap_or(false)
     }
 
-    /// Whether Redis answers.
+    /// Whether Redis is available.
     pub async fn ping(&self) -> bool {
         self.inner.redis.ping().await.is_ok()
     }
 
-    /// What the cache did.
+    /// Statistics of the cache.
     ///
     /// # Errors
-    /// [`CacheError`] when Redis does not answer.
+    /// [`CacheError`] when Redis is unavailable.
     pub async fn stats(&self) -> Result<CacheStats, CacheError> {
         let (hits, misses) = self.inner.redis.counters().await?;
         Ok(CacheStats { keys: self.inner.redis.keys().await?, hits, misses })
@@ -225,7 +225,7 @@ impl EmbeddingCache {
     async fn find(&self, key: &str, fingerprint: &str) -> Option<Found> {
         let settings = &self.inner.settings;
         if let Some(embeddings) = self.inner.memory.get(key).await {
-            // A hit in here keeps the shared one alive too, and brings it back after a flush.
+            // A hit in memory also refreshes the shared copy, and restores it after a flush.
             let kept =
                 if settings.refresh_on_hit { self.inner.redis.refresh(key, settings.ttl_s).await } else { Ok(true) };
             if matches!(kept, Ok(false)) {
@@ -237,7 +237,7 @@ impl EmbeddingCache {
         Some(Found::of(embeddings, Source::Redis))
     }
 
-    /// The embeddings of the most similar prompt that still has some.
+    /// The embeddings of the most similar prompt whose embeddings are still stored.
     async fn find_similar(&self, prompt: &Prompt, fingerprint: &str) -> Option<Found> {
         let settings = &self.inner.settings;
         let noted = self.inner.redis.newest(&prompt.list, settings.similar_candidates_max).await.ok()?;
@@ -249,11 +249,11 @@ impl EmbeddingCache {
         None
     }
 
-    /// Notes under which key the prompt's embeddings are, for similar prompts to come.
+    /// Notes the key of the prompt's embeddings, so that later similar prompts find them.
     async fn note(&self, prompt: Option<&Prompt>, key: &str) {
         let settings = &self.inner.settings;
         let Some(prompt) = prompt else { return };
-        // Already logged; the prompt is not found by similar ones then.
+        // A failure is already logged; similar prompts then do not find this one.
         let member = prompt.member(key);
         drop(self.inner.redis.note(&prompt.list, &member, settings.similar_candidates_max, settings.ttl_s).await);
     }
@@ -271,19 +271,19 @@ impl EmbeddingCache {
             Err(error) => {
                 self.inner.damaged.fetch_add(1, Ordering::Relaxed);
                 warn!(%error, key, "Cache: a value cannot be used and counts as a miss");
-                // It will not get better, and every look would count it again.
+                // Remove it: it would fail every later look-up and be counted again.
                 drop(self.inner.redis.remove(key).await);
                 None
             }
         }
     }
 
-    /// Waits for the embedding that another worker is making: until it is there, the worker has given up, or the time is
-    /// out.
+    /// Waits for the embedding that another worker is encoding, until it is stored, that worker has given up, or the time
+    /// is up.
     async fn await_other(&self, key: &str, lock: &str, fingerprint: &str) -> Option<Arc<StoredEmbeddings>> {
         let deadline = Instant::now() + Duration::from_millis(self.inner.settings.single_flight_wait_ms);
         while Instant::now() < deadline {
-            // Asked before the value is looked for: a worker stores first and unlocks then.
+            // Checked before the value, because a worker stores first and unlocks afterwards.
             let still_locked = self.inner.redis.exists(lock).await.ok()?;
             if let Some(embeddings) = self.fetch(key, fingerprint).await {
                 return Some(embeddings);
@@ -298,7 +298,7 @@ impl EmbeddingCache {
 
     async fn unlock(&self, lock: &str, owner: &str, locked: &Result<bool, CacheError>) {
         if matches!(locked, Ok(true)) && self.inner.redis.unlock(lock, owner).await.is_err() {
-            debug!("the lock ends by itself");
+            debug!("could not release the lock; it expires on its own");
         }
     }
 
@@ -308,7 +308,7 @@ impl EmbeddingCache {
     }
 
     async fn put_shared(&self, key: &str, embeddings: &StoredEmbeddings) {
-        // Already logged; the next one who needs it encodes it again.
+        // A failure is already logged; the next worker that needs the text encodes it again.
         drop(self.inner.redis.put(key, &embeddings.to_bytes(), self.inner.settings.ttl_s).await);
     }
 
@@ -319,7 +319,7 @@ impl EmbeddingCache {
     }
 
     async fn count(&self, hit: bool) {
-        // Statistics may miss what happened while Redis was away; jobs have their own record.
+        // Statistics may miss what happened while Redis was unavailable; jobs have their own record.
         drop(self.inner.redis.count(hit).await);
     }
 }

@@ -1,12 +1,12 @@
-//! Names of embeddings: `embed:<encoders>:<text>`.
+//! Keys of embeddings: `embed:<encoders>:<text>`.
 //!
-//! The first part is the fingerprint of everything that encoding depends on, so that another model never finds it; the
-//! second is a hash of the text that is encoded, in normal form, so that a prompt is never readable in Redis.
+//! The first part is a hash of everything that encoding depends on, so that another model never finds the value. The second
+//! is a hash of the encoded text in normal form, so that a prompt is never readable in Redis.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Key of a text's embeddings under encoders with this fingerprint. The text is taken in Unicode normal form C without
-/// white space at its ends: what the encoder is given too.
+/// Key of a text's embeddings for encoders with this fingerprint. The text is used in Unicode normal form C without
+/// surrounding white space, exactly as the encoder receives it.
 #[must_use]
 pub fn embedding_key(encoder_fingerprint: &str, text: &str) -> String {
     let text = normal_form(text);

@@ -1,13 +1,13 @@
 //! The shared cache of text embeddings in Redis.
 //!
-//! Rule: the cache saves time and, unless similar prompts are asked for, changes nothing. A value that is missing, cut short,
-//! damaged or of another version is a miss. When Redis is slow or unavailable, a look-up costs a short wait and then nothing,
-//! since a breaker stops asking. A fresh embedding goes through the same 16-bit form as a stored one, so a hit and a miss give
-//! the same video. Only this crate uses Redis.
+//! Rule: the cache saves time and, unless similar prompts are allowed, changes nothing. A value that is missing, truncated,
+//! damaged or of another version is a miss. When Redis is slow or unavailable, a look-up costs a short wait and then
+//! nothing, since a breaker stops calling it. A fresh embedding goes through the same 16-bit form as a stored one, so a hit
+//! and a miss give the same video. Only this crate uses Redis.
 //!
 //! # Reading order
-//! [`StoredEmbeddings`] what is kept; [`key`] under which name; [`EmbeddingCache`] finds it or has it encoded once;
-//! [`similar`] finds that of a similar prompt.
+//! [`StoredEmbeddings`]: the value; [`embedding_key`]: its key; [`EmbeddingCache`]: finds it or has it encoded once;
+//! `similar`: finds the embeddings of a similar prompt.
 
 mod breaker;
 mod cache;

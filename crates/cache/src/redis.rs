@@ -1,4 +1,4 @@
-//! Redis itself: every call under a time limit and behind the breaker.
+//! Redis itself: every call has a time limit and goes through the breaker.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,43 +14,43 @@ use crate::breaker::Breaker;
 
 /// Counters of look-ups: a hash with `hits` and `misses`. Not under `embed:`, so that those keys are embeddings alone.
 const COUNTERS: &str = "fleet:embeddings";
-/// Keys looked at per round trip of a count.
+/// Keys scanned per round trip of a count.
 const SCAN_COUNT: usize = 1000;
 
-/// Redis did not do what it was asked. To a render it means a miss.
+/// A failed call of Redis. For a render it counts as a miss.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// The settings make no sense.
+    /// The settings are invalid.
     #[error("redis settings: {0}")]
     Settings(String),
-    /// It failed lately and is left alone for a while.
-    #[error("Redis failed and is left alone for a while")]
+    /// Redis failed recently, and the breaker is open.
+    #[error("Redis failed recently and is not called for a while")]
     LeftAlone,
-    /// No answer in time.
-    #[error("Redis did not answer within {ms} ms")]
+    /// No response in time.
+    #[error("Redis did not respond within {ms} ms")]
     Timeout {
-        /// The limit.
+        /// The limit, milliseconds.
         ms: u64,
     },
-    /// No connection to be had.
+    /// No connection could be opened.
     #[error("Redis cannot be reached: {0}")]
     Pool(#[from] deadpool_redis::PoolError),
-    /// Redis refused.
+    /// Redis returned an error.
     #[error("Redis: {0}")]
     Redis(#[from] RedisError),
 }
 
-/// Plain or TLS. The client library takes the process's TLS implementation, so that has to be chosen first.
+/// Plain TCP or TLS. The client library uses the process's TLS implementation, so that must be installed first.
 fn address(redis: &RedisSettings) -> ConnectionAddr {
     if !redis.tls {
         return ConnectionAddr::Tcp(redis.host.clone(), redis.port);
     }
-    // It is an error only when another part of the process was first, and then there is one.
+    // Installing fails only if another part of the process installed one already, which is fine.
     drop(rustls::crypto::ring::default_provider().install_default());
     ConnectionAddr::TcpTls { host: redis.host.clone(), port: redis.port, insecure: false }
 }
 
-/// Only the order of notes depends on it.
+/// Milliseconds since 1970. Only the order of notes depends on it.
 fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
@@ -93,12 +93,12 @@ impl Redis {
         Ok(Self { pool, breaker, limit_ms: redis.response_timeout_ms, failures: AtomicU64::new(0) })
     }
 
-    /// Calls that failed. Those that the breaker kept back are none.
+    /// Calls that failed. Calls that the breaker prevented do not count.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Runs one conversation under the time limit, and reports the outcome to the breaker.
+    /// Runs one exchange within the time limit, and reports the outcome to the breaker.
     async fn ask<T, F>(&self, talk: impl FnOnce(Connection) -> F) -> Result<T, CacheError>
     where
         F: Future<Output = Result<T, RedisError>>,
@@ -129,7 +129,7 @@ impl Redis {
         self.run::<String>(cmd("PING")).await.map(drop)
     }
 
-    /// A value; its expiry is reset when `refresh_s` is given.
+    /// Reads a value; `refresh_s` also resets its expiry.
     pub(crate) async fn get(&self, key: &str, refresh_s: Option<u64>) -> Result<Option<Vec<u8>>, CacheError> {
         let mut command = cmd(if refresh_s.is_some() { "GETEX" } else { "GET" });
         command.arg(key);
@@ -143,7 +143,7 @@ impl Redis {
         self.ask(|mut connection| async move { connection.set_ex(key, value, ttl_s).await }).await
     }
 
-    /// Resets a value's expiry; `false` when it is not there.
+    /// Resets a value's expiry; `false` when the value does not exist.
     pub(crate) async fn refresh(&self, key: &str, ttl_s: u64) -> Result<bool, CacheError> {
         let seconds = i64::try_from(ttl_s).unwrap_or(i64::MAX);
         self.ask(|mut connection| async move { connection.expire(key, seconds).await }).await
@@ -157,14 +157,14 @@ impl Redis {
         self.ask(|mut connection| async move { connection.exists(key).await }).await
     }
 
-    /// Takes a lock that ends by itself; `false` when somebody else has it.
+    /// Takes a lock that expires on its own; `false` when another owner has it.
     pub(crate) async fn lock(&self, name: &str, owner: &str, ms: u64) -> Result<bool, CacheError> {
         let mut command = cmd("SET");
         command.arg(name).arg(owner).arg("NX").arg("PX").arg(ms.max(1));
         self.run::<Option<String>>(command).await.map(|answer| answer.is_some())
     }
 
-    /// Gives a lock back, unless it has ended and is somebody else's.
+    /// Releases a lock, unless it has expired and belongs to another owner.
     pub(crate) async fn unlock(&self, name: &str, owner: &str) -> Result<(), CacheError> {
         const DELETE_IF_MINE: &str =
             "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
@@ -173,7 +173,7 @@ impl Redis {
         self.run::<i64>(command).await.map(drop)
     }
 
-    /// Puts `member` first in a list that keeps the newest `max`, each once, and resets the list's expiry.
+    /// Puts `member` first in a list that keeps the newest `max` distinct members, and resets the list's expiry.
     pub(crate) async fn note(&self, list: &str, member: &[u8], max: usize, ttl_s: u64) -> Result<(), CacheError> {
         let Some(last_kept) = isize::try_from(max).ok().filter(|max| *max > 0).map(|max| -max - 1) else {
             return Ok(());
@@ -205,7 +205,7 @@ impl Redis {
         Ok((hits.unwrap_or_default(), misses.unwrap_or_default()))
     }
 
-    /// Number of embeddings. Redis' own memory limit bounds them to some thousands, so looking through them is cheap.
+    /// Number of embeddings. Redis's memory limit bounds them to some thousands, so scanning them is cheap.
     pub(crate) async fn keys(&self) -> Result<u64, CacheError> {
         let (mut cursor, mut found) = (0u64, 0u64);
         loop {

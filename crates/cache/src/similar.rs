@@ -1,23 +1,23 @@
 //! Prompts that were noted for similar ones: one short list for each tenant, encoder and content.
 //!
-//! What similar means is `optimizer::similar`'s. Prompts of equal content share a list, so a look-up reads one list of
-//! bounded length, whatever the fleet has rendered. A note holds the key of the embeddings and hashes of the prompt's words,
-//! never the words; it is forgotten with the embeddings.
+//! `optimizer::similar` defines what similar means. Prompts with equal content share a list, so a look-up reads one list of
+//! bounded length, whatever the fleet has rendered. A note holds the key of the embeddings and hashes of the prompt's
+//! words, never the words. It expires with the embeddings.
 
 use optimizer::similar::{Sketch, overlap};
 
 use crate::cache::Similar;
 
-/// A prompt as it is compared.
+/// A prompt in the form in which it is compared.
 #[derive(Debug)]
 pub(crate) struct Prompt {
-    /// Where prompts of the same tenant, encoders and content are noted.
+    /// The list for prompts of the same tenant, encoders and content.
     pub(crate) list: String,
     words: Vec<u32>,
 }
 
 impl Prompt {
-    /// `None` when the text has no content to be compared.
+    /// `None` when the text has no content that could be compared.
     pub(crate) fn of(similar: &Similar<'_>, encoder_fingerprint: &str, text: &str) -> Option<Self> {
         let sketch = Sketch::of(text)?;
         let encoders = blake3::hash(encoder_fingerprint.as_bytes()).to_hex();
@@ -25,7 +25,7 @@ impl Prompt {
         Some(Self { list, words: sketch.words })
     }
 
-    /// What is noted for the embeddings under `key`: the key's length, the key, the words.
+    /// The note for the embeddings under `key`: the key's length, the key, the words.
     pub(crate) fn member(&self, key: &str) -> Vec<u8> {
         let mut member = vec![u8::try_from(key.len()).unwrap_or(u8::MAX)];
         member.extend(key.as_bytes());
@@ -33,7 +33,7 @@ impl Prompt {
         member
     }
 
-    /// Scores from the threshold on with their keys, best first; of equal ones the newest.
+    /// Scores at or above the threshold with their keys, best first; the newest first among equal scores.
     pub(crate) fn best(&self, noted: &[Vec<u8>], threshold: f64) -> Vec<(f64, String)> {
         let scored = noted.iter().filter_map(|member| {
             let (key, words) = read(member)?;
@@ -45,7 +45,7 @@ impl Prompt {
     }
 }
 
-/// `None` for what we did not write.
+/// `None` for a note that this code did not write.
 fn read(member: &[u8]) -> Option<(String, Vec<u32>)> {
     let (length, rest) = member.split_first()?;
     let (key, words) = rest.split_at_checked(usize::from(*length))?;
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_note_comes_first_and_what_is_too_far_is_left_out() {
+    fn the_best_note_comes_first_and_distant_ones_are_left_out() {
         let asked = prompt("a red cat");
         let near = prompt("a lovely red cat").member("embed:near");
         let far = prompt("a lovely, stunning, very beautiful red cat, masterpiece, 4k").member("embed:far");
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn tenants_encoders_and_contents_have_lists_of_their_own() {
+    fn tenants_encoders_and_contents_have_separate_lists() {
         let list = |tenant, fingerprint, text| {
             Prompt::of(&Similar { tenant, allowed: true }, fingerprint, text).map(|p| p.list)
         };

@@ -1,15 +1,16 @@
-//! What is kept for a text: the encoders' output as named tensors, with a checksum.
+//! The value stored for a text: the encoders' output as named tensors, with a checksum.
 //!
-//! Layout: magic with the version, number of tensors, their descriptions, their bytes one after another, checksum. Numbers are
-//! little-endian. Each value has exactly one such form, so reading and writing it again changes nothing.
+//! Layout: magic with the version, number of tensors, their descriptions, their bytes one after another, checksum. Numbers
+//! are little-endian. Each value has exactly one encoding, so decoding and encoding again changes nothing.
 
 use std::collections::BTreeMap;
 
-/// First bytes of every value. Version 1 held exactly two tensors; another version is a miss.
+/// First bytes of every value. Version 1 held exactly two tensors; any other version is a miss.
 const MAGIC: &[u8; 6] = b"FLEMB2";
 /// Length of the blake3 checksum over everything before it.
 const CHECKSUM_BYTES: usize = 16;
-/// Most tensors, and most axes of one: far above any model, and small enough to read without bound checks on memory.
+/// Most tensors, and most axes of a tensor: far above any model, and small enough that a malicious value cannot exhaust
+/// memory.
 const TENSORS_MAX: usize = 64;
 const AXES_MAX: usize = 8;
 
@@ -29,7 +30,7 @@ pub enum Element {
 }
 
 impl Element {
-    /// Every element type; its place in this list is its code in a value.
+    /// Every element type; the position in this list is the type's code in a value.
     pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::I64, Self::Bool];
 
     /// Bytes of one element.
@@ -55,12 +56,12 @@ pub struct StoredTensor {
     pub element: Element,
     /// Sizes of the axes.
     pub shape: Vec<usize>,
-    /// The elements, little-endian, rows one after another.
+    /// The elements, little-endian, in row-major order.
     pub bytes: Vec<u8>,
 }
 
 impl StoredTensor {
-    /// Bytes that the shape needs; `None` for one that no memory holds.
+    /// Bytes that the shape needs; `None` if they overflow.
     fn wanted_bytes(element: Element, shape: &[usize]) -> Option<usize> {
         shape.iter().try_fold(element.size_bytes(), |product, &size| product.checked_mul(size))
     }
@@ -69,28 +70,28 @@ impl StoredTensor {
 /// Embeddings of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEmbeddings {
-    /// Tensors by name. Which names there are is up to the model family.
+    /// Tensors by name. The model family defines the names.
     pub tensors: BTreeMap<String, StoredTensor>,
-    /// Fingerprint of the encoders that made them.
+    /// Fingerprint of the encoders that produced them.
     pub fingerprint: String,
 }
 
-/// A value that cannot be used; to the cache it is a miss.
+/// A value that cannot be used; the cache treats it as a miss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ValueError {
-    /// Not one of ours, or of another release.
+    /// Not written by this software, or by a release with another layout.
     #[error("the value has another layout")]
     Foreign,
-    /// Shorter or longer than its descriptions say, or with descriptions that nothing writes.
-    #[error("the value is cut short, has something after its end, or describes no tensors")]
+    /// Shorter or longer than its descriptions say, or with descriptions that this code never writes.
+    #[error("the value is truncated, has trailing bytes, or has invalid tensor descriptions")]
     Length,
-    /// Damaged.
+    /// The content is damaged.
     #[error("the value's checksum does not match")]
     Checksum,
 }
 
 impl StoredEmbeddings {
-    /// The bytes that Redis keeps. The fingerprint is in the key, not in the value.
+    /// The bytes that Redis stores. The fingerprint is in the key, not in the value.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.size_bytes() + CHECKSUM_BYTES);
@@ -111,10 +112,10 @@ impl StoredEmbeddings {
         bytes
     }
 
-    /// Reads what [`StoredEmbeddings::to_bytes`] wrote.
+    /// Decodes the bytes of [`StoredEmbeddings::to_bytes`].
     ///
     /// # Errors
-    /// [`ValueError`], whatever the bytes are.
+    /// [`ValueError`]. Never panics, whatever the bytes.
     pub fn from_bytes(bytes: &[u8], fingerprint: &str) -> Result<Self, ValueError> {
         if !bytes.starts_with(MAGIC) {
             return Err(ValueError::Foreign);
@@ -128,7 +129,7 @@ impl StoredEmbeddings {
         Ok(Self { tensors, fingerprint: fingerprint.to_owned() })
     }
 
-    /// Memory that it takes, bytes.
+    /// Memory used, bytes.
     #[must_use]
     pub fn size_bytes(&self) -> usize {
         let one = |(name, tensor): (&String, &StoredTensor)| {
@@ -142,7 +143,8 @@ fn number(value: usize) -> [u8; 4] {
     u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes()
 }
 
-/// Reads the parts of a value one after another; `None` for anything that is not written so.
+/// Reads the parts of a value one after another; returns `None` for anything that [`StoredEmbeddings::to_bytes`] never
+/// writes.
 struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -207,7 +209,7 @@ mod tests {
             .prop_map(|tensors| StoredEmbeddings { tensors, fingerprint: "f".to_owned() })
     }
 
-    /// A value with this content after the magic, under a right checksum.
+    /// A value with this content after the magic, and a correct checksum.
     fn signed(content: &[u8]) -> Vec<u8> {
         let body = [MAGIC.as_slice(), content].concat();
         [body.as_slice(), &blake3::hash(&body).as_bytes()[..CHECKSUM_BYTES]].concat()
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptions_that_nothing_writes_are_refused() {
+    fn descriptions_that_are_never_written_are_refused() {
         let name = |text: &str| [number(text.len()).as_slice(), text.as_bytes()].concat();
         let empty = |text: &str| [name(text).as_slice(), &[0], &number(1), &number(0)].concat();
         let whole = [number(2).as_slice(), &empty("a"), &empty("b")].concat();
@@ -247,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn a_damaged_value_is_never_taken(embeddings in any_embeddings(), at in any::<prop::sample::Index>(), flip in 1..=255u8) {
+        fn a_damaged_value_is_never_accepted(embeddings in any_embeddings(), at in any::<prop::sample::Index>(), flip in 1..=255u8) {
             let mut bytes = embeddings.to_bytes();
             let at = at.index(bytes.len());
             bytes[at] ^= flip;
@@ -255,7 +257,7 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_value_is_never_taken(embeddings in any_embeddings(), at in any::<prop::sample::Index>()) {
+        fn a_truncated_value_is_never_accepted(embeddings in any_embeddings(), at in any::<prop::sample::Index>()) {
             let bytes = embeddings.to_bytes();
             prop_assert!(StoredEmbeddings::from_bytes(&bytes[..at.index(bytes.len())], "f").is_err());
         }

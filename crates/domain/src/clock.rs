@@ -1,10 +1,10 @@
 //! Time as a dependency: only [`SystemClock`] reads the machine's clock, so tests decide what time it is.
 //!
-//! Leases do not use this clock at all: their expiry is the database's time, and a worker stops by a monotonic one.
+//! Leases do not use this clock at all: they expire by the database's clock, and a worker stops by a monotonic one.
 
 use chrono::{DateTime, Utc};
 
-/// Tells the time of day.
+/// Returns the time of day.
 pub trait Clock: Send + Sync + 'static {
     /// The current time.
     fn now(&self) -> DateTime<Utc>;

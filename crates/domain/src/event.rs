@@ -1,4 +1,4 @@
-//! What the fleet tells the world about a job: state events that are never lost, and progress that may be.
+//! What the fleet publishes about a job: state events that are never lost, and progress that may be.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use crate::ids::{JobId, TenantId};
 use crate::tier::{UnknownWord, words};
 
 words!(
-    /// A change of state. Each is written in the transaction of the transition it tells of.
+    /// A change of state. Each event is written in the transaction of its transition.
     JobEventKind {
         /// Accepted and committed.
         Queued = "queued",
@@ -24,9 +24,9 @@ words!(
         HandedBack = "handed_back",
         /// Back in the backlog after a failure or a lost worker.
         Retrying = "retrying",
-        /// The user wants it stopped; a worker still has to notice.
+        /// A user asked to cancel it; its worker has not noticed yet.
         CancelRequested = "cancel_requested",
-        /// The video is there.
+        /// The video is stored.
         Completed = "completed",
         /// It ended without a video.
         Failed = "failed",
@@ -34,7 +34,7 @@ words!(
         Cancelled = "cancelled",
         /// Hidden by its owner; can be restored until retention.
         Deleted = "deleted",
-        /// Brought back.
+        /// Restored by its owner.
         Restored = "restored",
     }
 );
@@ -63,11 +63,11 @@ words!(
     }
 );
 
-/// A place in the fleet's history, written `TXID-SEQ`. Readers see events in this order and never one behind a place
+/// A position in the fleet's history, written `TXID-SEQ`. Readers see events in this order, and never one before a position
 /// that they have passed. The events of one job are also in the order of `seq` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct EventCursor {
-    /// The database transaction that wrote it.
+    /// The database transaction that wrote the event.
     pub txid: i64,
     /// Number of the event.
     pub seq: i64,
@@ -113,7 +113,7 @@ pub struct JobEvent {
     pub job_id: JobId,
     /// Its owner.
     pub tenant_id: TenantId,
-    /// Where it stands in the fleet's history. The SSE `id`.
+    /// Its position in the fleet's history. The SSE `id`.
     pub cursor: EventCursor,
     /// What happened.
     pub kind: JobEventKind,
@@ -123,7 +123,7 @@ pub struct JobEvent {
     pub at: DateTime<Utc>,
 }
 
-/// How far a running job is. Told often, kept nowhere but as the row's last value.
+/// Progress of a running job. Published often, and stored only as the row's last value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// The job.
@@ -136,9 +136,9 @@ pub struct Progress {
     pub step: u32,
     /// Denoising steps in all.
     pub steps: u32,
-    /// Of `step`, how many were answered by the step cache.
+    /// Of `step`, how many the step cache replaced.
     pub skipped: u32,
-    /// Seconds the run should still take, by this run's own pace; `None` until it has one.
+    /// Estimated seconds until the run ends, at this run's own pace; `None` until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_s: Option<f64>,
 }

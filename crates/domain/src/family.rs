@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A family of models: one set of networks and one pipeline. `family` in `fleet.toml` names it.
+/// A family of models: one set of networks and one pipeline, named by `family` in `fleet.toml`.
 ///
 /// Adding a variant makes every place that must know about it fail to compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -1,12 +1,13 @@
-//! How pixels and frames become the tokens that a transformer works on: the one place where this is computed.
+//! How pixels and frames become the tokens that a transformer works on. This is the only place that computes it.
 //!
-//! A VAE turns `spatial` x `spatial` pixels into one latent pixel and `temporal` frames into one latent frame, except for the
-//! first frame, which has a latent frame of its own. The transformer then joins `patch` x `patch` latent pixels of `patch_t`
-//! latent frames into one token. Everything else follows: which sizes and lengths are possible, and how many tokens they cost.
+//! A VAE turns `spatial` x `spatial` pixels into one latent pixel and `temporal` frames into one latent frame, except for
+//! the first frame, which has its own latent frame. The transformer then joins `patch` x `patch` latent pixels of `patch_t`
+//! latent frames into one token. Everything else follows: which sizes and lengths are possible, and how many tokens they
+//! cost.
 
 use serde::{Deserialize, Serialize};
 
-/// Compression of a model's VAE and patch of its transformer. The defaults are HunyuanVideo 1.0's.
+/// Compression of a model's VAE and patch of its transformer. The defaults are those of HunyuanVideo 1.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Geometry {
@@ -36,7 +37,7 @@ impl Geometry {
         [("spatial", self.spatial), ("temporal", self.temporal), ("patch", self.patch), ("patch_t", self.patch_t)]
     }
 
-    /// The first factor outside 1 to 256, with the reason; `None` when the geometry can be computed with.
+    /// The first factor outside 1 to 256, with the reason; `None` when the geometry is usable.
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, String)> {
         let (name, value) = self.factors().into_iter().find(|(_, value)| !(1..=FACTOR_MAX).contains(value))?;
@@ -77,7 +78,7 @@ impl Geometry {
         steps.saturating_mul(step).saturating_add(min)
     }
 
-    /// The rule for lengths as users read it: `4k+1`.
+    /// The rule for lengths as shown to users: `4k+1`.
     #[must_use]
     pub fn frame_rule(&self) -> String {
         format!("{}k+{}", self.frame_step(), self.frames_min())
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn factors_that_nothing_can_be_computed_with_are_named() {
+    fn unusable_factors_are_named() {
         let (name, reason) = Geometry { temporal: 0, ..V1_5 }.problem().expect("no frames per latent frame");
         assert_eq!((name, reason.as_str()), ("temporal", "0 must be 1 to 256"));
         assert_eq!(Geometry { spatial: 1000, ..V1_5 }.problem().expect("too large").0, "spatial");

@@ -1,4 +1,4 @@
-//! Identifiers as types of their own, so that a worker's id can never be passed where a job's is meant.
+//! Identifiers as separate types, so that a worker's id can never be passed where a job's id is expected.
 
 use std::fmt;
 use std::str::FromStr;
@@ -50,7 +50,7 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// One submitted video. Version 7: sorts by the time of submission, which keeps inserts at the end of the index.
+    /// One submitted video. Version 7: sorts by submission time, which keeps inserts at the end of the index.
     JobId,
     now_v7
 );
@@ -65,13 +65,13 @@ uuid_id!(
     now_v7
 );
 uuid_id!(
-    /// One life of one worker process; a restarted worker is another one.
+    /// One run of a worker process; a restarted worker gets a new id.
     WorkerId,
     now_v7
 );
 uuid_id!(
-    /// The right to write to a running job. Chosen by the worker before it claims, so that a claim whose answer was
-    /// lost can be recognised afterwards; never reused.
+    /// The right to write to a running job. The worker chooses it before it claims, so that a claim whose response was lost
+    /// can be recognised afterwards. Never reused.
     LeaseToken,
     new_v4
 );

@@ -22,7 +22,7 @@ pub struct Rendered {
     pub video_bytes: i64,
 }
 
-/// One job, everything that is known of it.
+/// Everything known about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     /// Its id.
@@ -31,46 +31,46 @@ pub struct Job {
     pub tenant_id: TenantId,
     /// The request, with `seed` and `model` filled in.
     pub request: VideoRequest,
-    /// Whether the seed was drawn by the fleet.
+    /// Whether the fleet chose the seed.
     pub seed_drawn: bool,
     /// What is or will be rendered.
     pub shape: RenderShape,
-    /// Where it is.
+    /// Its state.
     pub status: JobStatus,
     /// Decided by the scheduler; `None` until then.
     pub plan: Option<Plan>,
-    /// Not before this time (backoff after a failure).
+    /// Not released before this time (backoff after a failure).
     pub not_before: Option<DateTime<Utc>>,
-    /// Jobs of the same pool that go first; only while waiting, and only when it was asked for.
+    /// Jobs of the same pool that go first; only while waiting, and only when requested.
     pub queue_position: Option<i64>,
-    /// Who renders it.
+    /// The worker that renders it.
     pub worker_id: Option<WorkerId>,
-    /// Claims in all.
+    /// Claims in total.
     pub attempts_total: i32,
-    /// What it is doing, while running.
+    /// Its stage, while running.
     pub stage: Option<Stage>,
     /// Denoising steps done.
     pub step: u32,
-    /// Of `step`, how many were answered by the step cache.
+    /// Of `step`, how many the step cache replaced.
     pub steps_skipped: u32,
-    /// Where it could resume.
+    /// Where it can resume.
     pub checkpoint: Option<CheckpointRef>,
-    /// A stop was asked for and has not taken effect.
+    /// A cancel was requested and has not taken effect yet.
     pub cancel_requested: bool,
     /// The video, when completed.
     pub rendered: Option<Rendered>,
-    /// What the run was like, when completed.
+    /// The record of the run, when completed.
     pub record: Option<RunRecord>,
     /// Why it failed, when failed.
     pub failure: Option<Failure>,
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
-    /// Submission.
+    /// When it was submitted.
     pub created_at: DateTime<Utc>,
-    /// First claim of the current try.
+    /// When it was first claimed since submission or the last retry.
     pub started_at: Option<DateTime<Utc>>,
-    /// Terminal state reached.
+    /// When it reached a terminal state.
     pub finished_at: Option<DateTime<Utc>>,
-    /// Hidden by its owner.
+    /// When its owner deleted it.
     pub deleted_at: Option<DateTime<Utc>>,
 }

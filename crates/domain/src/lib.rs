@@ -1,12 +1,13 @@
-//! The vocabulary of the fleet: what a job is, how it moves, what a model folder says.
+//! The vocabulary of the fleet: what a job is, how it moves, what a model folder contains.
 //!
 //! Invariant: this crate does no I/O. It reads no file, no clock (time comes in as a value or through [`Clock`]), no
 //! environment. That is what lets the API, the scheduler, the worker and the tests agree on one meaning of every word.
 //!
 //! # Reading order
-//! [`request`] what a user asks for; [`model`] what a model folder can render, [`geometry`] in how many tokens,
-//! [`sampling`] in how many steps and at what cost; [`plan`] what the scheduler decides; [`lifecycle`] the states of a job and every legal move between them;
-//! [`job`] the whole job as others read it; [`record`] what a run left behind; [`event`] what the fleet publishes.
+//! [`request`]: what a user asks for; [`model`]: what a model folder can render, with [`geometry`] (how many tokens) and
+//! [`sampling`] (how many steps, at what cost); [`plan`]: what the scheduler decides; [`lifecycle`]: the states of a job
+//! and every legal move between them; [`job`]: the whole job as others read it; [`record`]: the result of a run; [`event`]:
+//! what the fleet publishes.
 //!
 //! # Adding a field to the request
 //! 1. Declare it in [`request::VideoRequest`] with a doc comment and `#[serde(default)]`; a default that is not empty, false or

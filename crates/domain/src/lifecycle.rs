@@ -1,7 +1,7 @@
 //! The states of a job and every legal move between them.
 //!
 //! [`Lifecycle`] is the model that the SQL in `store` repeats as guards: a transition consumes the old state and returns
-//! the new one or says why it may not happen. Property tests run both side by side.
+//! the new one, or the reason why it is not allowed. Property tests run both side by side.
 //!
 //! ```text
 //! queued --release--> scheduled --claim--> running --complete--> completed
@@ -29,7 +29,7 @@ words!(
         Scheduled = "scheduled",
         /// A worker holds its lease.
         Running = "running",
-        /// The video is there.
+        /// The video is stored.
         Completed = "completed",
         /// It ended without a video.
         Failed = "failed",
@@ -46,24 +46,24 @@ impl JobStatus {
     }
 }
 
-/// A move that may not happen.
+/// A move that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTransition {
-    /// The job is in a state that knows no such move.
+    /// The job is in a state without this move.
     #[error("a {from} job cannot {action}")]
     State {
-        /// Where it is.
+        /// Its state.
         from: JobStatus,
-        /// What was wanted.
+        /// The attempted move.
         action: &'static str,
     },
     /// Another lease, or none, holds the job.
     #[error("the lease is not the one that holds the job")]
     StaleLease,
-    /// The message speaks of an earlier release.
-    #[error("the dispatch number is not the current one")]
+    /// The message belongs to an earlier release.
+    #[error("the dispatch number is not current")]
     StaleDispatch,
-    /// The user wants it stopped.
+    /// The user asked to cancel the job.
     #[error("a cancel is requested")]
     CancelRequested,
 }
@@ -71,19 +71,19 @@ pub enum InvalidTransition {
 /// The part of a job that transitions touch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// Where it is.
+    /// The job's state.
     pub status: JobStatus,
     /// Counts releases; a claim must name the current one.
     pub dispatch_no: i32,
-    /// Who holds it, while running.
+    /// Token of the worker that holds it, while running.
     pub lease: Option<LeaseToken>,
     /// Claims since the last new checkpoint; bounded by `attempts_max`.
     pub attempts: i32,
-    /// Claims in all; bounded by `attempts_total_max`, whatever checkpoints say.
+    /// Claims in total; bounded by `attempts_total_max`, whatever checkpoints were stored.
     pub attempts_total: i32,
     /// Steps covered by the stored checkpoint; 0 without one.
     pub checkpoint_step: i32,
-    /// The user wants it stopped.
+    /// The user asked to cancel the job.
     pub cancel_requested: bool,
 }
 
@@ -92,7 +92,7 @@ pub struct Lifecycle {
 pub struct AttemptLimits {
     /// Most claims without progress.
     pub attempts_max: i32,
-    /// Most claims in all.
+    /// Most claims in total.
     pub attempts_total_max: i32,
 }
 
@@ -172,7 +172,7 @@ impl Lifecycle {
         }
     }
 
-    /// Worker: a newer checkpoint is stored; the attempts counted so far were worth it.
+    /// Worker: a newer checkpoint is stored. It is progress, so earlier attempts no longer count.
     ///
     /// # Errors
     /// Not held by `token`.
@@ -185,7 +185,8 @@ impl Lifecycle {
         Ok(self)
     }
 
-    /// Worker: the stored checkpoint cannot be used (damaged, begun from too often, of another build); begin anew.
+    /// Worker: the stored checkpoint cannot be used (damaged, resumed too often, of another build); start from the
+    /// beginning.
     ///
     /// # Errors
     /// Not held by `token`.
@@ -195,10 +196,10 @@ impl Lifecycle {
         Ok(self)
     }
 
-    /// Worker: the wanted stop has taken effect.
+    /// Worker: the requested cancel has taken effect.
     ///
     /// # Errors
-    /// Not held by `token`, or nobody asked for a stop.
+    /// Not held by `token`, or no cancel was requested.
     pub fn stopped(mut self, token: LeaseToken) -> Result<Self, InvalidTransition> {
         self.held_by(token, "stop")?;
         if !self.cancel_requested {
@@ -254,7 +255,7 @@ impl Lifecycle {
         Ok(self)
     }
 
-    /// Sweeper: the lease ran out. The same choice as a failure that may be retried.
+    /// Sweeper: the lease ran out. The outcome is that of a failure that may be retried.
     ///
     /// # Errors
     /// Not running.
@@ -265,10 +266,10 @@ impl Lifecycle {
         }
     }
 
-    /// User: stop it. A running job ends when its worker notices; one that waits ends now.
+    /// User: cancel. A running job ends when its worker notices, a waiting job ends now.
     ///
     /// # Errors
-    /// Already ended.
+    /// The job has already ended.
     pub fn cancel(mut self) -> Result<Self, InvalidTransition> {
         match self.status {
             JobStatus::Queued | JobStatus::Scheduled => {
@@ -284,7 +285,7 @@ impl Lifecycle {
         }
     }
 
-    /// User: try a failed or cancelled job again, with its attempts counted anew.
+    /// User: try a failed or cancelled job again, with its attempts reset.
     ///
     /// # Errors
     /// Not failed or cancelled.

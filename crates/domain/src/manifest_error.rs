@@ -3,7 +3,7 @@
 /// A manifest that cannot be used. Names the key and the reason.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not TOML, or keys are missing, unknown or of the wrong type.
+    /// Not TOML, or a key is missing, unknown or of the wrong type.
     #[error("fleet.toml: {0}")]
     Syntax(#[from] toml::de::Error),
     /// A value that cannot be used.
@@ -11,13 +11,13 @@ pub enum ManifestError {
     Value {
         /// The key, dotted.
         key: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is allowed.
         reason: String,
     },
 }
 
 impl ManifestError {
-    /// A value of `key` that cannot be used.
+    /// The value of `key` cannot be used.
     pub(crate) fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Value { key: key.into(), reason: reason.into() }
     }

@@ -1,7 +1,7 @@
-//! A model folder's `fleet.toml`: what the model is, which sizes it renders, and what the API's lengths mean for it.
+//! A model folder's `fleet.toml`: what the model is, which sizes it renders, and how it interprets the API's lengths.
 //!
-//! One API serves models of very different scale. `540p` and 129 frames are the user's words; the manifest says what
-//! they are for this model, so that a small embedded model answers the same request in seconds at its own scale.
+//! One API serves models of very different scale. Users ask for `540p` and 129 frames; the manifest maps that to the
+//! model's own scale, so that a small embedded model serves the same request in seconds.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,24 +11,24 @@ use crate::geometry::Geometry;
 pub use crate::manifest_error::ManifestError;
 pub use crate::sampling::{CostPrior, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 
-/// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently be none.
+/// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently not apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelManifest {
     /// Id in requests, queue names and metrics: `[a-z0-9][a-z0-9._-]*`, at most 48 characters.
     pub id: String,
-    /// Which networks and which pipeline run it.
+    /// The networks and the pipeline that run it.
     #[serde(default)]
     pub family: ModelFamily,
-    /// Name for people.
+    /// Display name.
     pub name: String,
-    /// What it can draw and what not; the page shows it.
+    /// What it can draw and what it cannot; the page shows this.
     #[serde(default)]
     pub description: String,
     /// Prompts that show it well; the page offers them.
     #[serde(default)]
     pub examples: Vec<String>,
-    /// Content hashes that say which weights these are.
+    /// Content hashes that identify the weights.
     pub fingerprint: Fingerprints,
     /// The schedule, and how many steps the model takes.
     pub sampling: Sampling,
@@ -46,7 +46,7 @@ pub struct ModelManifest {
     pub length: Length,
     /// Device memory.
     pub memory: Memory,
-    /// What the cost model believes before the fleet has measured its own workers.
+    /// What the cost model assumes before the fleet has measured its own workers.
     pub cost_prior: CostPrior,
 }
 
@@ -116,17 +116,17 @@ pub struct Memory {
     pub per_token_bytes: u64,
 }
 
-/// What is rendered for a request: pixels, frames and the rate they are played at.
+/// What is rendered for a request: pixels, frames and playback rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RenderShape {
-    /// Pixels.
+    /// Width, pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height, pixels.
     pub height: u32,
     /// Frames: a length that the model's geometry allows, 4k+1 for HunyuanVideo.
     pub frames: u32,
-    /// Frames a second of playback.
+    /// Frames per second of playback.
     pub fps: f64,
 }
 
@@ -145,12 +145,13 @@ impl RenderShape {
 }
 
 impl Length {
-    /// Frames a second that `video_length` counts in, as in the reference.
+    /// Frames per second that `video_length` counts in, as in the reference implementation.
     pub const FPS: f64 = 24.0;
 
-    /// Frames to render for an API length and the rate that keeps the duration. The geometry allows both.
+    /// Frames to render for an API length, and the rate that keeps the duration. The geometry must allow both lengths.
     fn rendered(&self, video_length: u32, geometry: &Geometry) -> (u32, f64) {
         if self.rendered_at_max == self.max || video_length == geometry.frames_min() {
+            // A full-scale model renders every length as it is. A single still frame cannot be scaled down either.
             return (video_length, Self::FPS);
         }
         let exact = f64::from(video_length) * f64::from(self.rendered_at_max) / f64::from(self.max);
@@ -242,7 +243,8 @@ impl ModelManifest {
     /// What is rendered for a request's size, aspect and length.
     ///
     /// # Errors
-    /// A [`FieldError`] for each of `video_size` or `aspect_ratio`, and `video_length`, with what would be possible.
+    /// A [`FieldError`] for each invalid field (`video_size` or `aspect_ratio`, and `video_length`), with the allowed
+    /// values.
     pub fn shape(
         &self,
         video_size: &str,
@@ -283,7 +285,7 @@ impl ModelManifest {
             return Err(FieldError::new("video_size", reason));
         };
         if aspect.is_some() {
-            return Err(FieldError::new("aspect_ratio", "goes with a named size; WIDTHxHEIGHT already says it"));
+            return Err(FieldError::new("aspect_ratio", "only applies to a named size; omit it with WIDTHxHEIGHT"));
         }
         let limit = &self.custom_size;
         let bad_side =
@@ -300,7 +302,7 @@ impl ModelManifest {
     }
 }
 
-/// Reads `960x544`: digits alone, no sign.
+/// Parses `960x544`: digits only, no sign.
 fn parse_pixels(text: &str) -> Option<(u32, u32)> {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     let (width, height) = text.split_once(['x', 'X'])?;

@@ -1,4 +1,4 @@
-//! What the scheduler decides for a job: tier, steps, step caching, and how long it should take.
+//! The scheduler's decision for a job: tier, steps, step caching, and the estimated time.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,11 @@ pub enum StepsReason {
     Fixed,
     /// Chosen by the prompt's complexity.
     Adaptive,
-    /// Chosen by the prompt, then lowered by what the fleet has learnt of such prompts.
+    /// Chosen by the prompt, then lowered by what the fleet has learned from such prompts.
     Learned,
 }
 
-/// One factor of the prompt analysis and what gave it.
+/// One factor of the prompt analysis and the words that caused it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FactorScore {
@@ -27,15 +27,15 @@ pub struct FactorScore {
     pub factor: String,
     /// Contribution to the total score, 0 or more.
     pub score: f64,
-    /// The words of the prompt that gave it, as written there.
+    /// The words of the prompt that caused it, as written there.
     pub words: Vec<String>,
 }
 
-/// The step cache as the worker is told to use it.
+/// How the worker uses the step cache.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StepCachePlan {
-    /// How eager.
+    /// How many steps may be skipped.
     pub mode: StepCacheMode,
     /// EasyCache's accumulated-error threshold; 0 with `off`.
     pub threshold: f64,
@@ -55,11 +55,11 @@ pub struct Plan {
     pub factors: Vec<FactorScore>,
     /// Denoising steps; the user's `final_steps`.
     pub steps: u32,
-    /// Why that many.
+    /// Why it is this number.
     pub steps_reason: StepsReason,
     /// Step caching.
     pub step_cache: StepCachePlan,
-    /// Estimated seconds of the run alone, embeddings not cached.
+    /// Estimated seconds of the run without queueing, embeddings not cached.
     pub estimate_s: f64,
     /// The same with cached embeddings.
     pub estimate_cached_s: f64,

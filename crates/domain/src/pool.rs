@@ -1,11 +1,11 @@
-//! Worker pools: workers that can stand in for one another share one ready queue.
+//! Worker pools: workers that can replace one another share one ready queue.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Memory classes in GiB: a worker belongs to the largest class that its device really has. Coarse on purpose: each
-/// class is one more queue, and a job only needs to know that it fits.
+/// Memory classes in GiB: a worker belongs to the largest class that its device really has. Coarse on purpose: each class
+/// is one more queue, and a job only needs to know that it fits.
 const CLASSES_GIB: &[u32] = &[192, 141, 96, 80, 64, 48, 40, 32, 24, 16, 12, 8, 4, 2, 1];
 
 /// A model and a memory class, for example `default.4g`. Part of queue names, so only `[a-z0-9._-]`.
@@ -22,7 +22,7 @@ impl PoolId {
         Self(format!("{model_id}.{class}g"))
     }
 
-    /// Takes a pool's name as it was stored.
+    /// Wraps a pool name from the database.
     #[must_use]
     pub fn from_stored(name: String) -> Self {
         Self(name)
@@ -40,14 +40,14 @@ impl PoolId {
         self.0.rsplit_once('.').map_or(self.0.as_str(), |(model, _)| model)
     }
 
-    /// The least memory a worker of this pool has, bytes.
+    /// The least memory of a worker of this pool, bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
         let class = self.0.rsplit_once('.').and_then(|(_, class)| class.strip_suffix('g')?.parse().ok());
         class.map_or(0, class_floor_bytes)
     }
 
-    /// Whether a job that needs `need_bytes` may go here.
+    /// Whether a job that needs `need_bytes` fits this pool.
     #[must_use]
     pub fn holds(&self, need_bytes: u64) -> bool {
         self.memory_bytes() >= need_bytes

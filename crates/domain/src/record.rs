@@ -1,4 +1,4 @@
-//! What a run leaves behind: its record, or the failure that ended it.
+//! The result of a run: its record, or the failure that ended it.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ impl StageSeconds {
     }
 }
 
-/// Everything worth knowing about a finished run; kept with the job for ever.
+/// Everything worth knowing about a finished run; kept with the job permanently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRecord {
@@ -66,44 +66,44 @@ pub struct RunRecord {
     pub cache_score: Option<f64>,
     /// Steps that went through the transformer.
     pub steps_computed: u32,
-    /// Steps answered by the step cache.
+    /// Steps that the step cache replaced.
     pub steps_skipped: u32,
     /// Seconds by stage.
     pub stages: StageSeconds,
-    /// Device the last attempt ran on.
+    /// Device of the last attempt.
     pub device: String,
     /// Worker and libtorch version.
     pub build: String,
-    /// Step from which the last attempt resumed; `None` when it began anew.
+    /// Step from which the last attempt resumed; `None` when it started from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<u32>,
-    /// Why an existing checkpoint was not used, in words; `None` when there was none or it was used.
+    /// Why an existing checkpoint was not used; `None` when there was none or it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_because: Option<String>,
-    /// Relative change of the predicted velocity from one computed step to the next, one value a step from the second.
+    /// Relative change of the predicted velocity from one computed step to the next, one value per step from the second.
     #[serde(default, with = "crate::finite::list")]
     pub convergence: Vec<f32>,
     /// GPU seconds of this job over all attempts.
     #[serde(with = "crate::finite")]
     pub gpu_seconds: f64,
-    /// Their price, US dollars.
+    /// Price of the GPU seconds, US dollars.
     #[serde(with = "crate::finite")]
     pub cost_usd: f64,
     /// Seconds saved against the fixed-step baseline without caches, by the fleet's cost model; may be negative.
     #[serde(with = "crate::finite")]
     pub saved_s: f64,
-    /// Their price, US dollars.
+    /// Price of the saved seconds, US dollars.
     #[serde(with = "crate::finite")]
     pub saved_usd: f64,
 }
 
-/// What becomes of a job after a failure.
+/// What happens to a job after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureAction {
     /// Try again after a backoff, if attempts are left.
     Retry,
-    /// The same would happen again: fail now.
+    /// The same would happen again, so fail now.
     Fail,
 }
 
@@ -111,7 +111,7 @@ pub enum FailureAction {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
-    /// A stable word for programs, for example `out_of_memory`.
+    /// A stable code for programs, for example `out_of_memory`.
     pub code: String,
     /// What happened and what to do, for people.
     pub reason: String,

@@ -27,7 +27,7 @@ pub struct Sampling {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StepRanges {
-    /// A quick look.
+    /// A quick preview.
     pub preview: TierSteps,
     /// The everyday quality.
     pub standard: TierSteps,
@@ -69,7 +69,7 @@ pub struct StepCacheThresholds {
     pub fast: f64,
 }
 
-/// `[cost_prior]`: what the cost model assumes before the fleet has measured runs of its own:
+/// `[cost_prior]`: what the cost model assumes before the fleet has measured its own runs:
 /// `seconds = around + steps * step`, at one size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_make_no_sense_are_refused_by_key() {
+    fn invalid_steps_are_refused_by_key() {
         let key = |text: &str| match sampling(&format!("flow_shift = 7.0\n{text}")).unwrap().check() {
             Err(ManifestError::Value { key, .. }) => key,
             other => panic!("{other:?}"),

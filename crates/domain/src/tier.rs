@@ -48,9 +48,9 @@ pub(crate) use words;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("'{found}' is not one of {}", expected.join(", "))]
 pub struct UnknownWord {
-    /// What was given.
+    /// The given word.
     pub found: String,
-    /// What would be understood.
+    /// The allowed words.
     pub expected: &'static [&'static str],
 }
 
@@ -59,7 +59,7 @@ words!(
     QualityTier {
         /// Chosen by the prompt's complexity.
         Auto = "auto",
-        /// A quick look: few steps.
+        /// A quick preview: few steps.
         Preview = "preview",
         /// The everyday quality.
         Standard = "standard",
@@ -69,7 +69,7 @@ words!(
 );
 
 words!(
-    /// The tier that a job really runs in: a [`QualityTier`] after `auto` has been decided.
+    /// The tier in which a job actually runs: a [`QualityTier`] after `auto` has been decided.
     Tier {
         /// See [`QualityTier::Preview`].
         Preview = "preview",
@@ -81,7 +81,7 @@ words!(
 );
 
 words!(
-    /// How much a prompt asks of the model.
+    /// How demanding a prompt is for the model.
     Complexity {
         /// One subject, little motion.
         Simple = "simple",

@@ -8,11 +8,11 @@ use crate::pool::PoolId;
 /// A worker as the fleet knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerInfo {
-    /// This life of the process.
+    /// Id of this run of the process.
     pub id: WorkerId,
-    /// A name for people: host and process by default.
+    /// A display name: host and process by default.
     pub name: String,
-    /// Its ready queue.
+    /// Its pool, and thereby its ready queue.
     pub pool: PoolId,
     /// The model it holds.
     pub model_id: String,
@@ -20,7 +20,7 @@ pub struct WorkerInfo {
     pub model_fingerprint: String,
     /// `cpu`, or the GPU's name.
     pub device: String,
-    /// What determinism is promised within: `cpu-avx512`, `cuda-sm90`.
+    /// The scope within which determinism is promised: `cpu-avx512`, `cuda-sm90`.
     pub device_class: String,
     /// Version of the worker and of libtorch.
     pub build: String,
@@ -31,6 +31,6 @@ pub struct WorkerInfo {
     pub attention: Option<String>,
     /// Usable device memory, bytes.
     pub memory_bytes: u64,
-    /// Jobs it renders at once; 1 today, a field so that batching needs no migration.
+    /// Jobs that it renders at once. Always 1 today; a field so that batching needs no migration.
     pub slots: u32,
 }

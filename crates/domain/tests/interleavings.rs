@@ -1,7 +1,7 @@
-//! Goal: cancel against completion, retry, hand-back and sweep: in whatever order they meet, a job ends in one state.
-//! Method: explicit-state exploration. Each actor has a few moves; every order of all of them is walked, states that
-//! were reached before are walked once, and the orders through each are counted. Every claim has a token of its own and
-//! a worker goes on believing in its lease after it was lost, so late writes are part of every order.
+//! Goal: in whatever order cancel, completion, retry, hand-back and sweep meet, a job ends in one state.
+//! Method: explicit-state exploration. Each actor has a few moves. Every order of all moves is walked, states that were
+//! reached before are walked once, and the orders through each are counted. Every claim has its own token, and a worker
+//! keeps believing in its lease after it was lost, so late writes are part of every order.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use uuid::Uuid;
 const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 2, attempts_total_max: 3 };
 const WORKERS: usize = 2;
 
-/// How often each actor may still move.
+/// How many moves each actor has left.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Budget {
     cancels: u8,
@@ -22,7 +22,7 @@ struct Budget {
     sweeps: u8,
 }
 
-/// A worker as it sees itself: the token of the claim that it believes in.
+/// A worker from its own point of view: the token of the claim that it believes in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Worker {
     claims: u8,
@@ -30,7 +30,7 @@ struct Worker {
     believes: Option<u128>,
 }
 
-/// The fields of [`Lifecycle`], which is no map key itself.
+/// The fields of [`Lifecycle`], which is not hashable itself.
 type JobKey = (JobStatus, i32, Option<LeaseToken>, i32, i32, i32, bool);
 
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ struct World {
     job: Lifecycle,
     budget: Budget,
     workers: [Worker; WORKERS],
-    /// Claims granted less hand-backs since the job began or was retried: what attempts must count.
+    /// Claims granted minus hand-backs since the job was submitted or retried: the value that attempts must have.
     spent: i32,
 }
 
@@ -76,17 +76,17 @@ impl World {
         (job, self.budget.clone(), self.workers.clone(), self.spent)
     }
 
-    /// What some actor may try next, whether or not the job allows it.
+    /// Moves that some actor may try next, whether or not the job allows them.
     fn moves(&self) -> Vec<Move> {
         let Budget { cancels, retries, releases, unreleases, sweeps } = self.budget;
-        let of_everybody = [
+        let of_all = [
             (cancels, Move::Cancel),
             (retries, Move::Retry),
             (releases, Move::Release),
             (unreleases, Move::Unrelease),
             (sweeps, Move::Sweep),
         ];
-        let mut moves: Vec<_> = of_everybody.into_iter().filter(|(left, _)| *left > 0).map(|(_, step)| step).collect();
+        let mut moves: Vec<_> = of_all.into_iter().filter(|(left, _)| *left > 0).map(|(_, step)| step).collect();
         for (index, worker) in self.workers.iter().enumerate() {
             match worker.believes {
                 None if worker.claims > 0 => moves.extend([Move::Claim(index, 0), Move::Claim(index, 1)]),
@@ -109,10 +109,10 @@ impl World {
     }
 
     fn believed(&self, worker: usize) -> LeaseToken {
-        LeaseToken(Uuid::from_u128(self.workers[worker].believes.expect("only a believer moves so")))
+        LeaseToken(Uuid::from_u128(self.workers[worker].believes.expect("only a worker with a token makes this move")))
     }
 
-    /// Fresh for each claim.
+    /// A token that no other claim has.
     fn fresh_token(&self, worker: usize) -> u128 {
         (worker as u128 + 1) * 100 + u128::from(self.workers[worker].claims)
     }
@@ -140,7 +140,7 @@ impl World {
         }
     }
 
-    /// The world after somebody tried: the actor has moved either way, the job only if it was allowed.
+    /// The world after a move was tried: the actor has moved either way, the job only if the move was allowed.
     fn after(&self, step: Move) -> Self {
         let mut next = self.clone();
         let tried = self.attempt(step);
@@ -174,7 +174,7 @@ impl World {
         next
     }
 
-    /// What holds for every allowed move, in whatever order.
+    /// What holds after every allowed move, in whatever order.
     fn check(&self, step: Move, after: &Lifecycle) {
         let before = &self.job;
         assert_eq!(after.lease.is_some(), after.status == JobStatus::Running, "{step:?} from {self:?}");
@@ -191,8 +191,8 @@ impl World {
         assert!(after.attempts <= LIMITS.attempts_max && after.attempts_total <= LIMITS.attempts_total_max);
     }
 
-    /// However things stand, the fleet alone brings the job to one end: the sweep takes what a dead worker held, the
-    /// scheduler releases, somebody renders. And what the user last wanted decides which end.
+    /// In every state the fleet alone can bring the job to an end: the sweep takes the job of a dead worker, the scheduler
+    /// releases it, a worker renders it. What the user asked for last decides which end.
     fn check_it_can_end(&self) {
         let mut job = self.job.clone();
         assert_eq!(job.attempts_total, self.spent, "a hand-back is free, every other claim counts: {self:?}");
@@ -214,7 +214,7 @@ impl World {
     }
 }
 
-/// Orders from a world to where nobody can move, by the state that the job has there.
+/// Number of orders from a world to a state without moves, by the job's final state.
 type Orders = HashMap<JobStatus, u128>;
 type Known = HashMap<(JobKey, Budget, [Worker; WORKERS], i32), Orders>;
 
@@ -239,7 +239,7 @@ fn explore(world: &World, known: &mut Known) -> Orders {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the counts are what a reader of this test wants to see")]
+#[expect(clippy::print_stdout, reason = "the counts are the interesting output of this test")]
 fn every_order_of_all_actors_moves_keeps_the_rules_and_can_end_in_one_state() {
     let mut known = Known::new();
     let orders = explore(&World::new(), &mut known);
@@ -250,7 +250,7 @@ fn every_order_of_all_actors_moves_keeps_the_rules_and_can_end_in_one_state() {
         "the exploration covers little: {} states, {all} orders",
         known.len()
     );
-    // Each end is reached by some order, or the actors cannot do what they are for.
+    // Each end must be reached by some order, or the actors' moves are incomplete.
     for status in [JobStatus::Completed, JobStatus::Failed, JobStatus::Cancelled] {
         assert!(orders.contains_key(&status), "no order ends {status}");
     }

@@ -1,4 +1,4 @@
-//! Goal: no order of events leads a job anywhere that the rules do not allow.
+//! Goal: no order of events brings a job into a state that the rules do not allow.
 //! Method: random sequences of every transition, legal or not, from several owners; invariants checked after each.
 
 use domain::lifecycle::AttemptLimits;
@@ -71,15 +71,15 @@ proptest! {
             prop_assert_eq!(after.lease.is_some(), after.status == JobStatus::Running);
             prop_assert!(after.attempts >= 0 && after.attempts <= LIMITS.attempts_max);
             prop_assert!(after.attempts_total >= 0 && after.attempts_total <= LIMITS.attempts_total_max);
-            // Only a person brings an ended job back.
+            // Only a user brings an ended job back.
             if before.status.is_terminal() {
                 prop_assert!(matches!(step, Move::Retry), "{:?} moved an ended job", step);
             }
-            // A wanted stop is never forgotten on a way out of running.
+            // A requested cancel is never forgotten when a job leaves running.
             if before.cancel_requested && after.status != before.status && !matches!(step, Move::Retry) {
                 prop_assert_eq!(after.status, JobStatus::Cancelled);
             }
-            // Progress is never lost, releases are counted.
+            // Progress is never lost, and releases are counted.
             prop_assert!(after.checkpoint_step >= before.checkpoint_step);
             prop_assert_eq!(after.dispatch_no - before.dispatch_no, i32::from(matches!(step, Move::Release)));
             job = after;
@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[test]
-fn a_message_of_an_earlier_release_claims_nothing() {
+fn a_message_of_an_earlier_release_cannot_claim() {
     let again =
         Lifecycle::default().release().and_then(Lifecycle::unrelease).and_then(Lifecycle::release).expect("legal");
     assert_eq!(again.clone().claim(1, token(1)), Err(InvalidTransition::StaleDispatch));

@@ -1,6 +1,6 @@
 //! The connection pool and its options.
 //!
-//! Rule: no call holds a connection while it waits for anything but Postgres.
+//! Rule: no call holds a connection while it waits for anything other than Postgres.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use crate::error::{Result, StoreError};
 use crate::pool::{Pool, Suspicion};
 
-/// An answer takes this much longer than its statement may run, at most; then the connection is taken for dead.
+/// How much longer than its statement timeout a response may take. After that the connection is considered dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
 
 /// How to reach the database. Every value is a setting.
@@ -20,18 +20,18 @@ const ANSWER_SLACK: Duration = Duration::from_secs(2);
 pub struct StoreOptions {
     /// `postgres://user:password@host:port/database?sslmode=...`. Never shown by `Debug`.
     pub url: String,
-    /// Most connections of this process. More than Postgres can serve at once only queue up there.
+    /// Most connections of this process. Postgres only queues more than it can serve at once.
     pub connections_max: u32,
     /// Connections kept open while idle, so that a burst does not begin with handshakes.
     pub connections_min: u32,
-    /// Longest wait for a free connection, milliseconds; then the call fails as unavailable.
+    /// Longest wait for a free connection, milliseconds; the call then fails as unavailable.
     pub acquire_timeout_ms: u64,
-    /// Longest run of one statement, milliseconds, enforced by Postgres. 0 is no limit. A connection on which no answer
-    /// comes for a little longer is closed.
+    /// Longest run of one statement, milliseconds, enforced by Postgres. 0 means no limit. A connection without a response
+    /// for a little longer than this is closed.
     pub statement_timeout_ms: u64,
-    /// Longest wait for another transaction's row, milliseconds, enforced by Postgres. 0 is no limit.
+    /// Longest wait for a row that another transaction has locked, milliseconds, enforced by Postgres. 0 means no limit.
     pub lock_timeout_ms: u64,
-    /// An idle connection is closed after this, seconds.
+    /// Idle connections are closed after this time, seconds.
     pub idle_timeout_s: u64,
     /// Shown in `pg_stat_activity`: `api`, `scheduler`, `worker`.
     pub application_name: String,
@@ -78,32 +78,34 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the pool and proves that the database answers.
+    /// Opens the pool and checks that the database responds.
     ///
     /// # Errors
-    /// [`StoreError::Options`] for a URL that cannot be read, [`StoreError::Unavailable`] when nobody answers.
+    /// [`StoreError::Options`] for an invalid URL, [`StoreError::Unavailable`] when the database does not respond.
     pub async fn connect(options: &StoreOptions) -> Result<Self> {
         let store = Self::connect_lazy(options)?;
         store.ping().await?;
         Ok(store)
     }
 
-    /// Opens the pool without asking the database, for a process that must start while Postgres is away.
+    /// Opens the pool without connecting, for a process that must start while Postgres is unavailable.
     ///
     /// # Errors
-    /// [`StoreError::Options`] for a URL that cannot be read.
+    /// [`StoreError::Options`] for an invalid URL.
     pub fn connect_lazy(options: &StoreOptions) -> Result<Self> {
         if options.connections_max == 0 {
-            return Err(StoreError::Options("the pool needs at least one connection".to_owned()));
+            return Err(StoreError::Options("database.pool_max must be at least 1".to_owned()));
         }
         let connect = PgConnectOptions::from_str(&options.url)
             // The parser's message may quote the URL, and with it the password.
-            .map_err(|_| StoreError::Options("the url is not postgres://user:password@host:port/database".to_owned()))?
+            .map_err(|_| {
+                StoreError::Options("database.url must be postgres://user:password@host:port/database".to_owned())
+            })?
             .application_name(&options.application_name)
             .options([
                 ("statement_timeout", options.statement_timeout_ms.to_string()),
                 ("lock_timeout", options.lock_timeout_ms.to_string()),
-                // A process that was stopped in the middle of a transaction must not hold its rows for ever.
+                // A process that was stopped in the middle of a transaction must not hold its rows forever.
                 ("idle_in_transaction_session_timeout", options.statement_timeout_ms.to_string()),
                 ("timezone", "UTC".to_owned()),
             ])
@@ -123,23 +125,23 @@ impl Store {
         Ok(Self { pool: Pool::new(pool, options.answer_max(), suspicion) })
     }
 
-    /// Wraps a pool that exists.
+    /// Wraps an existing pool.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
         Self { pool: Pool::new(pool, StoreOptions::new("").answer_max(), Suspicion::default()) }
     }
 
-    /// Whether the database answers now, as one round trip.
+    /// Checks that the database responds, in one round trip.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] when it does not.
+    /// [`StoreError::Unavailable`] when it does not respond.
     pub async fn ping(&self) -> Result<()> {
         sqlx::query("SELECT 1").execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Whether the database takes writes now, as one round trip that changes nothing. A standby answers [`Store::ping`] and
-    /// fails here. Needs the rights of the API or the scheduler.
+    /// Checks that the database accepts writes, in one round trip that changes nothing. A standby passes [`Store::ping`]
+    /// and fails here. Needs the rights of the API or the scheduler.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
@@ -148,7 +150,7 @@ impl Store {
         Ok(())
     }
 
-    /// Connections in use and open in all, for metrics.
+    /// Open connections, and how many of them are in use, for metrics.
     #[must_use]
     pub fn pool_usage(&self) -> PoolUsage {
         let open = self.pool.connections().size();
@@ -156,17 +158,17 @@ impl Store {
         PoolUsage { open, used: open.saturating_sub(idle) }
     }
 
-    /// Closes the pool after the calls that run now.
+    /// Closes the pool once the running calls have finished.
     pub async fn close(&self) {
         self.pool.connections().close().await;
     }
 }
 
-/// How busy the pool is.
+/// Use of the connection pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolUsage {
     /// Open connections.
     pub open: u32,
-    /// Of those, running a statement.
+    /// How many of them are running a statement.
     pub used: u32,
 }

@@ -1,8 +1,8 @@
-//! From the backlog to the pools: how much room there is, who goes next, and what must be announced again.
+//! From the backlog to the pools: how much room there is, which job goes next, and what must be announced again.
 //!
-//! Order between tenants is start-time fair queueing over seconds at the model folder's pace and weight (`jobs.share_s`,
-//! `dispatch_shares`); within a tenant it is `order_at`. Both are read from an index, so a release costs as much as it releases
-//! and does not grow with the backlog.
+//! Between tenants the order is start-time fair queueing over seconds at the model folder's reference speed, divided by the
+//! tenant's weight (`jobs.share_s`, `dispatch_shares`). Within a tenant it is `order_at`. Both are read from an index, so
+//! the cost of a release depends on how much it releases and does not grow with the backlog.
 
 use domain::{JobId, PoolId};
 
@@ -18,18 +18,18 @@ use crate::transition::transition;
 pub struct PoolLoad {
     /// The pool.
     pub pool: PoolId,
-    /// Workers that were heard of lately and take jobs.
+    /// Workers that sent a heartbeat recently and accept jobs.
     pub workers: u32,
     /// Their slots.
     pub slots: u32,
-    /// Jobs that those workers run.
+    /// Jobs that those workers are running.
     pub running: u32,
-    /// Released jobs that nobody has claimed yet.
+    /// Released jobs that no worker has claimed yet.
     pub scheduled: u32,
 }
 
 impl PoolLoad {
-    /// How many more may be released: free slots and a little more, so that a worker which becomes free finds its next
+    /// How many more jobs may be released: the free slots and a few more, so that a worker that becomes free finds its next
     /// job waiting. A pool without workers has no room.
     #[must_use]
     pub fn room(&self, lookahead: u32) -> u32 {
@@ -40,22 +40,61 @@ impl PoolLoad {
     }
 }
 
-/// A released job, as `job.ready` tells it.
+/// A released job, as `job.ready` announces it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Released {
     /// The job.
     pub job_id: JobId,
-    /// What a claim must name.
+    /// The number that a claim must name.
     pub dispatch_no: i32,
-    /// Whose queue it goes to.
+    /// The pool whose queue carries it.
     pub pool: PoolId,
 }
 
+/// Completes `release_jobs`, which begins `WITH ... chosen AS (...`: releases the chosen jobs and charges them to the shares
+/// of their tenants. The parameters are those of `release_once`.
+macro_rules! release_chosen {
+    ($head:tt $($args:tt)*) => {
+        sqlx::query!(
+            $head + r#"
+            ), held AS MATERIALIZED (
+                -- 8. Lock them; skip those that changed meanwhile or are locked by another transaction.
+                SELECT id FROM jobs
+                WHERE id IN (SELECT id FROM chosen) AND status = 'queued' AND plan IS NOT NULL
+                    AND cancel_requested_at IS NULL AND EXISTS (SELECT FROM led)
+                FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                -- 9. Move them, write their events, and advance the shares of their tenants and the model's virtual clock.
+                UPDATE jobs SET status = 'scheduled', pool = $1, dispatch_no = dispatch_no + 1, not_before = NULL,
+                    scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no
+            ), told AS (
+                INSERT INTO job_events (job_id, tenant_id, kind, detail)
+                SELECT id, tenant_id, 'scheduled', jsonb_build_object('pool', $1::text, 'dispatch_no', dispatch_no)
+                FROM moved
+            ), shared AS (
+                INSERT INTO dispatch_shares AS s (model_id, tenant_id, finish)
+                SELECT $2, chosen.tenant_id, max(chosen.start + chosen.cost) FROM moved JOIN chosen USING (id)
+                GROUP BY chosen.tenant_id ORDER BY chosen.tenant_id
+                ON CONFLICT (model_id, tenant_id) DO UPDATE SET finish = GREATEST(s.finish, EXCLUDED.finish)
+            ), clocked AS (
+                INSERT INTO dispatch_clocks AS c (model_id, now)
+                SELECT $2, max(chosen.start) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
+                ON CONFLICT (model_id) DO UPDATE SET now = GREATEST(c.now, EXCLUDED.now)
+            )
+            SELECT moved.id AS "id!", moved.dispatch_no AS "dispatch_no!"
+            FROM moved JOIN chosen USING (id) ORDER BY chosen.start, chosen.order_at, id"#
+            $($args)*
+        )
+    };
+}
+
 impl Store {
-    /// Every pool with a worker heard of within `alive_s` or with released jobs.
+    /// Every pool that has released jobs or a worker with a heartbeat within `alive_s`.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn pools(&self, alive_s: f64) -> Result<Vec<PoolLoad>> {
         let rows = sqlx::query!(
             r#"-- pool_loads
@@ -65,7 +104,7 @@ impl Store {
             ), manned AS (
                 SELECT pool, count(*) AS workers, sum(slots) AS slots FROM alive GROUP BY pool
             ), busy AS (
-                -- By the worker's pool: a worker that registered again under another one runs its job there.
+                -- Counted by the worker's pool: a worker that registered again in another pool runs its job there.
                 SELECT alive.pool, count(*) AS running FROM jobs JOIN alive ON alive.id = jobs.worker_id
                 WHERE jobs.status = 'running' GROUP BY alive.pool
             ), live AS (
@@ -93,8 +132,8 @@ impl Store {
     }
 
     /// Releases up to `limit` planned jobs that fit the pool, fairest first, and returns them in that order. Fewer than
-    /// `limit` does not mean that no more are waiting: call it again until it returns none. Only what is returned may be
-    /// announced, and only after the call has returned.
+    /// `limit` does not mean that no more are waiting: call it again until it returns none. Announce only the returned
+    /// jobs, and only after the call has returned.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -109,14 +148,14 @@ impl Store {
         Ok(released)
     }
 
-    #[expect(clippy::too_many_lines, reason = "one statement, to be read from top to bottom")]
     async fn release_once(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
-        let rows = sqlx::query!(
+        let rows = release_chosen!(
             r#"-- release_jobs
             WITH RECURSIVE led AS MATERIALIZED (
+                -- 1. Lock the leader's row, so that only the current epoch can release.
                 SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
             ), waiting (tenant_id) AS (
-                -- Tenants with a backlog, one index probe each.
+                -- 2. Tenants with a backlog, one index probe each.
                 (SELECT tenant_id FROM jobs
                 WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
                 ORDER BY tenant_id LIMIT 1)
@@ -127,11 +166,11 @@ impl Store {
                     ORDER BY tenant_id LIMIT 1)
                 FROM waiting WHERE waiting.tenant_id IS NOT NULL
             ), sized AS (
-                -- Candidates of each tenant: a share of the release twice over. With one tenant that is the whole release,
-                -- with a thousand a few each, so the cost follows the release and not tenants times the release.
+                -- 3. Candidates per tenant: twice its part of the release. With one tenant that is the whole release, with
+                -- a thousand tenants a few each, so the cost depends on the release and not on tenants times the release.
                 SELECT LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))) AS each FROM waiting
             ), candidates AS (
-                -- The first few of each, with their cost in virtual time.
+                -- 4. The first few jobs of each tenant, with their cost in virtual time.
                 SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
                     GREATEST(one.share_s, 1) / tenants.weight AS cost,
                     GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
@@ -146,45 +185,21 @@ impl Store {
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
             ), timed AS (
+                -- 5. The virtual start of each candidate: its tenant's base plus the cost of the tenant's jobs before it.
                 SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
                     AS start
                 FROM candidates
             ), horizon AS (
-                -- A tenant of whom not every job was read may have one that starts after the last that was: beyond the
-                -- earliest such place the order is not known, and the next call goes on from there.
+                -- 6. A tenant with unread jobs may have one that starts right after its last candidate. Beyond the earliest
+                -- such point the order is unknown, and the next call continues from there.
                 SELECT min(last) AS start FROM (
                     SELECT max(start) AS last FROM timed GROUP BY tenant_id HAVING count(*) >= (SELECT each FROM sized)
                 ) AS unfinished
             ), chosen AS MATERIALIZED (
+                -- 7. The fairest candidates up to the limit.
                 SELECT timed.* FROM timed, horizon
                 WHERE horizon.start IS NULL OR timed.start <= horizon.start
-                ORDER BY timed.start, order_at, id LIMIT $4::bigint
-            ), held AS MATERIALIZED (
-                SELECT id FROM jobs
-                WHERE id IN (SELECT id FROM chosen) AND status = 'queued' AND plan IS NOT NULL
-                    AND cancel_requested_at IS NULL AND EXISTS (SELECT FROM led)
-                FOR UPDATE SKIP LOCKED
-            ), moved AS (
-                UPDATE jobs SET status = 'scheduled', pool = $1, dispatch_no = dispatch_no + 1, not_before = NULL,
-                    scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1
-                FROM held WHERE jobs.id = held.id
-                RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no
-            ), told AS (
-                INSERT INTO job_events (job_id, tenant_id, kind, detail)
-                SELECT id, tenant_id, 'scheduled', jsonb_build_object('pool', $1::text, 'dispatch_no', dispatch_no)
-                FROM moved
-            ), shared AS (
-                INSERT INTO dispatch_shares AS s (model_id, tenant_id, finish)
-                SELECT $2, chosen.tenant_id, max(chosen.start + chosen.cost) FROM moved JOIN chosen USING (id)
-                GROUP BY chosen.tenant_id ORDER BY chosen.tenant_id
-                ON CONFLICT (model_id, tenant_id) DO UPDATE SET finish = GREATEST(s.finish, EXCLUDED.finish)
-            ), clocked AS (
-                INSERT INTO dispatch_clocks AS c (model_id, now)
-                SELECT $2, max(chosen.start) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
-                ON CONFLICT (model_id) DO UPDATE SET now = GREATEST(c.now, EXCLUDED.now)
-            )
-            SELECT moved.id AS "id!", moved.dispatch_no AS "dispatch_no!"
-            FROM moved JOIN chosen USING (id) ORDER BY chosen.start, chosen.order_at, id"#,
+                ORDER BY timed.start, order_at, id LIMIT $4::bigint"#,
             pool.as_str(),
             pool.model_id(),
             bigint("memory_bytes", pool.memory_bytes())?,
@@ -197,11 +212,11 @@ impl Store {
         Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
     }
 
-    /// Released jobs of a pool that nobody has claimed yet, oldest release first: how a worker finds work while RabbitMQ
-    /// is away.
+    /// Released jobs of a pool that no worker has claimed yet, oldest release first. Workers find work this way while
+    /// RabbitMQ is unavailable.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn unclaimed(&self, pool: &PoolId, limit: u32) -> Result<Vec<Released>> {
         let rows = sqlx::query!(
             "-- unclaimed_jobs
@@ -219,7 +234,7 @@ impl Store {
     /// under this number.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn unrelease(&self, job_id: JobId, dispatch_no: i32) -> Result<bool> {
         let moved = transition!(
             r#"-- unrelease_job
@@ -238,7 +253,7 @@ impl Store {
         Ok(moved.is_some())
     }
 
-    /// Takes back releases to pools without a worker heard of within `alive_s`; answers the jobs.
+    /// Takes back releases to pools without a worker that sent a heartbeat within `alive_s`; returns the jobs.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -273,8 +288,8 @@ impl Store {
         Ok(moved.into_iter().map(|row| JobId(row.id)).collect())
     }
 
-    /// Released jobs whose message should be sent again: `first_s` after the last time, then twice as long, up to
-    /// `max_s`. They count as announced by this call.
+    /// Released jobs whose message should be sent again: `first_s` after the last announcement, then after twice as long,
+    /// up to `max_s`. This call counts as their announcement.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -307,7 +322,7 @@ impl Store {
         Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no, PoolId::from_stored(row.pool))).collect())
     }
 
-    /// Makes every released job due for announcing: a new leader cannot know what its predecessor had sent.
+    /// Makes every released job due for an announcement: a new leader cannot know what its predecessor sent.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -331,5 +346,5 @@ impl Store {
     }
 }
 
-/// One line of [`Store::pools`].
+/// One row of [`Store::pools`].
 type Row = (String, i32, i32, i32, i32);

@@ -1,7 +1,7 @@
-//! The request document of a row, also for rows of releases that had only columns.
+//! The request document of a row, also for rows of releases that stored columns only.
 //!
-//! The superseded columns are named in two queries: here, to read rows without a document, and in `insert_jobs`, which still
-//! writes them for releases that read nothing else. `migrations/README.md` says when both can go.
+//! The superseded columns are named in two queries: here, to read rows without a document, and in `insert_jobs`, which
+//! still writes them for releases that read only columns. `migrations/README.md` says when both can be removed.
 
 use domain::VideoRequest;
 use serde_json::Value;

@@ -1,74 +1,74 @@
-//! What can go wrong with the store, sorted by what a caller can do about it.
+//! Errors of the store, grouped by what a caller can do about them.
 
 use domain::JobId;
 
-/// A failed call. Guards that did not hold are values of the call's own outcome type wherever the caller has a choice;
-/// the two that always mean "stop what you are doing" are errors: [`StoreError::LeaseLost`], [`StoreError::NotLeader`].
+/// A failed call. Where the caller has a choice, a failed guard is a value of the call's outcome type. The two guards that
+/// always mean "stop what you are doing" are errors: [`StoreError::LeaseLost`] and [`StoreError::NotLeader`].
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Postgres cannot be reached, is starting, stopping or out of connections. The outcome of a write is unknown: read
-    /// back by token or key, or repeat what is idempotent.
-    #[error("the database does not answer; try again shortly")]
+    /// back by token or key, or repeat the call if it is idempotent.
+    #[error("the database is unavailable; try again shortly")]
     Unavailable(#[source] sqlx::Error),
-    /// Two statements waited for each other, or one waited too long, more often than is retried. Nothing was written.
-    #[error("the database was too busy with conflicting changes; try again")]
+    /// Statements deadlocked, or one waited too long for a lock, more often than is retried. Nothing was written.
+    #[error("too many conflicting changes in the database; try again")]
     Conflict(#[source] sqlx::Error),
-    /// Another lease holds the job, or none. Nothing was written; the caller must stop writing anywhere.
-    #[error("the lease on job {job_id} is lost; its work belongs to another worker now")]
+    /// Another lease holds the job, or none does. Nothing was written; the caller must stop writing anywhere.
+    #[error("the lease on job {job_id} is lost; stop working on it")]
     LeaseLost {
         /// The job.
         job_id: JobId,
     },
     /// Another scheduler leads. Nothing was written.
-    #[error("epoch {epoch} does not lead any more")]
+    #[error("epoch {epoch} is no longer the leader")]
     NotLeader {
         /// The caller's epoch.
         epoch: i64,
     },
-    /// A row holds what this release cannot read: written by a newer one, or by hand.
-    #[error("{table} {row}: column {column} is not readable: {reason}")]
+    /// A row holds a value that this release cannot read: a newer release wrote it, or it was edited by hand.
+    #[error("cannot read column {column} of {table} {row}: {reason}")]
     Unreadable {
-        /// Table.
+        /// The table.
         table: &'static str,
-        /// Its key.
+        /// The row's key.
         row: String,
-        /// Column.
+        /// The column.
         column: &'static str,
-        /// What was wrong with it.
+        /// What is wrong with the value.
         reason: String,
     },
     /// A value given by the caller cannot be stored.
     #[error("{what} cannot be stored: {reason}")]
     Unstorable {
-        /// Which value.
+        /// The value.
         what: &'static str,
         /// Why.
         reason: String,
     },
-    /// The options make no sense.
-    #[error("database settings: {0}")]
+    /// The options are invalid.
+    #[error("invalid setting: {0}")]
     Options(String),
     /// A migration failed or the database is newer than this release.
-    #[error("the database could not be migrated; a database newer than this release needs the newer release")]
+    #[error("the database could not be migrated; if it is newer than this release, run the newer release")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     /// Postgres refused the statement: a bug, or a schema that is not migrated.
-    #[error("the database refused the statement; has it been migrated?")]
+    #[error("the database refused the statement; check that it has been migrated")]
     Refused(#[source] sqlx::Error),
 }
 
 impl StoreError {
-    /// Whether the database itself is the trouble, so that waiting may help.
+    /// Whether the database itself is unavailable, so that waiting may help.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_))
     }
 
-    /// Whether repeating the same transaction at once may succeed; nothing of it was written.
+    /// Whether repeating the same transaction immediately may succeed; nothing of it was written.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Conflict(_))
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers hand over ids and errors they are done with")]
+    #[expect(clippy::needless_pass_by_value, reason = "callers no longer need these ids and errors")]
     pub(crate) fn unreadable(
         table: &'static str,
         column: &'static str,
@@ -105,12 +105,12 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
     fn from(error: sqlx::migrate::MigrateError) -> Self {
         use sqlx::migrate::MigrateError as M;
         match error {
-            // A database that goes away in the middle is no other than one that is not there yet.
+            // Losing the connection during a migration is treated like failing to connect.
             M::Execute(cause) | M::ExecuteMigration(cause, _) => Self::from(cause),
             other => Self::Migrate(other),
         }
     }
 }
 
-/// Shorthand of the crate.
+/// Result of a store call.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;

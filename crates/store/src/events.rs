@@ -1,9 +1,10 @@
-//! The fleet's history, replayed from any point.
+//! The fleet's history, which can be replayed from any position.
 //!
-//! Sequence numbers are drawn before transactions commit and become visible out of order. Readers therefore stop before
-//! the oldest transaction that is still open and go on in `(txid, seq)` order: nothing can appear behind what they have
-//! read. The price is that a long write transaction anywhere on the server delays what comes after it.
-//! Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held back.
+//! Sequence numbers are assigned before transactions commit, so events become visible out of order. Readers therefore stop
+//! before the oldest transaction that is still open and continue in `(txid, seq)` order: no event can appear behind a
+//! position that they have passed. The price is that a long write transaction anywhere on the server delays the events
+//! after it. Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held
+//! back.
 
 use chrono::{DateTime, Utc};
 use domain::{EventCursor, JobEvent, JobId, TenantId};
@@ -14,14 +15,14 @@ use crate::connect::Store;
 use crate::error::{Result, StoreError};
 use crate::readable::readable;
 
-/// Whose events a stream shows.
+/// Which events a stream shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventScope {
-    /// Of one job.
+    /// Events of one job.
     Job(JobId),
-    /// Of one tenant's jobs.
+    /// Events of one tenant's jobs.
     Tenant(TenantId),
-    /// Of all jobs.
+    /// Events of all jobs.
     Fleet,
 }
 
@@ -39,7 +40,7 @@ impl Store {
     /// Events after `cursor`, oldest first. `EventCursor::default()` is the beginning.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn events_after(&self, scope: EventScope, cursor: EventCursor, limit: u32) -> Result<Vec<JobEvent>> {
         let limit = i64::from(limit);
         let rows = match scope {
@@ -90,10 +91,10 @@ impl Store {
         readable(rows.into_iter().map(into_event))
     }
 
-    /// Where a stream begins that wants to see only what happens from now on.
+    /// Start position of a stream that only shows events from now on.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn events_from_now(&self) -> Result<EventCursor> {
         let txid = sqlx::query_scalar!(
             r#"-- events_from_now
@@ -101,7 +102,7 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await?;
-        // Everything before that transaction has ended; nothing of it is behind this cursor.
+        // Every transaction before this one has ended, so none of their events can appear behind this cursor.
         Ok(EventCursor { txid, seq: 0 })
     }
 }

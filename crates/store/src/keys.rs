@@ -1,4 +1,4 @@
-//! API keys. Only a hash is stored; hashing is the caller's.
+//! API keys. Only a hash is stored; the caller computes it.
 
 use chrono::{DateTime, Utc};
 use domain::{KeyId, TenantId};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
 
-/// What a key may do.
+/// What a key gives access to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// The tenant's own jobs.
@@ -45,16 +45,16 @@ impl FromStr for Role {
     }
 }
 
-/// A key on its way into the table.
+/// A key that is about to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewKey {
     /// Its id.
     pub id: KeyId,
-    /// Whose it is.
+    /// Its tenant.
     pub tenant_id: TenantId,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What its owner calls it.
+    /// A label that its owner chose.
     pub label: String,
     /// First characters of the key, to recognise it.
     pub prefix: String,
@@ -62,18 +62,18 @@ pub struct NewKey {
     pub hash: Vec<u8>,
 }
 
-/// A key as it is listed; never the key itself.
+/// A key as listed; never the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
     /// Its id.
     pub id: KeyId,
-    /// Whose it is.
+    /// Its tenant.
     pub tenant_id: TenantId,
     /// That tenant's name.
     pub tenant_name: String,
-    /// What it may do.
+    /// Its role.
     pub role: Role,
-    /// What its owner calls it.
+    /// The label that its owner chose.
     pub label: String,
     /// First characters of the key.
     pub prefix: String,
@@ -102,7 +102,7 @@ impl Store {
     /// Stores a key.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn issue_key(&self, key: &NewKey) -> Result<()> {
         sqlx::query!(
             "-- issue_key
@@ -119,10 +119,10 @@ impl Store {
         Ok(())
     }
 
-    /// The key with this hash, unless it is revoked. Notes its use, at most once a minute.
+    /// The key with this hash, unless it is revoked. Records its use, at most once a minute.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn find_key(&self, hash: &[u8]) -> Result<Option<ApiKey>> {
         let row = sqlx::query_as!(
             KeyRow,
@@ -142,10 +142,10 @@ impl Store {
         row.map(into_key).transpose()
     }
 
-    /// Every key, revoked ones too; of one tenant, or of all.
+    /// Every key of one tenant or of all, including revoked ones.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn list_keys(&self, tenant_id: Option<TenantId>) -> Result<Vec<ApiKey>> {
         let rows = sqlx::query_as!(
             KeyRow,
@@ -161,10 +161,10 @@ impl Store {
         rows.into_iter().map(into_key).collect()
     }
 
-    /// Revokes the key; its sessions open nothing from then on. `false` when there is none or it was revoked before.
+    /// Revokes the key; its sessions stop working immediately. `false` when the key does not exist or was revoked before.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn revoke_key(&self, id: KeyId) -> Result<bool> {
         let revoked = sqlx::query!(
             "-- revoke_key

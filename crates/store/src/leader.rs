@@ -1,23 +1,23 @@
 //! Leadership of the scheduler: one row with an epoch.
 //!
 //! Rule: every statement that only the leader may run locks that row in share mode and compares the epoch, so that a
-//! scheduler which was stopped and continued changes nothing after another one has taken over.
+//! scheduler that was paused and resumed cannot change anything after another one has taken over.
 
 use uuid::Uuid;
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
 
-/// Number of a leadership; a later one is higher.
+/// Number of a leadership term; later terms have higher numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub i64);
 
 impl Store {
-    /// Takes over when nobody leads: `holder` is one life of one process. Repeating it while leading answers the same
-    /// epoch and extends it, so that a lost answer costs nothing.
+    /// Takes over when there is no leader. `holder` identifies one run of one process. Repeating it while leading returns
+    /// the same epoch and extends it, so that a lost response costs nothing.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn try_lead(&self, holder: Uuid, ttl_s: f64) -> Result<Option<Epoch>> {
         let epoch = sqlx::query_scalar!(
             "-- try_lead
@@ -34,10 +34,10 @@ impl Store {
         Ok(epoch.map(Epoch))
     }
 
-    /// Goes on leading; `false` when another one has taken over.
+    /// Extends the leadership; `false` when another scheduler has taken over.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn keep_leading(&self, epoch: Epoch, ttl_s: f64) -> Result<bool> {
         let kept = sqlx::query!(
             "-- keep_leading
@@ -50,10 +50,10 @@ impl Store {
         Ok(kept.rows_affected() == 1)
     }
 
-    /// Stops leading, so that the next one need not wait for the expiry.
+    /// Stops leading, so that the next leader need not wait for the expiry.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn resign(&self, epoch: Epoch) -> Result<()> {
         sqlx::query!(
             "-- resign
@@ -65,7 +65,7 @@ impl Store {
         Ok(())
     }
 
-    /// Tells "nothing to do" from "no longer the leader" after a guarded statement changed no row.
+    /// Distinguishes "nothing to do" from "no longer the leader" after a guarded statement changed no row.
     pub(crate) async fn ensure_leads(&self, epoch: Epoch) -> Result<()> {
         let leads = sqlx::query_scalar!(
             r#"-- leads

@@ -1,4 +1,5 @@
-//! What was learnt of the steps that prompts need: one document that the leader moves on and admins freeze or reset.
+//! What the fleet has learned about the steps that prompts need: one document that the leader updates and admins freeze or
+//! reset.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,22 +11,22 @@ use crate::error::{Result, StoreError};
 use crate::leader::Epoch;
 use crate::row::to_json;
 
-/// The document and where it stands.
+/// The document and its progress.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Learning<T> {
-    /// What was learnt.
+    /// What was learned.
     pub learned: T,
-    /// Runs that finished later have not taught yet; `None` when none has.
+    /// Finish time up to which runs have been evaluated; `None` when none has been.
     pub taught_until: Option<DateTime<Utc>>,
-    /// Counts changes.
+    /// Number of changes.
     pub version: i64,
 }
 
 impl Store {
-    /// What was learnt so far.
+    /// What has been learned so far.
     ///
     /// # Errors
-    /// The database's, or [`StoreError::Unreadable`] for a document of another release.
+    /// The database's error, or [`StoreError::Unreadable`] for a document of another release.
     pub async fn learning<T: DeserializeOwned>(&self) -> Result<Learning<T>> {
         let row = sqlx::query!(
             r#"-- learning
@@ -37,11 +38,11 @@ impl Store {
         Ok(Learning { learned, taught_until: row.taught_until, version: row.version })
     }
 
-    /// Replaces what was learnt by what follows from it; `false` when somebody changed it since it was read, or the epoch
-    /// does not lead.
+    /// Replaces the document by its successor; `false` when it was changed since it was read, or when the epoch does not
+    /// lead.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn save_learning<T: Serialize + Sync>(&self, next: &Learning<T>, epoch: Epoch) -> Result<bool> {
         let learned = to_json("learned", &next.learned)?;
         let saved = sqlx::query!(
@@ -59,10 +60,10 @@ impl Store {
         Ok(saved.rows_affected() == 1)
     }
 
-    /// Stops or resumes learning; what was learnt stays in force.
+    /// Stops or resumes learning; what was learned remains in effect.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn freeze_learning(&self, frozen: bool) -> Result<()> {
         sqlx::query!(
             "-- freeze_learning
@@ -74,10 +75,10 @@ impl Store {
         Ok(())
     }
 
-    /// Forgets what was learnt of a model, or of all. Only runs from now on teach again.
+    /// Forgets what was learned about one model, or about all. Only runs from now on are evaluated again.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn reset_learning(&self, model_id: Option<&str>) -> Result<()> {
         sqlx::query!(
             "-- reset_learning

@@ -1,23 +1,23 @@
 //! Everything Postgres: jobs, leases, events, keys, workers, statistics.
 //!
 //! Rule: the row is the truth. Every change of a job is one statement that repeats the guard of [`domain::Lifecycle`]
-//! (`WHERE status = ... AND lease_token = ...`) and writes the row, its event and its statistics together; no row
-//! changed means that it did not happen, and the caller learns why. Only this crate contains SQL.
+//! (`WHERE status = ... AND lease_token = ...`) and writes the row, its event and its statistics together. If no row
+//! changed, the move did not happen, and the caller gets the reason. Only this crate contains SQL.
 //!
 //! # Reading order
-//! [`Store`] is the handle; its methods are grouped by who calls them: [`jobs`] (API), [`planning`] and [`dispatch`]
+//! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
 //! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
 //! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`].
 //!
-//! # Lost answers
+//! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
-//! inserts recognise their idempotency key or job id, claims and everything after them recognise their token.
+//! inserts recognise their idempotency key or job id, and claims and everything after them recognise their token.
 //!
 //! # Adding a transition
-//! 1. Add it to `domain::Lifecycle`, with what it refuses.
+//! 1. Add it to `domain::Lifecycle`, with the cases that it refuses.
 //! 2. Write the statement here: `held` (lock), `moved` (guarded UPDATE), `told` (event), `counted` (statistics).
-//! 3. Add it to the side-by-side test in `tests/lifecycle.rs`.
-//! 4. `scripts/sqlx-prepare`, and commit `.sqlx`.
+//! 3. Add it to the side-by-side test in `tests/it/lifecycle.rs`.
+//! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
 mod connect;
 pub mod dispatch;

@@ -1,9 +1,9 @@
-//! Connections with a limit on every answer.
+//! Connections with a time limit on every response.
 //!
-//! A peer that went away without a word (a cut network, a frozen host) leaves connections on which nothing ever comes; the
-//! operating system notices after a quarter of an hour. So every call has a limit here, and a connection whose call did
-//! not finish, be it for the limit or because its caller went away, is closed and not given back: it would read the
-//! answer to another question, or keep its place in the pool until it could.
+//! A peer that disappears silently (a cut network, a frozen host) leaves connections on which nothing ever arrives; the
+//! operating system notices after a quarter of an hour. So every call has a time limit here. A connection whose call did
+//! not finish, because of the limit or because its caller was dropped, is closed and not returned to the pool: it would
+//! read the response to another query, or keep its place in the pool until it could.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,33 +33,33 @@ impl Pool {
         Self { connections, answer_max, suspicion }
     }
 
-    /// The pool itself, for what has limits of its own.
+    /// The pool itself, for calls with their own limits.
     pub(crate) fn connections(&self) -> &PgPool {
         &self.connections
     }
 
-    /// A connection for several calls: run them [`Pool::in_time`], then [`Borrowed::settle`].
+    /// A connection for several calls: run them with [`Pool::in_time`], then [`Borrowed::settle`].
     pub(crate) async fn acquire(&self) -> Result<Borrowed, Error> {
         let connection = self.connections.acquire().await?;
         Ok(Borrowed { connection, answered: false, suspicion: self.suspicion.clone() })
     }
 
-    /// Runs calls within the limit.
+    /// Runs calls within the time limit.
     pub(crate) async fn in_time<T>(&self, calls: impl Future<Output = T>) -> Result<T, Elapsed> {
         timeout(self.answer_max, calls).await
     }
 }
 
-/// When connections were last found to lead to the wrong server: after a failover, those that are open lead to what is now a
-/// standby, and would for as long as they are used.
+/// When a connection was last found to lead to the wrong server. After a failover, open connections lead to what is now a
+/// standby, and would do so as long as they are used.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Suspicion(Arc<Mutex<Option<Instant>>>);
 
 impl Suspicion {
-    /// Every connection that is open now is to be closed instead of being used again.
+    /// Marks every currently open connection to be closed instead of being used again.
     fn raise(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        tracing::warn!("a connection leads to a Postgres that takes no writes; opening new ones");
+        tracing::warn!("a connection leads to a Postgres that accepts no writes; opening new connections");
     }
 
     /// Whether a connection of this age was opened after the last suspicion.
@@ -68,14 +68,14 @@ impl Suspicion {
     }
 }
 
-/// Errors that may say: this server takes no writes.
+/// Errors that may mean that this server accepts no writes.
 pub(crate) trait MayBeWrongServer {
-    /// Whether it does.
+    /// Whether this error does.
     fn is_wrong_server(&self) -> bool;
 }
 
 impl MayBeWrongServer for Error {
-    /// 25006 read_only_sql_transaction: every statement of ours that can meet it writes.
+    /// 25006 read_only_sql_transaction: every statement of ours that can cause it writes.
     fn is_wrong_server(&self) -> bool {
         self.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "25006")
     }
@@ -98,7 +98,7 @@ pub(crate) struct Borrowed {
 }
 
 impl Borrowed {
-    /// Gives the connection back if its calls came to an end, and returns what they returned.
+    /// Returns the connection to the pool if its calls finished, and returns their result.
     pub(crate) fn settle<T, E: From<Error> + MayBeWrongServer>(
         mut self,
         outcome: Result<Result<T, E>, Elapsed>,
@@ -113,7 +113,7 @@ impl Borrowed {
                 answer
             }
             Err(_) => {
-                let reason = "Postgres did not answer in time";
+                let reason = "Postgres did not respond in time";
                 Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into())
             }
         }
@@ -142,7 +142,7 @@ impl DerefMut for Borrowed {
     }
 }
 
-/// Single statements go through this. Results are gathered before they are answered; none of ours is large.
+/// For single statements. Results are collected before they are returned; none of ours is large.
 impl<'p> Executor<'p> for &'_ Pool {
     type Database = Postgres;
 

@@ -1,4 +1,4 @@
-//! What a process does with the database before it serves: the schema, and the models that it knows.
+//! What a process does with the database before it serves: migrate the schema and register the models.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use domain::ModelManifest;
 use crate::connect::Store;
 use crate::error::Result;
 
-/// Pause between two tries while the database is away.
+/// Pause between two tries while the database is unavailable.
 const AGAIN: Duration = Duration::from_millis(500);
 
 impl Store {
-    /// Brings the schema up to this release if `migrate` says that this is the process's to do, and registers the models.
-    /// Waits out a database that is still starting, or dies meanwhile: all of it may be done twice. `false` when `stopped`
-    /// came during such a wait; what is under way is never cut off.
+    /// Migrates the schema to this release if `migrate` says that this process is responsible, and registers the models.
+    /// Waits for a database that is still starting or fails meanwhile; every step may be repeated. `false` when `stopped`
+    /// resolved during such a wait; a step in progress is never interrupted.
     ///
     /// # Errors
-    /// As [`Store::migrate`], and the database's; never that it is away.
+    /// As [`Store::migrate`], and the database's errors, except that it is unavailable.
     pub async fn prepare<'a>(
         &self,
         migrate: bool,
@@ -39,7 +39,7 @@ impl Store {
 
     async fn prepare_once<'a>(&self, migrate: bool, manifests: impl Iterator<Item = &'a ModelManifest>) -> Result<()> {
         if migrate {
-            // Boxed: the driver's future is large, and every caller would carry it.
+            // Boxed, because the driver's future is large and every caller's future would contain it.
             Box::pin(self.migrate()).await?;
         }
         for manifest in manifests {

@@ -1,4 +1,4 @@
-//! A row of `jobs` as a [`Job`], and the conversions that every query needs.
+//! Converts a row of `jobs` into a [`Job`], and single values for all queries.
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
@@ -14,7 +14,7 @@ use crate::document::read_request;
 use crate::error::{Result, StoreError};
 use crate::readable::left_out;
 
-/// Everything of a row that a [`Job`] or a claim shows.
+/// The columns of a row that a [`Job`] or a claim shows.
 #[derive(Debug, Clone)]
 pub(crate) struct JobRow {
     pub(crate) id: Uuid,
@@ -49,7 +49,7 @@ pub(crate) struct JobRow {
     pub(crate) started_at: Option<DateTime<Utc>>,
     pub(crate) finished_at: Option<DateTime<Utc>>,
     pub(crate) deleted_at: Option<DateTime<Utc>>,
-    // Not part of a Job: what a claim needs as well, and what distinguishes a replay from a reused key.
+    // Not part of a Job: what a claim needs in addition, and what distinguishes a replay from a reused key.
     pub(crate) dispatch_no: i32,
     pub(crate) lease_token: Option<Uuid>,
     pub(crate) lease_remaining_s: Option<f64>,
@@ -59,10 +59,10 @@ pub(crate) struct JobRow {
 }
 
 impl JobRow {
-    /// Reads the row.
+    /// Converts the row.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] naming the column.
+    /// [`StoreError::Unreadable`], which names the column.
     pub(crate) fn into_job(self) -> Result<Job> {
         let id = self.id;
         let shape = RenderShape {
@@ -134,22 +134,24 @@ pub(crate) fn count(row: impl ToString, column: &'static str, value: i32) -> Res
     u32::try_from(value).map_err(|error| StoreError::unreadable("jobs", column, row, error))
 }
 
-/// A value kept as JSON.
+/// A value stored as JSON.
 pub(crate) fn from_json<T: DeserializeOwned>(row: impl ToString, column: &'static str, value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| StoreError::unreadable("jobs", column, row, error))
 }
 
-/// A value to keep as JSON.
+/// A value to store as JSON.
 pub(crate) fn to_json<T: Serialize>(what: &'static str, value: &T) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| StoreError::Unstorable { what, reason: error.to_string() })
 }
 
 /// A number for a Postgres `integer`.
 pub(crate) fn int(what: &'static str, value: u32) -> Result<i32> {
-    i32::try_from(value).map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above {}", i32::MAX) })
+    i32::try_from(value)
+        .map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above the limit of {}", i32::MAX) })
 }
 
 /// A number for a Postgres `bigint`.
 pub(crate) fn bigint(what: &'static str, value: u64) -> Result<i64> {
-    i64::try_from(value).map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above {}", i64::MAX) })
+    i64::try_from(value)
+        .map_err(|_| StoreError::Unstorable { what, reason: format!("{value} is above the limit of {}", i64::MAX) })
 }

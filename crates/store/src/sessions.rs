@@ -1,4 +1,4 @@
-//! Sessions of signed-in pages: a cookie that stands for a key.
+//! Sessions of signed-in pages: a cookie that represents a key.
 
 use chrono::{DateTime, Utc};
 use domain::{KeyId, TenantId};
@@ -7,10 +7,10 @@ use crate::connect::Store;
 use crate::error::{Result, StoreError};
 use crate::keys::Role;
 
-/// A session that is open.
+/// An open session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The key it stands for.
+    /// The key that it represents.
     pub key_id: KeyId,
     /// That key's tenant.
     pub tenant_id: TenantId,
@@ -18,17 +18,17 @@ pub struct Session {
     pub role: Role,
     /// That key's label.
     pub label: String,
-    /// What changing requests must send back.
+    /// The token that changing requests must send back.
     pub csrf: String,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: DateTime<Utc>,
 }
 
 impl Store {
-    /// Opens a session for `ttl_s`; `id_hash` is the hash of the cookie's value.
+    /// Opens a session for `ttl_s` seconds; `id_hash` is the hash of the cookie's value.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn open_session(&self, id_hash: &[u8], key_id: KeyId, csrf: &str, ttl_s: f64) -> Result<DateTime<Utc>> {
         let expires_at = sqlx::query_scalar!(
             "-- open_session
@@ -44,10 +44,10 @@ impl Store {
         Ok(expires_at)
     }
 
-    /// The session of a cookie, while it has not expired and its key is not revoked.
+    /// The session of a cookie, unless it has expired or its key is revoked.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn find_session(&self, id_hash: &[u8]) -> Result<Option<Session>> {
         let row = sqlx::query!(
             "-- find_session
@@ -70,19 +70,19 @@ impl Store {
         }))
     }
 
-    /// Ends a session.
+    /// Closes a session.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn close_session(&self, id_hash: &[u8]) -> Result<()> {
         sqlx::query!("-- close_session\nDELETE FROM sessions WHERE id_hash = $1", id_hash).execute(&self.pool).await?;
         Ok(())
     }
 
-    /// Forgets expired sessions; answers how many.
+    /// Deletes expired sessions; returns how many.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn purge_sessions(&self) -> Result<u64> {
         let purged = sqlx::query!("-- purge_sessions\nDELETE FROM sessions WHERE expires_at < clock_timestamp()")
             .execute(&self.pool)

@@ -13,17 +13,17 @@ pub struct Tenant {
     pub id: TenantId,
     /// Its name, unique.
     pub name: String,
-    /// Its share beside other tenants.
+    /// Its share relative to other tenants.
     pub weight: f64,
-    /// When it was made.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
 }
 
 impl Store {
-    /// The tenant of this name, made if it is not there.
+    /// The tenant with this name; created if it does not exist.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn ensure_tenant(&self, name: &str) -> Result<Tenant> {
         let row = sqlx::query!(
             "-- ensure_tenant
@@ -38,10 +38,10 @@ impl Store {
         Ok(Tenant { id: TenantId(row.id), name: row.name, weight: row.weight, created_at: row.created_at })
     }
 
-    /// Sets a tenant's share; `false` when there is none of this name. The weight must be above 0.
+    /// Sets a tenant's weight, which must be above 0; `false` when no tenant has this name.
     ///
     /// # Errors
-    /// The database's, also for a weight that is not above 0.
+    /// The database's error, also for a weight that is not above 0.
     pub async fn set_tenant_weight(&self, name: &str, weight: f64) -> Result<bool> {
         let set = sqlx::query!("-- set_tenant_weight\nUPDATE tenants SET weight = $2 WHERE name = $1", name, weight)
             .execute(&self.pool)
@@ -52,7 +52,7 @@ impl Store {
     /// Every tenant, by name.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn tenants(&self) -> Result<Vec<Tenant>> {
         let rows = sqlx::query!("-- list_tenants\nSELECT id, name, weight, created_at FROM tenants ORDER BY name")
             .fetch_all(&self.pool)

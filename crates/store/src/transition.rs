@@ -1,4 +1,4 @@
-//! The common end of every transition: what a guarded UPDATE moved is told and counted by the same statement.
+//! The common end of every transition: the statement that moves a job also writes its event and its statistics.
 
 use domain::JobStatus;
 use uuid::Uuid;
@@ -11,7 +11,7 @@ use crate::row::word;
 pub(crate) struct Moved {
     pub(crate) id: Uuid,
     pub(crate) status: String,
-    /// Object that no row points to any more; the caller deletes it.
+    /// An object that no row points to any more; the caller deletes it.
     pub(crate) dropped: Option<String>,
 }
 
@@ -23,10 +23,10 @@ impl Moved {
 
 /// Completes a statement that begins `WITH ... moved AS (UPDATE jobs ... RETURNING ...)`.
 ///
-/// `moved` gives `id, tenant_id, model_id, tier, complexity, status` of the row, and
-/// `kind` (of the event), `detail` (jsonb), `counter` (a column of `stats_hourly`, or NULL), `lost` (whether a lease was
-/// lost), `dropped` (an object key, or NULL). The groups are written in one order everywhere, so that two transactions
-/// that count the same jobs wait for each other instead of deadlocking.
+/// `moved` returns `id, tenant_id, model_id, tier, complexity, status` of the row, and `kind` (of the event), `detail`
+/// (jsonb), `counter` (a column of `stats_hourly`, or NULL), `lost` (whether a lease was lost) and `dropped` (an object
+/// key, or NULL). Statistics rows are written in the same order everywhere, so that two transactions that count the same
+/// jobs wait for each other instead of deadlocking.
 macro_rules! transition {
     ($moved:tt $($args:tt)*) => {
         sqlx::query_as!(

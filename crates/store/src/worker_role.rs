@@ -1,16 +1,17 @@
 //! The database role of workers on other machines: what a worker needs, and nothing else.
 //!
-//! A group role named after the database (`fleet_worker` for `fleet`) holds the rights; every machine that joins gets a login of
-//! its own in it, so that a single machine can be shut out. A worker reads jobs and models, moves jobs, writes their events and
-//! statistics, and sends heartbeats. It cannot read keys, sessions or tenants, change what was asked for, or delete.
+//! A group role named after the database (`fleet_worker` for `fleet`) holds the rights. Every machine that joins gets its
+//! own login in that group, so that a single machine can be locked out. A worker reads jobs and models, moves jobs, writes
+//! their events and statistics, and sends heartbeats. It cannot read keys, sessions or tenants, change requests, or delete
+//! anything.
 //!
-//! Rule: a worker has the rights listed in [`GRANTS`] and no others, so a table or column that a release adds is closed to it
-//! until it is listed. Every migration renews the rights, so an upgrade needs no manual step.
+//! Rule: a worker has the rights listed in [`GRANTS`] and no others, so a table or column that a release adds stays closed
+//! to it until it is listed. Every migration renews the rights, so an upgrade needs no manual step.
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
 
-/// Makes the group role if it is missing; needs the right to create roles.
+/// Creates the group role if it is missing; needs the right to create roles.
 const CREATE_GROUP: &str = "
 DO $$
 DECLARE
@@ -22,7 +23,7 @@ BEGIN
     END IF;
 END $$";
 
-/// Gives the group role its rights, exactly these. Nothing happens where no such role exists.
+/// Gives the group role exactly these rights. Does nothing where the role does not exist.
 const GRANTS: &str = "
 DO $$
 DECLARE
@@ -32,15 +33,15 @@ BEGIN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock(hashtext(group_name));
-    -- What an earlier release granted.
+    -- Remove what an earlier release granted.
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA public FROM %I', group_name);
     EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM %I', group_name);
     EXECUTE format('GRANT SELECT ON jobs, models, workers, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT INSERT ON workers, job_events, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT UPDATE ON workers, stats_hourly TO %I', group_name);
     EXECUTE format('GRANT USAGE ON SEQUENCE job_events_seq_seq TO %I', group_name);
-    -- Of a job: where it is, its lease and progress, its checkpoint, and how it ended. Not what was asked for, by whom, or what
-    -- was decided for it. A column that is not listed here is read-only for workers.
+    -- Of a job: its state, lease, progress, checkpoint and result. Not the request, its owner, or the scheduler's
+    -- decisions. A column that is not listed here is read-only for workers.
     EXECUTE format('GRANT UPDATE (
         status, pool, not_before, announced_at, announcements,
         lease_token, lease_expires_at, ended_token, worker_id, claimed_at, attempts, attempts_total,
@@ -50,7 +51,7 @@ BEGIN
     ) ON jobs TO %I', group_name);
 END $$";
 
-/// Makes or renews the login whose name and password the transaction's settings hold.
+/// Creates or renews the login whose name and password are in the transaction's settings.
 const CREATE_LOGIN: &str = "
 DO $$
 DECLARE
@@ -64,7 +65,7 @@ BEGIN
     EXECUTE format('GRANT %I TO %I', group_name, login);
 END $$";
 
-/// Takes a login away, and ends its connections. Where this user may not end them, their rights are gone all the same.
+/// Drops a login and ends its connections. If this user may not end them, they lose their rights anyway.
 const DROP_LOGIN: &str = "
 DO $$
 DECLARE
@@ -76,16 +77,16 @@ EXCEPTION WHEN insufficient_privilege THEN
     EXECUTE format('DROP ROLE IF EXISTS %I', login);
 END $$";
 
-/// Longest name of a machine: Postgres cuts role names after 63 bytes, and the database's name stands before it.
+/// Longest machine name: Postgres truncates role names after 63 bytes, and the database's name precedes it.
 const NAME_MAX: usize = 24;
 
 impl Store {
-    /// Lets a worker of the machine `name` log in with `password`; a login that exists gets the new password. Answers the
-    /// role's name.
+    /// Creates a login for the worker of the machine `name` with `password`; an existing login gets the new password.
+    /// Returns the role's name.
     ///
     /// # Errors
-    /// [`StoreError::Unstorable`] for a name of other than lower-case letters, digits and `_`; [`StoreError::Refused`] when this
-    /// user may not create roles.
+    /// [`StoreError::Unstorable`] for a name with anything but lower-case letters, digits and `_`; [`StoreError::Refused`]
+    /// when this user may not create roles.
     pub async fn let_worker_log_in(&self, name: &str, password: &str) -> Result<String> {
         check_name(name)?;
         let mut transaction = self.pool.connections().begin().await?;
@@ -105,7 +106,7 @@ impl Store {
         Ok(role)
     }
 
-    /// Shuts the worker of a machine out; its leases then run out.
+    /// Locks out the worker of a machine; its leases then expire.
     ///
     /// # Errors
     /// As [`Store::let_worker_log_in`].
@@ -118,7 +119,7 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the role of workers on other machines, if there is one, its rights on the schema as it is now.
+    /// Renews the rights of the workers' role, if it exists, for the current schema.
     pub(crate) async fn renew_worker_grants(&self) -> Result<()> {
         sqlx::raw_sql(GRANTS).execute(&self.pool).await?;
         Ok(())

@@ -1,4 +1,4 @@
-//! Workers: who is there, what they hold, when they were last heard of.
+//! Workers: which are online, what they hold, when they sent their last heartbeat.
 
 use chrono::{DateTime, Utc};
 use domain::worker::WorkerInfo;
@@ -11,16 +11,16 @@ use crate::error::{Result, StoreError};
 use crate::readable::readable;
 use crate::row::{bigint, int};
 
-/// What a worker can take.
+/// Whether a worker accepts jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WorkerState {
     /// Has a free slot.
     Ready,
     /// All slots are used.
     Busy,
-    /// Takes nothing new.
+    /// Accepts no new jobs.
     Draining,
-    /// Said goodbye or fell silent.
+    /// Signed off, or sent no heartbeat for too long.
     Gone,
 }
 
@@ -47,18 +47,18 @@ impl FromStr for WorkerState {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Self::Ready, Self::Busy, Self::Draining, Self::Gone];
-        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("'{text}' is no worker state"))
+        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| format!("'{text}' is not a worker state"))
     }
 }
 
 /// A worker as the fleet sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
-    /// What it said of itself.
+    /// What it reported about itself.
     pub info: WorkerInfo,
-    /// What it can take.
+    /// Whether it accepts jobs.
     pub state: WorkerState,
-    /// Seconds since it was last heard of, by the database's clock.
+    /// Seconds since its last heartbeat, by the database's clock.
     pub silent_s: f64,
     /// When it registered.
     pub registered_at: DateTime<Utc>,
@@ -66,14 +66,14 @@ pub struct WorkerStatus {
     pub job_ids: Vec<JobId>,
 }
 
-/// Answer to a registration.
+/// Result of a registration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegisterOutcome {
     /// It may consume.
     Registered,
-    /// The fleet serves other weights under this model's id; the worker must not start.
+    /// The fleet serves different weights under this model's id; the worker must not start.
     OtherFingerprint {
-        /// The registered one.
+        /// The registered fingerprint.
         expected: String,
     },
     /// The API or the scheduler has not registered the model yet; try again shortly.
@@ -81,10 +81,10 @@ pub enum RegisterOutcome {
 }
 
 impl Store {
-    /// Registers one life of a worker, if its weights are the model's. Repeating it is harmless.
+    /// Registers one run of a worker process, if its weights are the model's. Repeating it is harmless.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn register_worker(&self, info: &WorkerInfo) -> Result<RegisterOutcome> {
         let registered = sqlx::query!(
             "-- register_worker
@@ -121,11 +121,11 @@ impl Store {
         Ok(expected.map_or(RegisterOutcome::UnknownModel, |expected| RegisterOutcome::OtherFingerprint { expected }))
     }
 
-    /// Says that a worker lives, what it can take, and what it renders (for people). `false` when the fleet does not know
-    /// it or has given it up: register again.
+    /// Stores a heartbeat: the worker's state, and the job that it renders (for display). `false` when the fleet does not
+    /// know the worker or has given it up: register again.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn heartbeat(&self, id: WorkerId, state: WorkerState, job_id: Option<JobId>) -> Result<bool> {
         let beat = sqlx::query!(
             "-- heartbeat
@@ -140,10 +140,10 @@ impl Store {
         Ok(beat.rows_affected() == 1)
     }
 
-    /// Records that a worker leaves, and why if nobody asked it to. Its leases, if any, run out by themselves.
+    /// Records that a worker leaves, and why if nobody asked it to. Its leases, if any, expire on their own.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn worker_gone(&self, id: WorkerId, reason: Option<&str>) -> Result<()> {
         sqlx::query!(
             "-- worker_gone
@@ -156,11 +156,11 @@ impl Store {
         Ok(())
     }
 
-    /// Gives up workers that were silent for `silent_s`, and forgets those that were for `forget_s`; answers how many
+    /// Gives up workers without a heartbeat for `silent_s`, and forgets those without one for `forget_s`; returns how many
     /// were given up.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn give_up_silent_workers(&self, silent_s: f64, forget_s: f64) -> Result<u64> {
         let given_up = sqlx::query!(
             "-- give_up_silent_workers
@@ -181,7 +181,7 @@ impl Store {
     /// Workers that are not gone.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
         let rows = sqlx::query!(
             r#"-- list_workers
@@ -190,7 +190,7 @@ impl Store {
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
                 COALESCE(held.ids, '{}') AS "job_ids!"
             FROM workers LEFT JOIN (
-                -- Once for all workers: a look-up for each reads every running job of its pool.
+                -- Once for all workers: a look-up per worker would read every running job of its pool.
                 SELECT worker_id, array_agg(id ORDER BY id) AS ids FROM jobs WHERE status = 'running' GROUP BY worker_id
             ) AS held ON held.worker_id = workers.id
             WHERE state <> 'gone' ORDER BY name, workers.id"#

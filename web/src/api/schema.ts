@@ -109,7 +109,7 @@ export interface ChecksView {
   database: CheckView;
 }
 
-/** How much a prompt asks of the model. */
+/** How demanding a prompt is for the model. */
 export type Complexity = "simple" | "moderate" | "complex" | "very_complex";
 
 /** Limits of sizes given in pixels. */
@@ -122,19 +122,19 @@ export interface CustomSizeView {
   side_min: number;
 }
 
-/** One factor of the prompt analysis and what gave it. */
+/** One factor of the prompt analysis and the words that caused it. */
 export interface FactorScore {
   /** `motion`, `scene`, `camera`, `lighting`, `quality`, `length` or `subjects`. */
   factor: string;
   /** Contribution to the total score, 0 or more. */
   score: number;
-  /** The words of the prompt that gave it, as written there. */
+  /** The words of the prompt that caused it, as written there. */
   words: string[];
 }
 
 /** Why a run ended without a video. */
 export interface Failure {
-  /** A stable word for programs, for example `out_of_memory`. */
+  /** A stable code for programs, for example `out_of_memory`. */
   code: string;
   /** What happened and what to do, for people. */
   reason: string;
@@ -451,19 +451,19 @@ export interface ProgressView {
 /** What a user asks for: a tier, or `auto` to have one chosen by the prompt. */
 export type QualityTier = "auto" | "preview" | "standard" | "premium";
 
-/** What is rendered for a request: pixels, frames and the rate they are played at. */
+/** What is rendered for a request: pixels, frames and playback rate. */
 export interface RenderShape {
-  /** Frames a second of playback. */
+  /** Frames per second of playback. */
   fps: number;
   /** Frames: a length that the model's geometry allows, 4k+1 for HunyuanVideo. */
   frames: number;
-  /** Pixels. */
+  /** Height, pixels. */
   height: number;
-  /** Pixels. */
+  /** Width, pixels. */
   width: number;
 }
 
-/** Everything worth knowing about a finished run; kept with the job for ever. */
+/** Everything worth knowing about a finished run; kept with the job permanently. */
 export interface RunRecord {
   /** Worker and libtorch version. */
   build: string;
@@ -471,27 +471,27 @@ export interface RunRecord {
   cache_match: CacheMatch;
   /** Similarity of the prompt whose embeddings were used, 0 to 1; only with `similar`. */
   cache_score?: number | null;
-  /** Relative change of the predicted velocity from one computed step to the next, one value a step from the second. */
+  /** Relative change of the predicted velocity from one computed step to the next, one value per step from the second. */
   convergence?: number[];
-  /** Their price, US dollars. */
+  /** Price of the GPU seconds, US dollars. */
   cost_usd: number;
-  /** Device the last attempt ran on. */
+  /** Device of the last attempt. */
   device: string;
   /** GPU seconds of this job over all attempts. */
   gpu_seconds: number;
-  /** Why an existing checkpoint was not used, in words; `None` when there was none or it was used. */
+  /** Why an existing checkpoint was not used; `None` when there was none or it was used. */
   restarted_because?: string | null;
-  /** Step from which the last attempt resumed; `None` when it began anew. */
+  /** Step from which the last attempt resumed; `None` when it started from the beginning. */
   resumed_from?: number | null;
   /** Seconds saved against the fixed-step baseline without caches, by the fleet's cost model; may be negative. */
   saved_s: number;
-  /** Their price, US dollars. */
+  /** Price of the saved seconds, US dollars. */
   saved_usd: number;
   /** Seconds by stage. */
   stages: StageSeconds;
   /** Steps that went through the transformer. */
   steps_computed: number;
-  /** Steps answered by the step cache. */
+  /** Steps that the step cache replaced. */
   steps_skipped: number;
 }
 
@@ -611,9 +611,9 @@ export interface StatusView {
 /** How eagerly denoising steps may be replaced by a cached change. */
 export type StepCacheMode = "off" | "balanced" | "fast";
 
-/** The step cache as the worker is told to use it. */
+/** How the worker uses the step cache. */
 export interface StepCachePlan {
-  /** How eager. */
+  /** How many steps may be skipped. */
   mode: StepCacheMode;
   /** EasyCache's accumulated-error threshold; 0 with `off`. */
   threshold: number;
@@ -622,7 +622,7 @@ export interface StepCachePlan {
 /** Why the number of steps is what it is. */
 export type StepsReason = "explicit" | "fixed" | "adaptive" | "learned";
 
-/** The tier that a job really runs in: a [`QualityTier`] after `auto` has been decided. */
+/** The tier in which a job actually runs: a [`QualityTier`] after `auto` has been decided. */
 export type Tier = "preview" | "standard" | "premium";
 
 /** One tier. */

@@ -1,4 +1,4 @@
-//! The envelope under any content and any bytes.
+//! The envelope with any content and any bytes.
 
 use broker::messages::ENVELOPE_VERSION;
 use broker::{Envelope, FleetEvent, JobReady, JobSubmitted, MessageError};
@@ -31,12 +31,12 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_answered_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+    fn any_bytes_are_refused_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         prop_assert!(Envelope::<JobReady>::decode(&bytes, MAX_BYTES).is_err());
     }
 
     #[test]
-    fn a_cut_message_is_never_taken(envelope in any_envelope(), at in any::<prop::sample::Index>()) {
+    fn a_truncated_message_is_never_accepted(envelope in any_envelope(), at in any::<prop::sample::Index>()) {
         let bytes = envelope.encode(MAX_BYTES).expect("small enough");
         prop_assert!(Envelope::<JobReady>::decode(&bytes[..at.index(bytes.len())], MAX_BYTES).is_err());
     }
@@ -78,7 +78,7 @@ fn a_field_of_a_later_release_is_ignored() {
 }
 
 #[test]
-fn the_wrong_type_and_the_wrong_size_are_told_apart() {
+fn the_wrong_type_and_the_wrong_size_have_different_errors() {
     let bytes = sample().to_string();
     let error = Envelope::<FleetEvent>::decode(bytes.as_bytes(), MAX_BYTES).expect_err("another type");
     assert!(matches!(error, MessageError::UnexpectedType { .. }), "{error}");
@@ -95,9 +95,9 @@ fn the_reason_never_quotes_the_message() {
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
-/// Phase 2 adds to what is said: a release that does not know of it takes the message for what it knows.
+/// Phase 2 adds fields: a release that does not know them reads the message without them.
 #[test]
-fn what_batches_and_several_gpus_would_add_is_ignored() {
+fn fields_for_batches_and_several_gpus_are_ignored() {
     let ready = Envelope {
         id: Uuid::nil(),
         at: DateTime::UNIX_EPOCH,

@@ -12,17 +12,20 @@ use crate::flow::{PATIENCE, connected, ready};
 
 async fn kill(vhost: &Vhost, broker: &Broker) {
     let mut health = broker.health();
-    // The management API learns of a connection only some seconds after it was made.
+    // The management API lists a connection only some seconds after it was opened.
     eventually("the connection can be killed", PATIENCE, || async {
         (vhost.kill_connections().await > 0).then_some(())
     })
     .await;
-    tokio::time::timeout(PATIENCE, health.wait_for(|up| !*up)).await.expect("it is noticed").expect("the broker lives");
-    tokio::time::timeout(PATIENCE, health.wait_for(|up| *up)).await.expect("it comes back").expect("the broker lives");
+    tokio::time::timeout(PATIENCE, health.wait_for(|up| !*up))
+        .await
+        .expect("it is noticed")
+        .expect("the broker exists");
+    tokio::time::timeout(PATIENCE, health.wait_for(|up| *up)).await.expect("it reconnects").expect("the broker exists");
 }
 
 #[tokio::test]
-async fn a_killed_connection_comes_back_with_all_who_listen() {
+async fn a_killed_connection_comes_back_with_all_its_listeners() {
     let vhost = Vhost::create().await;
     let broker = connected(&vhost).await;
     broker.publish_ready(ready(1), None).await.expect("published");
@@ -43,7 +46,7 @@ async fn a_killed_connection_comes_back_with_all_who_listen() {
 }
 
 #[tokio::test]
-async fn a_message_that_no_queue_takes_is_a_failure() {
+async fn a_message_that_no_queue_accepts_is_an_error() {
     let vhost = Vhost::create().await;
     let broker = connected(&vhost).await;
     vhost.delete("submitted").await;
@@ -66,11 +69,11 @@ async fn a_deleted_ready_queue_is_declared_again_by_both_sides() {
 }
 
 #[tokio::test]
-async fn a_queue_of_another_shape_is_an_error_that_ends_with_its_cause() {
+async fn a_queue_of_another_shape_is_an_error_until_it_is_deleted() {
     let vhost = Vhost::create().await;
     let broker = connected(&vhost).await;
     vhost.declare("ready.default.4g", json!({"x-queue-type": "classic"})).await;
-    // Declaring it as ours is answered with 406 and a closed channel.
+    // RabbitMQ refuses our declaration with 406 and closes the channel.
     let error = broker.publish_ready(ready(1), None).await.expect_err("another shape");
     assert!(matches!(error, BrokerError::Client(_)), "{error}");
     let mut consumer = broker.ready(builders::pool());
@@ -85,14 +88,14 @@ async fn a_queue_of_another_shape_is_an_error_that_ends_with_its_cause() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_goes_to_the_dead_letter_queue_and_is_counted() {
+async fn an_unreadable_message_is_dead_lettered_and_counted() {
     let vhost = Vhost::create().await;
     let broker = connected(&vhost).await;
     broker.publish_ready(ready(1), None).await.expect("published");
     let mut consumer = broker.ready(builders::pool());
     assert!(consumer.next().await.ack().await);
-    let of_tomorrow = json!({"v": 2, "type": "job.ready", "anything": true}).to_string();
-    let bad = ["not json", of_tomorrow.as_str(), "{\"v\":1,\"type\":\"job.gone\"}"];
+    let of_newer_release = json!({"v": 2, "type": "job.ready", "anything": true}).to_string();
+    let bad = ["not json", of_newer_release.as_str(), "{\"v\":1,\"type\":\"job.gone\"}"];
     for payload in bad {
         assert!(vhost.publish_raw("fleet.work", "ready.default.4g", payload).await);
     }
@@ -108,7 +111,7 @@ async fn what_cannot_be_read_goes_to_the_dead_letter_queue_and_is_counted() {
     assert!(dead[1].1["x-fleet-reason"].as_str().expect("a reason").contains("version 2"), "{dead:?}");
 
     assert!(vhost.publish_raw("fleet.work", "submitted", "not json").await);
-    // Whoever heard it may be gone before it is buried.
+    // The listener may be dropped before the message is dead-lettered.
     tokio::time::timeout(PATIENCE, broker.doorbells().ring()).await.expect("it rings all the same");
     let buried = || async { vhost.take("dead-letter", 10).await.first().map(|(payload, _)| payload.clone()) };
     assert_eq!(eventually("the bell is in the dead-letter queue", PATIENCE, buried).await, "not json");
@@ -137,9 +140,9 @@ async fn an_oversized_message_is_neither_sent_nor_read() {
     assert_eq!(broker.unreadable(), 1);
 }
 
-/// A RabbitMQ that takes nothing in: as under a disk or memory alarm, the connection stands and no confirm comes.
+/// A RabbitMQ that accepts nothing: as under a disk or memory alarm, the connection stays open and no confirm arrives.
 #[tokio::test]
-async fn a_publish_gives_up_when_rabbitmq_does_not_answer() {
+async fn a_publish_times_out_when_rabbitmq_hangs() {
     let mut stack = PrivateStack::start();
     let vhost = Vhost::create_on(&stack.services).await;
     let mut settings = vhost.settings();
@@ -148,18 +151,18 @@ async fn a_publish_gives_up_when_rabbitmq_does_not_answer() {
     eventually("connected", PATIENCE, || async { broker.publish_ready(ready(1), None).await.ok() }).await;
 
     stack.pause("rabbitmq");
-    let error = broker.publish_ready(ready(2), None).await.expect_err("nobody confirms");
+    let error = broker.publish_ready(ready(2), None).await.expect_err("nothing confirms");
     assert!(matches!(error, BrokerError::Timeout { .. }), "{error}");
     broker.tell(broker::FleetEvent::Progress(builders::progress(JobId::fresh())));
     stack.kill("rabbitmq");
     let mut health = broker.health();
-    health.wait_for(|up| !*up).await.expect("the broker lives");
-    let error = broker.publish_ready(ready(4), None).await.expect_err("nobody there");
+    health.wait_for(|up| !*up).await.expect("the broker exists");
+    let error = broker.publish_ready(ready(4), None).await.expect_err("not connected");
     assert!(matches!(error, BrokerError::NotConnected), "{error}");
 }
 
-/// A RabbitMQ that was frozen in the middle of a publish and goes on later, as when its host was paused: everyone is back
-/// on one connection, whatever was tried meanwhile.
+/// RabbitMQ is frozen in the middle of a publish and resumes later, as when its host was paused: all users are back on one
+/// connection, whatever was tried meanwhile.
 #[tokio::test]
 async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
     let mut stack = PrivateStack::only(&["rabbitmq"]);
@@ -175,12 +178,12 @@ async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
         stack.pause("rabbitmq");
         let mut health = broker.health();
         while *health.borrow_and_update() {
-            let error = broker.publish_ready(ready(2), None).await.expect_err("nobody confirms");
+            let error = broker.publish_ready(ready(2), None).await.expect_err("nothing confirms");
             assert!(matches!(error, BrokerError::Timeout { .. } | BrokerError::NotConnected), "{error}");
         }
-        // Several attempts to connect meet the frozen one; it answers them all when it wakes.
+        // Several connection attempts meet the frozen server; it responds to all of them when it resumes.
         for _ in 0..4 {
-            let error = broker.publish_ready(ready(2), None).await.expect_err("nobody there");
+            let error = broker.publish_ready(ready(2), None).await.expect_err("not connected");
             assert!(matches!(error, BrokerError::NotConnected), "{error}");
             tokio::time::sleep(Duration::from_millis(700)).await;
         }
@@ -188,11 +191,11 @@ async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
     };
     tokio::select! {
         () = frozen => {}
-        () = doorbells.ring() => panic!("nobody has rung"),
-        event = events.next() => panic!("nobody has told {event:?}"),
+        () = doorbells.ring() => panic!("no bell was rung"),
+        event = events.next() => panic!("no event was published: {event:?}"),
     }
     eventually("publishing comes back", PATIENCE, || async { broker.publish_ready(ready(3), None).await.ok() }).await;
-    // What was published while it was frozen may have arrived or not.
+    // A message published during the freeze may or may not have arrived.
     let again = async {
         loop {
             let delivered = consumer.next().await;

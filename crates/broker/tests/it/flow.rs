@@ -1,4 +1,4 @@
-//! Saying and hearing while everything works.
+//! Publishing and receiving while everything works.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ pub(crate) async fn connected(vhost: &Vhost) -> Broker {
     let mut health = broker.health();
     tokio::time::timeout(PATIENCE, health.wait_for(|up| *up))
         .await
-        .expect("RabbitMQ answers")
-        .expect("the broker lives");
+        .expect("RabbitMQ is reachable")
+        .expect("the broker exists");
     broker
 }
 
@@ -45,7 +45,7 @@ async fn declaring_everything_twice_changes_nothing() {
 }
 
 #[tokio::test]
-async fn an_acked_message_is_gone_and_one_that_is_not_comes_again() {
+async fn an_acked_message_is_gone_and_another_is_redelivered() {
     let vhost = Vhost::create().await;
     let broker = connected(&vhost).await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
@@ -56,9 +56,9 @@ async fn an_acked_message_is_gone_and_one_that_is_not_comes_again() {
     assert_eq!((held.ready.dispatch_no, held.traceparent.clone()), (1, Some(trace)));
     assert!(!consumer.is_consuming(), "a busy worker does not consume");
     let next = consumer.next().await;
-    assert_eq!(next.ready.dispatch_no, 2, "the message that is held is not given out again");
+    assert_eq!(next.ready.dispatch_no, 2, "a held message is not delivered again");
     assert!(next.ack().await && held.ack().await);
-    // A worker that dies with a delivery: the next one gets it.
+    // A worker dies with a delivery: the next worker gets it.
     broker.publish_ready(ready(3), None).await.expect("published");
     let held = consumer.next().await;
     drop((held, consumer));
@@ -74,7 +74,7 @@ async fn a_call_that_was_dropped_loses_nothing() {
     let broker = connected(&vhost).await;
     let mut consumer = broker.ready(builders::pool());
     for dispatch_no in 1..=20_i32 {
-        // Dropped again and again at whatever it waits for at that moment.
+        // Dropped again and again, at whichever await it has reached.
         for polls in 0..u64::from(dispatch_no.unsigned_abs()) {
             let dropped = tokio::time::timeout(Duration::from_micros(200 * polls), consumer.next());
             assert!(dropped.await.is_err(), "there was nothing to take");
@@ -90,7 +90,7 @@ async fn a_call_that_was_dropped_loses_nothing() {
                 life *= 2;
             }
         };
-        let delivered = tokio::time::timeout(PATIENCE, taken).await.expect("the message comes");
+        let delivered = tokio::time::timeout(PATIENCE, taken).await.expect("the message arrives");
         assert_eq!(delivered.ready.dispatch_no, dispatch_no);
         assert!(delivered.ack().await);
     }
@@ -114,7 +114,7 @@ async fn events_reach_everyone_who_listens_for_them() {
     let (mut one, mut two, mut cancels) = (api.events(), other_api.events(), worker.cancels());
     let progress = FleetEvent::Progress(builders::progress(JobId::fresh()));
     let cancel = FleetEvent::CancelRequested { job_id: JobId::fresh(), tenant_id: TenantId::DEFAULT };
-    // Told until heard: nobody hears what was told before they listened.
+    // Repeated until received, because listeners miss what was published before they listened.
     let heard = async { tokio::join!(one.next(), two.next(), cancels.next()) };
     tokio::pin!(heard);
     let (first, second, stopped) = loop {

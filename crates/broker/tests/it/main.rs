@@ -1,4 +1,4 @@
-//! The broker against a real RabbitMQ: what it promises while everything works, and while something does not.
+//! The broker crate against a real RabbitMQ: what it promises while everything works, and while something does not.
 
 mod envelope;
 mod faults;

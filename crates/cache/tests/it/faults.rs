@@ -1,4 +1,5 @@
-//! A Redis that is gone or hangs, by a proxy in front of the real one: jobs get their embeddings, and soon stop asking.
+//! Redis is gone or hangs, simulated by a proxy in front of the real one: jobs get their embeddings, and soon stop calling
+//! it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,11 +16,11 @@ use crate::support::{Encoder, open_impatient as open, settings, shared_only};
 
 const TEXT: &str = "a red ball rolls down a hill";
 
-/// Passes bytes on while it flows; keeps them back, with connections open, while it does not.
+/// Forwards bytes while it flows; otherwise holds them back and keeps connections open.
 struct Proxy {
     redis: RedisSettings,
     flows: watch::Sender<bool>,
-    /// Blocks of bytes that clients sent.
+    /// Blocks of bytes received from clients.
     asked: Arc<AtomicU64>,
 }
 
@@ -39,7 +40,7 @@ impl Proxy {
                 tokio::spawn(pass(server_in, client_out, flowing.clone(), None));
             }
         });
-        // Long enough for a busy machine that does answer; a hang costs it once.
+        // Long enough for a busy machine that does respond; a hang costs it once.
         let (connect_timeout_ms, response_timeout_ms) = (3_000, 3_000);
         let host = "127.0.0.1".to_owned();
         let redis = RedisSettings { host, port, connect_timeout_ms, response_timeout_ms, ..redis.clone() };
@@ -68,18 +69,18 @@ async fn pass(
     }
 }
 
-/// Opens after one failure and stays open for as long as the test lasts.
+/// A breaker that opens after one failure and stays open for the whole test.
 fn wary() -> CacheSettings {
     CacheSettings { breaker_failures: 1, breaker_open_ms: 3_600_000, ..shared_only() }
 }
 
 #[tokio::test]
-async fn a_redis_that_hangs_costs_one_wait_and_is_then_left_alone() {
+async fn a_redis_that_hangs_costs_one_wait_and_is_then_not_called() {
     let proxy = Proxy::before(&testkit::redis::database()).await;
     let encoder = Encoder::default();
     let cache = open(&proxy.redis, &wary());
     encoder.get(&cache, TEXT).await;
-    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Redis, "through the proxy all is well");
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Redis, "the proxy works");
     proxy.flows.send_replace(false);
     assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
     let asked = proxy.asked();
@@ -104,7 +105,7 @@ async fn memory_serves_while_redis_hangs() {
 }
 
 #[tokio::test]
-async fn when_redis_answers_again_it_is_used_again() {
+async fn when_redis_responds_again_it_is_used_again() {
     let proxy = Proxy::before(&testkit::redis::database()).await;
     let encoder = Encoder::default();
     let cache = open(&proxy.redis, &CacheSettings { breaker_open_ms: 20, ..wary() });

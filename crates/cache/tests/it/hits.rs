@@ -1,4 +1,4 @@
-//! What is kept, for how long, under which damage, and how it is counted.
+//! What is stored, for how long, how damage is handled, and how hits are counted.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,9 +22,9 @@ async fn a_prompt_is_encoded_once_for_all_workers_and_every_hit_is_counted() {
     assert_eq!((first.source, again.source, elsewhere.source), (Source::Encoded, Source::Memory, Source::Redis));
     assert_eq!(encoder.runs(), 1);
     for found in [first, again, elsewhere] {
-        assert_eq!(*found.embeddings, made_of(TEXT), "a hit gives the very bits of a miss");
+        assert_eq!(*found.embeddings, made_of(TEXT), "a hit gives exactly the bits of a miss");
     }
-    assert_eq!(one.stats().await.expect("Redis answers"), CacheStats { keys: 1, hits: 2, misses: 1 });
+    assert_eq!(one.stats().await.expect("Redis is available"), CacheStats { keys: 1, hits: 2, misses: 1 });
     assert!(other.exists(ENCODERS, TEXT).await && !other.exists("other encoders", TEXT).await);
 }
 
@@ -54,7 +54,7 @@ async fn values_that_are_cut_foreign_or_damaged_are_misses_and_are_replaced() {
 }
 
 #[tokio::test]
-async fn a_hit_begins_the_life_anew_wherever_it_was_served() {
+async fn a_hit_resets_the_expiry_wherever_it_was_served() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let life = || number(&redis, &["TTL", &key(TEXT)]);
@@ -70,9 +70,9 @@ async fn a_hit_begins_the_life_anew_wherever_it_was_served() {
     let cache = open(&redis, &CacheSettings { refresh_on_hit: false, ..shared_only() });
     ask(&redis, &["EXPIRE", &key(TEXT), "100"]);
     assert!(encoder.get(&cache, TEXT).await.source.is_hit());
-    assert!(life() <= 100, "left alone");
+    assert!(life() <= 100, "not refreshed");
 
-    // What Redis dropped comes back from a worker's memory.
+    // A worker's memory restores what Redis dropped.
     let cache = open(&redis, &settings());
     encoder.get(&cache, TEXT).await;
     ask(&redis, &["FLUSHDB"]);
@@ -81,7 +81,7 @@ async fn a_hit_begins_the_life_anew_wherever_it_was_served() {
 }
 
 #[tokio::test]
-async fn switched_off_it_encodes_always_and_leaves_no_trace() {
+async fn switched_off_it_always_encodes_and_stores_nothing() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let cache = open(&redis, &CacheSettings { enabled: false, ..settings() });
@@ -103,9 +103,9 @@ async fn workers_that_miss_at_once_encode_once() {
         let (begun, runs) = (&begun, &runs);
         let encode = |text: String| async move {
             runs.fetch_add(1, Ordering::SeqCst);
-            // Encoding takes so long that all the others come to look.
+            // Encoding lasts until all the other workers have looked the text up.
             let all_begun = || async { (begun.load(Ordering::SeqCst) == WORKERS).then_some(()) };
-            eventually("all workers want the text", Duration::from_secs(30), all_begun).await;
+            eventually("all workers need the text", Duration::from_secs(30), all_begun).await;
             Ok::<_, std::convert::Infallible>(made_of(&text))
         };
         cache.get_or_encode(ENCODERS, TEXT, None, encode).await.map(|found| found.source)
@@ -114,27 +114,27 @@ async fn workers_that_miss_at_once_encode_once() {
         futures::future::join_all((0..WORKERS).map(|_| worker())).await.into_iter().filter_map(Result::ok).collect();
     assert_eq!(runs.load(Ordering::SeqCst), 1, "{sources:?}");
     assert_eq!(sources.iter().filter(|source| source.is_hit()).count(), WORKERS - 1, "{sources:?}");
-    let stats = open(&redis, &settings()).stats().await.expect("Redis answers");
+    let stats = open(&redis, &settings()).stats().await.expect("Redis is available");
     assert_eq!((stats.hits, stats.misses), (WORKERS as u64 - 1, 1));
 }
 
 #[tokio::test]
-async fn nobody_waits_for_ever_for_a_worker_that_died_or_failed() {
+async fn no_worker_waits_forever_for_one_that_died_or_failed() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let lock = format!("fleet:encoding:{}", key(TEXT));
-    // Dead, and its announcement holds longer than we want to wait.
+    // A dead worker whose lock lasts longer than we are willing to wait.
     ask(&redis, &["SET", &lock, "dead", "PX", "600000"]);
     let cache = open(&redis, &CacheSettings { single_flight_wait_ms: 200, ..shared_only() });
     assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
-    assert_eq!(ask(&redis, &["GET", &lock]).lines().last(), Some("dead"), "another's announcement is not taken away");
-    // Dead, and its announcement ends while we wait.
+    assert_eq!(ask(&redis, &["GET", &lock]).lines().last(), Some("dead"), "another worker's lock is not removed");
+    // A dead worker whose lock expires while we wait.
     ask(&redis, &["DEL", &key(TEXT)]);
     ask(&redis, &["SET", &lock, "dead", "PX", "200"]);
     let cache = open(&redis, &CacheSettings { single_flight_wait_ms: 600_000, ..shared_only() });
     assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
 
-    // Failed: it says so and takes its announcement back.
+    // A worker that failed returns its error and releases its lock.
     let other = "a blue ball";
     let cache = open(&redis, &settings());
     let failed = cache.get_or_encode(ENCODERS, other, None, |_| async { Err::<StoredEmbeddings, _>("broken") }).await;

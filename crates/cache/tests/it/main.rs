@@ -1,4 +1,4 @@
-//! The cache against real Redis: what it keeps, what it counts, and what it costs when Redis does not play along.
+//! The cache with a real Redis: what it stores, what it counts, and what a failing Redis costs.
 
 mod faults;
 mod hits;

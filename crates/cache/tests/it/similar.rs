@@ -1,4 +1,4 @@
-//! Embeddings of a similar prompt: only where they are welcome, only within a tenant, and always told.
+//! Embeddings of a similar prompt: only where allowed, only within a tenant, and always reported.
 
 use cache::{Similar, Source};
 use settings::CacheSettings;
@@ -8,78 +8,78 @@ use crate::support::{Encoder, ask, key, made_of, number, open, settings, shared_
 const TEXT: &str = "a red ball rolls down a hill";
 const LIKE_IT: &str = "A lovely red ball is rolling down a hill!";
 
-fn welcome(tenant: &str) -> Option<Similar<'_>> {
+fn allowed(tenant: &str) -> Option<Similar<'_>> {
     Some(Similar { tenant, allowed: true })
 }
 
-fn unwanted(tenant: &str) -> Option<Similar<'_>> {
+fn forbidden(tenant: &str) -> Option<Similar<'_>> {
     Some(Similar { tenant, allowed: false })
 }
 
 #[tokio::test]
-async fn it_is_found_by_those_who_want_it_and_told_with_its_score() {
+async fn it_is_found_where_allowed_and_reported_with_its_score() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     for layer in [settings(), shared_only()] {
         ask(&redis, &["FLUSHDB"]);
         let cache = open(&redis, &layer);
-        // Whoever encodes it need not welcome similar prompts himself.
-        encoder.get_with(&cache, TEXT, unwanted("one")).await;
-        let found = encoder.get_with(&cache, LIKE_IT, welcome("one")).await;
+        // The request that encodes it need not allow similar prompts itself.
+        encoder.get_with(&cache, TEXT, forbidden("one")).await;
+        let found = encoder.get_with(&cache, LIKE_IT, allowed("one")).await;
         assert_eq!((found.source, *found.embeddings == made_of(TEXT)), (Source::Similar, true));
         assert!(found.score.is_some_and(|score| (0.6..1.0).contains(&score)), "{:?}", found.score);
-        let stats = cache.stats().await.expect("Redis answers");
-        assert_eq!((stats.keys, stats.hits, stats.misses), (1, 1, 1), "notes are no embeddings");
+        let stats = cache.stats().await.expect("Redis is available");
+        assert_eq!((stats.keys, stats.hits, stats.misses), (1, 1, 1), "notes are not counted as embeddings");
     }
 }
 
 #[tokio::test]
-async fn nobody_gets_it_unasked_or_from_another_tenant() {
+async fn it_is_not_used_where_forbidden_or_from_another_tenant() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let cache = open(&redis, &shared_only());
-    encoder.get_with(&cache, TEXT, welcome("one")).await;
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, welcome("two")).await.source, Source::Encoded);
+    encoder.get_with(&cache, TEXT, allowed("one")).await;
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("two")).await.source, Source::Encoded);
     ask(&redis, &["DEL", &key(LIKE_IT)]);
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, unwanted("one")).await.source, Source::Encoded);
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, forbidden("one")).await.source, Source::Encoded);
     ask(&redis, &["DEL", &key(LIKE_IT)]);
     assert_eq!(encoder.get(&cache, LIKE_IT).await.source, Source::Encoded);
     let other = "a blue ball rolls down a hill";
-    assert_eq!(encoder.get_with(&cache, other, welcome("one")).await.source, Source::Encoded);
+    assert_eq!(encoder.get_with(&cache, other, allowed("one")).await.source, Source::Encoded);
 
-    // A tenant that used another's embedding of the same text has it among its own then.
-    assert_eq!(encoder.get_with(&cache, TEXT, unwanted("two")).await.source, Source::Redis);
+    // A tenant that used another tenant's embedding of the same text has it in its own list from then on.
+    assert_eq!(encoder.get_with(&cache, TEXT, forbidden("two")).await.source, Source::Redis);
     ask(&redis, &["DEL", &key(LIKE_IT)]);
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, welcome("two")).await.source, Source::Similar);
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("two")).await.source, Source::Similar);
 }
 
 #[tokio::test]
-async fn the_same_text_goes_before_a_similar_one_and_expired_ones_are_passed_over() {
+async fn the_same_text_is_preferred_to_a_similar_one_and_expired_ones_are_skipped() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let cache = open(&redis, &shared_only());
-    encoder.get_with(&cache, TEXT, welcome("one")).await;
-    encoder.get_with(&cache, LIKE_IT, unwanted("one")).await;
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, welcome("one")).await.source, Source::Redis);
+    encoder.get_with(&cache, TEXT, allowed("one")).await;
+    encoder.get_with(&cache, LIKE_IT, forbidden("one")).await;
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("one")).await.source, Source::Redis);
     ask(&redis, &["DEL", &key(LIKE_IT)]);
-    let found = encoder.get_with(&cache, "Red ball rolling down a hill", welcome("one")).await;
+    let found = encoder.get_with(&cache, "Red ball rolling down a hill", allowed("one")).await;
     assert_eq!((found.source, *found.embeddings == made_of(TEXT)), (Source::Similar, true));
     ask(&redis, &["DEL", &key(TEXT)]);
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, welcome("one")).await.source, Source::Encoded);
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("one")).await.source, Source::Encoded);
 }
 
 #[tokio::test]
-async fn notes_are_few_and_end_with_the_embeddings() {
+async fn notes_are_bounded_and_expire_with_the_embeddings() {
     let redis = testkit::redis::database();
     let encoder = Encoder::default();
     let cache = open(&redis, &CacheSettings { similar_candidates_max: 3, ..shared_only() });
     for praise in ["", "lovely ", "stunning ", "very ", "really "] {
-        encoder.get_with(&cache, &format!("a {praise}red ball rolls down a hill"), unwanted("one")).await;
+        encoder.get_with(&cache, &format!("a {praise}red ball rolls down a hill"), forbidden("one")).await;
     }
     let lists = ask(&redis, &["KEYS", "fleet:similar:*"]);
     let list = lists.lines().find(|line| line.starts_with("fleet:similar:one:")).expect("there is one list");
     assert_eq!(number(&redis, &["ZCARD", list]), 3);
     assert!((1..=3_600).contains(&number(&redis, &["TTL", list])));
     let cache = open(&redis, &CacheSettings { similar_candidates_max: 0, ..shared_only() });
-    assert_eq!(encoder.get_with(&cache, LIKE_IT, welcome("one")).await.source, Source::Encoded, "0 keeps none");
+    assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("one")).await.source, Source::Encoded, "0 keeps none");
 }

@@ -1,4 +1,4 @@
-//! Caches on a Redis database of the test's own, and an encoder that counts.
+//! Caches on a Redis database that each test has to itself, and an encoder that counts its runs.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,28 +9,28 @@ use settings::{CacheSettings, RedisSettings, Settings};
 /// Fingerprint of the encoders.
 pub(crate) const ENCODERS: &str = "encoders";
 
-/// As they come.
+/// The default settings.
 pub(crate) fn settings() -> CacheSettings {
     Settings::defaults().cache
 }
 
-/// Without the layer in the process's memory, so that every look-up is Redis'.
+/// Without the layer in the process's memory, so that Redis serves every look-up.
 pub(crate) fn shared_only() -> CacheSettings {
     CacheSettings { memory_max_bytes: 0, ..settings() }
 }
 
-/// A cache that waits for a slow machine's Redis.
+/// A cache whose timeouts suit the Redis of a slow machine.
 pub(crate) fn open(redis: &RedisSettings, cache: &CacheSettings) -> EmbeddingCache {
     let patient = RedisSettings { connect_timeout_ms: 20_000, response_timeout_ms: 20_000, ..redis.clone() };
     open_impatient(&patient, cache)
 }
 
-/// A cache with the timeouts that are given.
+/// A cache with the given timeouts.
 pub(crate) fn open_impatient(redis: &RedisSettings, cache: &CacheSettings) -> EmbeddingCache {
     EmbeddingCache::open(redis, cache).expect("the settings are good")
 }
 
-/// What the encoder makes of a text: different for every text.
+/// The encoder's output for a text: different for every text.
 pub(crate) fn made_of(text: &str) -> StoredEmbeddings {
     let tensor = |bytes: Vec<u8>| StoredTensor { element: Element::Bool, shape: vec![bytes.len()], bytes };
     let tensors = [("prompt", tensor(text.bytes().collect())), ("pooled", tensor(text.bytes().rev().collect()))];
@@ -40,7 +40,7 @@ pub(crate) fn made_of(text: &str) -> StoredEmbeddings {
     }
 }
 
-/// Counts how often it had to work.
+/// Counts its runs.
 #[derive(Default)]
 pub(crate) struct Encoder {
     pub(crate) runs: AtomicUsize,
@@ -67,12 +67,12 @@ impl Encoder {
     }
 }
 
-/// Redis' answer to one command, as it came.
+/// The raw response of Redis to one command.
 pub(crate) fn ask(redis: &RedisSettings, words: &[&str]) -> String {
     testkit::redis::command(redis, words)
 }
 
-/// A whole number that Redis answered.
+/// A whole number that Redis returned.
 pub(crate) fn number(redis: &RedisSettings, words: &[&str]) -> i64 {
     let answer = ask(redis, words);
     answer.trim().trim_start_matches(':').parse().unwrap_or_else(|_| panic!("{words:?}: {answer}"))

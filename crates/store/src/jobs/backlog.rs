@@ -6,11 +6,11 @@ use crate::jobs::{BacklogDepth, Scope};
 use crate::row::{bigint, word};
 
 impl Store {
-    /// Jobs that wait or run, counted up to `most`: the limit on the backlog asks no further, so a full backlog costs no
-    /// more than its limit.
+    /// Waiting and running jobs, counted up to `most`. The backlog limit needs no higher count, so a full backlog costs no
+    /// more to count than its limit.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn backlog_count(&self, scope: Scope, most: u64) -> Result<u64> {
         let most = bigint("the backlog limit", most)?;
         let jobs = match scope {
@@ -48,18 +48,18 @@ impl Store {
         Ok(u64::try_from(jobs).unwrap_or_default())
     }
 
-    /// Depth and age of the queues, for metrics. Reads the indexes of everything that is not finished: call it every few
-    /// seconds, not for every request.
+    /// Depth and age of the queues, for metrics. Reads the indexes of all unfinished jobs: call it every few seconds, not
+    /// per request.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn backlog_depth(&self) -> Result<Vec<BacklogDepth>> {
         let rows = sqlx::query!(
             r#"-- backlog_depth
             SELECT model_id AS "model_id!", tier, status AS "status!", jobs AS "jobs!",
                    extract(epoch FROM clock_timestamp() - oldest)::float8 AS "oldest_s!"
             FROM (
-                -- One branch for each partial index, so that none of them reads the table's history.
+                -- One branch per partial index, so that no branch reads the table's history.
                 SELECT model_id, NULL AS tier, 'queued' AS status, count(*) AS jobs, min(created_at) AS oldest
                 FROM jobs WHERE status = 'queued' AND plan IS NULL
                 GROUP BY model_id

@@ -11,10 +11,10 @@ use crate::row::word;
 use crate::transition::transition;
 
 impl Store {
-    /// Stops a job: at once when it waits, through its worker when it runs.
+    /// Cancels a job: immediately while it waits, through its worker while it runs.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn cancel(&self, scope: Scope, job_id: JobId) -> Result<CancelOutcome> {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
@@ -24,11 +24,11 @@ impl Store {
         .await
     }
 
-    /// Puts a failed or cancelled job back into the backlog, with its attempts counted anew. Plan, checkpoint and seed
-    /// stay, so that it renders the same video and goes on where it was.
+    /// Puts a failed or cancelled job back into the backlog, with its attempts reset. Plan, checkpoint and seed stay, so
+    /// that it renders the same video and continues where it stopped.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn retry(&self, scope: Scope, job_id: JobId) -> Result<RetryOutcome> {
         on_conflict(|| self.retry_once(scope, job_id)).await
     }
@@ -63,10 +63,10 @@ impl Store {
         })
     }
 
-    /// Hides a job, and stops it first if it has not ended. Its objects stay until retention purges it.
+    /// Hides a job, and cancels it first if it has not ended. Its objects stay until retention purges it.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn soft_delete(&self, scope: Scope, job_id: JobId) -> Result<DeleteOutcome> {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
@@ -76,10 +76,10 @@ impl Store {
         .await
     }
 
-    /// Brings a deleted job back; `false` when there is none to bring back.
+    /// Restores a deleted job; `false` when there is none.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn restore(&self, scope: Scope, job_id: JobId) -> Result<bool> {
         let restored = sqlx::query_scalar!(
             r#"-- restore_job
@@ -110,7 +110,7 @@ async fn cancel(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> R
                 finished_at = CASE status WHEN 'running' THEN NULL ELSE clock_timestamp() END
             WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
                 AND status IN ('queued', 'scheduled', 'running')
-                -- A second request changes nothing and tells nothing.
+                -- A second request changes nothing and writes no event.
                 AND cancel_requested_at IS NULL
             RETURNING id, tenant_id, model_id, tier, complexity, status,
                 CASE status WHEN 'running' THEN 'cancel_requested' ELSE 'cancelled' END AS kind, '{}'::jsonb AS detail,
@@ -163,7 +163,7 @@ async fn soft_delete(connection: &mut PgConnection, scope: Scope, job_id: JobId)
     })
 }
 
-/// Status, and whether it is deleted.
+/// The job's status, and whether it is deleted.
 async fn status_of(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> Result<Option<(JobStatus, bool)>> {
     let row = sqlx::query!(
         r#"-- status_of_job

@@ -1,8 +1,8 @@
-//! Submissions: many rows in one statement, committed before anybody is answered.
+//! Submissions: many rows in one statement, committed before any client gets a response.
 //!
-//! Rows are sorted by key before they meet the unique index, so that two batches wait for each other in one order.
-//! Conflicts are skipped (`DO NOTHING`) and looked up afterwards in a second statement, because the first one's snapshot
-//! cannot see what another transaction has just committed.
+//! Rows are sorted by key before they reach the unique index, so that two batches wait for each other in one order and
+//! cannot deadlock. Conflicting rows are skipped (`DO NOTHING`) and looked up afterwards in a second statement, because the
+//! first statement's snapshot cannot see what another transaction has just committed.
 
 use std::collections::HashMap;
 
@@ -20,18 +20,18 @@ use crate::retry::on_conflict;
 use crate::row::int;
 
 impl Store {
-    /// Inserts a micro-batch of unrelated submissions in one transaction; an answer for each, in order. When Postgres
-    /// refuses the batch because of one row, the rows are inserted one by one, so that only that one fails.
+    /// Inserts a micro-batch of unrelated submissions in one transaction; returns a result for each, in order. When
+    /// Postgres refuses the batch because of one row, the rows are inserted one by one, so that only that row fails.
     ///
-    /// Repeating it with the same jobs is harmless: what is there already comes back as replayed.
+    /// Repeating the call with the same jobs is harmless: existing jobs are returned as replayed.
     ///
     /// # Errors
-    /// The outer one when nothing is known of any row: the database is away or too busy.
+    /// The outer error when nothing is known about any row: the database is unavailable or too busy.
     pub async fn insert_batch(&self, jobs: &[NewJob]) -> Result<Vec<Result<InsertOutcome>>> {
         match on_conflict(|| self.insert_in_one(jobs)).await {
             Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
             Err(StoreError::Refused(_) | StoreError::Unstorable { .. }) if jobs.len() > 1 => {
-                tracing::warn!(rows = jobs.len(), "a batch was refused, inserting its rows one by one");
+                tracing::warn!(rows = jobs.len(), "a batch was refused; inserting its rows one by one");
                 let mut outcomes = Vec::with_capacity(jobs.len());
                 for job in jobs {
                     outcomes.push(self.insert(job).await);
@@ -45,15 +45,16 @@ impl Store {
     /// Inserts one submission.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn insert(&self, job: &NewJob) -> Result<InsertOutcome> {
         Ok(on_conflict(|| self.insert_in_one(std::slice::from_ref(job))).await?.swap_remove(0))
     }
 
-    /// Inserts a user's batch whole or not at all.
+    /// Inserts a user's batch, either all of it or nothing.
     ///
     /// # Errors
-    /// The database's; then nothing was inserted, or, after a lost answer, everything: repeat it with the same jobs.
+    /// The database's error. Then nothing was inserted or, if only the response was lost, everything: repeat the call with
+    /// the same jobs.
     pub async fn insert_all_or_nothing(&self, jobs: &[NewJob]) -> Result<BatchOutcome> {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
@@ -63,7 +64,7 @@ impl Store {
         .await
     }
 
-    /// One try of a micro-batch. The insert is a transaction by itself: one round trip to the commit.
+    /// One try of a micro-batch. The insert is a transaction by itself, so it commits in one round trip.
     async fn insert_in_one(&self, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {
         let mut connection = self.pool.acquire().await?;
         let outcome = self.pool.in_time(insert_and_look_up(&mut connection, jobs)).await;
@@ -112,8 +113,8 @@ async fn insert_and_look_up(connection: &mut PgConnection, jobs: &[NewJob]) -> R
         .collect()
 }
 
-/// The columns of a batch, each an array of the same length, as UNNEST takes them. What SQL filters or sorts by comes from
-/// the request document.
+/// The columns of a batch, each an array of the same length, as UNNEST takes them. Values that SQL filters or sorts by are
+/// extracted from the request document.
 #[derive(Default)]
 struct Columns<'a> {
     id: Vec<Uuid>,
@@ -140,7 +141,7 @@ impl<'a> Columns<'a> {
 
     fn push(&mut self, job: &'a NewJob) -> Result<()> {
         if job.request.seed.is_none() || job.request.model.is_none() {
-            let reason = "seed and model must be filled in".to_owned();
+            let reason = "seed and model must be set".to_owned();
             return Err(StoreError::Unstorable { what: "request", reason });
         }
         self.id.push(job.id.0);
@@ -158,12 +159,13 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Inserts what meets no conflict; answers which rows those are, and when they were created.
+/// Inserts the rows without a conflict; returns their ids and creation times.
 async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<HashMap<Uuid, DateTime<Utc>>> {
     let c = Columns::of(jobs)?;
     let rows = sqlx::query!(
         r#"-- insert_jobs
         WITH placed AS (
+            -- 1. One row per submission. Existing keys and ids are skipped; see the top of this file.
             INSERT INTO jobs (
                 id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
                 prompt, model_id, deadline_at,
@@ -186,8 +188,10 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             ON CONFLICT DO NOTHING
             RETURNING id, tenant_id, model_id, created_at
         ), told AS (
+            -- 2. The events of the new rows.
             INSERT INTO job_events (job_id, tenant_id, kind) SELECT id, tenant_id, 'queued' FROM placed
         ), counted AS (
+            -- 3. The hourly and the all-time statistics, in a fixed order, so that two batches cannot deadlock.
             INSERT INTO stats_hourly AS s (tenant_id, bucket, model_id, tier, complexity, shard, submitted)
             SELECT tenant_id, bucket, model_id, '', '', pg_backend_pid() % 8, count(*)
             FROM placed, (VALUES (date_trunc('hour', clock_timestamp(), 'UTC')), ('-infinity')) AS b (bucket)
@@ -214,7 +218,7 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
     Ok(rows.into_iter().map(|row| (row.id, row.created_at)).collect())
 }
 
-/// For each row that met a conflict, the job that was there before: by its own id (a repeated call) or by its key.
+/// For each row with a conflict, the existing job: with the same id (a repeated call) or the same key.
 async fn find_earlier(
     connection: &mut PgConnection,
     jobs: &[NewJob],
@@ -239,7 +243,7 @@ async fn find_earlier(
     Ok(rows.into_iter().filter_map(|row| Some((row.given, row.earlier?))).collect())
 }
 
-/// What the table now says of a job that was just inserted.
+/// The job as the table now holds it, for a row that was just inserted.
 fn as_job(new: &NewJob, created_at: DateTime<Utc>) -> Job {
     Job {
         id: JobId(new.id.0),

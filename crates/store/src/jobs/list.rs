@@ -1,7 +1,7 @@
 //! Pages of jobs, newest first.
 //!
-//! Rule: a page costs a bounded number of index entries however long the history is. Filters that no index knows
-//! (words of the prompt, model, tier) look at `scan_max` jobs at most; a page may then be short and still have a next.
+//! Rule: a page costs a bounded number of index entries however long the history is. Filters without an index (words of the
+//! prompt, model, tier) scan at most `scan_max` jobs, so a page may be short and still have a next one.
 
 use domain::{Job, JobId, JobStatus, Tier};
 use uuid::Uuid;
@@ -10,18 +10,18 @@ use crate::connect::Store;
 use crate::error::Result;
 use crate::jobs::Scope;
 
-/// Which jobs a list shows.
+/// Filter of a list.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct JobFilter {
-    /// Only these states; empty is all.
+    /// Only these states; empty means all.
     pub statuses: Vec<JobStatus>,
-    /// Only prompts that contain this text, whatever the case.
+    /// Only prompts that contain this text, ignoring case.
     pub prompt_contains: Option<String>,
     /// Only this model.
     pub model_id: Option<String>,
-    /// Only this tier (decided, so planned jobs only).
+    /// Only this tier. The tier is decided by the plan, so this finds planned jobs only.
     pub tier: Option<Tier>,
-    /// Only deleted jobs instead of the others.
+    /// Deleted jobs instead of the others.
     pub deleted: bool,
 }
 
@@ -30,16 +30,16 @@ pub struct JobFilter {
 pub struct JobPage {
     /// Newest first.
     pub jobs: Vec<Job>,
-    /// Where the next page begins; `None` at the end.
+    /// Start of the next page; `None` at the end.
     pub next: Option<JobId>,
 }
 
 impl Store {
-    /// The page of at most `limit` jobs submitted before `before` (the `next` of the page before). At most `scan_max`
-    /// jobs are looked at.
+    /// The page of at most `limit` jobs submitted before `before` (the `next` of the previous page). Scans at most
+    /// `scan_max` jobs.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn list(
         &self,
         scope: Scope,
@@ -54,7 +54,7 @@ impl Store {
             && filter.prompt_contains.is_none()
             && filter.model_id.is_none()
             && filter.tier.is_none();
-        // One more than a page shows whether there is a next one.
+        // One more than a page, to find out whether there is a next one.
         let scan = if by_index { limit + 1 } else { scan_max.max(limit + 1) };
         let found = match scope {
             Scope::Tenant(tenant) => self.scan_tenant(tenant.0, filter, before, limit, scan).await?,

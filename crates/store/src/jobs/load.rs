@@ -14,27 +14,27 @@ use crate::readable::readable;
 use crate::row::JobRow;
 
 impl Store {
-    /// One job, deleted ones included (`deleted_at` is set). `queue_position` is not filled in, see
+    /// One job, also if it is deleted (`deleted_at` is set). Does not fill in `queue_position`; see
     /// [`Store::queue_position`].
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn get(&self, scope: Scope, job_id: JobId) -> Result<Option<Job>> {
         let mut rows = self.load_rows(scope.tenant(), &[job_id.0]).await?;
         rows.remove(&job_id.0).map(JobRow::into_job).transpose()
     }
 
-    /// Several jobs in the order of `ids`; those that do not exist or are another tenant's are left out.
+    /// Several jobs in the order of `ids`, without those that do not exist or belong to another tenant.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn get_many(&self, scope: Scope, ids: &[JobId]) -> Result<Vec<Job>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
         let mut rows = self.load_rows(scope.tenant(), &ids).await?;
         readable(ids.iter().filter_map(|id| rows.remove(id)).map(JobRow::into_job))
     }
 
-    /// Rows by id; `tenant` of `None` is the whole fleet.
+    /// Rows by id; a `tenant` of `None` means the whole fleet.
     pub(crate) async fn load_rows(&self, tenant: Option<Uuid>, ids: &[Uuid]) -> Result<HashMap<Uuid, JobRow>> {
         let mut connection = self.pool.acquire().await?;
         let rows = self.pool.in_time(rows_by_id(&mut connection, tenant, ids)).await;
@@ -44,7 +44,7 @@ impl Store {
     /// The job of one tenant that was submitted with this idempotency key.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn get_by_key(&self, tenant_id: TenantId, key: &str) -> Result<Option<Job>> {
         let id = sqlx::query_scalar!(
             "-- find_job_by_key
@@ -61,7 +61,7 @@ impl Store {
     }
 }
 
-/// Rows by id; `tenant` of `None` is the whole fleet.
+/// Rows by id; a `tenant` of `None` means the whole fleet.
 pub(crate) async fn rows_by_id(
     connection: &mut PgConnection,
     tenant: Option<Uuid>,

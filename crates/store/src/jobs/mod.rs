@@ -15,12 +15,12 @@ use uuid::Uuid;
 
 pub use list::{JobFilter, JobPage};
 
-/// Whose jobs a call may see.
+/// Which jobs a call may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// One tenant's.
+    /// Those of one tenant.
     Tenant(TenantId),
-    /// The whole fleet's: admins and the fleet itself.
+    /// Those of the whole fleet: for admins and the fleet itself.
     Fleet,
 }
 
@@ -34,20 +34,20 @@ impl Scope {
     }
 }
 
-/// A validated request on its way into the table.
+/// A validated request that is about to be inserted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewJob {
-    /// Its id; fresh for every submission.
+    /// Its id; new for every submission.
     pub id: JobId,
     /// Its owner.
     pub tenant_id: TenantId,
     /// The request with `seed` and `model` filled in.
     pub request: VideoRequest,
-    /// Whether the seed was drawn here.
+    /// Whether the fleet chose the seed.
     pub seed_drawn: bool,
-    /// What is rendered for it.
+    /// What will be rendered for it.
     pub shape: RenderShape,
-    /// The client's key, at most one job for each; `None` without.
+    /// The client's idempotency key, with at most one job per key; `None` without one.
     pub idempotency_key: Option<String>,
     /// Hash of the request as it was sent, before `seed` and `model` were filled in.
     pub payload_hash: [u8; 32],
@@ -56,12 +56,12 @@ pub struct NewJob {
 }
 
 impl NewJob {
-    /// A job for a request that was validated against `model_id`. Draws the seed when the request has none.
+    /// A job for a request that was validated against `model_id`. Chooses a random seed when the request has none.
     #[must_use]
     pub fn new(tenant_id: TenantId, mut request: VideoRequest, model_id: &str, shape: RenderShape) -> Self {
         let payload_hash = request.payload_hash();
         let seed_drawn = request.seed.is_none();
-        // 53 bits: every JavaScript client can show and send it back exactly.
+        // 53 bits, so that every JavaScript client can show and send back the exact seed.
         let draw = || i64::try_from(Uuid::new_v4().as_u64_pair().1 & ((1 << 53) - 1)).unwrap_or_default();
         request.seed = Some(request.seed.unwrap_or_else(draw));
         request.model = Some(model_id.to_owned());
@@ -70,14 +70,14 @@ impl NewJob {
     }
 }
 
-/// What became of one submission.
+/// Result of one submission.
 #[derive(Debug, Clone, PartialEq)]
 pub enum InsertOutcome {
     /// A new job.
     Created(Box<Job>),
-    /// The key had been used for the same request; this is the job of then (perhaps of the same batch).
+    /// The key was used before for the same request. This is the earlier job, perhaps of the same batch.
     Replayed(Box<Job>),
-    /// The key had been used for another request. Nothing was inserted.
+    /// The key was used before for a different request. Nothing was inserted.
     KeyReused,
 }
 
@@ -92,61 +92,61 @@ impl InsertOutcome {
     }
 }
 
-/// What became of a batch that is inserted whole or not at all.
+/// Result of a batch that is inserted completely or not at all.
 #[derive(Debug, Clone, PartialEq)]
 pub enum BatchOutcome {
     /// Everything is committed: [`InsertOutcome::Created`] or [`InsertOutcome::Replayed`] for each, in order.
     Committed(Vec<InsertOutcome>),
-    /// Nothing was inserted, because the keys at these positions had been used for other requests.
+    /// Nothing was inserted, because the keys at these positions were used before for different requests.
     KeysReused(Vec<usize>),
 }
 
-/// Answer to a cancel.
+/// Result of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// It waited and is cancelled.
+    /// It was waiting and is now cancelled.
     Cancelled,
-    /// It runs; its worker is to be told. Answered again as long as the worker has not noticed.
+    /// It is running, and its worker must be notified. Returned again until the worker has noticed.
     Requested,
-    /// It had ended before.
+    /// It had already ended.
     AlreadyEnded(JobStatus),
-    /// No such job in this scope.
+    /// The job does not exist in this scope.
     NotFound,
 }
 
-/// Answer to a user's retry.
+/// Result of a user's retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryOutcome {
     /// Back in the backlog.
     Queued,
-    /// Only failed and cancelled jobs can be retried; it is in this state.
+    /// Only failed and cancelled jobs can be retried; the job is in this state.
     NotEnded(JobStatus),
-    /// No such job in this scope, or it is deleted.
+    /// The job does not exist in this scope, or it is deleted.
     NotFound,
 }
 
-/// Answer to a delete.
+/// Result of a delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeleteOutcome {
-    /// Hidden; if it waited it is cancelled as well.
+    /// Hidden, and cancelled if it was waiting.
     Deleted,
-    /// Hidden, and its worker is to be told to stop.
+    /// Hidden; its worker must be notified to stop.
     DeletedWhileRunning,
-    /// No such job in this scope, or deleted before.
+    /// The job does not exist in this scope, or it was deleted before.
     NotFound,
 }
 
-/// A queue's depth.
+/// Depth of a queue.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BacklogDepth {
-    /// Model.
+    /// The model's id.
     pub model_id: String,
-    /// Tier; `None` until planned.
+    /// The tier; `None` until planned.
     pub tier: Option<domain::Tier>,
     /// `Queued`, `Scheduled` or `Running`.
     pub status: JobStatus,
-    /// Jobs.
+    /// Number of jobs.
     pub jobs: u64,
-    /// Age of the oldest since submission, seconds, by the database's clock.
+    /// Time since the oldest of them was submitted, seconds, by the database's clock.
     pub oldest_s: f64,
 }

@@ -7,14 +7,14 @@ use crate::error::Result;
 use crate::jobs::Scope;
 
 impl Store {
-    /// Jobs of the same model that will be released before this one, by today's backlog; `None` when it does not wait
-    /// or is not planned yet. Counted up to `most`, which bounds the cost.
+    /// Jobs of the same model that will be released before this one, judging by the current backlog; `None` when it is not
+    /// waiting or not planned yet. Counted up to `most`, which bounds the cost.
     ///
-    /// Among the own tenant's jobs the order is exact. Fair share lets every other tenant release as many meanwhile as
-    /// its weight allows, so of each of them no more than that are counted.
+    /// Within the job's own tenant the order is exact. Fair sharing lets every other tenant release as many jobs meanwhile
+    /// as its weight allows, so at most that many of each tenant's jobs are counted.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn queue_position(&self, scope: Scope, job_id: JobId, most: u32) -> Result<Option<i64>> {
         let position = sqlx::query_scalar!(
             r#"-- queue_position
@@ -24,6 +24,7 @@ impl Store {
                 WHERE jobs.id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
                     AND (status = 'scheduled' OR status = 'queued' AND plan IS NOT NULL)
             ), own AS (
+                -- Jobs of the same tenant, in their exact order.
                 SELECT count(*) AS ahead FROM mine CROSS JOIN LATERAL (
                     SELECT FROM jobs
                     WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = mine.tenant_id
@@ -32,6 +33,7 @@ impl Store {
                     LIMIT $3
                 ) AS before
             ), others AS (
+                -- Jobs of every other tenant, at most what its weight lets it release before this job.
                 SELECT count(*) AS ahead FROM (
                     SELECT FROM mine CROSS JOIN own JOIN tenants ON tenants.id <> mine.tenant_id
                     CROSS JOIN LATERAL (
@@ -40,10 +42,11 @@ impl Store {
                             AND status = 'queued' AND plan IS NOT NULL
                         LIMIT LEAST($3, ceil((own.ahead + 1) * tenants.weight / mine.weight)::bigint)
                     ) AS before
-                    -- The limit of the sum too: a thousand tenants must not be counted to the limit each.
+                    -- Limit the sum too: a thousand tenants must not each be counted up to the limit.
                     LIMIT $3
                 ) AS before
             ), released AS (
+                -- Jobs that are released already.
                 SELECT count(*) AS ahead FROM (
                     SELECT FROM mine JOIN jobs
                         ON jobs.status = 'scheduled' AND jobs.model_id = mine.model_id AND jobs.id <> mine.id

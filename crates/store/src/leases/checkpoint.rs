@@ -1,4 +1,5 @@
-//! The pointer to the checkpoint. The object is written before the pointer moves and deleted after it has moved on.
+//! The pointer to the checkpoint. The object is written before the pointer moves to it and deleted after the pointer has
+//! moved on.
 
 use domain::CheckpointRef;
 
@@ -8,11 +9,11 @@ use crate::leases::{Lease, ResumeOutcome, SavedCheckpoint};
 use crate::row::{count, int};
 
 impl Store {
-    /// Points the row to a newer checkpoint, which earns the job new attempts. `resumes` of the argument is ignored: a
-    /// new checkpoint has not been begun from.
+    /// Points the row to a newer checkpoint, which resets the job's attempts. Ignores `resumes` of the argument: no worker
+    /// has resumed from a new checkpoint.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`]; then the new object is the caller's to delete.
+    /// [`StoreError::LeaseLost`]; the caller must then delete the new object.
     pub async fn save_checkpoint(&self, lease: Lease, checkpoint: &CheckpointRef) -> Result<SavedCheckpoint> {
         let row = sqlx::query!(
             r#"-- save_checkpoint
@@ -37,14 +38,14 @@ impl Store {
         .ok_or(StoreError::LeaseLost { job_id: lease.job_id })?;
         Ok(match row.stored {
             true => SavedCheckpoint::Stored { drop: row.previous },
-            // A repeated call: the row has this very object.
+            // A repeated call: the row already points to this object.
             false if row.previous.as_deref() == Some(&checkpoint.key) => SavedCheckpoint::Stored { drop: None },
             false => SavedCheckpoint::NotNewer,
         })
     }
 
-    /// Counts that the caller begins from the checkpoint, or drops it when `resumes_max` workers have done so before:
-    /// it may be what kills them.
+    /// Counts that the caller resumes from the checkpoint, or drops it when `resumes_max` workers have done so before: it
+    /// may be what kills them.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].
@@ -83,7 +84,7 @@ impl Store {
         })
     }
 
-    /// Forgets the checkpoint: damaged, or of another build. Answers the object to delete.
+    /// Drops a checkpoint that is damaged or of another build. Returns the object to delete.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].

@@ -1,4 +1,4 @@
-//! Taking a job, and recognising one's own claim afterwards.
+//! Claiming a job, and recognising one's own claim afterwards.
 
 use domain::{JobId, JobStatus, LeaseToken, WorkerId};
 
@@ -10,11 +10,11 @@ use crate::row::word;
 use crate::transition::transition;
 
 impl Store {
-    /// Claims the job that a message spoke of, under a token that the caller has just drawn. Of all who try, one gets it.
-    /// Repeating it with the same token answers the same claim.
+    /// Claims the job that a message announced, under a token that the caller has just created. If several workers try, one
+    /// gets it. Repeating the call with the same token returns the same claim.
     ///
     /// # Errors
-    /// The database's; the outcome is then unknown, and a repeated call tells.
+    /// The database's error. The outcome is then unknown; repeat the call to find out.
     pub async fn claim(
         &self,
         job_id: JobId,
@@ -24,6 +24,7 @@ impl Store {
         lease_s: f64,
     ) -> Result<ClaimOutcome> {
         let lease = Lease { job_id, token };
+        // 1. Claim it, if it is still released under this number. Losing the race changes no row.
         on_conflict(|| async {
             transition!(
                 r#"-- claim_job
@@ -50,10 +51,12 @@ impl Store {
             Ok(())
         })
         .await?;
-        // Not told apart here: whether this call or an earlier one with the same token made the claim.
+        // 2. Read the job back by the token. This deliberately does not distinguish whether this call or an earlier one with
+        // the same token made the claim.
         if let Some(claimed) = self.find_by_lease(lease).await? {
             return Ok(ClaimOutcome::Claimed(Box::new(claimed)));
         }
+        // 3. The claim was refused: return the current status, so that the caller can log why.
         let status = sqlx::query_scalar!("-- status_for_claim\nSELECT status FROM jobs WHERE id = $1", job_id.0)
             .fetch_optional(&self.pool)
             .await?;
@@ -61,10 +64,10 @@ impl Store {
         Ok(ClaimOutcome::Stale { status })
     }
 
-    /// The job if this lease holds it: tells whether a claim whose answer was lost took effect.
+    /// The job if this lease holds it. Shows whether a claim whose response was lost took effect.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's error.
     pub async fn find_by_lease(&self, lease: Lease) -> Result<Option<ClaimedJob>> {
         let mut rows = self.load_rows(None, &[lease.job_id.0]).await?;
         let Some(row) = rows.remove(&lease.job_id.0).filter(|row| row.lease_token == Some(lease.token.0)) else {

@@ -1,7 +1,8 @@
-//! The ways out of running that its worker takes.
+//! The ways in which a worker ends a run.
 //!
-//! Rule: each of them ends cancelled when the user wants a stop. A completion that commits first wins; cancel then finds
-//! an ended job. `ended_token` remembers who ended it, so that a repeated call is told apart from a stale worker.
+//! Rule: each of them ends the job as cancelled when a cancel was requested. A completion that commits first takes precedence; a
+//! later cancel then finds an ended job. `ended_token` records which lease ended the job, so that a repeated call is
+//! distinguished from a stale worker.
 
 use domain::finite::or_zero;
 use domain::{Failure, FailureAction, Rendered, RunRecord};
@@ -13,49 +14,21 @@ use crate::retry::on_conflict;
 use crate::row::{int, to_json, word};
 use crate::transition::{Moved, transition};
 
-impl Store {
-    /// The video is stored: the row takes its keys. With a cancel requested the job ends cancelled instead; the video's
-    /// objects are then the caller's to delete.
-    ///
-    /// # Errors
-    /// [`StoreError::LeaseLost`]; then the video's objects are the caller's to delete as well.
-    pub async fn complete(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Ended> {
-        let moved = on_conflict(|| self.complete_once(lease, rendered, record)).await?;
-        self.ended(lease, moved).await
-    }
-
-    #[expect(clippy::too_many_lines, reason = "one statement, to be read from top to bottom")]
-    async fn complete_once(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Option<Moved>> {
-        let moved = sqlx::query_as!(
+/// Completes `complete_job`, which begins `WITH ... moved AS (UPDATE jobs ... RETURNING ...`: writes the event and adds the
+/// run to the statistics. The parameters are those of `complete_once`.
+macro_rules! with_event_and_statistics {
+    ($head:tt $($args:tt)*) => {
+        sqlx::query_as!(
             Moved,
-            r#"-- complete_job
-            WITH held AS MATERIALIZED (
-                SELECT id, checkpoint_key, cancel_requested_at IS NULL AS done FROM jobs
-                WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
-            ), moved AS (
-                UPDATE jobs SET
-                    status = CASE WHEN done THEN 'completed' ELSE 'cancelled' END,
-                    video_key = CASE WHEN done THEN $3 END, poster_key = CASE WHEN done THEN $4 END,
-                    video_bytes = CASE WHEN done THEN $5::bigint END, record = CASE WHEN done THEN $6::jsonb END,
-                    step = CASE WHEN done THEN final_steps ELSE step END, steps_skipped = $9,
-                    gpu_seconds = $14,
-                    -- A cancelled job may be retried from its checkpoint, a completed one needs it no more.
-                    checkpoint_key = CASE WHEN done THEN NULL ELSE jobs.checkpoint_key END,
-                    checkpoint_step = CASE WHEN done THEN 0 ELSE checkpoint_step END,
-                    checkpoint_checksum = CASE WHEN done THEN NULL ELSE checkpoint_checksum END,
-                    checkpoint_resumes = CASE WHEN done THEN 0 ELSE checkpoint_resumes END,
-                    lease_token = NULL, lease_expires_at = NULL, ended_token = $2, stage = NULL,
-                    finished_at = clock_timestamp()
-                FROM held WHERE jobs.id = held.id
-                RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, final_steps,
-                    estimate_s, created_at, started_at, frames, fps, done,
-                    CASE WHEN done THEN held.checkpoint_key END AS dropped
+            $head + r#"
             ), told AS (
+                -- 3. Write the event.
                 INSERT INTO job_events (job_id, tenant_id, kind, detail)
                 SELECT id, tenant_id, status,
                     CASE WHEN done THEN jsonb_build_object('steps', final_steps, 'run_s', $10::float8) ELSE '{}' END
                 FROM moved
             ), counted AS (
+                -- 4. Add to the hourly and the all-time statistics.
                 INSERT INTO stats_hourly AS s (tenant_id, bucket, model_id, tier, complexity, shard, completed,
                     cancelled, cache_identical, cache_similar, cache_misses, steps_planned, steps_computed,
                     steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd, saved_s, saved_usd)
@@ -89,7 +62,49 @@ impl Store {
                     saved_s = s.saved_s + EXCLUDED.saved_s,
                     saved_usd = s.saved_usd + EXCLUDED.saved_usd
             )
-            SELECT id AS "id!", status AS "status!", dropped FROM moved"#,
+            SELECT id AS "id!", status AS "status!", dropped FROM moved"#
+            $($args)*
+        )
+    };
+}
+
+impl Store {
+    /// Marks the job as completed and stores the keys of its video. If a cancel was requested, the job ends cancelled
+    /// instead, and the caller must delete the video's objects.
+    ///
+    /// # Errors
+    /// [`StoreError::LeaseLost`]; the caller must then delete the video's objects as well.
+    pub async fn complete(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Ended> {
+        let moved = on_conflict(|| self.complete_once(lease, rendered, record)).await?;
+        self.ended(lease, moved).await
+    }
+
+    async fn complete_once(&self, lease: Lease, rendered: &Rendered, record: &RunRecord) -> Result<Option<Moved>> {
+        let moved = with_event_and_statistics!(
+            r#"-- complete_job
+            WITH held AS MATERIALIZED (
+                -- 1. Lock the row if this lease still holds it. A requested cancel takes precedence over the result.
+                SELECT id, checkpoint_key, cancel_requested_at IS NULL AS done FROM jobs
+                WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
+            ), moved AS (
+                UPDATE jobs SET
+                    -- 2. Store the result and end the lease.
+                    status = CASE WHEN done THEN 'completed' ELSE 'cancelled' END,
+                    video_key = CASE WHEN done THEN $3 END, poster_key = CASE WHEN done THEN $4 END,
+                    video_bytes = CASE WHEN done THEN $5::bigint END, record = CASE WHEN done THEN $6::jsonb END,
+                    step = CASE WHEN done THEN final_steps ELSE step END, steps_skipped = $9,
+                    gpu_seconds = $14,
+                    -- A cancelled job may be retried from its checkpoint; a completed job no longer needs it.
+                    checkpoint_key = CASE WHEN done THEN NULL ELSE jobs.checkpoint_key END,
+                    checkpoint_step = CASE WHEN done THEN 0 ELSE checkpoint_step END,
+                    checkpoint_checksum = CASE WHEN done THEN NULL ELSE checkpoint_checksum END,
+                    checkpoint_resumes = CASE WHEN done THEN 0 ELSE checkpoint_resumes END,
+                    lease_token = NULL, lease_expires_at = NULL, ended_token = $2, stage = NULL,
+                    finished_at = clock_timestamp()
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, final_steps,
+                    estimate_s, created_at, started_at, frames, fps, done,
+                    CASE WHEN done THEN held.checkpoint_key END AS dropped"#,
             lease.job_id.0,
             lease.token.0,
             rendered.video_key,
@@ -110,7 +125,7 @@ impl Store {
         Ok(moved)
     }
 
-    /// The run failed. `gpu_seconds` are this attempt's.
+    /// Ends the run with a failure. `gpu_seconds` are those of this attempt.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].
@@ -127,12 +142,16 @@ impl Store {
             let moved = transition!(
                 r#"-- fail_job
                 WITH held AS MATERIALIZED (
+                    -- 1. Lock the row if this lease still holds it, and choose between cancelled, another attempt and
+                    -- failed.
                     SELECT id, CASE
                         WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
                         WHEN $5 AND attempts < $6 AND attempts_total < $7 THEN 'queued'
                         ELSE 'failed' END AS next
                     FROM jobs WHERE id = $1 AND lease_token = $2 AND status = 'running' FOR UPDATE
                 ), moved AS (
+                    -- 2. Make the move. Only a job that goes back to the queue gets a backoff; only a failed job gets a
+                    -- reason.
                     UPDATE jobs SET status = next, lease_token = NULL, lease_expires_at = NULL, ended_token = $2,
                         stage = NULL, gpu_seconds = gpu_seconds + $10,
                         pool = CASE next WHEN 'queued' THEN NULL ELSE pool END,
@@ -168,7 +187,7 @@ impl Store {
         self.ended(lease, moved).await
     }
 
-    /// The worker stops and gives the job back. Costs no attempt.
+    /// Gives the job back because the worker stops. Costs no attempt.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].
@@ -205,7 +224,7 @@ impl Store {
         self.ended(lease, moved).await
     }
 
-    /// Counts that the device broke during this run; returns how often that has happened to the job. Repeating it after a lost answer
+    /// Counts that the device broke during this run; returns how often that has happened to the job. Repeating it after a lost reply
     /// may count twice.
     ///
     /// # Errors
@@ -223,10 +242,10 @@ impl Store {
         .ok_or(StoreError::LeaseLost { job_id: lease.job_id })
     }
 
-    /// The wanted stop has taken effect. Its checkpoint stays for a retry, until retention drops it.
+    /// Ends the run because of a requested cancel. Its checkpoint stays for a retry, until retention drops it.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`], also when nobody asked for a stop.
+    /// [`StoreError::LeaseLost`], also when no cancel was requested.
     pub async fn stopped(&self, lease: Lease, gpu_seconds: f64) -> Result<Ended> {
         let moved = on_conflict(|| async {
             let moved = transition!(
@@ -252,7 +271,7 @@ impl Store {
         self.ended(lease, moved).await
     }
 
-    /// What a way out answers: the move, the same move of an earlier call, or a lost lease.
+    /// The result of ending a run: this move, the same move of an earlier call, or a lost lease.
     async fn ended(&self, lease: Lease, moved: Option<Moved>) -> Result<Ended> {
         if let Some(moved) = moved {
             return Ok(Ended { status: moved.status()?, drop: moved.dropped });

@@ -1,4 +1,4 @@
-//! Keeping a lease and saying how far the run is. Both are in-place updates of one row: no index, no event.
+//! Renewing a lease and reporting progress. Both update one row in place: no index entry, no event.
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
@@ -6,7 +6,7 @@ use crate::leases::{Lease, ProgressMark, Renewal};
 use crate::row::int;
 
 impl Store {
-    /// Extends the lease by `lease_s` from now. Works after its expiry too, as long as nobody took the job.
+    /// Extends the lease to `lease_s` from now. Also works after its expiry, as long as no other worker has taken the job.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].
@@ -27,7 +27,7 @@ impl Store {
         .ok_or(StoreError::LeaseLost { job_id: lease.job_id })
     }
 
-    /// Notes how far the run is; does not extend the lease.
+    /// Stores the run's progress; does not extend the lease.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].

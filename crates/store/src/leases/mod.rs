@@ -1,10 +1,10 @@
 //! What a worker does with a job: claim, keep, checkpoint, finish.
 //!
-//! Rule: every write names the job and the token of its lease. No row changed means that the lease is lost
+//! Rule: every write names the job and the token of its lease. If no row changed, the lease is lost
 //! ([`crate::StoreError::LeaseLost`]) and the worker must stop writing anywhere.
 //!
-//! All calls may be repeated with the same arguments after a lost answer. Seconds of leases are counted by the
-//! database's clock; the worker counts its own deadline by a monotonic clock from when it *sent* the call.
+//! All calls may be repeated with the same arguments after a lost response. The database's clock counts the seconds of a
+//! lease; the worker counts its own deadline with a monotonic clock from the moment it *sent* the call.
 
 mod checkpoint;
 mod claim;
@@ -19,18 +19,18 @@ use domain::{Job, JobId, JobStatus, LeaseToken, Stage};
 pub struct Lease {
     /// The job.
     pub job_id: JobId,
-    /// Chosen by the worker before it claimed.
+    /// The token, chosen by the worker before it claimed.
     pub token: LeaseToken,
 }
 
-/// A job in the hands of a worker.
+/// A job that a worker has claimed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ClaimedJob {
     /// The job, with its plan and perhaps a checkpoint.
     pub job: Job,
     /// The right to write to it.
     pub lease: Lease,
-    /// Under which release it was claimed.
+    /// The number of the release under which it was claimed.
     pub dispatch_no: i32,
     /// Claims since the last new checkpoint, this one included.
     pub attempts: i32,
@@ -40,40 +40,40 @@ pub struct ClaimedJob {
     pub gpu_seconds: f64,
 }
 
-/// Answer to a claim.
+/// Result of a claim.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ClaimOutcome {
-    /// The caller holds it.
+    /// The caller holds the job.
     Claimed(Box<ClaimedJob>),
-    /// Somebody else holds it, it was released again under another number, it has ended or is gone: the message is old.
-    /// Ack it and forget it.
+    /// The message is old: another worker holds the job, it was released again under another number, or it has ended or
+    /// been purged. Ack the message and ignore it.
     Stale {
-        /// Where the job is now; `None` when it is purged.
+        /// The job's current status; `None` when it is purged.
         status: Option<JobStatus>,
     },
 }
 
-/// How far a run is, for the row.
+/// Progress of a run, for the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProgressMark {
-    /// What it is doing.
+    /// Its current stage.
     pub stage: Stage,
     /// Denoising steps done.
     pub step: u32,
-    /// Of those, answered by the step cache.
+    /// How many of them the step cache replaced.
     pub steps_skipped: u32,
 }
 
-/// Answer to a renewal.
+/// Result of a renewal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Renewal {
-    /// The user wants it stopped.
+    /// A cancel was requested.
     pub cancel_requested: bool,
     /// Seconds until the lease expires.
     pub remaining_s: f64,
 }
 
-/// Answer to a saved checkpoint.
+/// Result of saving a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SavedCheckpoint {
     /// The row points to it.
@@ -81,28 +81,28 @@ pub enum SavedCheckpoint {
         /// The object that the row pointed to before; delete it.
         drop: Option<String>,
     },
-    /// The row has one that is at least as far; delete the new object.
+    /// The row has a checkpoint that is at least as far; delete the new object.
     NotNewer,
 }
 
-/// Answer to the wish to begin from the checkpoint.
+/// Result of asking to resume from the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResumeOutcome {
-    /// Go on from it; the row counts this.
+    /// Resume from it; the row has counted this.
     Resume {
-        /// Times a worker has begun from it, this one included.
+        /// Number of workers that have resumed from it, including this one.
         resumes: u32,
     },
-    /// It was begun from too often and is dropped: begin anew, delete the object.
+    /// It was resumed too often and is dropped: start from the beginning and delete the object.
     Exhausted {
         /// The object.
         drop: String,
     },
-    /// There is none.
+    /// There is no checkpoint.
     None,
 }
 
-/// When and how often a failed or lost run is tried again.
+/// When and how often a failed or lost run is retried.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// Bounds on attempts.
@@ -116,8 +116,8 @@ pub struct RetryPolicy {
 /// How a lease ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// Where the job went: `Completed`, `Failed`, `Cancelled` or `Queued`. For a repeated call: where it is now.
+    /// The job's new status: `Completed`, `Failed`, `Cancelled` or `Queued`. For a repeated call: its current status.
     pub status: JobStatus,
-    /// Object that the row pointed to before; delete it.
+    /// The object that the row pointed to before; delete it.
     pub drop: Option<String>,
 }

@@ -13,7 +13,7 @@ fn key(tenant_id: TenantId, role: Role, hash: &[u8]) -> NewKey {
 }
 
 #[tokio::test]
-async fn a_key_opens_until_it_is_revoked_and_so_do_its_sessions() {
+async fn a_key_and_its_sessions_work_until_it_is_revoked() {
     let f = Fixture::new().await;
     let tenant = f.store.ensure_tenant("studio").await.expect("tenant");
     assert_eq!(f.store.ensure_tenant("studio").await.expect("tenant").id, tenant.id);
@@ -98,7 +98,7 @@ async fn a_worker_with_other_weights_may_not_register() {
     assert!(f.store.heartbeat(info.id, WorkerState::Busy, None).await.expect("beat"));
     let workers = f.store.workers().await.expect("workers");
     assert_eq!((&workers[0].info, workers[0].state, workers.len()), (&info, WorkerState::Busy, 1));
-    // Silence: given up, then forgotten; a late heartbeat is told to register again.
+    // A worker without heartbeats is given up, then forgotten; a late heartbeat is refused, so that it registers again.
     assert_eq!(f.store.give_up_silent_workers(3_600.0, 3_600.0).await.expect("sweep"), 0);
     assert_eq!(f.store.give_up_silent_workers(0.0, 3_600.0).await.expect("sweep"), 1);
     assert!(!f.store.heartbeat(info.id, WorkerState::Ready, None).await.expect("beat"));
@@ -106,12 +106,12 @@ async fn a_worker_with_other_weights_may_not_register() {
 }
 
 #[tokio::test]
-async fn a_wrong_url_is_told_without_its_password() {
+async fn a_wrong_url_is_reported_without_its_password() {
     let mut options = store::StoreOptions::new("postgres://fleet:hunter2@[broken/x");
     let error = store::Store::connect(&options).await.expect_err("broken");
     assert!(!format!("{error:?} {options:?}").contains("hunter2"));
     options.url = "postgres://fleet:hunter2@127.0.0.1:1/x".into();
     options.acquire_timeout_ms = 500;
-    let error = store::Store::connect(&options).await.expect_err("nobody there");
+    let error = store::Store::connect(&options).await.expect_err("no server");
     assert!(error.is_unavailable(), "{error:?}");
 }

@@ -1,6 +1,6 @@
-//! Goal: statistics and level metrics cost the same with a hundred thousand finished jobs as with ten, and what runs every
-//! round grows with what it handles, not with tenants times workers.
-//! Method: a filled table, and Postgres' own plans for the very texts of the queries, as first and as hundredth call.
+//! Goal: statistics and level metrics cost the same with a hundred thousand finished jobs as with ten, and the cost of
+//! periodic queries grows with the work they handle, not with tenants times workers.
+//! Method: a filled table, and Postgres' own plans for the exact texts of the queries, for custom and generic plans.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 const JOBS: i64 = 100_000;
-/// Rows that a look at statistics may read: what hours, tenants and kinds add up to, not jobs.
+/// Most rows that a statistics query may read: proportional to hours, tenants and kinds, not to jobs.
 const ROWS_MAX: f64 = 6_000.0;
 
 /// 20 tenants, two per cent failures, 30 days of statistics.
@@ -33,7 +33,7 @@ FROM generate_series(1, 20) AS t, generate_series(0, 1) AS shard,
 const TENANT: &str = "'00000000-0000-0000-0000-000000000003'";
 const DAY: &str = "now() - interval '24 hours'";
 
-/// What is in flight: 200 tenants with 100 waiting jobs each, 500 unplanned ones, 2,000 busy workers and 2,000 running jobs.
+/// Work in flight: 200 tenants with 100 waiting jobs each, 500 unplanned ones, 2,000 busy workers and 2,000 running jobs.
 const FILL_FLEET: &str = "
 INSERT INTO tenants (id, name)
 SELECT lpad(to_hex(n), 32, '0')::uuid, 'tenant ' || n FROM generate_series(1, 200) AS n;
@@ -58,7 +58,7 @@ FROM generate_series(1, 22500) AS n, LATERAL (SELECT n <= 2000 AS running, n <= 
 /// The text of each named query, as it was checked when the crate was built.
 fn queries() -> HashMap<String, String> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
-    let files = std::fs::read_dir(folder).expect("the descriptions are there");
+    let files = std::fs::read_dir(folder).expect("the descriptions exist");
     let text = |file: std::fs::DirEntry| {
         let json: Value = serde_json::from_slice(&std::fs::read(file.path()).expect("readable")).expect("JSON");
         json["query"].as_str().expect("a text").to_owned()
@@ -69,7 +69,7 @@ fn queries() -> HashMap<String, String> {
         .collect()
 }
 
-/// Relations that a plan reads as a whole, and rows that it reads in all.
+/// Relations that a plan reads completely, and the number of rows that it reads in total.
 fn read_by(plan: &Value, whole: &mut Vec<String>, rows: &mut f64) {
     if plan["Node Type"].as_str().is_some_and(|node| node.contains("Seq Scan")) {
         whole.push(plan["Relation Name"].to_string());
@@ -94,12 +94,12 @@ fn call(name: &'static str, arguments: impl Into<String>, rows_max: f64) -> Call
     Call { name, arguments: arguments.into(), rows_max }
 }
 
-/// Fails for a call that reads a whole table of history or more rows than it may.
+/// Fails for a call that reads all of a history table, or more rows than allowed.
 async fn check(database: &mut PgConnection, calls: Vec<Call>, may_read_whole: &[&str]) {
     let queries = queries();
     for (number, Call { name, arguments, rows_max }) in calls.into_iter().enumerate() {
         let text = queries.get(name).unwrap_or_else(|| panic!("no query is called {name}"));
-        // A connection plans a statement for its arguments at first, and for any arguments once it has seen it often.
+        // A connection first plans a statement for its arguments, and after many calls for any arguments.
         for mode in ["force_custom_plan", "force_generic_plan"] {
             let call = format!("call_{number}_{mode}");
             let prepare = format!("SET plan_cache_mode = {mode}; PREPARE {call} AS {text}");
@@ -128,7 +128,7 @@ async fn filled(statements: &[&'static str]) -> PgConnection {
 }
 
 #[tokio::test]
-async fn no_look_at_statistics_reads_all_jobs() {
+async fn no_statistics_query_reads_all_jobs() {
     let mut database = filled(&[FILL_STATISTICS]).await;
     let calls = vec![
         call("stats_of_all_time", "NULL", ROWS_MAX),
@@ -143,18 +143,18 @@ async fn no_look_at_statistics_reads_all_jobs() {
 }
 
 #[tokio::test]
-async fn what_runs_every_round_reads_what_is_in_flight_and_no_history() {
+async fn periodic_queries_read_work_in_flight_and_no_history() {
     let mut database = filled(&[FILL_FLEET]).await;
-    // The last waiting job: as many as possible are ahead of it.
+    // The last waiting job, with as many jobs as possible ahead of it.
     let last = "(SELECT id FROM jobs WHERE status = 'queued' AND plan IS NOT NULL ORDER BY order_at DESC LIMIT 1)";
     let last: uuid::Uuid = sqlx::query_scalar(last).fetch_one(&mut database).await.expect("a waiting job");
     let calls = vec![
-        // Everything that is not finished, once.
+        // All unfinished jobs, once.
         call("backlog_depth", "", 22_500.0),
         // Workers and live jobs, a fixed number of times each.
         call("pool_loads", "30.0", 10_000.0),
         call("list_workers", "", 5_000.0),
-        // Four candidates of each tenant and one probe, however much is released.
+        // Four candidates per tenant and one probe, however much is released.
         call("release_jobs", "'default.4g', 'default', 4294967296, 250, 0", 3_000.0),
         call("queue_position", format!("'{last}', NULL, 1000"), 4_000.0),
     ];

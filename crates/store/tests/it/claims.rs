@@ -1,4 +1,4 @@
-//! Leases: one winner, lost answers, stale owners, cancel against completion, checkpoints, attempts.
+//! Leases: one winner, lost responses, stale owners, cancel against completion, checkpoints, attempts.
 
 use domain::{CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Stage, WorkerId};
 use futures::future::join_all;
@@ -22,28 +22,28 @@ fn checkpoint(lease: Lease, step: u32) -> CheckpointRef {
 }
 
 #[tokio::test]
-async fn of_all_who_claim_one_gets_it() {
+async fn of_several_claims_one_succeeds() {
     let f = Fixture::new().await;
     for _ in 0..10 {
         let (job_id, dispatch_no) = f.scheduled().await;
         let claim = || f.store.claim(job_id, dispatch_no, LeaseToken::fresh(), WorkerId::fresh(), 60.0);
         let outcomes = join_all((0..12).map(|_| claim())).await;
         let winners = outcomes.iter().filter(|one| matches!(one, Ok(ClaimOutcome::Claimed(_)))).count();
-        let told = |one: &&Result<ClaimOutcome, _>| {
+        let stale = |one: &&Result<ClaimOutcome, _>| {
             matches!(one, Ok(ClaimOutcome::Stale { status: Some(JobStatus::Running) }))
         };
-        assert_eq!((winners, outcomes.iter().filter(told).count()), (1, 11));
+        assert_eq!((winners, outcomes.iter().filter(stale).count()), (1, 11));
         assert_eq!(f.get(job_id).await.attempts_total, 1);
     }
 }
 
 #[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_found_by_its_token() {
+async fn a_claim_whose_response_was_lost_is_found_by_its_token() {
     let f = Fixture::new().await;
     let (job_id, dispatch_no) = f.scheduled().await;
     let (token, worker) = (LeaseToken::fresh(), WorkerId::fresh());
     assert_eq!(f.store.find_by_lease(Lease { job_id, token }).await.expect("find"), None);
-    f.store.claim(job_id, dispatch_no, token, worker, 60.0).await.expect("claim, answer lost");
+    f.store.claim(job_id, dispatch_no, token, worker, 60.0).await.expect("claim, response lost");
     let again = f.store.claim(job_id, dispatch_no, token, worker, 60.0).await.expect("claim");
     let ClaimOutcome::Claimed(claimed) = again else { panic!("{again:?}") };
     assert_eq!((claimed.attempts, claimed.job.attempts_total), (1, 1));
@@ -54,7 +54,7 @@ async fn a_claim_whose_answer_was_lost_is_found_by_its_token() {
 }
 
 #[tokio::test]
-async fn a_message_of_an_earlier_release_claims_nothing() {
+async fn a_message_of_an_earlier_release_cannot_claim() {
     let f = Fixture::new().await;
     let (job_id, first) = f.scheduled().await;
     assert!(f.store.unrelease(job_id, first).await.expect("unrelease"));
@@ -67,7 +67,7 @@ async fn a_message_of_an_earlier_release_claims_nothing() {
     assert_eq!(unknown, ClaimOutcome::Stale { status: None });
 }
 
-/// A worker that was stopped past its lease: the sweep gave its job to another one.
+/// A worker was paused past its lease, and the sweep gave its job to another worker.
 #[tokio::test]
 async fn a_stale_owner_is_refused_everywhere() {
     let f = Fixture::new().await;
@@ -94,7 +94,7 @@ async fn a_stale_owner_is_refused_everywhere() {
     let mut after = f.get(job_id).await;
     after.cancel_requested = false;
     assert_eq!(after, before);
-    assert!(f.store.renew(new, 60.0).await.expect("the owner goes on").cancel_requested);
+    assert!(f.store.renew(new, 60.0).await.expect("the owner continues").cancel_requested);
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn a_renewal_works_after_the_expiry_if_nobody_took_the_job() {
 }
 
 #[tokio::test]
-async fn ways_out_may_be_repeated_after_a_lost_answer() {
+async fn ending_calls_may_be_repeated_after_a_lost_response() {
     let f = Fixture::new().await;
     let lease = f.running().await;
     let first = f.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
@@ -120,7 +120,7 @@ async fn ways_out_may_be_repeated_after_a_lost_answer() {
     assert_eq!((counted.completed, counted.handed_back), (1, 1));
 }
 
-/// Cancel and completion at the same moment, many times: exactly one terminal state, and both sides are told the truth.
+/// Cancel and completion at the same moment, many times: exactly one terminal state, and both callers get the true result.
 #[tokio::test]
 async fn cancel_against_completion_has_one_ending() {
     let f = Fixture::new().await;
@@ -154,7 +154,7 @@ async fn cancel_against_completion_has_one_ending() {
 }
 
 #[tokio::test]
-async fn cancel_answers_what_it_did() {
+async fn cancel_returns_what_it_did() {
     let f = Fixture::new().await;
     let waiting = f.planned().await;
     assert_eq!(f.store.cancel(f.scope(), waiting).await.expect("cancel"), CancelOutcome::Cancelled);
@@ -178,7 +178,7 @@ async fn cancel_answers_what_it_did() {
 }
 
 #[tokio::test]
-async fn a_stop_that_nobody_wants_is_refused() {
+async fn a_stop_without_a_cancel_request_is_refused() {
     let f = Fixture::new().await;
     let lease = f.running().await;
     assert!(is_lost(&f.store.stopped(lease, 0.0).await));
@@ -186,15 +186,15 @@ async fn a_stop_that_nobody_wants_is_refused() {
 }
 
 #[tokio::test]
-async fn a_delete_stops_and_hides_and_can_be_taken_back() {
+async fn a_delete_stops_and_hides_and_can_be_undone() {
     let f = Fixture::new().await;
     let waiting = f.planned().await;
     assert_eq!(f.store.soft_delete(f.scope(), waiting).await.expect("delete"), DeleteOutcome::Deleted);
     assert_eq!(f.store.soft_delete(f.scope(), waiting).await.expect("delete"), DeleteOutcome::NotFound);
     assert_eq!(f.get(waiting).await.status, JobStatus::Cancelled);
     let lease = f.running().await;
-    let answer = f.store.soft_delete(f.scope(), lease.job_id).await.expect("delete");
-    assert_eq!(answer, DeleteOutcome::DeletedWhileRunning);
+    let outcome = f.store.soft_delete(f.scope(), lease.job_id).await.expect("delete");
+    assert_eq!(outcome, DeleteOutcome::DeletedWhileRunning);
     assert!(f.store.renew(lease, 60.0).await.expect("renew").cancel_requested);
     assert!(f.store.restore(f.scope(), waiting).await.expect("restore"));
     assert!(!f.store.restore(f.scope(), waiting).await.expect("restore"));
@@ -202,7 +202,7 @@ async fn a_delete_stops_and_hides_and_can_be_taken_back() {
 }
 
 #[tokio::test]
-async fn attempts_are_bounded_and_say_why() {
+async fn attempts_are_bounded_and_the_reason_is_stored() {
     let f = Fixture::new().await;
     let (job_id, mut dispatch_no) = f.scheduled().await;
     for attempt in 1..=LIMITS.attempts_max {
@@ -246,19 +246,19 @@ async fn a_newer_checkpoint_replaces_the_older_and_earns_attempts() {
     assert_eq!(saved, SavedCheckpoint::Stored { drop: None });
     let saved = f.store.save_checkpoint(lease, &second).await.expect("save");
     assert_eq!(saved, SavedCheckpoint::Stored { drop: Some(first.key.clone()) });
-    // Once more, after a lost answer; then one that comes too late.
+    // Again after a lost response; then a checkpoint that arrives too late.
     let saved = f.store.save_checkpoint(lease, &second).await.expect("save");
     assert_eq!(saved, SavedCheckpoint::Stored { drop: None });
     assert_eq!(f.store.save_checkpoint(lease, &first).await.expect("save"), SavedCheckpoint::NotNewer);
     assert_eq!(f.get(lease.job_id).await.checkpoint, Some(second.clone()));
-    // A finished job needs it no more.
+    // A completed job no longer needs it.
     let ended = f.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
     assert_eq!(ended.drop, Some(second.key));
     assert_eq!(f.get(lease.job_id).await.checkpoint, None);
 }
 
 #[tokio::test]
-async fn a_checkpoint_is_begun_from_twice_and_then_dropped() {
+async fn a_checkpoint_is_resumed_twice_and_then_dropped() {
     let f = Fixture::new().await;
     let lease = f.running().await;
     assert_eq!(f.store.begin_resume(lease, 2).await.expect("resume"), ResumeOutcome::None);
@@ -270,14 +270,14 @@ async fn a_checkpoint_is_begun_from_twice_and_then_dropped() {
     let outcome = f.store.begin_resume(lease, 2).await.expect("resume");
     assert_eq!(outcome, ResumeOutcome::Exhausted { drop: stored.key.clone() });
     assert_eq!(f.get(lease.job_id).await.checkpoint, None);
-    // A run that begins anew may store its own again, at an earlier step.
+    // A run that starts from the beginning may store its own again, at an earlier step.
     f.store.save_checkpoint(lease, &checkpoint(lease, 2)).await.expect("save");
     assert_eq!(f.store.drop_checkpoint(lease).await.expect("drop"), Some(checkpoint(lease, 2).key));
     assert_eq!(f.store.drop_checkpoint(lease).await.expect("drop"), None);
 }
 
 #[tokio::test]
-async fn progress_and_renewal_stay_in_place() {
+async fn progress_and_renewal_update_in_place() {
     let f = Fixture::new().await;
     let lease = f.running().await;
     let mark = ProgressMark { stage: Stage::Denoise, step: 7, steps_skipped: 2 };
@@ -285,7 +285,7 @@ async fn progress_and_renewal_stay_in_place() {
     assert!(!renewal.cancel_requested && renewal.remaining_s > 0.0);
     let job = f.get(lease.job_id).await;
     assert_eq!((job.stage, job.step, job.steps_skipped), (Some(Stage::Denoise), 7, 2));
-    // No event, and no index entry: every index column is untouched, so Postgres may update the page in place.
+    // No event and no index entry: every indexed column is untouched, so Postgres may update the page in place.
     assert_eq!(f.event_kinds(lease.job_id).await.len(), 4);
     let changed = "lease_expires_at|stage|step|steps_skipped|progressed_at|checkpoint_step|checkpoint_resumes|attempts";
     let indexed: Vec<String> = sqlx::query_scalar("SELECT indexdef FROM pg_indexes WHERE tablename = 'jobs'")

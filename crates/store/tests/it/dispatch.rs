@@ -112,15 +112,16 @@ async fn weight_and_cost_decide_the_share() {
     for _ in 0..42 {
         *released.entry(owner[&f.release_ids(1).await[0]]).or_default() += 1;
     }
-    // Shares of GPU seconds 3 : 1 : 1 are jobs 15 : 5 : 1, in 42 releases 30 : 10 : 2.
+    // Shares of GPU seconds of 3 : 1 : 1 mean jobs of 15 : 5 : 1, which is 30 : 10 : 2 in 42 releases.
     for (name, expected) in [("heavy", 30), ("light", 10), ("costly", 2)] {
         assert!((released[name] - expected).abs() <= 1, "{name}: {released:?}");
     }
 }
 
-/// A tenant whose equal jobs were planned while the fleet was slow, and so with long estimates, has no smaller share.
+/// A tenant whose equal jobs were planned while the fleet was slow, hence with long estimates, does not get a smaller
+/// share.
 #[tokio::test]
-async fn shares_go_by_work_and_not_by_the_pace_of_the_moment() {
+async fn shares_depend_on_work_and_not_on_the_current_pace() {
     let f = Fixture::new().await;
     let (before, starved) = (f.tenant("before", 1.0).await, f.tenant("starved", 1.0).await);
     let mut owned = Vec::new();
@@ -133,7 +134,7 @@ async fn shares_go_by_work_and_not_by_the_pace_of_the_moment() {
         of_starved += usize::from(owned.contains(&f.release_ids(1).await[0]));
     }
     assert_eq!(of_starved, 5);
-    // A job of an earlier release has no share of its own: it counts by its estimate.
+    // A job of an earlier release has no share_s: it counts by its estimate.
     let forget = "UPDATE jobs SET share_s = NULL WHERE status = 'queued'";
     sqlx::query(forget).execute(&f.pool).await.expect("as it was");
     let mut of_starved = 0;
@@ -180,7 +181,7 @@ async fn only_the_leader_dispatches() {
     assert_eq!(f.store.try_lead(rival, 60.0).await.expect("try"), None);
     f.store.resign(f.epoch).await.expect("resign");
     let next = f.store.try_lead(rival, 60.0).await.expect("try").expect("lead");
-    assert_eq!(f.store.try_lead(rival, 60.0).await.expect("try"), Some(next), "a lost answer costs nothing");
+    assert_eq!(f.store.try_lead(rival, 60.0).await.expect("try"), Some(next), "a lost response costs nothing");
     assert!(next > f.epoch);
     assert!(!f.store.keep_leading(f.epoch, 60.0).await.expect("keep"));
     let not_leader = |outcome| matches!(outcome, Err(StoreError::NotLeader { .. }));
@@ -196,14 +197,14 @@ async fn only_the_leader_dispatches() {
 }
 
 #[tokio::test]
-async fn of_all_who_want_to_lead_one_does() {
+async fn of_several_candidates_one_leads() {
     let f = Fixture::new().await;
     f.store.resign(f.epoch).await.expect("resign");
     let tries = join_all((0..10).map(|_| f.store.try_lead(Uuid::new_v4(), 60.0))).await;
     assert_eq!(tries.into_iter().filter(|one| matches!(one, Ok(Some(_)))).count(), 1);
 }
 
-/// Two releases, cancels and unreleases at once: no job is answered twice under one number, none is released cancelled.
+/// Releases and cancels at once: no job is returned twice under one number, and no cancelled job is released.
 #[tokio::test]
 async fn releases_and_cancels_at_once_agree() {
     let f = Fixture::new().await;
@@ -237,7 +238,7 @@ async fn releases_and_cancels_at_once_agree() {
 }
 
 #[tokio::test]
-async fn pools_count_slots_and_jobs_of_the_living() {
+async fn pools_count_slots_and_jobs_of_live_workers() {
     let f = Fixture::new().await;
     let one = f.worker(1 << 30, 1).await;
     let two = f.worker(1 << 30, 2).await;
@@ -251,14 +252,14 @@ async fn pools_count_slots_and_jobs_of_the_living() {
     assert_eq!((load.workers, load.slots, load.running, load.scheduled), (2, 3, 1, 2));
     assert_eq!((load.room(0), load.room(1)), (0, 1));
     assert_eq!(loads.len(), 2);
-    // A worker that drains offers nothing; one that is gone neither. Their jobs occupy no living slot.
+    // A draining worker offers no slots, and neither does one that is gone. Their jobs occupy no live slot.
     assert!(f.store.heartbeat(two.id, WorkerState::Draining, None).await.expect("beat"));
     f.store.worker_gone(one.id, None).await.expect("gone");
     assert!(!f.store.heartbeat(one.id, WorkerState::Ready, None).await.expect("beat"));
     let loads = f.store.pools(60.0).await.expect("pools");
     let load = loads.iter().find(|load| load.pool == pool()).expect("the pool");
     assert_eq!((load.workers, load.room(3)), (0, 0));
-    // What waits for them goes back and can be released elsewhere.
+    // Jobs released to them go back to the queue and can be released to another pool.
     let back = f.store.unrelease_dead_pools(60.0, 10, f.epoch).await.expect("unrelease");
     assert_eq!(back.len(), 2);
     let roomy = PoolId::of_worker(MODEL, 80 << 30);
@@ -274,7 +275,7 @@ async fn announcements_back_off_and_a_new_leader_repeats_them() {
     let due = f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due");
     assert_eq!((due[0].job_id, due[0].dispatch_no, due.len()), (job_id, dispatch_no, 1));
     assert!(f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due").is_empty());
-    // Half an hour later is too early, two hours later is not, whatever the number of announcements.
+    // Half an hour later is too early; two hours later is not, whatever the number of announcements.
     for (ago_s, announcements, count) in [(1_800, 1, 0), (3_601, 1, 1), (3_601, 2, 0), (7_201, 40, 1)] {
         let earlier =
             "UPDATE jobs SET announcements = $2, announced_at = clock_timestamp() - make_interval(secs => $1)";
@@ -300,7 +301,7 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
 
 #[tokio::test]
 async fn many_small_releases_give_the_same_order_as_one_job_at_a_time() {
-    // Tenants of different weight and backlog, more of them than candidates are read of each.
+    // Tenants of different weight and backlog, with more jobs than the candidates that are read of each.
     let by = |limit: u32| async move {
         let f = Fixture::new().await;
         let mut owner = HashMap::new();

@@ -30,10 +30,10 @@ fn full_request() -> VideoRequest {
     }
 }
 
-/// What the first releases hashed for [`full_request`].
+/// The text that the first releases hashed for [`full_request`].
 const FULL_REQUEST: &str = r#"{"prompt":"a red \"ball\"\nrolls ⚽","video_size":"720p","aspect_ratio":"16:9","video_length":65,"infer_steps":12,"quality_tier":"premium","seed":9007199254740993,"cfg_scale":5.5,"flow_reverse":false,"negative_prompt":"blur","true_cfg_scale":2.25,"step_cache":"balanced","similar_prompts":false,"model":"default","deadline_s":600}"#;
 
-/// A row of [`full_request`] without a document, as the releases before it write it.
+/// A row of [`full_request`] without a document, as earlier releases write it.
 async fn insert_as_columns(f: &Fixture, key: &str) -> Uuid {
     sqlx::query_scalar(
         "INSERT INTO jobs (id, tenant_id, prompt, video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed,
@@ -128,12 +128,12 @@ async fn the_superseded_columns_are_not_needed() {
     assert_eq!(f.get(job.id).await.request, full_request());
     f.store.cancel(f.scope(), job.id).await.expect("cancel");
     f.store.retry(f.scope(), job.id).await.expect("retry");
-    let wanted: f64 =
+    let remaining_s: f64 =
         sqlx::query_scalar("SELECT extract(epoch FROM deadline_at - clock_timestamp())::float8 FROM jobs")
             .fetch_one(&f.pool)
             .await
             .expect("a deadline");
-    assert!(wanted > 500.0, "the deadline comes from the document, not {wanted}");
+    assert!(remaining_s > 500.0, "the deadline comes from the document, not {remaining_s}");
 }
 
 #[tokio::test]

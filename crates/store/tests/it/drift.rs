@@ -1,5 +1,5 @@
-//! Goal: the committed query descriptions are those of the migrated schema, so that a build which was checked against
-//! them cannot meet a query that Postgres refuses.
+//! Goal: the committed query descriptions match the migrated schema, so that a build that was checked against them cannot
+//! contain a query that Postgres refuses.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn descriptions() -> Vec<(String, Value)> {
 }
 
 #[tokio::test]
-async fn every_committed_description_is_what_postgres_says() {
+async fn every_committed_description_is_what_postgres_reports() {
     let f = Fixture::new().await;
     let mut drifted = Vec::new();
     for (path, committed) in descriptions() {
@@ -32,8 +32,8 @@ async fn every_committed_description_is_what_postgres_says() {
                 if described["parameters"] != committed["describe"]["parameters"] {
                     drifted.push(format!("{path}: parameters"));
                 }
-                // Not known to be nullable is nullable to the macros; which of the two Postgres says may change with the
-                // plan that it makes for an empty table.
+                // The macros treat "not known to be nullable" as nullable; which of the two Postgres reports may change
+                // with its plan for an empty table.
                 let never_null = |value: &Value| -> Vec<bool> {
                     let columns = value["nullable"].as_array().expect("columns");
                     columns.iter().map(|nullable| *nullable == Value::Bool(false)).collect()
@@ -55,9 +55,9 @@ async fn every_committed_description_is_what_postgres_says() {
     assert!(drifted.is_empty(), "run scripts/sqlx-prepare and commit .sqlx:\n{}", drifted.join("\n"));
 }
 
-/// Each query opens with its name; the names in the sources and in the descriptions are the same set.
+/// Each query starts with its name; the sources and the descriptions contain the same set of names.
 #[test]
-fn no_description_is_left_over_and_none_is_missing() {
+fn no_description_is_superfluous_and_none_is_missing() {
     fn sources(folder: &Path, names: &mut BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).expect("src") {
             let path = entry.expect("entry").path();
@@ -66,7 +66,7 @@ fn no_description_is_left_over_and_none_is_missing() {
                 continue;
             }
             let text = std::fs::read_to_string(&path).expect("readable");
-            // A name follows the quote that opens the query.
+            // A name follows the quote that starts the query.
             for (at, _) in text.match_indices("\"-- ") {
                 names.insert(name_at(&text[at + 4..]));
             }

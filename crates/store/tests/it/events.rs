@@ -1,4 +1,4 @@
-//! The history as readers see it: nothing is missed, nothing comes twice, whatever commits when.
+//! The history as readers see it: nothing is missed and nothing is repeated, in whatever order transactions commit.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use store::jobs::Scope;
 
 use crate::support::{Fixture, new_job};
 
-/// An event whose transaction is still open holds back those behind it; none slips in behind a reader.
+/// An event whose transaction is still open holds back those after it; none appears behind a reader.
 #[tokio::test]
 async fn a_late_committer_is_not_missed() {
     let f = Fixture::new().await;
@@ -22,11 +22,11 @@ async fn a_late_committer_is_not_missed() {
         let seen = f.store.events_after(scope, start, 100).await.expect("events");
         assert!(seen.is_empty(), "read past an open transaction: {seen:?}");
     }
-    // The job's own stream needs not wait.
+    // The job's own stream does not have to wait.
     let own = f.store.events_after(EventScope::Job(job.id), EventCursor::default(), 10).await.expect("events");
     assert_eq!(own.len(), 1);
     late.commit().await.expect("commit");
-    // Other tests' transactions, on the same server, may hold the events back a little longer.
+    // Transactions of other tests on the same server may hold the events back a little longer.
     let both = || async {
         let seen = f.store.events_after(EventScope::Fleet, start, 100).await.expect("events");
         (seen.len() == 2).then_some(seen)
@@ -35,10 +35,10 @@ async fn a_late_committer_is_not_missed() {
     assert_eq!(seen[1].job_id, job.id);
 }
 
-/// Eight writers, twelve rounds, batches of 1 to 8, two events a job.
+/// Eight writers, twelve rounds, batches of 1 to 8, two events per job.
 const EVENTS: usize = 2 * 12 * 36;
 
-/// Many writers, one reader that follows: at the end it has seen every event of the table exactly once, in order.
+/// Many writers and one reader that follows: at the end it has seen every event of the table exactly once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_sees_every_event_once() {
     let f = Fixture::new().await;
@@ -70,7 +70,7 @@ async fn a_follower_sees_every_event_once() {
                 cursor = event.cursor;
                 seen.push(event.cursor.seq);
             }
-            // One more than there should be would be seen as well: the reader goes on until nothing is written.
+            // A superfluous event would be seen as well, because the reader continues until nothing is written.
             if seen.len() >= EVENTS && !writing.load(Ordering::SeqCst) {
                 return seen;
             }
@@ -87,7 +87,7 @@ async fn a_follower_sees_every_event_once() {
 }
 
 #[tokio::test]
-async fn a_stream_goes_on_where_it_was() {
+async fn a_stream_continues_where_it_stopped() {
     let f = Fixture::new().await;
     let lease = f.running().await;
     let scope = EventScope::Job(lease.job_id);

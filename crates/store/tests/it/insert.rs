@@ -13,7 +13,7 @@ async fn count(fixture: &Fixture) -> i64 {
 }
 
 #[tokio::test]
-async fn a_created_job_reads_back_as_it_was_answered() {
+async fn a_created_job_reads_back_as_it_was_returned() {
     let f = Fixture::new().await;
     let mut new = keyed(f.tenant, "k", "a cat");
     new.request.aspect_ratio = Some("16:9".into());
@@ -22,23 +22,23 @@ async fn a_created_job_reads_back_as_it_was_answered() {
     new.request.similar_prompts = Some(false);
     new.request.deadline_s = Some(600);
     new.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
-    let answered = f.insert(new).await;
-    assert_eq!(f.get(answered.id).await, answered);
-    assert_eq!(answered.status, JobStatus::Queued);
-    assert!(answered.seed_drawn && answered.request.seed.is_some());
-    assert_eq!(f.event_kinds(answered.id).await, ["queued"]);
-    assert_eq!(f.store.get_by_key(f.tenant, "k").await.expect("get"), Some(answered));
+    let created = f.insert(new).await;
+    assert_eq!(f.get(created.id).await, created);
+    assert_eq!(created.status, JobStatus::Queued);
+    assert!(created.seed_drawn && created.request.seed.is_some());
+    assert_eq!(f.event_kinds(created.id).await, ["queued"]);
+    assert_eq!(f.store.get_by_key(f.tenant, "k").await.expect("get"), Some(created));
 }
 
 #[tokio::test]
-async fn a_key_makes_one_job_and_another_payload_is_refused() {
+async fn a_key_creates_one_job_and_another_payload_is_refused() {
     let f = Fixture::new().await;
     let first = f.insert(keyed(f.tenant, "k", "a cat")).await;
     let again = f.store.insert(&keyed(f.tenant, "k", "a cat")).await.expect("insert");
     assert_eq!(again, InsertOutcome::Replayed(Box::new(first)));
     let other = f.store.insert(&keyed(f.tenant, "k", "a dog")).await.expect("insert");
     assert_eq!(other, InsertOutcome::KeyReused);
-    // The key is the tenant's own.
+    // Keys are separate for each tenant.
     let stranger = f.store.ensure_tenant("stranger").await.expect("tenant").id;
     assert!(matches!(f.store.insert(&keyed(stranger, "k", "a dog")).await, Ok(InsertOutcome::Created(_))));
     assert_eq!(count(&f).await, 2);
@@ -58,7 +58,7 @@ async fn duplicates_inside_one_batch_share_a_job() {
     let outcomes: Vec<InsertOutcome> = outcomes.into_iter().map(|one| one.expect("row")).collect();
     let created = outcomes.iter().filter(|one| matches!(one, InsertOutcome::Created(_))).count();
     assert_eq!((created, count(&f).await), (3, 3));
-    // Which of the three rows of one key came first is the order of their ids; the others follow from it.
+    // The order of their ids decides which of the three rows of one key comes first; the others follow from it.
     assert_eq!(outcomes[1].job().map(|job| job.id), Some(batch[1].id));
     assert_eq!(outcomes[3].job().map(|job| job.id), Some(batch[1].id));
     assert!(matches!(outcomes[3], InsertOutcome::Replayed(_)));
@@ -66,7 +66,7 @@ async fn duplicates_inside_one_batch_share_a_job() {
 }
 
 #[tokio::test]
-async fn repeating_a_batch_after_a_lost_answer_changes_nothing() {
+async fn repeating_a_batch_after_a_lost_response_changes_nothing() {
     let f = Fixture::new().await;
     let batch: Vec<_> = (0..20).map(|_| new_job(f.tenant, "default")).collect();
     f.store.insert_batch(&batch).await.expect("batch");
@@ -102,9 +102,9 @@ async fn a_users_batch_is_whole_or_not_at_all() {
     assert_eq!(count(&f).await, 3);
 }
 
-/// Batches with the same keys in opposite orders, all at once: one job a key, and nobody fails.
+/// Batches with the same keys in opposite orders, all at once: one job per key, and no batch fails.
 #[tokio::test]
-async fn crossing_batches_agree_on_one_job_a_key() {
+async fn crossing_batches_agree_on_one_job_per_key() {
     let f = Fixture::new().await;
     let keys: Vec<String> = (0..30).map(|n| format!("key-{n}")).collect();
     let batches: Vec<Vec<_>> = (0..8)
@@ -117,29 +117,29 @@ async fn crossing_batches_agree_on_one_job_a_key() {
             batch
         })
         .collect();
-    let answers = futures::future::join_all(batches.iter().map(|batch| f.store.insert_batch(batch))).await;
-    let created: usize = answers
+    let outcomes = futures::future::join_all(batches.iter().map(|batch| f.store.insert_batch(batch))).await;
+    let created: usize = outcomes
         .into_iter()
-        .flat_map(|answer| answer.expect("batch"))
+        .flat_map(|outcomes| outcomes.expect("batch"))
         .filter(|one| matches!(one.as_ref().expect("row"), InsertOutcome::Created(_)))
         .count();
     assert_eq!((created, count(&f).await), (30, 30));
 }
 
-/// A deadlock in earnest: another transaction holds what the insert wants and then wants what the insert holds. Postgres
-/// ends one of them; if it is the insert, the store tries again.
+/// A real deadlock: another transaction holds the row that the insert needs, and then needs the row that the insert holds.
+/// Postgres aborts one of them; if it is the insert, the store retries.
 #[tokio::test]
-async fn a_deadlock_is_tried_again() {
+async fn a_deadlock_is_retried() {
     let f = Fixture::new().await;
     let mut rival = f.pool.begin().await.expect("begin");
-    // The rival must not be the victim: it looks for deadlocks only after the insert has.
+    // The rival must not be the victim, so it checks for deadlocks only after the insert has.
     sqlx::query("SET LOCAL deadlock_timeout = '20s'").execute(&mut *rival).await.expect("set");
     let stolen = keyed(f.tenant, "b", "a cat");
     insert_plain(&mut rival, &stolen, "b").await;
     let batch = [keyed(f.tenant, "a", "a cat"), keyed(f.tenant, "b", "a cat")];
     let insert = f.store.insert_batch(&batch);
     let cross = async {
-        // Once the insert holds "a" and waits for the rival's "b", want "a".
+        // Once the insert holds "a" and waits for the rival's "b", request "a".
         testkit::eventually("the insert waits for the rival", Duration::from_secs(20), || async {
             let waiting: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
@@ -154,7 +154,7 @@ async fn a_deadlock_is_tried_again() {
         rival.commit().await.expect("commit");
     };
     let (outcomes, ()) = tokio::join!(insert, cross);
-    let outcomes = outcomes.expect("tried again");
+    let outcomes = outcomes.expect("retried");
     assert!(outcomes.iter().all(|one| matches!(one, Ok(InsertOutcome::KeyReused | InsertOutcome::Replayed(_)))));
     assert_eq!(count(&f).await, 2);
 }

@@ -1,9 +1,10 @@
-//! Goal: cancel against completion, retry, hand-back and sweep: one terminal state each, in Postgres as in the model.
-//! Method: (1) the moves of user, scheduler, two workers and sweeper in random interleavings, each move made in both and
-//! compared; then the fleet ends the job, and the events tell every end once. (2) Moves that are sent at the same moment
-//! on connections of their own: the row must be one that some order of them leads to in the model.
+//! Goal: cancel against completion, retry, hand-back and sweep lead to one terminal state each, in Postgres as in the
+//! model.
+//! Method: (1) The moves of user, scheduler, two workers and sweeper in random interleavings, each made in both and
+//! compared; then the fleet ends the job, and every end has exactly one event. (2) Moves sent at the same moment on
+//! separate connections: the row must be one that some order of them leads to in the model.
 //!
-//! `FLEET_INTERLEAVINGS=10000` sets how many of each; `scripts/verify.d/interleavings` does.
+//! `FLEET_INTERLEAVINGS` sets how many cases of each to run; `scripts/verify.d/interleavings` sets it to 10000.
 
 use std::sync::Arc;
 
@@ -16,15 +17,15 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use crate::lifecycle::{Case, Move, comparable, model_of};
 use crate::support::Fixture;
 
-/// Cases that run beside one another, each lane on a database of its own, since a sweep takes every lease it finds.
+/// Cases that run concurrently. Each lane has its own database, since a sweep takes every lease that it finds.
 const LANES: usize = 4;
 
-fn wanted() -> usize {
+fn case_count() -> usize {
     std::env::var("FLEET_INTERLEAVINGS").ok().and_then(|text| text.parse().ok()).unwrap_or(240)
 }
 
-/// A worker's life with one job: claim it, perhaps store a checkpoint, end it in some way; two of them, so that the
-/// second finds what the first left behind.
+/// A worker's runs of one job: claim it, perhaps store a checkpoint, end it in some way. Up to two runs, so that the second
+/// finds what the first left behind.
 fn worker(owner: u128) -> impl Strategy<Value = Vec<Move>> {
     let life = (any::<bool>(), 0..6u8).prop_map(move |(checkpoint, end)| {
         let mut moves = vec![Move::Claim { stale: 0, owner }];
@@ -43,7 +44,7 @@ fn worker(owner: u128) -> impl Strategy<Value = Vec<Move>> {
     proptest::collection::vec(life, 1..3).prop_map(|lives| lives.concat())
 }
 
-/// Each actor's moves in its own order, the actors in any order between each other.
+/// Each actor's moves stay in order; moves of different actors are interleaved at random.
 fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
     let user = prop_oneof![
         Just(vec![Move::Cancel]),
@@ -74,7 +75,7 @@ fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
     })
 }
 
-/// A runner whose cases are the same in every run; `stream` tells lanes apart.
+/// A runner whose cases are the same in every run; `stream` makes the lanes differ.
 fn runner(stream: usize) -> TestRunner {
     let mut seed = [7; 32];
     seed[0] = u8::try_from(stream).expect("few lanes");
@@ -86,7 +87,7 @@ async fn terminal_events(f: &Fixture, case: &Case<'_>) -> usize {
     kinds.iter().filter(|kind| ["completed", "failed", "cancelled"].contains(&kind.as_str())).count()
 }
 
-/// What the fleet does when everybody else is gone: it ends the job.
+/// What the fleet does when all other actors are gone: it ends the job.
 async fn end(case: &Case<'_>, mut model: Lifecycle) -> Result<Lifecycle, TestCaseError> {
     for step in [Move::Lose, Move::Release, Move::Claim { stale: 0, owner: 3 }, Move::Complete { owner: 3 }] {
         model = case.step(model, &step).await?;
@@ -107,13 +108,13 @@ async fn one_after_another(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseEr
     let before = model.status;
     model = end(&case, model).await?;
     ends += usize::from(!before.is_terminal());
-    prop_assert_eq!(terminal_events(f, &case).await, ends, "every end is told once");
+    prop_assert_eq!(terminal_events(f, &case).await, ends, "every end has one event");
     let job = f.get(case.job_id).await;
     prop_assert_eq!(job.rendered.is_some(), model.status == JobStatus::Completed, "a video exactly when completed");
     Ok(())
 }
 
-/// Moves that may meet at one moment.
+/// Moves that may happen at the same moment.
 fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
     let before = prop_oneof![
         4 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }]),
@@ -139,7 +140,8 @@ fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
     (before, meeting)
 }
 
-/// Every state and number of ends that some order of the moves leads to. `known` is what messages said before.
+/// Every final state, with the number of ends, that some order of the moves leads to. `known` is the state that the
+/// messages refer to.
 fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move]) -> Vec<(Lifecycle, usize)> {
     if moves.is_empty() {
         return vec![(comparable(model.clone()), 0)];
@@ -148,11 +150,11 @@ fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move
     for at in 0..moves.len() {
         let mut rest = moves.to_vec();
         let step = rest.remove(at);
-        // A sweep leaves out what another transaction holds at the moment and comes again later.
+        // A sweep skips rows that another transaction holds at the moment, and returns to them later.
         if matches!(step, Move::Lose) {
             all.extend(outcomes(model, known, case, &rest));
         }
-        // Those who move by a release's number know the one from before the meeting.
+        // Moves that name a release's number use the number from before the meeting.
         let by_number = matches!(step, Move::Claim { .. } | Move::Unrelease);
         let refused = by_number && model.dispatch_no != known.dispatch_no;
         let next = if refused { None } else { model_of(model.clone(), &case.tokens, &step) };
@@ -174,18 +176,18 @@ async fn at_the_same_moment(f: &Fixture, before: &[Move], moves: &[Move]) -> Res
     }
     let made = join_all(moves.iter().map(|step| case.make(&model, step))).await;
     for (step, made) in moves.iter().zip(&made) {
-        let told = matches!(made, Ok(()) | Err(store::StoreError::LeaseLost { .. }));
-        prop_assert!(told, "{:?} failed otherwise: {:?}", step, made);
+        let allowed = matches!(made, Ok(()) | Err(store::StoreError::LeaseLost { .. }));
+        prop_assert!(allowed, "{:?} failed otherwise: {:?}", step, made);
     }
     let row = case.row().await;
-    let told = terminal_events(f, &case).await;
+    let ended = terminal_events(f, &case).await;
     let possible = outcomes(&model, &model, &case, moves);
-    let reached = (comparable(row.clone()), told - ends);
-    prop_assert!(possible.contains(&reached), "{:?} with {} ends after {:?} meeting in {:?}", row, told, moves, model);
+    let reached = (comparable(row.clone()), ended - ends);
+    prop_assert!(possible.contains(&reached), "{:?} with {} ends after {:?} meeting in {:?}", row, ended, moves, model);
     let status = row.status;
     end(&case, row).await?;
     let last = terminal_events(f, &case).await;
-    prop_assert_eq!(last, told + usize::from(!status.is_terminal()), "every end is told once");
+    prop_assert_eq!(last, ended + usize::from(!status.is_terminal()), "every end has one event");
     Ok(())
 }
 
@@ -215,13 +217,15 @@ where
 
 #[tokio::test]
 async fn random_interleavings_end_in_one_state_as_in_the_model() {
-    in_lanes(wanted(), 0, any_interleaving, async |f: &Fixture, moves: &Vec<Move>| one_after_another(f, moves).await)
-        .await;
+    in_lanes(case_count(), 0, any_interleaving, async |f: &Fixture, moves: &Vec<Move>| {
+        one_after_another(f, moves).await
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn moves_that_meet_are_made_in_some_order() {
-    in_lanes(wanted(), LANES, any_meeting, async |f: &Fixture, (before, moves): &(Vec<Move>, Vec<Move>)| {
+    in_lanes(case_count(), LANES, any_meeting, async |f: &Fixture, (before, moves): &(Vec<Move>, Vec<Move>)| {
         at_the_same_moment(f, before, moves).await
     })
     .await;

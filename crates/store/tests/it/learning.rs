@@ -1,4 +1,4 @@
-//! Goal: what was learnt is one document that nobody overwrites unseen.
+//! Goal: what was learned is one document that is never overwritten unseen.
 
 use serde_json::{Value, json};
 use store::{Epoch, Learning};
@@ -14,7 +14,7 @@ fn group(model: &str) -> Value {
 }
 
 #[tokio::test]
-async fn the_leader_moves_it_on_and_a_stale_writer_changes_nothing() {
+async fn the_leader_updates_it_and_a_stale_writer_changes_nothing() {
     let f = Fixture::new().await;
     let first = read(&f).await;
     assert_eq!((&first.learned, first.taught_until), (&json!({ "frozen": false, "groups": [] }), None));
@@ -40,10 +40,10 @@ async fn it_can_be_frozen_and_reset_model_by_model() {
     let seen_before = read(&f).await;
     f.store.freeze_learning(true).await.expect("freeze");
     f.store.reset_learning(Some("a")).await.expect("reset");
-    assert!(!f.store.save_learning(&seen_before, f.epoch).await.expect("save"), "the change of an admin is not lost");
+    assert!(!f.store.save_learning(&seen_before, f.epoch).await.expect("save"), "an admin's change is not lost");
     let kept = read(&f).await;
     assert_eq!(kept.learned, json!({ "frozen": true, "groups": [group("b")] }));
-    assert!(kept.taught_until.is_some(), "earlier runs do not teach again");
+    assert!(kept.taught_until.is_some(), "earlier runs are not evaluated again");
     f.store.reset_learning(None).await.expect("reset");
     f.store.freeze_learning(false).await.expect("unfreeze");
     assert_eq!(read(&f).await.learned, json!({ "frozen": false, "groups": [] }));

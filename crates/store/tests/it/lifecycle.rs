@@ -1,6 +1,6 @@
 //! Goal: SQL allows exactly what `domain::Lifecycle` allows.
-//! Method: random moves, legal or not, by several owners, given to the model and to Postgres side by side; after each,
-//! the row must read as the model does. A move that the model refuses must leave the row as it was.
+//! Method: random moves, legal or not, by several owners, applied to the model and to Postgres side by side. After each
+//! move the row must equal the model. A move that the model refuses must not change the row.
 
 use domain::{
     CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Lifecycle, PoolId, TenantId, WorkerId,
@@ -51,7 +51,7 @@ fn action(retry: bool) -> FailureAction {
     if retry { FailureAction::Retry } else { FailureAction::Fail }
 }
 
-/// What the model answers; `None` when it refuses.
+/// The model's result; `None` when it refuses the move.
 pub(crate) fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<Lifecycle> {
     let dispatch_no = job.dispatch_no;
     match *step {
@@ -71,7 +71,7 @@ pub(crate) fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<L
     .ok()
 }
 
-/// Every owner's token; fixed in a case, so that an owner comes back with an old one.
+/// Every owner's token; fixed within a case, so that an owner may return with an old one.
 pub(crate) struct Tokens(pub(crate) Uuid);
 
 impl Tokens {
@@ -80,7 +80,7 @@ impl Tokens {
     }
 }
 
-/// One job, and who moves it.
+/// One job and the actors that move it.
 pub(crate) struct Case<'a> {
     f: &'a Fixture,
     pub(crate) job_id: JobId,
@@ -102,7 +102,7 @@ impl<'a> Case<'a> {
         Lease { job_id: self.job_id, token: self.tokens.of(owner) }
     }
 
-    /// Makes the move in SQL. Whether it was refused shows in the row, and stale leases must be told.
+    /// Makes the move in SQL. Whether it was refused shows in the row; stale leases must return an error.
     pub(crate) async fn make(&self, before: &Lifecycle, step: &Move) -> Result<(), StoreError> {
         let store = &self.f.store;
         match *step {
@@ -110,7 +110,7 @@ impl<'a> Case<'a> {
             Move::Unrelease => store.unrelease(self.job_id, before.dispatch_no).await.map(|_| ()),
             Move::Claim { stale, owner } => {
                 let (token, worker) = (self.tokens.of(owner), WorkerId::fresh());
-                // A lease of no time: the sweep may take it whenever it comes.
+                // A lease that expires at once, so that the sweep may take it at any time.
                 store.claim(self.job_id, before.dispatch_no - stale, token, worker, 0.0).await.map(|_| ())
             }
             Move::Checkpoint { owner, step } => {
@@ -126,7 +126,7 @@ impl<'a> Case<'a> {
             }
             Move::HandBack { owner } => store.hand_back(self.lease(owner), 1.0).await.map(|_| ()),
             Move::Fail { owner, retry } => {
-                let failure = Failure { code: "test".into(), reason: "it was told to fail".into() };
+                let failure = Failure { code: "test".into(), reason: "the test made it fail".into() };
                 store.fail(self.lease(owner), &failure, action(retry), POLICY, 1.0).await.map(|_| ())
             }
             Move::Stopped { owner } => store.stopped(self.lease(owner), 1.0).await.map(|_| ()),
@@ -136,7 +136,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Makes the move in both; they must agree on whether it may happen and on what it leads to.
+    /// Makes the move in both. They must agree on whether it is allowed and on the resulting state.
     pub(crate) async fn step(&self, model: Lifecycle, step: &Move) -> Result<Lifecycle, TestCaseError> {
         let made = self.make(&model, step).await;
         let row = self.row().await;
@@ -152,7 +152,7 @@ impl<'a> Case<'a> {
         Ok(next)
     }
 
-    /// The row as the model has it.
+    /// The row in the model's form.
     pub(crate) async fn row(&self) -> Lifecycle {
         type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool);
         let row: Row = sqlx::query_as(
@@ -176,7 +176,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// A completed job needs no checkpoint, which the model does not know.
+/// A completed job's checkpoint is dropped, which the model does not cover.
 pub(crate) fn comparable(mut job: Lifecycle) -> Lifecycle {
     if job.status == JobStatus::Completed {
         job.checkpoint_step = 0;
@@ -201,7 +201,7 @@ fn postgres_moves_jobs_exactly_as_the_model_does() {
     proptest!(config, |(moves in proptest::collection::vec(any_move(), 1..50))| {
         runtime.block_on(run_case(&f, &moves))?;
     });
-    // Every event that was written names a state that exists; every ended lease is gone.
+    // Rows hold a lease exactly while they run.
     let odd: i64 = runtime
         .block_on(
             sqlx::query_scalar("SELECT count(*) FROM jobs WHERE (status = 'running') <> (lease_token IS NOT NULL)")

@@ -43,7 +43,7 @@ async fn pages_hold_every_job_once_newest_first() {
 }
 
 #[tokio::test]
-async fn filters_look_at_a_bounded_number_of_jobs() {
+async fn filters_scan_a_bounded_number_of_jobs() {
     let f = Fixture::new().await;
     for n in 0..20 {
         f.insert(keyed(f.tenant, &format!("{n}"), if n == 3 { "A Fox with 100%" } else { "a cat" })).await;
@@ -51,11 +51,11 @@ async fn filters_look_at_a_bounded_number_of_jobs() {
     let fox = JobFilter { prompt_contains: Some("fox with 100%".into()), ..JobFilter::default() };
     for scope in [f.scope(), Scope::Fleet] {
         let first = f.store.list(scope, &fox, None, 2, 10).await.expect("list");
-        assert!(first.jobs.is_empty() && first.next.is_some(), "the newest ten hold none, and there is more");
+        assert!(first.jobs.is_empty() && first.next.is_some(), "the newest ten contain no match, and there are more");
         assert_eq!(f.pages(scope, &fox, 2, 10).await.len(), 1);
     }
     let wildcard = JobFilter { prompt_contains: Some("%cat%".into()), ..JobFilter::default() };
-    assert!(f.pages(f.scope(), &wildcard, 5, 100).await.is_empty(), "no pattern language");
+    assert!(f.pages(f.scope(), &wildcard, 5, 100).await.is_empty(), "wildcards are not interpreted");
     f.planned().await;
     let tier = JobFilter { tier: Some(Tier::Standard), model_id: Some(MODEL.into()), ..JobFilter::default() };
     assert_eq!(f.pages(f.scope(), &tier, 5, 100).await.len(), 1);
@@ -101,7 +101,7 @@ async fn the_position_counts_own_jobs_exactly_and_others_by_their_share() {
         f.plan_all(&[theirs], crate::support::plan()).await;
     }
     let (first, second) = (f.planned().await, f.planned().await);
-    // Before the first of mine goes at most one of theirs, before the second at most two, and the first.
+    // Before my first job go at most one of theirs; before my second at most two of theirs, and my first.
     assert_eq!(f.store.queue_position(f.scope(), first, 100).await.expect("position"), Some(1));
     assert_eq!(f.store.queue_position(f.scope(), second, 100).await.expect("position"), Some(3));
     assert_eq!(f.store.queue_position(f.scope(), second, 2).await.expect("position"), Some(2));

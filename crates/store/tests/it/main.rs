@@ -1,4 +1,4 @@
-//! The store on a real Postgres: every transition, every guard, and what two of them do at once.
+//! The store on a real Postgres: every transition, every guard, and concurrent calls.
 
 #![expect(clippy::large_futures, reason = "tests run one future at a time; its size costs nothing")]
 

@@ -1,5 +1,5 @@
-//! Goal: processes that start together bring an empty database to this release's schema, and what a killed process left of an
-//! index is finished.
+//! Goal: processes that start together migrate an empty database to this release's schema, and an index that a killed
+//! process left unfinished is rebuilt.
 
 use futures::future::join_all;
 use sqlx::{Connection, PgConnection};
@@ -28,7 +28,7 @@ async fn processes_that_start_together_migrate_once() {
 async fn an_index_whose_creation_was_interrupted_is_rebuilt() {
     let url = testkit::postgres::database().await;
     let mut database = PgConnection::connect(&url).await.expect("connect");
-    // What a process that was killed inside CREATE INDEX CONCURRENTLY leaves behind.
+    // The state that a process killed inside CREATE INDEX CONCURRENTLY leaves behind.
     sqlx::query("UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'jobs_finished'::regclass")
         .execute(&mut database)
         .await

@@ -1,5 +1,5 @@
-//! Goal: what runs often never reads a whole table. Method: a table with a long history and a backlog, and the very
-//! queries of the crate (from their committed descriptions) explained with plans that fit any parameters.
+//! Goal: frequent queries never read a whole table. Method: a table with a long history and a backlog, and the crate's
+//! exact queries (from their committed descriptions) explained with generic plans.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::support::Fixture;
 
-/// The text of the query with this name, and how many parameters it takes.
+/// The text of the query with this name, and its number of parameters.
 fn query(name: &str) -> (String, usize) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
     for entry in std::fs::read_dir(folder).expect(".sqlx") {
@@ -25,7 +25,7 @@ fn query(name: &str) -> (String, usize) {
 
 async fn explain(connection: &mut PgConnection, name: &str) -> String {
     let (text, count) = query(name);
-    // A line of its own: the query begins with a comment.
+    // On a separate line, because the query begins with a comment.
     let prepare = format!("PREPARE explained AS\n{text}");
     sqlx::raw_sql(AssertSqlSafe(prepare)).execute(&mut *connection).await.expect("prepare");
     let nulls = vec!["NULL"; count].join(", ");
@@ -105,7 +105,7 @@ async fn hot_queries_use_their_indexes() {
         ("purge_deleted_jobs", "jobs_deleted"),
         ("drop_stale_checkpoints", "jobs_stale_checkpoint"),
         ("events_of_job", "job_events_pkey"),
-        // Either is right: the tenant's own, or the fleet's when few others write.
+        // Either is right: the tenant's index, or the fleet's when few other tenants write.
         ("events_of_tenant", "Index Scan using job_events_"),
         ("events_of_fleet", "job_events_fleet"),
         ("stats_of_all_time", "stats_hourly_bucket"),

@@ -1,4 +1,4 @@
-//! Goal: what the transitions counted is what a recount of rows and events gives.
+//! Goal: the transitions' counters equal a recount of rows and events.
 
 use chrono::{Duration, Timelike};
 use domain::{CacheMatch, Failure, FailureAction, RunRecord};
@@ -61,7 +61,7 @@ async fn recount(f: &Fixture, scope: Scope) -> Counters {
     }
 }
 
-/// Equal, sums of floating-point numbers up to their rounding.
+/// Compares counters; sums of floating-point numbers are equal up to rounding.
 fn assert_same(counted: Counters, recounted: Counters) {
     let rounded = |mut counters: Counters| {
         for sum in [
@@ -81,7 +81,7 @@ fn assert_same(counted: Counters, recounted: Counters) {
     assert_eq!(rounded(counted), rounded(recounted));
 }
 
-/// One job through each way that a job can go.
+/// Sends one job along each path that a job can take.
 async fn live_through_everything(f: &Fixture) {
     for (turn, cache_match) in
         [CacheMatch::Identical, CacheMatch::Similar, CacheMatch::Miss, CacheMatch::Off].into_iter().enumerate()
@@ -90,7 +90,7 @@ async fn live_through_everything(f: &Fixture) {
         let run = RunRecord { cache_match, gpu_seconds: 3.0 + 0.5 * turn as f64, ..record() };
         f.store.complete(lease, &rendered(lease), &run).await.expect("complete");
     }
-    let failure = Failure { code: "test".into(), reason: "told to".into() };
+    let failure = Failure { code: "test".into(), reason: "the test made it fail".into() };
     let lease = f.running().await;
     f.store.fail(lease, &failure, FailureAction::Fail, POLICY, 1.0).await.expect("fail");
     f.store.retry(f.scope(), lease.job_id).await.expect("retry");
@@ -153,7 +153,7 @@ async fn hours_and_groups_add_up_to_all_time() {
 }
 
 #[tokio::test]
-async fn writers_at_once_lose_no_count() {
+async fn concurrent_writers_lose_no_count() {
     let f = Fixture::new().await;
     let batches: Vec<Vec<_>> = (0..12).map(|_| (0..10).map(|_| new_job(f.tenant, MODEL)).collect()).collect();
     let inserted = futures::future::join_all(batches.iter().map(|batch| f.store.insert_batch(batch))).await;
@@ -166,7 +166,7 @@ async fn writers_at_once_lose_no_count() {
 }
 
 #[tokio::test]
-async fn recent_runs_are_what_the_cost_model_learns_from() {
+async fn recent_runs_are_newest_first_and_completed() {
     let f = Fixture::new().await;
     assert!(f.store.recent_runs(MODEL, 10).await.expect("runs").is_empty());
     for _ in 0..3 {

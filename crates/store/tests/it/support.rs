@@ -1,4 +1,4 @@
-//! A fresh migrated database a test, and jobs in every state.
+//! A fresh migrated database per test, and jobs in every state.
 
 use domain::lifecycle::AttemptLimits;
 use domain::model::RenderShape;
@@ -13,16 +13,16 @@ use store::planning::PlannedJob;
 use store::{Epoch, Lease, Store, StoreOptions};
 use uuid::Uuid;
 
-/// Model and pool of everything here; 1 GiB holds what [`plan`] needs.
+/// Model and pool of all jobs here; 1 GiB is enough for [`plan`].
 pub(crate) const MODEL: &str = "default";
 pub(crate) const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 3, attempts_total_max: 6 };
-/// No wait between attempts, so that tests need none.
+/// No backoff, so that tests do not have to wait.
 pub(crate) const POLICY: RetryPolicy = RetryPolicy { limits: LIMITS, backoff_s: 0.0, backoff_max_s: 0.0 };
 
-/// A database of its own, with this process leading it.
+/// A separate database, with this process as its leader.
 pub(crate) struct Fixture {
     pub(crate) store: Store,
-    /// The same database, for looking at rows and for plain statements.
+    /// The same database, for inspecting rows and for plain statements.
     pub(crate) pool: PgPool,
     pub(crate) epoch: Epoch,
     pub(crate) tenant: TenantId,
@@ -35,7 +35,7 @@ impl Fixture {
         options.connections_max = 12;
         let store = Store::connect(&options).await.expect("connect");
         let pool = PgPool::connect(&url).await.expect("connect");
-        let epoch = store.try_lead(Uuid::new_v4(), 3_600.0).await.expect("lead").expect("nobody leads");
+        let epoch = store.try_lead(Uuid::new_v4(), 3_600.0).await.expect("lead").expect("no other leader");
         Self { store, pool, epoch, tenant: TenantId::DEFAULT }
     }
 
@@ -67,7 +67,7 @@ impl Fixture {
         self.plan_sharing(jobs, plan, share_s).await;
     }
 
-    /// Plans jobs that count so many seconds against their tenant's share, whatever their estimate.
+    /// Plans jobs that count `share_s` seconds against their tenant's share, whatever their estimate.
     pub(crate) async fn plan_sharing(&self, jobs: &[JobId], plan: Plan, share_s: f64) {
         let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0, share_s };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
@@ -75,7 +75,7 @@ impl Fixture {
         assert_eq!(saved.len(), jobs.len());
     }
 
-    /// A job that waits for a claim under the number that is returned; the only one of its pool.
+    /// A job that waits for a claim under the returned number; the only one of its pool.
     pub(crate) async fn scheduled(&self) -> (JobId, i32) {
         let job_id = self.planned().await;
         let released = self.store.release(&pool(), 100, self.epoch).await.expect("release");
@@ -91,7 +91,7 @@ impl Fixture {
         }
     }
 
-    /// A job held by the lease that is returned, good for an hour.
+    /// A job held by the returned lease, which is valid for an hour.
     pub(crate) async fn running(&self) -> Lease {
         let (job_id, dispatch_no) = self.scheduled().await;
         self.claim(job_id, dispatch_no, 3_600.0).await.lease

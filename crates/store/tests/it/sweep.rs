@@ -1,4 +1,4 @@
-//! What time does: expired leases, retention, orphaned objects.
+//! The effects of time: expired leases, retention, orphaned objects.
 
 use domain::{CheckpointRef, JobStatus, LeaseToken};
 use store::jobs::Scope;
@@ -31,7 +31,7 @@ async fn a_lease_that_is_kept_or_young_does_not_expire() {
     let kept = f.running().await;
     let (job_id, dispatch_no) = f.scheduled().await;
     f.claim(job_id, dispatch_no, 0.0).await;
-    // The server must have been up for a lease's length: nobody could renew before.
+    // The server must have been up for a lease's length, because no worker could renew before.
     let ages = 100.0 * 365.0 * 86_400.0;
     assert!(f.store.expire_leases(ages, POLICY, 10, f.epoch).await.expect("sweep").is_empty());
     let lost = f.store.expire_leases(0.0, POLICY, 10, f.epoch).await.expect("sweep");
@@ -40,7 +40,7 @@ async fn a_lease_that_is_kept_or_young_does_not_expire() {
 }
 
 #[tokio::test]
-async fn a_lost_job_that_should_stop_ends_cancelled() {
+async fn a_lost_job_with_a_cancel_request_ends_cancelled() {
     let f = Fixture::new().await;
     let (job_id, dispatch_no) = f.scheduled().await;
     f.claim(job_id, dispatch_no, 0.0).await;
@@ -63,7 +63,7 @@ async fn two_sweepers_take_each_lease_once() {
 }
 
 #[tokio::test]
-async fn a_purge_waits_for_retention_and_for_the_end() {
+async fn a_purge_waits_for_retention_and_for_the_job_to_end() {
     let f = Fixture::new().await;
     let done = f.completed().await;
     let running = f.running().await;
@@ -75,12 +75,12 @@ async fn a_purge_waits_for_retention_and_for_the_end() {
     assert_eq!((purged[0].job_id, purged[0].objects.len()), (done, 2));
     assert_eq!(f.store.get(Scope::Fleet, done).await.expect("get"), None);
     assert!(f.event_kinds(done).await.is_empty());
-    // The statistics keep it.
+    // The statistics still count it.
     assert_eq!(f.store.stats(Scope::Fleet).await.expect("stats").completed, 1);
 }
 
 #[tokio::test]
-async fn only_what_no_row_points_to_is_an_orphan() {
+async fn only_objects_without_a_row_are_orphans() {
     let f = Fixture::new().await;
     let object = |job_id, token, name: &str| StoredObject { key: format!("{job_id}/{token}/{name}"), job_id, token };
     let running = f.running().await;
@@ -120,7 +120,7 @@ async fn old_checkpoints_and_events_are_dropped() {
     f.store.save_checkpoint(lease, &pointer).await.expect("save");
     f.store.cancel(Scope::Fleet, lease.job_id).await.expect("cancel");
     f.store.stopped(lease, 0.0).await.expect("stop");
-    assert!(f.get(lease.job_id).await.checkpoint.is_some(), "a retry would go on from it");
+    assert!(f.get(lease.job_id).await.checkpoint.is_some(), "a retry would resume from it");
     assert!(f.store.drop_stale_checkpoints(3_600.0, 10).await.expect("drop").is_empty());
     assert_eq!(f.store.drop_stale_checkpoints(0.0, 10).await.expect("drop"), [key]);
     assert!(f.get(lease.job_id).await.checkpoint.is_none());

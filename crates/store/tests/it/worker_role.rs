@@ -1,5 +1,5 @@
 //! Goal: a worker on another machine can do its work with its own database role, and nothing beyond.
-//! Method: a store connected as such a role makes every move of a worker; then it tries what is none of its business.
+//! Method: a store connected with such a role makes every move of a worker; then it tries statements that it must not run.
 
 use domain::{LeaseToken, WorkerId};
 use sqlx::{Executor, PgPool};
@@ -9,7 +9,7 @@ use store::{Store, StoreError, StoreOptions};
 
 use crate::support::{Fixture, POLICY, record, rendered};
 
-/// The fixture's database as another user.
+/// The URL of the fixture's database for another user.
 async fn url_as(f: &Fixture, user: &str, password: &str) -> String {
     let options = f.pool.connect_options();
     let database = options.get_database().expect("a database");
@@ -60,7 +60,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
 }
 
 #[tokio::test]
-async fn what_is_none_of_its_business_is_refused() {
+async fn everything_else_is_refused() {
     let f = Fixture::new().await;
     let (worker, plain) = as_worker(&f).await;
     f.planned().await;
@@ -104,30 +104,30 @@ async fn a_new_column_is_closed_to_workers_until_it_is_listed() {
     let error = plain.execute("UPDATE jobs SET warmth = 1").await.expect_err("not listed");
     assert_eq!(error.as_database_error().and_then(|error| error.code()).as_deref(), Some("42501"), "{error}");
     plain.execute("SELECT warmth FROM jobs").await.expect("workers read all of a job");
-    plain.execute("UPDATE jobs SET step = step").await.expect("a listed column is theirs");
+    plain.execute("UPDATE jobs SET step = step").await.expect("a listed column is writable");
 }
 
 #[tokio::test]
-async fn a_password_is_renewed_and_a_machine_is_shut_out() {
+async fn a_password_is_renewed_and_a_machine_is_locked_out() {
     let f = Fixture::new().await;
     let (_, plain) = as_worker(&f).await;
     let role = f.store.let_worker_log_in("gpu2", "second").await.expect("joins again");
     assert!(PgPool::connect(&url_as(&f, &role, "first").await).await.is_err());
-    PgPool::connect(&url_as(&f, &role, "second").await).await.expect("the new password opens");
-    f.store.shut_worker_out("gpu2").await.expect("shut out");
+    PgPool::connect(&url_as(&f, &role, "second").await).await.expect("the new password works");
+    f.store.shut_worker_out("gpu2").await.expect("lock out");
     assert!(PgPool::connect(&url_as(&f, &role, "second").await).await.is_err());
     assert!(plain.execute("SELECT id FROM jobs").await.is_err(), "an open connection ends too");
-    f.store.shut_worker_out("gpu2").await.expect("nobody of this name: nothing to do");
+    f.store.shut_worker_out("gpu2").await.expect("an unknown name is not an error");
     let left: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
         .bind(&role)
         .fetch_one(&f.pool)
         .await
-        .expect("an answer");
+        .expect("a row");
     assert!(!left);
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_refused_before_anything_is_made() {
+async fn an_invalid_name_is_refused_before_anything_is_created() {
     let f = Fixture::new().await;
     let long = "x".repeat(25);
     for name in ["", "GPU", "a b", "a'; DROP TABLE jobs; --", long.as_str()] {
