@@ -1,4 +1,4 @@
-"""The commands a person types."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/fleet", description="The stack of this checkout on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     setup = commands.add_parser("setup", help="install what running needs")
-    setup.add_argument("--tests", action="store_true", help="and what only the tests need: a browser")
-    commands.add_parser("build", help="fetch and build whatever is missing or has changed")
+    setup.add_argument("--tests", action="store_true", help="also what only the tests need: a browser")
+    commands.add_parser("build", help="fetch and build everything that is missing or has changed")
     up = commands.add_parser("up", help="start everything and wait until it is ready")
-    up.add_argument("--build", action="store_true", help="fetch and build first whatever is missing or has changed")
-    up.add_argument("--workers", type=int, default=None, help="number of workers (default: as last time, at first 1)")
-    up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
+    up.add_argument("--build", action="store_true", help="first fetch and build everything that is missing or has changed")
+    up.add_argument("--workers", type=int, default=None, help="number of workers (default: the last value, initially 1)")
+    up.add_argument("--port", type=int, default=None, help="port of the API (default: the last value, initially 8000)")
     up.add_argument("--monitoring", action=argparse.BooleanOptionalAction, default=None, help="Prometheus beside the fleet")
-    commands.add_parser("down", help="stop everything; the data stay")
+    commands.add_parser("down", help="stop everything; data are kept")
     commands.add_parser("status", help="show which processes are running")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("names", nargs="*", help="only these processes, such as api or worker-1")
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     reset = commands.add_parser("reset", help="delete the data of this checkout's stack")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     services = commands.add_parser("services", help="run only the three services, for tests")
-    services.add_argument("--dir", type=Path, required=True, help="where their data go")
+    services.add_argument("--dir", type=Path, required=True, help="folder of their data")
     services.add_argument("--only", nargs="+", choices=["postgres", "redis", "rabbitmq"], help="start only these")
     beside = commands.add_parser("with-services", help="run a command beside a throwaway stack")
     beside.add_argument("--only", help="start only these services: postgres,redis,rabbitmq")
