@@ -42,34 +42,28 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Runs one command; returns the exit code."""
     asked = _parser().parse_args()
-    if asked.command == "setup":
-        commands.set_up(tests=asked.tests)
-    elif asked.command == "build":
-        build.build()
-    elif asked.command == "up":
-        commands.up(asked.workers, asked.port, asked.monitoring, first=build.build if asked.build else lambda: None)
-    elif asked.command == "down":
-        commands.down()
-    elif asked.command == "status":
-        return commands.status()
-    elif asked.command == "logs":
-        commands.logs(asked.names, follow=not asked.no_follow)
-    elif asked.command == "env":
-        commands.print_env()
-    elif asked.command == "reset":
-        commands.reset(sure=asked.yes)
-    elif asked.command == "services":
-        testing.serve(asked.dir.resolve(), asked.only)
-    elif asked.command == "with-services":
-        rest = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
-        if not rest:
-            raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
-        return testing.run_with(rest, asked.only.split(",") if asked.only else None)
-    elif asked.command == "node-path":
-        print(tools.node_folder())
-    elif asked.command == "supervise":
-        supervisor.run()
-    return 0
+    run_it = {
+        "setup": lambda: commands.set_up(tests=asked.tests),
+        "build": build.build,
+        "up": lambda: commands.up(asked.workers, asked.port, asked.monitoring, first=build.build if asked.build else lambda: None),
+        "down": commands.down,
+        "status": commands.status,
+        "logs": lambda: commands.logs(asked.names, follow=not asked.no_follow),
+        "env": commands.print_env,
+        "reset": lambda: commands.reset(sure=asked.yes),
+        "services": lambda: testing.serve(asked.dir.resolve(), asked.only),
+        "with-services": lambda: _beside_services(asked.rest, asked.only),
+        "node-path": lambda: print(tools.node_folder()),
+        "supervise": supervisor.run,
+    }
+    return run_it[asked.command]() or 0
+
+
+def _beside_services(rest: list[str], only: str | None) -> int:
+    command = rest[1:] if rest[:1] == ["--"] else rest
+    if not command:
+        raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
+    return testing.run_with(command, only.split(",") if only else None)
 
 
 if __name__ == "__main__":
