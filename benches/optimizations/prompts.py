@@ -1,4 +1,4 @@
-"""What is asked for: scenes that the default model was trained on, in the words of requests of every complexity.
+"""The requests: scenes that the default model was trained on, in the words of requests of every complexity.
 
 The words after the scene ask for camera, light and finish. The default model knows them as style words; the prompt analysis
 counts them, as it would for the released model.
@@ -40,7 +40,7 @@ REPEATS = 0.35
 
 @dataclass(frozen=True)
 class Scene:
-    """What the video should show, in the judge's words."""
+    """What the video should show, in the terms of the judge."""
 
     color: str
     size: str
@@ -75,7 +75,7 @@ def mix(count: int, seed: int) -> list[tuple[Scene, dict]]:
     chooser.shuffle(new)
     again = [chooser.choice(new) for _ in range(count - fresh)]
     order = new + again
-    # A repetition comes anywhere after its first.
+    # A repetition is placed anywhere after the original.
     for pair in again:
         order.remove(pair)
     for pair in again:

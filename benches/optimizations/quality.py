@@ -1,4 +1,4 @@
-"""How much of a video is kept: PSNR and SSIM against another one, and what the default model's own pixel reader sees."""
+"""How much of a video is kept: PSNR and SSIM against another one, and the readings of the default model's pixel reader."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def text(found: dict, scenarios: dict) -> str:
     """Everything."""
     cells, rows, encoders = found["scenarios"], found["mix"], found["encoders"]
     settled = found["runs"][SETTLED_AFTER:]
-    estimates = "Too few jobs to tell."
+    estimates = "Too few jobs for an estimate."
     if settled:
         error, most, spread = estimate_errors(settled)
         estimates = (

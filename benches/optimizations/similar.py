@@ -1,4 +1,4 @@
-"""How far a similar prompt moves embeddings and frames: each video with its own embeddings and with those that were lent."""
+"""How far a similar prompt moves embeddings and frames: each video with its own and with shared embeddings."""
 
 from __future__ import annotations
 

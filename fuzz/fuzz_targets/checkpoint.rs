@@ -1,4 +1,4 @@
-//! Checkpoints of runs: any bytes, and any content under a right checksum. What is read can be written again.
+//! Checkpoints of runs: any bytes, and any content with a valid checksum. Everything that can be read can be written again.
 
 #![no_main]
 
@@ -13,6 +13,6 @@ fn read(bytes: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     read(data);
-    // No mutation guesses a hash; with it the safetensors file behind it is reached.
+    // Mutations cannot guess a hash; a valid one reaches the safetensors file behind it.
     read(&[b"HYVCKP02".as_slice(), blake3::hash(data).as_bytes(), data].concat());
 });

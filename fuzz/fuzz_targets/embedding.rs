@@ -1,4 +1,4 @@
-//! Stored embeddings: any bytes, and any content under a right checksum. What is read fills its shapes and is written
+//! Stored embeddings: any bytes, and any content with a valid checksum. Everything that can be read fills its shapes and is written
 //! back byte for byte.
 
 #![no_main]
@@ -16,6 +16,6 @@ fn read(bytes: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     read(data);
-    // No mutation guesses a hash; with it the fields behind it are reached.
+    // Mutations cannot guess a hash; a valid one reaches the fields behind it.
     read(&[data, &blake3::hash(data).as_bytes()[..16]].concat());
 });

@@ -1,4 +1,4 @@
-//! Messages: every kind of envelope from any bytes. What is understood means the same when it is sent again.
+//! Messages: every kind of envelope from any bytes. A message that was read has the same meaning after it is written and read again.
 
 #![no_main]
 

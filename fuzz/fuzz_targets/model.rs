@@ -1,4 +1,4 @@
-//! Model folders: a good one in which the first byte chooses the file whose content is the rest. What is accepted
+//! Model folders: a valid one in which the first byte chooses the file whose content is replaced by the rest. An accepted folder
 //! describes networks that can be listed and compared with the weights.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! Settings: any text as the environment's file, and any variables. A refusal says which key, file or variable, and shows
+//! Settings: any text as the environment's file, and any variables. An error names the key, file or variable, and shows
 //! no secret.
 
 #![no_main]

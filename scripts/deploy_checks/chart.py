@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 CASES = {"default": None, **{path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}}
 # Copies in the chart, which can hold nothing from outside itself.
 COPIES = {"files/rules": ROOT / "monitoring/prometheus/rules", "files/dashboards": ROOT / "monitoring/grafana/dashboards"}
-# Mistakes that must not get as far as a cluster, and a word of what Helm says to each.
+# Mistakes that must not reach a cluster, and part of Helm's message for each.
 MISTAKES = {
     "workers.cpu.gpu=1": "additional properties 'gpu' not allowed",
     "api.replicas=none": "want integer",
@@ -76,8 +76,8 @@ def judged(schemas: Path, files: dict[str, Path]) -> dict[str, tuple[list[str], 
     done = run([node_folder() / "node", "validate.mjs", schemas, *files.values()], cwd=HERE)
     if done.returncode != 0:
         raise Problem(f"validate.mjs:\n{done.stderr}")
-    told = json.loads(done.stdout)
-    return {name: (told[str(file)]["errors"], told[str(file)]["objects"]) for name, file in files.items()}
+    output = json.loads(done.stdout)
+    return {name: (output[str(file)]["errors"], output[str(file)]["objects"]) for name, file in files.items()}
 
 
 def process_environments() -> dict[str, tuple[str, dict[str, str]]]:
@@ -165,7 +165,7 @@ def _references_lead_somewhere(name: str, objects: list[Object]) -> None:
     given = {"fleet-postgres", "fleet-rabbitmq", "fleet-redis", "fleet-s3", "kube-root-ca.crt", "checkpoints"}
     for owner, template in templates(objects).items():
         for kind, wanted in _references(template["spec"]):
-            expect((kind, wanted) in there or wanted in given, f"{name}: {owner} wants the {kind} {wanted}, which is not there")
+            expect((kind, wanted) in there or wanted in given, f"{name}: {owner} refers to the {kind} {wanted}, which does not exist")
 
 
 def _references(part: object) -> list[tuple[str, str]]:
@@ -192,11 +192,11 @@ def _scaling_owns_the_number_of_pods(name: str, objects: list[Object]) -> None:
     scaled = {found["spec"]["scaleTargetRef"]["name"] for found in of_kind(objects, "ScaledObject")}
     for deployment, found in deployments.items():
         equal("replicas" in found["spec"], deployment not in scaled, f"{name}: {deployment} states its number of pods")
-    equal(scaled - set(deployments), set(), f"{name}: scaled deployments that are not there")
+    equal(scaled - set(deployments), set(), f"{name}: scaled deployments that do not exist")
     doors = {found["metadata"]["name"] for found in of_kind(objects, "TriggerAuthentication")}
     for one in of_kind(objects, "ScaledObject"):
         wanted = {trigger["authenticationRef"]["name"] for trigger in one["spec"]["triggers"]}
-        expect(wanted <= doors, f"{name}: {one['metadata']['name']} has no way into the database")
+        expect(wanted <= doors, f"{name}: {one['metadata']['name']} has no database credentials")
 
 
 def _containers_are_confined(name: str, objects: list[Object]) -> None:
@@ -224,7 +224,7 @@ def _switches_switch() -> None:
         "Role", "RoleBinding", "StatefulSet", "PersistentVolumeClaim", "PodDisruptionBudget",
     }
     equal(switched - kinds["everything"], set(), "kinds that are missing with everything on")
-    equal(switched & kinds["nothing"], set(), "kinds that are there with everything off")
+    equal(switched & kinds["nothing"], set(), "kinds that exist with everything off")
     worker = next(c for owner, c in containers(rendered()["gpu"]) if owner.endswith("worker-h100"))
     equal(worker["resources"]["limits"].get("nvidia.com/gpu"), 1, "GPUs of a worker's pod")
     spec = templates(rendered()["gpu"])["Deployment fleet-hunyuan-fleet-worker-h100"]["spec"]
@@ -237,7 +237,7 @@ def _switches_switch() -> None:
 
 
 def _judges_judge() -> None:
-    """A judge that passes everything shows nothing."""
+    """The schemas must reject invalid objects: a check that accepts everything proves nothing."""
     wrong = {
         "containerz": "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {a: b}}\n"
         "  template:\n    metadata: {labels: {a: b}}\n    spec: {containers: [{name: a, image: a:1}], containerz: []}\n",

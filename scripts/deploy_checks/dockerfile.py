@@ -100,5 +100,5 @@ def _images_are_as_compose_wants(lines: list[tuple[str, str]]) -> None:
             entry[stage] = rest
     for target in TARGETS:
         equal(user[target], "10001:10001", f"the user of {target}")
-        # A list: no shell stands between the engine's SIGTERM and our process.
+        # A list: without a shell between the engine's SIGTERM and our process.
         expect(entry[target] is not None and entry[target].startswith("["), f"{target} is not started directly: {entry[target]}")

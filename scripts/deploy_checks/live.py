@@ -46,7 +46,7 @@ def check() -> None:
 def settings_problem(variables: dict[str, str]) -> str | None:
     """What our settings say to these variables; None when they are understood.
 
-    `api healthcheck` reads all settings, then asks a server on a port that nobody serves.
+    `api healthcheck` reads all settings, then asks a server on an unused port.
     """
     environment = {"PATH": os.environ["PATH"], "FLEET_CONFIG_DIR": str(ROOT / "configuration"), **variables}
     environment["FLEET__SERVER__PORT"] = "9"
@@ -90,12 +90,12 @@ def _backend_serves(fleet: Fleet) -> None:
     for _ in range(SUBMITTED):
         fleet.submit(prompt="a red ball", infer_steps=0)
     with urllib.request.urlopen(f"http://127.0.0.1:{fleet.ports.get('metrics')}/metrics", timeout=10) as answer:
-        expect(b"# TYPE" in answer.read(), "no metrics on the port of their own")
+        expect(b"# TYPE" in answer.read(), "no metrics on their own port")
     backend = fleet.group.children["api"]
     backend.send(signal.SIGTERM)
     equal(backend.process.wait(PATIENCE_S), 0, "exit status after SIGTERM")
     text = backend.spec.log.read_text()
-    expect(any("Cache" in line for line in text.splitlines()), f'no line answers grep -E "Cache|Optimization":\n{text}')
+    expect(any("Cache" in line for line in text.splitlines()), f'no line matches grep -E "Cache|Optimization":\n{text}')
     expect("Optimization: prompt analysed" in text, f"the analysis of a prompt is not in the log:\n{text}")
 
 
@@ -104,8 +104,8 @@ def _probe_tells_ready_from_not() -> None:
     for status, wanted in ((200, True), (503, False)):
         with _serving(lambda request, status=status: request.reply(status if request.path == "/readyz" else 404)) as port:
             done = run([ROOT / "docker/probe", str(port)])
-            equal(done.returncode == 0, wanted, f"docker/probe when /readyz answers {status}")
-    equal(run([ROOT / "docker/probe", str(free_port())]).returncode == 0, False, "docker/probe when nobody listens")
+            equal(done.returncode == 0, wanted, f"docker/probe when /readyz returns {status}")
+    equal(run([ROOT / "docker/probe", str(free_port())]).returncode == 0, False, "docker/probe on an unused port")
 
 
 def _busy_pods_say_so() -> None:
@@ -113,13 +113,13 @@ def _busy_pods_say_so() -> None:
     if not shutil.which("curl"):
         print("not checked: helm/files/deletion-cost.sh, since this machine has no curl")
         return
-    told: queue.Queue[tuple[str, dict]] = queue.Queue()
+    received: queue.Queue[tuple[str, dict]] = queue.Queue()
     slots = {"used": 0}
 
     def answer(request: _Request) -> None:
         if request.command == "PATCH":
             body = json.loads(request.rfile.read(int(request.headers["content-length"])))
-            told.put((request.headers["authorization"], body["metadata"]["annotations"]))
+            received.put((request.headers["authorization"], body["metadata"]["annotations"]))
         request.reply(200, f'fleet_slots{{state="free"}} 9\nfleet_slots{{state="used"}} {slots["used"]}\n')
 
     with tempfile.TemporaryDirectory() as credentials, _serving(answer) as port:
@@ -132,10 +132,10 @@ def _busy_pods_say_so() -> None:
             for used, cost in ((0, "0"), (1, "1000"), (0, "0")):
                 slots["used"] = used
                 wanted = ("Bearer secret", {"controller.kubernetes.io/pod-deletion-cost": cost})
-                equal(told.get(timeout=PATIENCE_S), wanted, f"what the sidecar writes with {used} slots in use")
+                equal(received.get(timeout=PATIENCE_S), wanted, f"what the sidecar writes with {used} slots in use")
             sidecar.send_signal(signal.SIGTERM)
             equal(sidecar.wait(PATIENCE_S), 0, "exit status of the sidecar after SIGTERM")
-            expect(told.empty(), "the sidecar wrote something twice")
+            expect(received.empty(), "the sidecar wrote something twice")
         finally:
             sidecar.kill()
             sidecar.wait()
@@ -153,7 +153,7 @@ class _Request(BaseHTTPRequestHandler):
 
 @contextmanager
 def _serving(answer) -> Iterator[int]:
-    """A server whose requests `answer` answers; gives its port."""
+    """A server that handles requests with `answer`; yields its port."""
     handler = type("Handler", (_Request,), {"do_GET": answer, "do_PATCH": answer})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)

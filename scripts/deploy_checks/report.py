@@ -1,4 +1,4 @@
-"""What the checks say: every failure is told, not only the first."""
+"""The results of the checks: every failure is reported, not only the first."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ passed = 0
 
 
 def expect(holds: bool, otherwise: str) -> bool:
-    """Notes one check; `otherwise` says what is wrong and where."""
+    """Records one check; `otherwise` states what is wrong and where."""
     global passed
     if holds:
         passed += 1
@@ -27,7 +27,7 @@ def equal(found: object, wanted: object, what: str) -> bool:
 
 
 def run(command: Iterable[str | Path], **more: object) -> subprocess.CompletedProcess[str]:
-    """Runs a checker and keeps what it says."""
+    """Runs a checker and captures its output."""
     return subprocess.run([str(word) for word in command], capture_output=True, text=True, **more)
 
 
@@ -41,5 +41,5 @@ def succeeds(command: Iterable[str | Path], what: str, **more: object) -> subpro
 def refuses(command: Iterable[str | Path], because: str, what: str, **more: object) -> None:
     """Notes that a checker refuses what is wrong, for the right reason: a checker that passes everything shows nothing."""
     done = run(command, **more)
-    told = done.stdout + done.stderr
-    expect(done.returncode != 0 and because in told, f"{what}: should be refused because of {because!r}, but:\n{told}".rstrip())
+    output = done.stdout + done.stderr
+    expect(done.returncode != 0 and because in output, f"{what}: should be refused because of {because!r}, but:\n{output}".rstrip())

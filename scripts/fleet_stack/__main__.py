@@ -1,4 +1,4 @@
-"""The commands a person types."""
+"""The command line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/fleet", description="The stack of this checkout on this machine.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     setup = commands.add_parser("setup", help="install what running needs")
-    setup.add_argument("--tests", action="store_true", help="and what only the tests need: a browser")
-    commands.add_parser("build", help="fetch and build whatever is missing or has changed")
+    setup.add_argument("--tests", action="store_true", help="also what only the tests need: a browser")
+    commands.add_parser("build", help="fetch and build everything that is missing or has changed")
     up = commands.add_parser("up", help="start everything and wait until it is ready")
-    up.add_argument("--build", action="store_true", help="fetch and build first whatever is missing or has changed")
-    up.add_argument("--workers", type=int, default=None, help="number of workers (default: as last time, at first 1)")
-    up.add_argument("--port", type=int, default=None, help="port of the API (default: as last time, at first 8000)")
+    up.add_argument("--build", action="store_true", help="first fetch and build everything that is missing or has changed")
+    up.add_argument("--workers", type=int, default=None, help="number of workers (default: the last value, initially 1)")
+    up.add_argument("--port", type=int, default=None, help="port of the API (default: the last value, initially 8000)")
     up.add_argument("--monitoring", action=argparse.BooleanOptionalAction, default=None, help="Prometheus beside the fleet")
-    commands.add_parser("down", help="stop everything; the data stay")
+    commands.add_parser("down", help="stop everything; data are kept")
     commands.add_parser("status", help="show which processes are running")
     logs = commands.add_parser("logs", help="follow the logs")
     logs.add_argument("names", nargs="*", help="only these processes, such as api or worker-1")
@@ -29,7 +29,7 @@ def _parser() -> argparse.ArgumentParser:
     reset = commands.add_parser("reset", help="delete the data of this checkout's stack")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     services = commands.add_parser("services", help="run only the three services, for tests")
-    services.add_argument("--dir", type=Path, required=True, help="where their data go")
+    services.add_argument("--dir", type=Path, required=True, help="folder of their data")
     services.add_argument("--only", nargs="+", choices=["postgres", "redis", "rabbitmq"], help="start only these")
     beside = commands.add_parser("with-services", help="run a command beside a throwaway stack")
     beside.add_argument("--only", help="start only these services: postgres,redis,rabbitmq")
@@ -42,34 +42,28 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> int:
     """Runs one command; returns the exit code."""
     asked = _parser().parse_args()
-    if asked.command == "setup":
-        commands.set_up(tests=asked.tests)
-    elif asked.command == "build":
-        build.build()
-    elif asked.command == "up":
-        commands.up(asked.workers, asked.port, asked.monitoring, first=build.build if asked.build else lambda: None)
-    elif asked.command == "down":
-        commands.down()
-    elif asked.command == "status":
-        return commands.status()
-    elif asked.command == "logs":
-        commands.logs(asked.names, follow=not asked.no_follow)
-    elif asked.command == "env":
-        commands.print_env()
-    elif asked.command == "reset":
-        commands.reset(sure=asked.yes)
-    elif asked.command == "services":
-        testing.serve(asked.dir.resolve(), asked.only)
-    elif asked.command == "with-services":
-        rest = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
-        if not rest:
-            raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
-        return testing.run_with(rest, asked.only.split(",") if asked.only else None)
-    elif asked.command == "node-path":
-        print(tools.node_folder())
-    elif asked.command == "supervise":
-        supervisor.run()
-    return 0
+    run_it = {
+        "setup": lambda: commands.set_up(tests=asked.tests),
+        "build": build.build,
+        "up": lambda: commands.up(asked.workers, asked.port, asked.monitoring, first=build.build if asked.build else lambda: None),
+        "down": commands.down,
+        "status": commands.status,
+        "logs": lambda: commands.logs(asked.names, follow=not asked.no_follow),
+        "env": commands.print_env,
+        "reset": lambda: commands.reset(sure=asked.yes),
+        "services": lambda: testing.serve(asked.dir.resolve(), asked.only),
+        "with-services": lambda: _beside_services(asked.rest, asked.only),
+        "node-path": lambda: print(tools.node_folder()),
+        "supervise": supervisor.run,
+    }
+    return run_it[asked.command]() or 0
+
+
+def _beside_services(rest: list[str], only: str | None) -> int:
+    command = rest[1:] if rest[:1] == ["--"] else rest
+    if not command:
+        raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
+    return testing.run_with(command, only.split(",") if only else None)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our own processes: what they are, what they are told, how to know that they are ready."""
+"""Our own processes: their programs, settings and readiness checks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import postgres, rabbitmq, tools
 from .console import Problem
-from .paths import ROOT, RUN, target_dir
+from .paths import ROOT, RUN, target_dir, write_whole
 from .ports import Ports
 from .process import Spec
 from .prometheus import http_ok
@@ -23,13 +23,13 @@ START_PATIENCE_S = {"api": 60.0, "scheduler": 60.0, "worker": 900.0}
 STOP_PATIENCE_S = 20.0
 
 
-# Settings that a person may give to `make up` as variables; kept until the next `make up`.
+# Settings that `make up` accepts as variables; kept until the next `make up`.
 PASSED_ON = ("FLEET__", "ENABLE_", "FLEET_ENV", "RUST_LOG", "RUST_BACKTRACE", "AWS_", "CUDA_VISIBLE_DEVICES")
 
 
 @dataclass
 class Wanted:
-    """What `make up` was asked for last."""
+    """The options of the last `make up`."""
 
     workers: int = 1
     monitoring: bool = False
@@ -40,16 +40,12 @@ class Wanted:
         return Wanted(**json.loads(WANTED.read_text())) if WANTED.exists() else Wanted()
 
     def take_variables(self) -> None:
-        """Remembers the caller's settings; those of an earlier call are gone."""
+        """Remembers the caller's settings; those of an earlier call are dropped."""
         self.variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
 
     def save(self) -> None:
-        WANTED.parent.mkdir(parents=True, exist_ok=True)
-        fresh = WANTED.with_suffix(".new")
-        # It may hold secrets.
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            handle.write(json.dumps(asdict(self), indent=2) + "\n")
-        fresh.replace(WANTED)
+        # It may contain secrets.
+        write_whole(WANTED, json.dumps(asdict(self), indent=2) + "\n", mode=0o600)
 
 
 def common_env(ports: Ports) -> dict[str, str]:
@@ -64,7 +60,7 @@ def common_env(ports: Ports) -> dict[str, str]:
 
 
 def env(ports: Ports, wanted: Wanted, extra: dict[str, str]) -> dict[str, str]:
-    """Defaults of a private stack, then what the person said, then what this stack must have."""
+    """Defaults of a private stack, overridden by the caller's settings, overridden by what this stack requires."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith((*PASSED_ON, "CARGO", "MAKE", "MFLAGS"))}
     defaults = {"FLEET__ARTIFACTS__URL": str(RUN / "artifacts")}
     path = ":".join(dict.fromkeys(tool_folders()))
@@ -87,12 +83,12 @@ def program(name: str) -> Path:
 
 
 def own_port(kind: str, port: int) -> dict[str, str]:
-    """The setting of the port on which a process answers `/readyz`."""
+    """The setting of the port on which a process serves `/readyz`."""
     return {"FLEET__SERVER__PORT" if kind == "api" else f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
 
 
 def build_identity(path: Path) -> str:
-    """Changes with every build, so that a new build is a reason to restart."""
+    """Changes with every build, so that a new build causes a restart."""
     info = path.stat()
     return f"{info.st_ino}-{info.st_mtime_ns}-{info.st_size}"
 
@@ -113,7 +109,7 @@ def spec(name: str, ports: Ports, wanted: Wanted) -> Spec:
 
 
 def targets(ports: Ports, workers: int) -> dict[str, list[str]]:
-    """Where Prometheus finds each job of its configuration."""
+    """The addresses of each job in Prometheus' configuration."""
     return {
         "api": [f"127.0.0.1:{ports.get('api')}"],
         "scheduler": [f"127.0.0.1:{ports.get('scheduler')}"],

@@ -1,6 +1,6 @@
-"""`make build` and the beginning of `make up`: says what is missing, fails early with the remedy, then fetches and builds.
+"""`make build` and the first phase of `make up`: lists what is missing, fails early with the remedy, then fetches and builds.
 
-Everything that can be known before the first download is looked at first: compilers, disk, memory, the port, the network.
+Everything that can be checked before the first download is checked first: compilers, disk, memory, the port, the network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .console import Line, Problem, say
 from .disk import require_free
 from .paths import ROOT, TOOLS, target_dir
 
-# What compiling takes at its peak, and what the fleet takes while it renders with the embedded model.
+# Peak memory of compiling, and of the fleet while it renders with the embedded model.
 MEMORY_TO_BUILD = 2_500_000_000
 MEMORY_TO_RUN = 1_000_000_000
 BUILT_BYTES = 6_000_000_000
@@ -31,7 +31,7 @@ UNITS_PER_CRATE = 1.05
 
 @dataclass
 class Missing:
-    """Something to fetch or to build: what it is, and the room that it takes."""
+    """Something to fetch or to build, and the disk space that it needs, in bytes."""
 
     what: str
     room: int
@@ -39,7 +39,7 @@ class Missing:
 
 
 def missing() -> list[Missing]:
-    """What this checkout lacks, in the order in which it is brought."""
+    """What this checkout lacks, in the order in which it is installed."""
     found = []
     programs = [program for program in (*tools.SERVICES, "ffmpeg", "ffprobe") if tools.find(program) is None]
     if programs:
@@ -59,7 +59,7 @@ def missing() -> list[Missing]:
 
 
 def check() -> None:
-    """Announces what is to be done, and stops here if it could not be done."""
+    """Lists what will be done, and raises a Problem if it cannot be done."""
     tools.require_compilers()
     lacking = missing()
     fetched, built = [one for one in lacking if one.fetched], [one for one in lacking if not one.fetched]
@@ -85,7 +85,7 @@ def require_memory(needed: int) -> None:
 
 
 def require_network() -> None:
-    """Raises a Problem when the Python package index cannot be reached; any answer of it will do."""
+    """Raises a Problem when the Python package index cannot be reached; any response counts as reachable."""
     index = os.environ.get("PIP_INDEX_URL", INDEX)
     try:
         urllib.request.urlopen(f"{index.rstrip('/')}/pip/", timeout=20).close()
@@ -112,7 +112,7 @@ def build() -> None:
 
 
 def compile_programs() -> None:
-    """Runs cargo with one progress line in place of a line for each crate; what the compiler has to say is shown."""
+    """Runs cargo with one progress line in place of a line for each crate; compiler messages are shown."""
     crates = (ROOT / "Cargo.lock").read_text().count("[[package]]")
     argv = ["cargo", "build", "--release", "--bins", "--quiet", "--message-format", "json-render-diagnostics"]
     began, line, finished = time.monotonic(), Line(every_s=20), []

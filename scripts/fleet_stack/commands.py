@@ -27,7 +27,7 @@ DOWN_PATIENCE_S = 90.0
 
 
 def set_up(*, tests: bool) -> None:
-    """Everything that running and building needs and that can be fetched; for tests of the page a browser too."""
+    """Installs everything that running and building need and that can be fetched; for tests of the page also a browser."""
     tools.require_compilers()
     tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *(["chromium"] if tests else [])])
     if (ROOT / "web/package.json").exists():
@@ -35,9 +35,9 @@ def set_up(*, tests: bool) -> None:
 
 
 def up(workers: int | None, port: int | None, monitoring: bool | None, first: Callable[[], None] = lambda: None) -> None:
-    """Starts what is not running, changes what is wanted otherwise, waits, and says where it is.
+    """Starts what is not running, applies changed options, waits until everything is ready, and prints the addresses.
 
-    `first` fetches and builds, once the wishes are known to be possible.
+    `first` fetches and builds, after the options were checked.
     """
     if workers is not None and not 0 <= workers <= 64:
         raise Problem(f"WORKERS={workers}: use 0 to 64")
@@ -61,11 +61,11 @@ def up(workers: int | None, port: int | None, monitoring: bool | None, first: Ca
     else:
         _start_supervisor()
     _wait(before)
-    _tell_where(wanted)
+    _print_addresses(wanted)
 
 
 def _settle_port(asked: int | None, running: bool) -> None:
-    """The API's port: as asked, else as last time, else 8000, else the next free one."""
+    """The API's port: the requested one, else the last one, else 8000, else the next free one."""
     ports = Ports(RUN / "ports.json")
     current = ports.by_name.get("api")
     if asked is not None:
@@ -105,7 +105,7 @@ def _state() -> dict:
 
 
 def _wait(generation_before: int) -> None:
-    """Shows on one line what is starting and what is still waited for, until everything is ready."""
+    """Shows on one line what is starting and what is not ready yet, until everything is ready."""
     began, line, seen_running = time.monotonic(), Line(every_s=10), False
     while (waited_s := time.monotonic() - began) < UP_PATIENCE_S:
         state = _state()
@@ -130,7 +130,7 @@ def _wait(generation_before: int) -> None:
     raise Problem(f"not ready after {UP_PATIENCE_S:.0f} s; see `make logs`. Starting continues in the background.")
 
 
-def _tell_where(wanted: apps.Wanted) -> None:
+def _print_addresses(wanted: apps.Wanted) -> None:
     address = f"http://127.0.0.1:{Ports(RUN / 'ports.json').get('api')}"
     body = shlex.quote(json.dumps({"prompt": "a red ball rolls over green grass"}))
     say(f"\nThe fleet is ready. Its page: {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
@@ -156,7 +156,7 @@ def down() -> None:
     while supervisor.is_running() is not None:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
-            say("It did not stop in time, so it and its processes were killed.")
+            say("The fleet did not stop in time, so its processes were killed.")
             return
         time.sleep(0.1)
     say("stopped; jobs and videos are kept in .run")
@@ -183,7 +183,7 @@ def status() -> int:
 
 
 def logs(names: list[str], *, follow: bool) -> None:
-    """The ends of the logs, and what comes after."""
+    """Prints the ends of the logs, then follows them."""
     folder = RUN / "logs"
     files = [folder / f"{name}.log" for name in names] or sorted(
         file for file in folder.glob("*.log") if file.stem in ("api", "scheduler", "supervisor", "migrate") or file.stem.startswith("worker-")

@@ -1,4 +1,4 @@
-"""What a person sees: one line a step, progress of long steps, and errors that say what to do."""
+"""Terminal output: one line per step, progress of long steps, and errors that state the remedy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NoReturn
 
 
 class Problem(Exception):
-    """Something a person has to know or fix. Its text is the whole message; no traceback is shown."""
+    """An error that the user has to know about or fix. Its text is the whole message; no traceback is shown."""
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
@@ -39,7 +39,7 @@ def warn(text: str) -> None:
 
 
 class Line:
-    """One line that says how far something is: rewritten on a terminal, else printed when the last one is old."""
+    """A progress line: rewritten in place on a terminal, otherwise printed at intervals."""
 
     def __init__(self, every_s: float = 5.0) -> None:
         self._tty = sys.stdout.isatty()
@@ -55,7 +55,7 @@ class Line:
             self._width = len(text)
 
     def end(self) -> None:
-        """Leaves the line as it is; what is printed next begins a new one."""
+        """Ends the line; the next output begins on a new one."""
         if self._tty and self._width:
             print(flush=True)
         self._width = 0

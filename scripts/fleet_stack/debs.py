@@ -1,7 +1,7 @@
 """Debian packages: installed by apt as root, unpacked under `.tools/root` as anyone else.
 
-Packages that bring a service would start it; nobody asked for that, so starting is blocked while apt runs and no
-default Postgres cluster is made. Without root the same packages are chosen by a simulated install, downloaded with
+Packages with a service would start it, so starting services is blocked while apt runs, and no default Postgres
+cluster is created. Without root the same packages are chosen by a simulated install, downloaded with
 private apt folders and unpacked; Erlang's start scripts are pointed at the prefix.
 """
 
@@ -27,7 +27,7 @@ CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
 
 
 def install(packages: list[str]) -> None:
-    """Gets `packages` with whatever rights we have."""
+    """Installs `packages`, with or without root."""
     if not shutil.which("apt-get"):
         raise Problem(
             "Missing: " + ", ".join(packages) + ". This machine has no apt-get; install them with its own package "
@@ -90,7 +90,7 @@ def _unpack(packages: list[str]) -> None:
         raise Problem("apt cannot find " + ", ".join(packages) + ":\n" + plan.stderr.strip())
     wanted = re.findall(r"^Inst (\S+)", plan.stdout, re.M)
     folder = TOOLS / "apt" / "debs"
-    # apt reads all its lists at every start, and one start for all would say nothing for minutes.
+    # apt reads all its lists at every start, and a single start for all packages would print nothing for minutes.
     for first in range(0, len(wanted), AT_ONCE):
         some = wanted[first : first + AT_ONCE]
         say(f"  {first + len(some)}/{len(wanted)} {some[0]} ...")
@@ -104,7 +104,7 @@ def _unpack(packages: list[str]) -> None:
 
 
 def _wrap_programs() -> None:
-    """Programs that others start by name get a starter that finds the prefix's libraries."""
+    """Writes start scripts, which find the prefix's libraries, for programs that others start by name."""
     WRAPPERS.mkdir(parents=True, exist_ok=True)
     libraries = library_env().get("LD_LIBRARY_PATH", "")
     for name in WRAPPED:
@@ -117,13 +117,13 @@ def _wrap_programs() -> None:
 
 
 def _require_libraries() -> None:
-    """A program that was unpacked finds all its libraries, so that it does not fail in the middle of a job."""
+    """Raises a Problem if an unpacked program lacks a library, so that it does not fail in the middle of a job."""
     env = {**os.environ, **library_env()}
     for folder in (PREFIX / "usr/bin", *PREFIX.glob("usr/lib/postgresql/*/bin")):
         for program in folder.iterdir():
             if program.name in (*WRAPPED, "redis-server", "postgres", "initdb", "psql"):
-                told = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
-                if missing := re.findall(r"(\S+) => not found", told):
+                output = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
+                if missing := re.findall(r"(\S+) => not found", output):
                     raise Problem(f"{program} was unpacked, but libraries that it needs are missing: {', '.join(missing)}")
 
 

@@ -1,4 +1,4 @@
-"""Looks for room before long work starts, so that a full disk is a sentence and not a half-written file."""
+"""Checks free disk space before long work starts, so that a full disk is reported before files are half written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .console import Problem
 
 
 def require_free(folder: Path, needed_bytes: int, what: str) -> None:
-    """Raises a Problem when fewer than `needed_bytes` are free where `folder` lies or will lie."""
+    """Raises a Problem when fewer than `needed_bytes` are free on the file system of `folder`, which need not exist."""
     existing = folder
     while not existing.exists():
         existing = existing.parent

@@ -1,7 +1,7 @@
 """A fleet for a check or a benchmark: our processes beside throwaway services, and calls to their API.
 
-The services are those of `scripts/fleet with-services`. Each fleet has a database, a virtual host and a Redis database of
-its own, so that several can run side by side. Everything ends with the `with` block; the logs stay after a failure.
+The services are those of `scripts/fleet with-services`. Each fleet has its own database, virtual host and Redis
+database, so that several can run side by side. Everything ends with the `with` block; the logs stay after a failure.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def services() -> dict:
 
 
 def beside_services() -> None:
-    """Starts this program again beside throwaway services, unless it runs beside some already."""
+    """Starts this program again beside throwaway services, unless they already run."""
     if VARIABLE not in os.environ:
         path = Path(sys.argv[0]).resolve()
         program = ["-m", path.parent.name] if path.name == "__main__.py" else [str(path)]
@@ -58,24 +58,24 @@ def beside_services() -> None:
 
 
 def until(what: str, look: Callable[[], Found | None], patience_s: float = PATIENCE_S) -> Found:
-    """Looks until there is something to see, and returns it."""
+    """Polls until the result is true, and returns it."""
     deadline = time.monotonic() + patience_s
     while True:
         if found := look():
             return found
         if time.monotonic() > deadline:
-            raise Problem(f"waited {patience_s:.0f} s in vain until {what}")
+            raise Problem(f"gave up after {patience_s:.0f} s waiting until {what}")
         time.sleep(POLL_S)
 
 
 def require(holds: bool, what: str) -> None:
-    """A fact that a check is about."""
+    """Raises a Problem if a checked fact does not hold."""
     if not holds:
-        raise Problem(f"this does not hold: {what}")
+        raise Problem(f"not true: {what}")
 
 
 def call(method: str, url: str, body: object = None, headers: dict[str, str] | None = None) -> tuple[int, dict]:
-    """One request; returns status and JSON. A text that is not JSON comes as {"text": ...}."""
+    """One request; returns status and JSON. A body that is not JSON is returned as {"text": ...}."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json", **(headers or {})}, method=method)
     try:
@@ -127,14 +127,14 @@ class Fleet:
         return f"http://127.0.0.1:{self.ports.get('api')}"
 
     def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        """The caller's environment without settings of its own, then those of this fleet."""
+        """The caller's environment without its settings, then those of this fleet."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith((*apps.PASSED_ON, "FLEET", "REDIS_", "CARGO", "MAKE"))}
         return {**inherited, "PATH": ":".join(apps.tool_folders()), **self.variables, **(extra or {})}
 
     def start(self, *names: str, wait: bool = True, **changed: str) -> None:
         """Starts these processes, or one of each kind, and waits until they are ready. A changed setting restarts them.
 
-        A worker that finds a job at once is ready only after it: `wait=False` comes back before.
+        A worker that finds a job at start is ready only after that job: `wait=False` returns earlier.
         """
         self.variables.update(changed)
         for name in names or ("api", "scheduler", "worker"):
@@ -155,7 +155,7 @@ class Fleet:
         return subprocess.run(argv, env=self.environment(), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
 
     def take_key(self) -> str:
-        """Issues an admin's key and uses it from now on."""
+        """Issues an admin key and uses it from then on."""
         key = self.api_command("keys", "issue", "--role", "admin").strip().splitlines()[-1]
         self.headers["authorization"] = f"Bearer {key}"
         return key
@@ -176,7 +176,7 @@ class Fleet:
         return self.ask(f"/api/jobs/{job_id}")
 
     def until_status(self, job_id: str, wanted: str = "completed") -> dict:
-        """Waits for this way to end; any other is a Problem."""
+        """Waits for this final status; any other is a Problem."""
 
         def look() -> dict | None:
             job = self.job(job_id)
@@ -196,12 +196,12 @@ class Fleet:
         return subprocess.run(argv, env=tools.service_env(self.folder), capture_output=True, text=True)
 
     def manage(self, method: str, path: str, body: dict) -> None:
-        """Asks RabbitMQ's management."""
+        """Calls RabbitMQ's management API."""
         at = urlsplit(self.facts["broker_management_url"])
         credentials = base64.b64encode(f"{at.username}:{at.password}".encode()).decode()
         status, answer = call(method, f"http://{at.hostname}:{at.port}/api/{path}", body, {"authorization": f"Basic {credentials}"})
         if status >= 300 or answer.get("routed") is False:
-            raise Problem(f"RabbitMQ's management: {method} {path}: {status} {answer}")
+            raise Problem(f"RabbitMQ's management API: {method} {path}: {status} {answer}")
 
 
 def video(url: str, job_id: str) -> bytes:

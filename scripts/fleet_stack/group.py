@@ -1,6 +1,6 @@
-"""A set of children kept as wanted: what is missing is started, what changed is restarted, what died comes back.
+"""A set of child processes kept as specified: missing ones are started, changed and dead ones restarted.
 
-A child that keeps dying is started ever more seldom; its log says why.
+The pause before a restart doubles while a child keeps exiting; its log shows the reason.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .process import Child, Spec, last_lines, stop_together
 # Between two starts of a child that dies: doubles from the first to the last.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 30.0
-# A child that lived this long starts with the first pause again.
+# A child that ran this long starts with the first pause again.
 STEADY_AFTER_S = 60.0
 POLL_S = 0.05
 
@@ -40,7 +40,7 @@ class Group:
         return self.children[spec.name]
 
     def remove(self, names: list[str]) -> None:
-        """Stops these children and forgets them."""
+        """Stops and removes these children."""
         leaving = [self.children.pop(name) for name in names if name in self.children]
         stop_together(leaving)
 
@@ -64,7 +64,7 @@ class Group:
             time.sleep(POLL_S)
 
     def tend(self) -> list[str]:
-        """Starts again what died, when its pause is over; returns a line for each event."""
+        """Restarts dead children when their pause is over; returns a line for each event."""
         lines = []
         now = time.monotonic()
         for name, child in list(self.children.items()):
@@ -76,7 +76,7 @@ class Group:
                 pause_s = FIRST_PAUSE_S if steady else self._pause_s.get(name, FIRST_PAUSE_S)
                 self._next_start[name] = now + pause_s
                 self._pause_s[name] = min(2 * pause_s, LONGEST_PAUSE_S)
-                lines.append(f"{name} ended with code {code}; starting it again in {pause_s:.0f} s (log: {child.spec.log})")
+                lines.append(f"{name} ended with code {code}; restarting in {pause_s:.0f} s (log: {child.spec.log})")
             elif now >= self._next_start[name]:
                 del self._next_start[name]
                 self.restarts[name] = self.restarts.get(name, 0) + 1
@@ -90,7 +90,7 @@ class Group:
         self.remove(list(self.children))
 
     def kill_all(self) -> None:
-        """For throwaway stacks: nobody needs their data."""
+        """For throwaway stacks, whose data are not needed."""
         for child in self.children.values():
             child.kill()
         self.children.clear()

@@ -35,7 +35,7 @@ NEEDED_BYTES = {"cpu": 1_600_000_000, "cuda": 9_000_000_000}
 
 
 def wanted_kind() -> str:
-    """`cpu` or `cuda`: what LIBTORCH_KIND says, else what the machine has."""
+    """`cpu` or `cuda`: LIBTORCH_KIND, else by the machine's hardware."""
     asked = os.environ.get("LIBTORCH_KIND", "").strip().lower()
     if asked not in ("", "auto", "cpu", "cuda"):
         raise Problem(f"LIBTORCH_KIND is {asked!r}; use cpu, cuda or auto.")
@@ -98,7 +98,7 @@ def set_up() -> None:
 
 
 def in_place() -> bool:
-    """Whether `.libtorch` is what this machine wants. Both halves serve a machine without a GPU too, unless it asks for one."""
+    """Whether `.libtorch` fits this machine. Both halves serve a machine without a GPU too, unless it asks for one."""
     kind, present = wanted_kind(), installed()
     return present is not None and present[0] == VERSION and (present[1] == kind or "LIBTORCH_KIND" not in os.environ and present[1] == "cuda")
 
@@ -149,7 +149,7 @@ def unpack_torch(wheel: Path, into: Path, wanted: Callable[[str], bool]) -> None
 
 
 def unpack_cpu(torch: Path, extras: list[Path], into: Path) -> None:
-    """The CPU half: libraries and headers side by side, and an empty libtorch.so that stands for the CPU half alone."""
+    """The CPU half: libraries and headers side by side, and an empty libtorch.so for the CPU half alone."""
     lib = into / "torch/lib"
     unpack_torch(torch, into, CPU_LIBRARIES.__contains__)
     for wheel in extras:

@@ -1,4 +1,4 @@
-"""Where things lie in one checkout. Nothing is ever written outside it, except packages that root installs with apt."""
+"""The folders of one checkout. Nothing is ever written outside it, except packages that root installs with apt."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ TOOLS = ROOT / ".tools"
 # The running stack: data, logs, ports.
 RUN = ROOT / ".run"
 LIBTORCH = ROOT / ".libtorch"
+
+
+def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
+    """Replaces a file in one step, so that no reader sees half of it."""
+    fresh = path.with_name(path.name + ".new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as handle:
+        handle.write(text)
+    fresh.replace(path)
 
 
 def target_dir() -> Path:

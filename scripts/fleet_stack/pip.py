@@ -1,4 +1,4 @@
-"""Fetches wheels from the Python package index; never installs into anybody's Python.
+"""Fetches wheels from the Python package index; never installs into the machine's Python.
 
 A fresh Debian has python3 without pip. Then pip itself comes from the Debian package (root) or from its unpacked wheel,
 which Python runs as it is.
@@ -25,18 +25,18 @@ def pip_command() -> list[str]:
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     folders = (debs.PREFIX / "usr/share/python-wheels", Path("/usr/share/python-wheels"))
-    for attempt in ("look", "install"):
+    for attempt in ("search", "install"):
         if attempt == "install":
             debs.install(["python3-pip-whl"])
         for folder in folders:
             wheels = sorted(folder.glob("pip-*.whl"))
             if wheels:
                 return [sys.executable, str(wheels[-1] / "pip")]
-    raise Problem("Python has no pip and the package python3-pip-whl did not bring one. Install pip for python3.")
+    raise Problem("Python has no pip and the package python3-pip-whl did not provide one. Install pip for python3.")
 
 
 def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000) -> dict[str, str]:
-    """The variables with which Python finds these packages at their pinned versions, fetched once into a folder of their own."""
+    """The variables with which Python finds these packages at their pinned versions, fetched once into a separate folder."""
     home = TOOLS / name
     stamp = home / "requirements.txt"
     if not stamp.exists() or stamp.read_text() != requirements.read_text():

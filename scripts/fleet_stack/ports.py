@@ -1,4 +1,4 @@
-"""Free ports, remembered: the same checkout finds its services where they were, two checkouts never meet.
+"""Free ports, remembered: a checkout keeps its services' ports, and two checkouts never share one.
 
 All are below 32768: above it the kernel hands ports to outgoing connections, and a service that restarts could find its
 own port taken by a client.
@@ -13,13 +13,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from .console import Problem, say
+from .paths import write_whole
 
 LOWEST = 20_000
 HIGHEST = 31_999
 
 
 def is_free(port: int, host: str = "127.0.0.1") -> bool:
-    """True when somebody could listen on `port` now."""
+    """Whether `port` is free now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         # As servers do, so that a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -30,8 +31,18 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
         return True
 
 
+def reply(port: int, sent: bytes) -> bytes:
+    """The first bytes that a server on the loopback address returns; none if it returns nothing."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(sent)
+            return connection.recv(200)
+    except OSError:
+        return b""
+
+
 def free_port(taken: Collection[int] = ()) -> int:
-    """A port on which nobody listens now."""
+    """A port that is free now."""
     for _ in range(500):
         port = random.randint(LOWEST, HIGHEST)
         if port not in taken and is_free(port):
@@ -54,7 +65,7 @@ class Ports:
         return self.by_name[name]
 
     def ensure_free(self, name: str) -> int:
-        """The port of `name`, exchanged if another program has taken it meanwhile. Call it before a start."""
+        """The port of `name`, replaced if another program uses it. Call it before a start."""
         port = self.get(name)
         if not is_free(port):
             self.by_name[name] = free_port(self.by_name.values())
@@ -63,13 +74,10 @@ class Ports:
         return self.by_name[name]
 
     def set(self, name: str, port: int) -> None:
-        """Fixes a port that a person asked for."""
+        """Sets a port that the user requested."""
         if self.by_name.get(name) != port:
             self.by_name[name] = port
             self._save()
 
     def _save(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = self.file.with_suffix(".new")
-        fresh.write_text(json.dumps(self.by_name, indent=2, sort_keys=True) + "\n")
-        fresh.replace(self.file)
+        write_whole(self.file, json.dumps(self.by_name, indent=2, sort_keys=True) + "\n")

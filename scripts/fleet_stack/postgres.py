@@ -10,7 +10,6 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from . import tools
 from .console import Problem
-from .ports import Ports
+from .ports import Ports, reply
 from .process import Spec, User
 
 USER = "app"
@@ -56,7 +55,7 @@ def run_as() -> User | None:
 
 
 def spec(folder: Path, ports: Ports) -> Spec:
-    """Makes the data folder if there is none, and says how to run the server."""
+    """Creates the data folder if it does not exist, and returns how to run the server."""
     user = run_as()
     binary = tools.need("postgres")
     data = data_folder(folder, user)
@@ -70,23 +69,18 @@ def spec(folder: Path, ports: Ports) -> Spec:
         argv += ["-c", setting]
     env = tools.service_env(folder)
     return Spec(
-        "postgres", argv, env, data, folder / "logs/postgres.log", lambda: answers(port), user,
+        "postgres", argv, env, data, folder / "logs/postgres.log", lambda: is_ready(port), user,
         # Fast shutdown: ends sessions, keeps every committed row.
         stop_signal=signal.SIGINT,
     )
 
 
-def answers(port: int) -> bool:
-    """True when the server takes connections and not only accepts them."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            # StartupMessage of an unknown user: a ready server asks for a password or refuses; a starting one says 57P03.
-            body = b"\x00\x03\x00\x00user\x00readiness\x00\x00"
-            connection.sendall((len(body) + 4).to_bytes(4, "big") + body)
-            answer = connection.recv(200)
-    except OSError:
-        return False
-    return bool(answer) and b"57P03" not in answer
+def is_ready(port: int) -> bool:
+    """Whether the server serves connections, not only accepts them."""
+    # StartupMessage of an unknown user: a ready server asks for a password or refuses; a starting one returns 57P03.
+    body = b"\x00\x03\x00\x00user\x00readiness\x00\x00"
+    replied = reply(port, (len(body) + 4).to_bytes(4, "big") + body)
+    return bool(replied) and b"57P03" not in replied
 
 
 def url(folder: Path, ports: Ports, database: str = DATABASE) -> str:

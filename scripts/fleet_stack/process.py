@@ -1,7 +1,7 @@
-"""One child process: started so that it cannot outlive us, watched, stopped politely and then not.
+"""One child process: started so that it cannot outlive us, watched, and stopped with a signal, then by SIGKILL.
 
 The kernel sends a child its death signal when the thread that forked it ends, so children are started by the main
-thread only. A stop names a signal and a patience; what is still there afterwards is killed.
+thread only. A process that is still running some time after the stop signal is killed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .console import Problem
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
-# A log larger than this is put aside when its process starts again.
+# A log larger than this is renamed when its process starts again.
 LOG_LIMIT_BYTES = 50_000_000
 
 
@@ -31,7 +31,7 @@ def die_with_parent(signal_number: int) -> None:
 
 @dataclass(frozen=True)
 class User:
-    """Whom a child runs as."""
+    """The user that a child runs as."""
 
     name: str
     uid: int
@@ -48,18 +48,18 @@ class User:
 
 @dataclass
 class Spec:
-    """What to run. Two specs that compare equal need no restart."""
+    """A program to run. A changed spec causes a restart."""
 
     name: str
     argv: list[str]
     env: dict[str, str]
     cwd: Path
     log: Path
-    # Answers whether the process does its work, not only whether it runs.
+    # Whether the process works, not only whether it runs.
     ready: Callable[[], bool] = field(compare=False)
     user: User | None = None
     stop_signal: int = signal.SIGTERM
-    # How long a polite stop may take before SIGKILL.
+    # Seconds between the stop signal and SIGKILL.
     stop_patience_s: float = 15.0
     # How long a start may take before it counts as failed.
     start_patience_s: float = 60.0
@@ -140,13 +140,13 @@ class Child:
         return True
 
     def stop(self) -> None:
-        """Politely, then by force."""
+        """Sends the stop signal, and kills the process if it does not exit in time."""
         self.send(self.spec.stop_signal)
         if not self.wait_until_gone(self.spec.stop_patience_s):
             self.kill()
 
     def kill(self) -> None:
-        """By force, together with whatever it started in its own group."""
+        """Kills the process and its process group."""
         if self.exit_code() is None:
             try:
                 os.killpg(self.pid, signal.SIGKILL)

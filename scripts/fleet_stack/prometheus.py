@@ -24,7 +24,7 @@ CONFIGURATION = FOLDER / "prometheus.yml"
 
 
 def spec(folder: Path, ports: Ports, targets: dict[str, list[str]], running: bool, every: str | None = None) -> Spec:
-    """How to run it. `targets` gives the addresses of each job name in the configuration, `every` another pace."""
+    """How to run it. `targets` holds the addresses of each job in the configuration; `every` overrides the scrape interval."""
     home = folder / "prometheus"
     home.mkdir(parents=True, exist_ok=True)
     port = ports.get("prometheus") if running else ports.ensure_free("prometheus")
@@ -67,7 +67,7 @@ def configuration(targets: dict[str, list[str]], every: str | None = None) -> st
 
 
 def http_ok(url: str) -> bool:
-    """True when a GET answers with a 2xx status."""
+    """Whether a GET returns a 2xx status."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return 200 <= answer.status < 300

@@ -1,19 +1,18 @@
 """A private RabbitMQ with its own Erlang port mapper, all on the loopback address.
 
-The distribution's wrappers change the user and drop the environment, so the scripts below them are called. The node
-keeps one name for ever, because its data lie under that name; its own port mapper keeps it apart from other nodes.
+The distribution's wrappers change the user and drop the environment, so the scripts below them are called. The node's
+name never changes, because its data are stored under it; a separate port mapper isolates it from other nodes.
 """
 
 from __future__ import annotations
 
 import os
 import secrets
-import socket
 import string
 from pathlib import Path
 
 from . import debs, tools
-from .ports import Ports
+from .ports import Ports, is_free, reply
 from .postgres import remembered_secret
 from .process import Spec
 
@@ -22,17 +21,17 @@ NODE = "fleet@localhost"
 
 
 def mapper_spec(folder: Path, ports: Ports) -> Spec:
-    """Erlang's port mapper: the node finds a running one and starts none that would outlive it."""
+    """Erlang's port mapper: so the node does not start its own, which would outlive it."""
     port = ports.ensure_free("epmd")
     argv = [str(tools.need("epmd")), "-port", str(port), "-address", "127.0.0.1"]
     home = folder / "rabbitmq"
     home.mkdir(parents=True, exist_ok=True)
     log = folder / "logs/epmd.log"
-    return Spec("epmd", argv, tools.service_env(home), home, log, lambda: _connects(port), stop_patience_s=2)
+    return Spec("epmd", argv, tools.service_env(home), home, log, lambda: not is_free(port), stop_patience_s=2)
 
 
 def spec(folder: Path, ports: Ports) -> Spec:
-    """Writes the node's configuration and says how to run it."""
+    """Writes the node's configuration and returns how to run it."""
     home = folder / "rabbitmq"
     home.mkdir(parents=True, exist_ok=True)
     _write_cookie(home)
@@ -45,18 +44,13 @@ def spec(folder: Path, ports: Ports) -> Spec:
     port = ports.get("rabbitmq")
     return Spec(
         "rabbitmq", [str(tools.need("rabbitmq-server"))], _environment(home, ports), home, folder / "logs/rabbitmq.log",
-        lambda: answers(port), stop_patience_s=20, start_patience_s=120,
+        lambda: is_ready(port), stop_patience_s=20, start_patience_s=120,
     )
 
 
-def answers(port: int) -> bool:
-    """True when it begins the AMQP handshake; the port alone opens earlier."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
-            connection.sendall(b"AMQP\x00\x00\x09\x01")
-            return connection.recv(1) == b"\x01"
-    except OSError:
-        return False
+def is_ready(port: int) -> bool:
+    """Whether it begins the AMQP handshake; the port opens earlier."""
+    return reply(port, b"AMQP\x00\x00\x09\x01").startswith(b"\x01")
 
 
 def url(folder: Path, ports: Ports, vhost: str = "%2f") -> str:
@@ -124,11 +118,3 @@ def _environment(home: Path, ports: Ports) -> dict[str, str]:
         ERL_EPMD_ADDRESS="127.0.0.1",
     )
     return env
-
-
-def _connects(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

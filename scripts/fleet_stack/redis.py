@@ -1,12 +1,11 @@
-"""A private Redis with the limits that the fleet's cache runs under: 2 GB, oldest keys go first, append-only file."""
+"""A private Redis with the limits that the fleet's cache runs under: 2 GB, least recently used keys are evicted, append-only file."""
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
 from . import tools
-from .ports import Ports
+from .ports import Ports, reply
 from .process import Spec
 
 
@@ -18,17 +17,12 @@ def spec(folder: Path, ports: Ports) -> Spec:
     argv = [str(tools.need("redis-server")), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(data)]
     argv += ["--maxmemory", "2gb", "--maxmemory-policy", "allkeys-lru", "--appendonly", "yes", "--appendfsync", "everysec"]
     argv += ["--save", "", "--daemonize", "no"]
-    return Spec("redis", argv, tools.service_env(folder), data, folder / "logs/redis.log", lambda: answers(port))
+    return Spec("redis", argv, tools.service_env(folder), data, folder / "logs/redis.log", lambda: is_ready(port))
 
 
-def answers(port: int) -> bool:
-    """True when it answers PING, which it refuses while it still loads its data."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(64).startswith(b"+PONG")
-    except OSError:
-        return False
+def is_ready(port: int) -> bool:
+    """Whether PING succeeds; Redis refuses it while it loads its data."""
+    return reply(port, b"PING\r\n").startswith(b"+PONG")
 
 
 def url(ports: Ports) -> str:

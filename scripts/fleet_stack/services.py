@@ -16,7 +16,7 @@ class Services:
     """The three services of one folder; their ports and passwords stay the same from start to start."""
 
     def __init__(self, folder: Path, adapt: Callable[[Spec], None] = lambda spec: None) -> None:
-        """`adapt` may change how a service is run, before it starts."""
+        """`adapt` may change the spec of a service before it starts."""
         self.folder = folder
         self._adapt = adapt
         self.ports = Ports(folder / "ports.json")
@@ -26,12 +26,12 @@ class Services:
         self, group: Group, tell: Callable[[str, float], None] = lambda name, seconds: None,
         only: tuple[str, ...] = ("redis", "postgres", "rabbitmq"), await_broker: bool = True,
     ) -> None:
-        """Starts what is not running and returns when all three, or those asked for, answer; RabbitMQ may be left to start."""
+        """Starts what is not running and returns when the services in `only` are ready, RabbitMQ only with `await_broker`."""
         require_free(self.folder, 1_000_000_000, "The stack's data")
         self.folder.mkdir(parents=True, exist_ok=True)
         for program in tools.SERVICES:
             tools.need(program)
-        # RabbitMQ takes longest by far, so it goes first; it needs its port mapper.
+        # RabbitMQ takes by far the longest, so it starts first; it needs its port mapper.
         if "rabbitmq" in only:
             self._ensure(group, "epmd", lambda: rabbitmq.mapper_spec(self.folder, self.ports))
             group.wait_ready(["epmd"])

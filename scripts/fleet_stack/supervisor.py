@@ -1,8 +1,8 @@
 """The process behind `make up`: parent of everything that runs in this checkout's stack.
 
-One supervisor a checkout, guarded by a locked file. It writes what it knows to `.run/state.json`; SIGHUP makes it read
-again what is wanted, SIGTERM stops everything in order: workers first, so that they hand their jobs back while the
-database and the broker still run. If it is killed, the kernel takes its children along.
+One supervisor per checkout, guarded by a locked file. It writes its state to `.run/state.json`; SIGHUP makes it reload
+the options, SIGTERM stops everything in order: workers first, so that they hand their jobs back while the
+database and the broker still run. If it is killed, the kernel kills its children.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from . import apps, postgres, prometheus
 from .console import Problem, say
 from .group import Group
-from .paths import ROOT, RUN
+from .paths import ROOT, RUN, write_whole
 from .ports import is_free
 from .process import last_lines
 from .services import Services
@@ -36,11 +36,11 @@ class Supervisor:
         self.services = Services(RUN)
         self.problem = ""
         self.phase = "starting"
-        # Counts the requests that were carried out, so that `up` knows when its own was.
+        # Counts completed requests, so that `up` sees when its own is done.
         self.generation = 0
 
     def reconcile(self) -> None:
-        """Makes the stack what is wanted now."""
+        """Applies the current options to the stack."""
         wanted = apps.Wanted.load()
         self.note("starting Postgres, RabbitMQ and Redis")
         # RabbitMQ takes longest by far, and only workers need it from their start on.
@@ -76,29 +76,28 @@ class Supervisor:
     def _choose_port(self, name: str) -> None:
         """A process that runs keeps its port; the API's was settled by `up`."""
         child = self.group.children.get(name)
-        if child and child.exit_code() is None:
+        running = child is not None and child.exit_code() is None
+        if name == "api":
             port = self.services.ports.get(name)
-            if name == "api" and child.spec.env["FLEET__SERVER__PORT"] != str(port) and not is_free(port):
+            keeps = running and child.spec.env["FLEET__SERVER__PORT"] == str(port)
+            if not keeps and not is_free(port):
                 raise Problem(f"port {port} is in use by another program; choose one with PORT=n")
-            return
-        if name != "api":
+        elif not running:
             self.services.ports.ensure_free(name)
-        elif not is_free(self.services.ports.get("api")):
-            raise Problem(f"port {self.services.ports.get('api')} is in use by another program; choose one with PORT=n")
 
     def _tell(self, name: str, seconds: float) -> None:
         say(f"{name} is ready after {seconds:.1f} s")
         self.write_state()
 
     def note(self, phase: str) -> None:
-        """Remembers and logs what is going on."""
+        """Records and logs the current phase."""
         if phase != self.phase:
             say(phase)
         self.phase = phase
         self.write_state()
 
     def write_state(self) -> None:
-        """For `up`, `status` and a curious person."""
+        """For `up`, `status` and debugging."""
         processes = {
             name: {
                 "pid": child.pid,
@@ -109,19 +108,11 @@ class Supervisor:
             }
             for name, child in self.group.children.items()
         }
-        state = {
-            "pid": os.getpid(),
-            "phase": self.phase,
-            "problem": self.problem,
-            "generation": self.generation,
-            "processes": processes,
-        }
-        fresh = STATE.with_suffix(".new")
-        fresh.write_text(json.dumps(state, indent=2) + "\n")
-        fresh.replace(STATE)
+        state = {"pid": os.getpid(), "phase": self.phase, "problem": self.problem, "generation": self.generation, "processes": processes}
+        write_whole(STATE, json.dumps(state, indent=2) + "\n")
 
     def attempt(self) -> bool:
-        """Reconciles; a Problem is kept for `up` to show. False when it failed."""
+        """Reconciles; `up` shows a Problem. Returns False on failure."""
         self.problem = ""
         try:
             self.reconcile()
@@ -167,7 +158,7 @@ def lock() -> object | None:
 
 
 def is_running() -> int | None:
-    """The supervisor's pid, or None. The lock tells, not the number in the file."""
+    """The supervisor's pid, or None. The lock decides, not the number in the file."""
     if not LOCK.exists():
         return None
     with open(LOCK) as handle:
@@ -180,14 +171,14 @@ def is_running() -> int | None:
 
 
 def run() -> None:
-    """The supervisor's life."""
+    """Runs the supervisor until a signal stops it."""
     held = lock()
     if held is None:
         raise Problem("this checkout's supervisor is already running")
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     this = Supervisor()
     if not this.attempt():
-        # A stack that did not come up is taken down again; `up` shows why.
+        # A stack that failed to start is stopped; `up` shows the reason.
         problem = this.problem
         this.stop()
         this.problem, this.phase = problem, "failed"

@@ -1,14 +1,14 @@
 """A throwaway stack of the three services, for tests and benchmarks.
 
-`scripts/fleet services --dir D` prints one line of JSON with the addresses when all three answer, and runs until its
-input closes or its parent ends. Meanwhile it takes commands on its input, one a line, for tests of faults:
+`scripts/fleet services --dir D` prints one line of JSON with the addresses when all three are ready, and runs until its
+input closes or its parent ends. Meanwhile it reads commands for fault tests, one per line:
 
-    kill NAME     SIGKILL, and stay down        stop NAME      polite stop, and stay down
-    start NAME    start again, same data, and wait until it answers
+    kill NAME     SIGKILL, and stay down        stop NAME      stop signal, and stay down
+    start NAME    start again, same data, and wait until it is ready
     pause NAME    SIGSTOP                       resume NAME    SIGCONT
     alarm rabbitmq  memory alarm: publishers are blocked          calm rabbitmq  no alarm
 
-NAME is postgres, redis or rabbitmq. Each command is answered by one line of JSON: {"ok": true} or {"error": "..."}.
+NAME is postgres, redis or rabbitmq. The reply to each command is one line of JSON: {"ok": true} or {"error": "..."}.
 
 `scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line.
 """
@@ -38,7 +38,7 @@ CONTROLLED = ("postgres", "redis", "rabbitmq")
 
 
 class Stopped(Exception):
-    """A signal asks us to end."""
+    """A signal requested the end."""
 
 
 def _on_signal(_number: int, _frame: object) -> None:
@@ -68,7 +68,7 @@ def serve(folder: Path, only: list[str] | None = None) -> None:
 
 
 def _lines():
-    """Lines of the input as they come, without buffering a signal away."""
+    """Yields lines of the input at once; unlike buffered reading it does not delay signals."""
     pending = b""
     while True:
         select.select([sys.stdin], [], [])
@@ -83,7 +83,7 @@ def _lines():
 
 def _obey(group: Group, services: Services, words: list[str]) -> dict[str, object]:
     if len(words) != 2 or words[1] not in group.children:
-        return {"error": f"expected a verb and one of {', '.join(group.children)}"}
+        return {"error": f"expected a command and one of {', '.join(group.children)}"}
     verb, name = words
     child = group.children[name]
     if verb == "kill":
@@ -108,12 +108,12 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
     elif verb in ("alarm", "calm") and name == "rabbitmq":
         return _set_alarm(child.spec, on=verb == "alarm")
     else:
-        return {"error": f"no such verb: {verb}"}
+        return {"error": f"unknown command: {verb}"}
     return {"ok": True}
 
 
 def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
-    """Any memory use is above a limit of next to nothing, and RabbitMQ then blocks publishers."""
+    """A limit near zero is always exceeded, and RabbitMQ then blocks publishers."""
     control = Path(spec.argv[0]).with_name("rabbitmqctl")
     argv = [str(control), "set_vm_memory_high_watermark", "0.000001" if on else "0.4"]
     done = subprocess.run(argv, env=spec.env, cwd=spec.cwd, capture_output=True, text=True)
@@ -124,7 +124,7 @@ def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
 
 @contextmanager
 def throwaway(only: list[str] | None = None, adapt: Callable[[Spec], None] = lambda spec: None) -> Iterator[Services]:
-    """Services in a folder of their own, gone at the end; their logs stay after a failure."""
+    """Services in a temporary folder, removed at the end; after a failure their logs are kept."""
     parent = RUN / "tests"
     parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="stack-", dir=parent))

@@ -1,4 +1,4 @@
-"""Programs that the stack, the build and the tests need: where they are, and what brings a missing one."""
+"""Programs that the stack, the build and the tests need: their paths, and how to install missing ones."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _find_postgres(program: str) -> Path | None:
 
 
 def need(program: str) -> Path:
-    """The program's path; says how to get it when it is missing."""
+    """The program's path; raises a Problem with the remedy when it is missing."""
     found = find(program)
     if found is None:
         package = PACKAGES.get(program, program)
@@ -66,7 +66,7 @@ def need(program: str) -> Path:
 
 
 def install_missing(programs: list[str]) -> None:
-    """Installs the packages of those programs that are not there."""
+    """Installs the packages of missing programs."""
     missing = sorted({PACKAGES[program] for program in programs if find(program) is None})
     if not missing:
         return
@@ -77,7 +77,7 @@ def install_missing(programs: list[str]) -> None:
 
 
 def require_compilers() -> None:
-    """Rust and a C++ compiler cannot be fetched behind a person's back."""
+    """Raises a Problem without Rust or a C++ compiler, which are not installed silently."""
     if not shutil.which("cargo"):
         raise Problem("Rust is missing: install it with rustup (https://rustup.rs), then run this again.")
     if not (shutil.which("c++") or shutil.which("g++")):
@@ -159,6 +159,6 @@ def fetched(home: Path, requirement: str, needed_bytes: int, take: Callable[[Pat
 
 
 def service_env(home: Path) -> dict[str, str]:
-    """A plain environment for a third-party service: nothing of the caller's leaks into it."""
+    """A plain environment for a third-party service: without the caller's variables."""
     path = ":".join(str(folder) for folder in debs.search_path())
     return {"PATH": path, "HOME": str(home), "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **debs.library_env()}

@@ -1,4 +1,4 @@
-"""The dashboards that Grafana gets: their types, their queries, and what the runbook says about them."""
+"""The dashboards that Grafana gets: their types, their queries, and the runbook's references to them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def check_named(document: Path) -> None:
 
 
 def install_packages() -> None:
-    """Grafana's types and the compiler, as the lock file says."""
+    """Grafana's types and the compiler, at the locked versions."""
     tools.npm_packages(GRAFANA)
 
 

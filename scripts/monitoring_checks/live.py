@@ -26,7 +26,7 @@ NOT_BROUGHT_ABOUT = {
     "fleet_stale_writes_refused_total": "the same",
     "fleet_stale_claims_total": "needs a doubled message",
     "fleet_announce_failures_total": "needs RabbitMQ to refuse a publish",
-    "fleet_jobs_reannounced_total": "needs a release that nobody claims for seconds",
+    "fleet_jobs_reannounced_total": "needs a release that no worker claims for seconds",
     "fleet_orphans_removed_total": "needs objects older than a day",
     "fleet_embedding_cache_errors_total": "needs Redis to fail",
     "fleet_jobs_handed_back_total": "the worker that counts it ends before it is read; the row's count is looked at",
@@ -58,7 +58,7 @@ class Watched(Fleet):
             "FLEET__SCHEDULER__BACKOFF_MAX_S": "1",
             "FLEET__COST__BUDGET_DAY_USD": "100",
         })
-        # Fails on demand: a fault that the worker cannot tell from a real one.
+        # Fails on demand: a fault that looks like a real one to the worker.
         self.ffmpeg_broken, ffmpeg = self.folder / "ffmpeg-is-broken", self.folder / "ffmpeg"
         ffmpeg.write_text(f'#!/bin/sh\n[ -e "{self.ffmpeg_broken}" ] && exit 1\nexec "{tools.need("ffmpeg")}" "$@"\n')
         ffmpeg.chmod(0o755)
@@ -87,7 +87,7 @@ class Watched(Fleet):
     def prometheus(self, path: str) -> dict:
         """Asks Prometheus."""
         status, answer = call("GET", f"http://127.0.0.1:{self.ports.get('prometheus')}/api/v1/{path}")
-        require(answer.get("status") == "success", f"Prometheus answers {path}: {status} {answer}")
+        require(answer.get("status") == "success", f"Prometheus accepts {path}: {status} {answer}")
         return answer["data"]
 
     def query(self, expr: str) -> list[dict]:
@@ -168,7 +168,7 @@ def has_data(fleet: Watched, expr: str) -> bool:
 
 
 def ask(fleet: Watched) -> None:
-    """Waits until everything that is asked has an answer, and names what has none."""
+    """Waits until every query has data, and names those without."""
     questions = {**panels(), **rules(fleet), **metrics()}
     missing = dict(questions)
 

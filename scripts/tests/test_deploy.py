@@ -30,9 +30,9 @@ class Instructions(unittest.TestCase):
 
 
 class Documented(unittest.TestCase):
-    """The commands by which a person looks at the fleet: all that were promised, and an answer is known for each."""
+    """The documented commands for inspecting a fleet: all exist, and an expected output is known for each."""
 
-    def test_each_has_its_answer(self) -> None:
+    def test_each_has_its_expected_output(self) -> None:
         lines = commands.documented()
         for part in commands.ANSWERS:
             self.assertTrue(any(part in line for line in lines), part)

@@ -83,7 +83,7 @@ class LibtorchTest(unittest.TestCase):
         fetch.assert_not_called()
         self.assertFalse((self.root / ".libtorch").exists())
 
-    def test_a_kind_that_is_none_is_refused(self) -> None:
+    def test_an_unknown_kind_is_refused(self) -> None:
         with mock.patch.dict(os.environ, LIBTORCH_KIND="rocm"), self.assertRaises(Problem):
             libtorch.wanted_kind()
 

@@ -1,4 +1,4 @@
-"""The stack as a person uses it: up, again up, status, down, faults. Real services; our three processes are stand-ins that
+"""The stack from the command line: up, again up, status, down, faults. Real services; our three processes are stand-ins that
 answer /readyz, because this is a test of the supervisor.
 
 Run: scripts/python -m unittest discover -s scripts/tests
@@ -55,7 +55,7 @@ def eventually(condition, what: str):
 
 
 def alive(pid: int) -> bool:
-    """Runs and is no zombie."""
+    """Whether it runs and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -63,7 +63,7 @@ def alive(pid: int) -> bool:
 
 
 class Checkout:
-    """A copy of the scripts in a folder of its own, with stand-ins as executables."""
+    """A copy of the scripts in a separate folder, with stand-ins as executables."""
 
     def __init__(self) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="stack-test-"))
@@ -150,7 +150,7 @@ class StackTest(unittest.TestCase):
         self.assertEqual({**rebuilt, "scheduler": 0}, {**{n: p for n, p in pids.items() if n != "worker-2"}, "scheduler": 0})
 
         os.kill(rebuilt["worker-1"], signal.SIGKILL)
-        eventually(lambda: (p := self.checkout.state()["processes"]["worker-1"])["ready"] and p["pid"] != rebuilt["worker-1"], "a dead worker comes back")
+        eventually(lambda: (p := self.checkout.state()["processes"]["worker-1"])["ready"] and p["pid"] != rebuilt["worker-1"], "a dead worker is restarted")
 
         down = self.checkout.fleet("down")
         self.assertEqual(down.returncode, 0, down.stderr)

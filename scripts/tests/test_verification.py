@@ -1,4 +1,4 @@
-"""The record of `make verify`: parts keep their entries, and what is written says nothing of the machine's folders."""
+"""The record of `make verify`: parts keep their entries, and the record does not contain the machine's folders."""
 
 from __future__ import annotations
 

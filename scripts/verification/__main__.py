@@ -1,4 +1,4 @@
-"""`make verify`: runs its parts, and keeps the record of what each printed. `scripts/run-verify` says how to use it.
+"""`make verify`: runs its parts, and keeps the record of what each printed. `scripts/run-verify` documents its use.
 
 The record is docs/verification.md, a file to commit: `record` reads and writes it, `parts` knows what there is and runs it.
 """

@@ -1,7 +1,7 @@
-//! Following every submitted job to its end: what was attempted, accepted, completed once, lost, done twice.
+//! Accounts for every submitted job: attempted, accepted, completed once, lost or executed twice.
 //!
-//! The counts are those of RabbitMQ's own fault tests. Clients keep their own book while they submit; afterwards it is
-//! compared with the rows, their events and the objects.
+//! The counts are those of RabbitMQ's own fault tests. Clients record what they submit; afterwards the
+//! records are compared with the rows, their events and the objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,12 +13,12 @@ use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection, Row};
 
-/// Pause before a submission that got no answer is repeated.
+/// Pause before a submission without a response is retried.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// Time after which a client gives up on one try.
+/// Client timeout of one attempt.
 const TRY_MAX: Duration = Duration::from_secs(15);
 
-/// What clients know of their submissions. Share it between tasks by reference.
+/// What clients know about their submissions. Tasks share it by reference.
 #[derive(Debug, Default)]
 pub struct Accounting {
     book: Mutex<Book>,
@@ -31,7 +31,7 @@ pub struct Way<'a> {
     pub client: &'a Client,
     /// The API's replicas; each try goes to the next one.
     pub urls: &'a [String],
-    /// Its API key, where the fleet asks for one.
+    /// Its API key, if the fleet requires one.
     pub token: Option<&'a str>,
     /// Time within which a submission must be accepted.
     pub patience: Duration,
@@ -50,7 +50,7 @@ impl Accounting {
     /// Submits with an idempotency key, repeatedly until it is accepted, as a careful client does. Returns the job's id.
     ///
     /// # Panics
-    /// If nothing is accepted within the client's patience.
+    /// If the submission is not accepted within the client's time limit.
     pub async fn submit(&self, way: &Way<'_>, key: &str, request: &Value) -> String {
         let Way { client, urls, token, patience } = *way;
         let deadline = std::time::Instant::now() + patience;
@@ -93,7 +93,7 @@ impl Accounting {
         let may_be = matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS);
         self.note(|book| match may_be {
             true => book.refused += 1,
-            false => book.unexpected.push(format!("{key} was answered {status}: {body}")),
+            false => book.unexpected.push(format!("{key} returned {status}: {body}")),
         });
         None
     }
@@ -108,12 +108,12 @@ impl Accounting {
         write(&mut self.book.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Compares the book with the database and the objects' keys.
+    /// Compares the records with the database and the objects' keys.
     ///
     /// # Panics
-    /// When the database does not answer.
+    /// If the database is unavailable.
     pub async fn report(&self, database_url: &str, objects: &[String]) -> Report {
-        let mut database = PgConnection::connect(database_url).await.expect("the database answers");
+        let mut database = PgConnection::connect(database_url).await.expect("the database is available");
         let rows = sqlx::query(
             "SELECT id::text, COALESCE(idempotency_key, ''), status, video_key, poster_key, failure_code,
                 (SELECT count(*) FROM job_events e WHERE e.job_id = jobs.id AND kind = 'running'),
@@ -122,7 +122,7 @@ impl Accounting {
         )
         .fetch_all(&mut database)
         .await
-        .expect("the database answers");
+        .expect("the database is available");
         let rows: Vec<_> = rows
             .iter()
             .map(|row| JobRow {
@@ -161,7 +161,7 @@ impl Accounting {
         let mut known = BTreeSet::new();
         for row in rows {
             if !book.accepted.contains_key(&row.key) {
-                report.unexpected.push(format!("{} has a row that nobody was told of (key '{}')", row.id, row.key));
+                report.unexpected.push(format!("{} has a row that no client knows about (key '{}')", row.id, row.key));
             }
             report.duplicate_executions += row.executions.saturating_sub(1);
             known.extend([&row.video, &row.poster].into_iter().flatten().map(String::as_str));
@@ -174,7 +174,7 @@ impl Accounting {
             }
             for key in [&row.video, &row.poster].into_iter().flatten() {
                 if !objects.contains(key.as_str()) {
-                    report.lost.push(format!("{} points to {key}, which is not there", row.id));
+                    report.lost.push(format!("{} points to {key}, which does not exist", row.id));
                 }
             }
         }
@@ -197,13 +197,13 @@ struct JobRow {
 /// The outcome of a fault run.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// Tries to submit.
+    /// Submission attempts.
     pub attempted: u64,
-    /// Tries without an answer.
+    /// Attempts without a response.
     pub unanswered: u64,
-    /// Tries answered "later".
+    /// Attempts that were asked to retry later.
     pub refused: u64,
-    /// Jobs that a client was told of.
+    /// Jobs whose id a client received.
     pub accepted: u64,
     /// Jobs with one completion and a video.
     pub completed: u64,
@@ -213,15 +213,15 @@ pub struct Report {
     pub failed: Vec<String>,
     /// Accepted jobs that have not ended yet.
     pub unfinished: Vec<String>,
-    /// Accepted jobs that have no row, and videos that are not there.
+    /// Accepted jobs that have no row, and videos that do not exist.
     pub lost: Vec<String>,
     /// Jobs with more than one completion.
     pub duplicated: Vec<String>,
-    /// Claims beyond the first of each job: work that was begun again.
+    /// Claims beyond the first of each job: work that was restarted.
     pub duplicate_executions: u64,
     /// Objects that no row points to: a crash between two steps, which the orphan sweep removes.
     pub left_over: Vec<String>,
-    /// Everything that should not be.
+    /// Everything unexpected.
     pub unexpected: Vec<String>,
 }
 
@@ -229,7 +229,7 @@ impl Report {
     /// Panics unless every accepted job was completed once and nothing unexpected happened.
     ///
     /// # Panics
-    /// Just then, with what was wrong.
+    /// Otherwise, with a description of what is wrong.
     pub fn assert_all_completed_once(&self) {
         let clean = self.lost.is_empty()
             && self.unfinished.is_empty()

@@ -1,10 +1,10 @@
-//! The addresses of a stack of services, and the folder in which the shared one leaves them.
+//! The addresses of a stack of services, and the folder where the shared stack stores them.
 
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-/// The variable in which `scripts/fleet with-services` hands the addresses over.
+/// The variable in which `scripts/fleet with-services` passes the addresses.
 pub(crate) const VARIABLE: &str = "FLEET_TEST_SERVICES";
 
 /// Where the three services are.
@@ -33,7 +33,7 @@ impl Services {
 /// The checkout.
 pub(crate) fn checkout() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).expect("this crate lies two folders below the checkout; this is a bug")
+    here.ancestors().nth(2).expect("this crate is two folders below the checkout; this is a bug")
 }
 
 /// A folder for locks and the shared stack's address.

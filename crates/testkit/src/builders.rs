@@ -1,4 +1,4 @@
-//! Domain values for tests that care about one field of them.
+//! Domain values for tests that depend on a single field.
 
 use domain::{
     Complexity, JobId, Plan, PoolId, Progress, Stage, StepCacheMode, StepCachePlan, StepsReason, TenantId, Tier,

@@ -25,12 +25,12 @@ use crate::wait::eventually_seen;
 pub struct FleetOptions {
     /// Variables for all processes, for example `FLEET__WORKER__LEASE_S`.
     pub variables: BTreeMap<String, String>,
-    /// Services of the test's own; the run's shared ones when `None`.
+    /// The test's own services; the shared services of the run if `None`.
     pub services: Option<Services>,
 }
 
 impl FleetOptions {
-    /// With one more variable.
+    /// Adds a variable.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
@@ -38,7 +38,7 @@ impl FleetOptions {
     }
 }
 
-/// A fleet: start its processes one by one, break them, talk to its API.
+/// A fleet: start its processes one by one, break them, call its API.
 pub struct Fleet {
     folder: TempDir,
     environment: BTreeMap<String, String>,
@@ -46,9 +46,9 @@ pub struct Fleet {
     pub api_url: String,
     api_port: u16,
     second_port: OnceLock<u16>,
-    /// The fleet's own virtual host.
+    /// The fleet's virtual host.
     pub vhost: Vhost,
-    /// For talking to the API.
+    /// Client for the API.
     pub client: Client,
 }
 
@@ -56,7 +56,7 @@ impl Fleet {
     /// Prepares database, virtual host and folder; starts nothing.
     ///
     /// # Panics
-    /// When the services do not play along.
+    /// If a service refuses a request.
     pub async fn prepare(options: FleetOptions) -> Self {
         let folder = tempfile::Builder::new().prefix("fleet-test-").tempdir().expect("a folder");
         let shared = options.services.unwrap_or_else(|| services().clone());
@@ -90,7 +90,7 @@ impl Fleet {
         }
     }
 
-    /// Starts API, scheduler and one worker, and waits until the API answers.
+    /// Starts API, scheduler and one worker, and waits until the API is ready.
     ///
     /// # Panics
     /// When a process does not start.
@@ -120,20 +120,20 @@ impl Fleet {
         self.process("api", "api", &[], &[])
     }
 
-    /// Starts the API with variables of its own.
+    /// Starts the API with additional variables.
     #[must_use]
     pub fn api_with(&self, variables: &[(&str, &str)]) -> Process {
         self.process("api", "api", &[], variables)
     }
 
-    /// Starts one more API on a port of its own; answers its address.
+    /// Starts another API on a separate port; returns its address.
     #[must_use]
     pub fn another_api(&self, name: &str) -> (Process, String) {
         let port = self.second_port();
         (self.api_on(name, port), format!("http://127.0.0.1:{port}"))
     }
 
-    /// Starts an API on a port of the caller's choice.
+    /// Starts an API on a port that the caller chooses.
     #[must_use]
     pub fn api_on(&self, name: &str, port: u16) -> Process {
         self.process(name, "api", &[], &[("FLEET__SERVER__PORT", &port.to_string())])
@@ -148,7 +148,7 @@ impl Fleet {
         })
     }
 
-    /// Issues a key of a tenant, which is made if there is none of this name.
+    /// Issues a key of a tenant, which is created if no tenant has this name.
     ///
     /// # Panics
     /// When the API's command fails.
@@ -170,7 +170,7 @@ impl Fleet {
         self.process(name, "scheduler", &[], &[])
     }
 
-    /// Starts a scheduler with variables of its own.
+    /// Starts a scheduler with additional variables.
     #[must_use]
     pub fn scheduler_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         self.process(name, "scheduler", &[], variables)
@@ -182,7 +182,7 @@ impl Fleet {
         Gates::new(&self.folder.path().join(format!("gates-{name}")))
     }
 
-    /// Starts a worker whose model waits at gates and needs no time (see `worker/examples/gated_worker`).
+    /// Starts a worker whose model waits at gates and takes no time (see `worker/examples/gated_worker`).
     #[must_use]
     pub fn gated_worker(&self, name: &str, gates: &Gates, variables: &[(&str, &str)]) -> Process {
         let folder = gates.folder().display().to_string();
@@ -191,7 +191,7 @@ impl Fleet {
         self.process(name, "examples/gated_worker", &[], &all)
     }
 
-    /// Starts a worker whose model needs no time and waits nowhere.
+    /// Starts a worker whose model takes no time and has no gates.
     #[must_use]
     pub fn quick_worker(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let mut all = vec![("FLEET__WORKER__NAME", name)];
@@ -199,7 +199,7 @@ impl Fleet {
         self.process(name, "examples/gated_worker", &[], &all)
     }
 
-    /// Keys of all objects in the folder that the fleet's object store is, if it is one.
+    /// Keys of all objects, if the fleet's object store is a folder.
     #[must_use]
     pub fn objects(&self) -> Vec<String> {
         objects_in(Path::new(self.variable("FLEET__ARTIFACTS__URL")))
@@ -211,7 +211,7 @@ impl Fleet {
         self.process(name, "worker", &["run"], &[("FLEET__WORKER__NAME", name)])
     }
 
-    /// Starts a worker with variables of its own.
+    /// Starts a worker with additional variables.
     #[must_use]
     pub fn worker_with(&self, name: &str, variables: &[(&str, &str)]) -> Process {
         let mut all = vec![("FLEET__WORKER__NAME", name)];
@@ -229,7 +229,7 @@ impl Fleet {
         self.folder.path().join(format!("{name}.log"))
     }
 
-    /// Waits until the API answers `/readyz`.
+    /// Waits until `/readyz` of the API succeeds.
     pub async fn until_api_ready(&self) {
         eventually_seen("the API is ready", || async {
             let answer = self.client.get(format!("{}/readyz", self.api_url)).send().await.map_err(|e| e.to_string())?;
@@ -239,7 +239,7 @@ impl Fleet {
         .await;
     }
 
-    /// Submits a request; answers the job as the API showed it.
+    /// Submits a request; returns the job as the API showed it.
     ///
     /// # Panics
     /// When it is not accepted.
@@ -249,10 +249,10 @@ impl Fleet {
         answer.1
     }
 
-    /// Submits a request, perhaps with an idempotency key; answers status and body.
+    /// Submits a request, optionally with an idempotency key; returns status and body.
     ///
     /// # Errors
-    /// No answer.
+    /// No response.
     pub(crate) async fn try_submit(&self, request: &Value, key: Option<&str>) -> anyhow::Result<(StatusCode, Value)> {
         let mut call = self.client.post(format!("{}/api/generate", self.api_url)).json(request);
         if let Some(key) = key {
@@ -265,7 +265,7 @@ impl Fleet {
     /// A job as the API shows it now.
     ///
     /// # Errors
-    /// No answer, or no such job.
+    /// No response, or an unknown job.
     pub async fn job(&self, id: &str) -> anyhow::Result<Value> {
         let answer = self.client.get(format!("{}/api/jobs/{id}", self.api_url)).send().await?;
         Ok(answer.error_for_status()?.json().await?)
@@ -292,7 +292,7 @@ impl Fleet {
         answer.bytes().await.expect("the video").to_vec()
     }
 
-    /// A small request with everything named, so that a run is quick and repeatable.
+    /// A small request with every field set, so that a run is quick and repeatable.
     #[must_use]
     pub fn small_request(prompt: &str, seed: i64, steps: u32) -> Value {
         json!({ "prompt": prompt, "seed": seed, "infer_steps": steps, "video_length": 33 })

@@ -11,7 +11,7 @@ pub struct Gates {
 }
 
 impl Gates {
-    /// Gates in a folder of their own.
+    /// Gates in a separate folder.
     ///
     /// # Panics
     /// When the folder cannot be made.
@@ -33,7 +33,7 @@ impl Gates {
         self.write(&format!("hold-{point}"));
     }
 
-    /// The model hangs at this point and heeds nothing, until [`Gates::open`].
+    /// The model hangs at this point and ignores stop requests until [`Gates::open`].
     pub fn wedge(&self, point: &str) {
         self.forget(point);
         self.write(&format!("wedge-{point}"));
@@ -52,17 +52,17 @@ impl Gates {
     /// Lets the model pass.
     pub fn open(&self, point: &str) {
         for kind in ["hold", "wedge", "break", "nan"] {
-            // Only one of them is there.
+            // Only one of them exists.
             drop(std::fs::remove_file(self.folder.join(format!("{kind}-{point}"))));
         }
     }
 
-    /// An earlier run may have come there.
+    /// An earlier run may have reached this point.
     fn forget(&self, point: &str) {
         drop(std::fs::remove_file(self.folder.join(format!("reached-{point}"))));
     }
 
-    /// Resolves when the model has come to this point.
+    /// Resolves when the model has reached this point.
     pub async fn until_reached(&self, point: &str) {
         let reached = self.folder.join(format!("reached-{point}"));
         eventually_seen(&format!("the model reaches {point}"), || async {

@@ -2,9 +2,9 @@
 
 use reqwest::ClientBuilder;
 
-/// A builder of HTTP clients, with the TLS implementation in place that such a client takes from the process.
+/// A builder of HTTP clients, after installing the process-wide TLS implementation that clients use.
 pub fn http_client() -> ClientBuilder {
-    // It fails only if another client installed one before, which is as good.
+    // It fails only if another client has already installed one, which is equally good.
     drop(rustls::crypto::ring::default_provider().install_default());
     ClientBuilder::new()
 }

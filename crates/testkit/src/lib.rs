@@ -1,17 +1,17 @@
 //! Private Postgres, RabbitMQ and Redis for tests, and builders of domain values; and [`shapes`], which reads what a
 //! video of the default model shows.
 //!
-//! Rule: tests run against the real services, never a stand-in. One stack serves a whole run; each test takes a piece of its
-//! own from it ([`postgres::database`], [`rabbitmq::Vhost`], [`redis::database`]), so tests disturb each other neither in
-//! one process nor in many. A test that breaks a service takes a stack of its own ([`PrivateStack`]).
+//! Rule: tests run against the real services, never a stand-in. One stack serves a whole run; each test uses a separate
+//! part of it ([`postgres::database`], [`rabbitmq::Vhost`], [`redis::database`]), so tests do not disturb each other,
+//! in one process or in several. A test that breaks a service starts a private stack ([`PrivateStack`]).
 //!
 //! # Using it
 //! 1. Run the tests through `scripts/fleet with-services -- cargo nextest run ...`, which is what `make test` does. Without
-//!    it, the first test starts a stack that the others share and that ends by itself when nobody has used it for a while.
+//!    it, the first test starts a stack that the others share and that stops when no test has used it for a while.
 //! 2. `let vhost = Vhost::create().await;` and give `vhost.settings()` to what is tested.
 //! 3. Wait with [`eventually`], never with a sleep.
 //! 4. For faults: [`Proxy`] between our processes and a service, [`Gates`] in the worker's model, [`ObjectStore`] that fails
-//!    (the one service that no package brings), and [`Accounting`] of what became of every job.
+//!    (the one service that no package brings), and [`Accounting`] for the outcome of every job.
 //!
 //! Everything here panics when it fails: a test that cannot be set up has failed.
 

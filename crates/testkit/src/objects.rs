@@ -1,5 +1,5 @@
-//! An object store that speaks enough of S3 for our client and fails as a test wants: the one service that no package of
-//! the distribution brings. It keeps everything in memory and checks no signature.
+//! An object store that speaks enough of S3 for our client and fails on request: the one service that no package of
+//! the distribution provides. It keeps everything in memory and checks no signature.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -18,14 +18,14 @@ const BUCKET: &str = "videos";
 /// Nothing larger is uploaded in tests.
 const BODY_MAX: usize = 64 << 20;
 
-/// What becomes of requests.
+/// How requests are handled.
 #[derive(Debug, Clone, Default)]
 struct Faults {
     /// Status of everything that writes, while set.
     refuse_writes: Option<StatusCode>,
-    /// Writes of keys with this end are answered 503 this often.
+    /// How many writes of keys with this suffix return 503.
     fail: Option<(String, u32)>,
-    /// Writes of keys with this end wait.
+    /// Writes of keys with this suffix wait.
     hold: Option<String>,
     /// Everything takes this much longer.
     delay: Duration,
@@ -53,7 +53,7 @@ pub struct ObjectStore {
 }
 
 impl ObjectStore {
-    /// Starts one on a port of its own.
+    /// Starts a store on a free port.
     ///
     /// # Panics
     /// When no port is free.
@@ -104,12 +104,12 @@ impl ObjectStore {
         self.kept().objects.get(key).cloned()
     }
 
-    /// Every write is answered with this status (507: no space left); `None` takes them again.
+    /// Every write returns this status (507: no space left); `None` accepts writes again.
     pub fn refuse_writes(&self, status: Option<StatusCode>) {
         self.kept().faults.refuse_writes = status;
     }
 
-    /// The next `times` writes of keys that end so are answered 503.
+    /// The next `times` writes of keys with this suffix return 503.
     pub fn fail_writes(&self, end: &str, times: u32) {
         self.kept().faults.fail = Some((end.to_owned(), times));
     }
@@ -119,22 +119,22 @@ impl ObjectStore {
         self.kept().faults.delay = by;
     }
 
-    /// Writes of keys that end so wait until [`ObjectStore::release`], or for ever if their client goes.
+    /// Writes of keys with this suffix wait until [`ObjectStore::release`], or forever if the client disconnects.
     pub fn hold_writes(&self, end: &str) {
         self.kept().faults.hold = Some(end.to_owned());
     }
 
-    /// Holds nothing any more.
+    /// Releases all held writes.
     pub fn release(&self) {
         self.kept().faults.hold = None;
         self.shared.releases.send_modify(|count| *count += 1);
     }
 
-    /// Resolves when a write waits.
+    /// Resolves when a write is being held.
     pub async fn until_held(&self) {
         let held = self.shared.held.subscribe();
         crate::eventually_seen("a write to the object store is held", || async {
-            if *held.borrow() > 0 { Ok(()) } else { Err("none has come".to_owned()) }
+            if *held.borrow() > 0 { Ok(()) } else { Err("no write has arrived".to_owned()) }
         })
         .await;
     }
@@ -174,7 +174,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
 }
 
-/// Waits or refuses, as the test wants.
+/// Waits or refuses, as the test requested.
 async fn fault(shared: &Shared, key: &str, writes: bool) -> Option<StatusCode> {
     let faults = lock(shared).faults.clone();
     if !faults.delay.is_zero() {

@@ -1,4 +1,4 @@
-//! A database of the test's own, with all migrations, cloned from a template that is migrated once.
+//! A separate database for a test, with all migrations, cloned from a template that is migrated once.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,7 +14,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// Advisory lock under which the template is made.
 const TEMPLATE_LOCK: i64 = 0x7465_7374;
 
-/// URL of a fresh, migrated database on the shared Postgres; those of processes that are gone are removed.
+/// URL of a fresh, migrated database on the shared Postgres; databases of processes that have ended are removed.
 ///
 /// # Panics
 /// When Postgres refuses or a migration fails.
@@ -62,7 +62,7 @@ async fn template(server: &mut PgConnection, services: &Services) -> String {
     let folder: &Path = &checkout().join("migrations");
     let migrator = Migrator::new(folder).await.expect("the migrations can be read");
     let checksums = migrator.iter().flat_map(|migration| migration.checksum.iter());
-    // FNV-1a: stable between runs, which is all that is needed of it.
+    // FNV-1a: stable between runs, which is all that is needed here.
     let hash = checksums
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
     let name = format!("template_{hash:016x}");
@@ -73,7 +73,7 @@ async fn template(server: &mut PgConnection, services: &Services) -> String {
         .await
         .expect("Postgres answers");
     if !exists {
-        // Under another name until it is whole.
+        // Under another name until it is complete.
         let draft = format!("{name}_draft");
         execute(server, format!("DROP DATABASE IF EXISTS {draft} WITH (FORCE)")).await;
         execute(server, format!("CREATE DATABASE {draft}")).await;

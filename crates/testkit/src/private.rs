@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::addresses::{Services, checkout};
 use crate::services::services;
 
-/// Postgres, RabbitMQ and Redis of one test; gone with it.
+/// Postgres, RabbitMQ and Redis of one test; stopped when it ends.
 pub struct PrivateStack {
     /// Where they are.
     pub services: Services,
@@ -20,16 +20,16 @@ pub struct PrivateStack {
 }
 
 impl PrivateStack {
-    /// Starts one; takes about ten seconds.
+    /// Starts a stack; this takes about ten seconds.
     ///
     /// # Panics
-    /// When it does not start; its log is printed by the script.
+    /// If it does not start; the script prints its log.
     #[must_use]
     pub fn start() -> Self {
         Self::launch(&[])
     }
 
-    /// Starts only these of the three; the others are the run's shared ones. Without RabbitMQ it takes about a second.
+    /// Starts only these services; the others are the shared ones of the run. Without RabbitMQ it takes about a second.
     ///
     /// # Panics
     /// As [`PrivateStack::start`].
@@ -82,12 +82,12 @@ impl PrivateStack {
         self.command("stop", service);
     }
 
-    /// Starts it with the same data and waits until it answers.
+    /// Starts it with the same data and waits until it is ready.
     pub fn start_again(&mut self, service: &str) {
         self.command("start", service);
     }
 
-    /// SIGSTOP: connections stay open and nothing answers.
+    /// SIGSTOP: connections stay open and get no replies.
     pub fn pause(&mut self, service: &str) {
         self.command("pause", service);
     }
@@ -97,7 +97,7 @@ impl PrivateStack {
         self.command("resume", service);
     }
 
-    /// A memory alarm: RabbitMQ lets nobody publish.
+    /// A memory alarm: RabbitMQ blocks all publishers.
     pub fn alarm(&mut self) {
         self.command("alarm", "rabbitmq");
     }

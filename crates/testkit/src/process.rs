@@ -1,4 +1,4 @@
-//! One of our own executables as a child process: started, watched, signalled, and never left behind.
+//! One of our own executables as a child process: started, watched, signalled, and always stopped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +13,7 @@ static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
 /// The checkout that these tests belong to.
 ///
 /// # Panics
-/// When the tests were moved away from it.
+/// If the tests were moved out of the checkout.
 #[must_use]
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout is there")
@@ -38,7 +38,7 @@ pub fn program(name: &str) -> PathBuf {
 /// When there is none.
 #[must_use]
 pub(crate) fn free_port() -> u16 {
-    // Every process and every call starts elsewhere, so that tests side by side seldom try the same port.
+    // Every process and every call starts at a different port, so that tests side by side seldom try the same port.
     let calls = NEXT_PORT.fetch_add(13, Ordering::Relaxed);
     let start = u16::try_from((std::process::id() + calls) % 9_000).unwrap_or_default();
     (0..9_000)
@@ -85,7 +85,7 @@ impl Process {
 
     /// Kills it at once and waits until it is gone.
     pub fn kill(&mut self) {
-        // A paused process dies only when it may run again, except by this.
+        // SIGKILL also ends a paused process; other signals wait until it continues.
         drop(self.child.kill());
         drop(self.child.wait());
     }
@@ -93,12 +93,12 @@ impl Process {
     /// How it ended, if it has.
     ///
     /// # Panics
-    /// When the system cannot tell.
+    /// If the system cannot report it.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().expect("ask for the exit status")
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it exits without a signal.
     ///
     /// # Panics
     /// When it does not within `limit`; shows its log.

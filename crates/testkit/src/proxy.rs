@@ -1,8 +1,8 @@
 //! A TCP proxy between our processes and a service, which can drop, delay, stall, or lose exactly one reply.
 //!
 //! It knows enough of Postgres' protocol to tell which statement passes: prepared statements are named once and executed
-//! by their name afterwards. So a test says "lose the reply of `complete_job`" and meets that very moment. For other
-//! protocols a message is recognised by bytes in it. It runs on a thread of its own: a test may block meanwhile.
+//! by their name afterwards. So a test can request "lose the reply of `complete_job`" and hit exactly that moment. For other
+//! protocols a message is recognised by bytes in it. It runs on a separate thread, so that a test may block meanwhile.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::traps::{Catch, Passing, Protocol, Shared, Trap, lock};
 use crate::wire;
 
-/// A proxy in front of one service. Gone, with all its connections, when dropped.
+/// A proxy in front of one service. It closes, with all its connections, when dropped.
 pub struct Proxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -22,10 +22,10 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Listens on a port of its own and passes everything on to the service that `url` names.
+    /// Listens on a free port and forwards everything to the service that `url` names.
     ///
     /// # Panics
-    /// When the address makes no sense or no port is free.
+    /// If the address is invalid or no port is free.
     #[must_use]
     pub fn start(protocol: Protocol, url: &str) -> Self {
         let target = host_and_port(url).to_socket_addrs().expect("the address is valid").next();
@@ -63,7 +63,7 @@ impl Proxy {
         self.address.port()
     }
 
-    /// Bytes stop; connections stay open and nobody hears anything.
+    /// Bytes stop; connections stay open and no data arrives.
     pub fn stall(&self) {
         self.shared.passing.send_replace(Passing::Not);
     }
@@ -95,7 +95,7 @@ impl Proxy {
         lock(&self.shared.traps).push(Trap { needle: needle.to_owned(), catch });
     }
 
-    /// Lets held messages go.
+    /// Releases held messages.
     pub fn release(&self) {
         self.shared.releases.send_modify(|count| *count += 1);
     }
@@ -109,7 +109,7 @@ impl Proxy {
     /// Resolves when all armed traps have caught something.
     ///
     /// # Panics
-    /// When that takes very long.
+    /// If that takes too long.
     pub async fn until_sprung(&self) {
         crate::eventually_seen("the proxy's traps catch something", || async {
             let waiting: Vec<_> = lock(&self.shared.traps).iter().map(|trap| trap.needle.clone()).collect();
@@ -142,7 +142,7 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped
         if *shared.passing.borrow() == Passing::Refused {
             continue;
         }
-        // A client that is gone already is no reason to stop.
+        // A client that has already disconnected does not stop the proxy.
         if let Ok((client, _)) = client {
             tokio::spawn(connect(client, Arc::clone(&shared)));
         }

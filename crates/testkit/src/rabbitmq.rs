@@ -1,4 +1,4 @@
-//! A virtual host of the test's own, and RabbitMQ's management API to look into it and to disturb it.
+//! A separate virtual host for a test, and RabbitMQ's management API to inspect and disturb it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -21,21 +21,21 @@ pub struct Vhost {
     client: Client,
 }
 
-/// What RabbitMQ's statistics say of a queue. They come some seconds late; until then they are `None`.
+/// RabbitMQ's statistics of a queue. They arrive some seconds late; until then they are `None`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueLevel {
     /// Its name.
     pub name: String,
-    /// Messages that wait or were delivered and not acked.
+    /// Messages that are queued, or delivered and not acked.
     pub messages: Option<u64>,
     /// Of those, delivered.
     pub unacked: Option<u64>,
-    /// Who listens.
+    /// Number of consumers.
     pub consumers: Option<u64>,
 }
 
 impl Vhost {
-    /// A fresh one on the shared RabbitMQ; those of processes that are gone are removed.
+    /// A fresh one on the shared RabbitMQ; virtual hosts of processes that have ended are removed.
     ///
     /// # Panics
     /// When the management API refuses.
@@ -88,20 +88,20 @@ impl Vhost {
         BrokerSettings { url: SecretUrl::new(format!("amqp://{user}:{user}@{place}")), ..self.settings() }
     }
 
-    /// How many connections there are to this virtual host, as far as the management API knows.
+    /// How many connections there are to this virtual host, as the management API reports.
     pub async fn connections(&self) -> usize {
         let connections = self.call(Method::GET, &format!("vhosts/{}/connections", self.name), &Value::Null).await;
         connections.as_array().map_or(0, Vec::len)
     }
 
-    /// Ends every connection to this virtual host, as an operator would; answers how many there were.
+    /// Ends every connection to this virtual host, as an operator would; returns how many there were.
     pub async fn kill_connections(&self) -> usize {
         let connections = self.call(Method::GET, &format!("vhosts/{}/connections", self.name), &Value::Null).await;
         let names: Vec<&str> =
             connections.as_array().into_iter().flatten().filter_map(|c| c["name"].as_str()).collect();
         for name in &names {
             let name = name.replace(' ', "%20").replace('>', "%3E");
-            // One that has just gone by itself is answered 404.
+            // A connection that has just closed returns 404.
             drop(self.request(Method::DELETE, &format!("connections/{name}"), &Value::Null).await);
         }
         names.len()
@@ -113,7 +113,7 @@ impl Vhost {
         queues.as_array().into_iter().flatten().filter_map(|q| q["name"].as_str().map(str::to_owned)).collect()
     }
 
-    /// The queues that outlive their listeners.
+    /// The queues that outlive their consumers.
     pub async fn queue_levels(&self) -> Vec<QueueLevel> {
         let columns = "name,durable,messages,messages_unacknowledged,consumers";
         let queues = self.call(Method::GET, &format!("queues/{}?columns={columns}", self.name), &Value::Null).await;
@@ -133,12 +133,12 @@ impl Vhost {
         self.call(Method::PUT, &format!("queues/{}/{queue}", self.name), &body).await;
     }
 
-    /// Deletes a queue and what is in it.
+    /// Deletes a queue and its messages.
     pub async fn delete(&self, queue: &str) {
         self.call(Method::DELETE, &format!("queues/{}/{queue}", self.name), &Value::Null).await;
     }
 
-    /// Publishes bytes as they are; answers whether a queue took them.
+    /// Publishes bytes unchanged; returns whether a queue accepted them.
     pub async fn publish_raw(&self, exchange: &str, routing_key: &str, payload: &str) -> bool {
         let body =
             json!({"properties": {}, "routing_key": routing_key, "payload": payload, "payload_encoding": "string"});
@@ -177,9 +177,9 @@ impl Vhost {
     }
 
     async fn call(&self, method: Method, path: &str, body: &Value) -> Value {
-        let answer = self.request(method, path, body).await.expect("the management API answers");
+        let answer = self.request(method, path, body).await.expect("the management API responds");
         let status = answer.status();
-        let text = answer.text().await.expect("the management API answers");
+        let text = answer.text().await.expect("the management API responds");
         assert!(status.is_success(), "{path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }

@@ -1,4 +1,4 @@
-//! An empty Redis database of the test's own.
+//! A separate, empty Redis database for a test.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use settings::{RedisSettings, Settings};
 use crate::addresses::lock_folder;
 use crate::services::services;
 
-/// Redis comes with sixteen; 0 stays free for what names none.
+/// Redis has sixteen databases; 0 is left to clients that name none.
 const NUMBERS: std::ops::RangeInclusive<i64> = 1..=15;
 
 /// Locks of the databases that this process uses; held until it ends.
@@ -20,7 +20,7 @@ static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
 /// Settings of a database that no other test uses, empty.
 ///
 /// # Panics
-/// When none is free for a minute.
+/// If none is free within a minute.
 #[must_use]
 pub fn database() -> RedisSettings {
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -49,10 +49,10 @@ fn emptied(number: i64) -> RedisSettings {
     redis
 }
 
-/// Sends one command and gives Redis' answer as it came, for what the tested code has no call for.
+/// Sends one command and returns Redis' raw reply, for commands that the tested code has no call for.
 ///
 /// # Panics
-/// When Redis does not answer, or with an error.
+/// If Redis is unavailable or returns an error.
 pub fn command(redis: &RedisSettings, words: &[&str]) -> String {
     let mut stream = TcpStream::connect((redis.host.as_str(), redis.port)).expect("Redis answers");
     let select = encode(&["SELECT", &redis.database.to_string()]);

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use crate::addresses::{Services, VARIABLE};
 use crate::shared;
 
-/// The services of this run; started if nobody did.
+/// The services of this run; started if no other test has started them.
 ///
 /// # Panics
 /// When they cannot be started.

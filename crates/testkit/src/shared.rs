@@ -1,8 +1,8 @@
-//! A stack that the tests of one run share although each is a process of its own, and that goes when they are done.
+//! A stack that the tests of one run share although each is a separate process, and that stops when they have ended.
 //!
-//! A keeper (a shell beside the stack) writes the address to a file and ends when no test has held the users' lock for a
+//! A keeper (a shell beside the stack) writes the address to a file and exits when no test has held the users' lock for a
 //! while. A test holds that lock, shared, as long as its process lives; the keeper removes the address only under the
-//! exclusive lock. So an address that a test reads under its lock is good until the test ends.
+//! exclusive lock. So an address that a test reads under its lock is valid until the test ends.
 
 use std::fs::File;
 use std::net::TcpStream;
@@ -17,7 +17,7 @@ use crate::addresses::{Services, checkout, lock_folder};
 /// RabbitMQ needs up to ten seconds on a free machine.
 const START_MAX: Duration = Duration::from_secs(180);
 
-/// Arguments: address file, users' lock. Four looks without a user, then the end.
+/// Arguments: address file, users' lock. It exits after four polls without a user.
 const KEEPER: &str = r#"
 printf %s "$FLEET_TEST_SERVICES" > "$1.new" && mv "$1.new" "$1"
 idle=0
@@ -33,7 +33,7 @@ rm -f "$1"
 /// Held until the process ends.
 static IN_USE: OnceLock<File> = OnceLock::new();
 
-/// Joins the stack that runs, or starts one.
+/// Joins the running stack, or starts one.
 pub(crate) fn start_or_join() -> Services {
     let folder = lock_folder();
     let (address, users) = (folder.join("services.json"), folder.join("users.lock"));
@@ -44,7 +44,7 @@ pub(crate) fn start_or_join() -> Services {
     if let Some(services) = read(&address).filter(answers) {
         return services;
     }
-    // Left by a machine that went down.
+    // Left by a machine that crashed.
     drop(std::fs::remove_file(&address));
     start(&address, &users, &folder.join("stack.log"))
 }
@@ -71,7 +71,7 @@ fn start(address: &Path, users: &Path, log: &Path) -> Services {
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(errors)
-        // Not in the test's own group, which is ended with the test.
+        // In a separate process group, because the test's own group is killed with the test.
         .process_group(0)
         .spawn()
         .expect("scripts/fleet can be run");

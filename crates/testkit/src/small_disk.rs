@@ -1,4 +1,4 @@
-//! A file system that is really full: a small one in memory, mounted where a test wants it.
+//! A file system that is really full: a small one in memory, mounted where a test needs it.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,7 +11,7 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one at `folder`, which is made. `None` where this user may not mount.
+    /// Mounts one at `folder`, which is created. `None` if this user may not mount.
     ///
     /// # Panics
     /// When the folder cannot be made.

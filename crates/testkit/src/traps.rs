@@ -1,4 +1,4 @@
-//! What a proxy does to what passes: delays, and traps for single messages.
+//! What a proxy does to the data that it forwards: delays, and traps for single messages.
 
 use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// What the proxy understands of what passes.
+/// The protocol that the proxy understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
     /// Postgres without TLS: traps look at the text of statements.
@@ -15,16 +15,16 @@ pub enum Protocol {
     Bytes,
 }
 
-/// What happens to the message that springs a trap.
+/// What happens to a message that triggers a trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Catch {
-    /// It goes through and takes effect; its reply is lost with the connection.
+    /// It is forwarded and takes effect; its reply is lost with the connection.
     LoseReply,
     /// It is lost with the connection, and takes no effect.
     LoseRequest,
     /// It waits until `Proxy::release`, or is lost with its connection before.
     Hold,
-    /// It goes through and takes effect; its reply, and what comes after it on that connection, waits until
+    /// It is forwarded and takes effect; its reply, and everything after it on that connection, waits until
     /// `Proxy::release`.
     HoldReply,
 }
@@ -33,11 +33,11 @@ pub enum Catch {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sprung {
     pub(crate) catch: Catch,
-    /// Releases before it: it is let go by the next one.
+    /// Number of earlier releases: the next one releases it.
     pub(crate) released: u64,
 }
 
-/// How bytes pass.
+/// How bytes are forwarded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Passing {
     Freely,
@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) passing: watch::Sender<Passing>,
     /// Raised to cut every connection.
     pub(crate) cuts: watch::Sender<u64>,
-    /// Raised to let held messages go.
+    /// Raised to release held messages.
     pub(crate) releases: watch::Sender<u64>,
     pub(crate) sprung: watch::Sender<u64>,
     pub(crate) delay: Mutex<Duration>,
@@ -66,7 +66,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Takes the trap that a message springs; each catches once.
+    /// Takes the trap that a message triggers; each triggers once.
     pub(crate) fn spring(&self, matches: impl Fn(&str) -> bool) -> Option<Sprung> {
         let mut traps = lock(&self.traps);
         let at = traps.iter().position(|trap| matches(&trap.needle))?;
@@ -83,7 +83,7 @@ impl Shared {
         drop(self.releases.subscribe().wait_for(|count| *count > released).await);
     }
 
-    /// Waits as the proxy was told to.
+    /// Waits as the proxy is configured.
     pub(crate) async fn pass(&self) {
         let delay = *lock(&self.delay);
         if !delay.is_zero() {

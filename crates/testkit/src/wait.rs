@@ -1,11 +1,11 @@
-//! Waiting for something to become true, in place of sleeping and hoping.
+//! Waiting for something to become true, instead of sleeping for a fixed time.
 
 use std::time::{Duration, Instant};
 
-/// Pause between two looks.
+/// Pause between two polls.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is `Some`, and gives it.
+/// Polls until the result is `Some`, and returns it.
 ///
 /// # Panics
 /// When `within` has passed; `what` says what was waited for.
@@ -18,7 +18,7 @@ where
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited {within:?} in vain: {what}");
+        assert!(Instant::now() < deadline, "gave up after {within:?}: {what}");
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -26,7 +26,7 @@ where
 /// How long [`eventually_seen`] waits. Long, because it only matters when something is broken.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Looks until the answer is `Ok`, and gives it.
+/// Polls until the result is `Ok`, and returns it.
 ///
 /// # Panics
 /// When a long time has passed; says what was waited for and what was seen last.
@@ -38,7 +38,7 @@ where
     loop {
         match look().await {
             Ok(answer) => return answer,
-            Err(seen) => assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}; last seen: {seen}"),
+            Err(seen) => assert!(Instant::now() < deadline, "gave up after {PATIENCE:?}: {what}; last seen: {seen}"),
         }
         tokio::time::sleep(PAUSE).await;
     }

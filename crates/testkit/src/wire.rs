@@ -1,4 +1,4 @@
-//! Carrying bytes of one connection both ways, as the proxy was told to.
+//! Forwards the bytes of one connection in both directions, as the proxy is configured.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,12 +10,12 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::traps::{Catch, Protocol, Shared, Sprung};
 
-/// Request codes in a Postgres start-up packet for TLS and GSS encryption; both are answered by one byte.
+/// Request codes in a Postgres start-up packet for TLS and GSS encryption; the reply to both is one byte.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
-/// A start-up packet or message beyond this is no Postgres.
+/// A larger start-up packet or message is not Postgres.
 const MESSAGE_MAX: usize = 256 << 20;
 
-/// What becomes of the server's bytes on one connection.
+/// How the server's bytes on one connection are handled.
 #[derive(Debug, Clone, Copy)]
 enum Answers {
     Pass,
@@ -36,7 +36,7 @@ impl Fate {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = answers;
     }
 
-    /// Waits while answers are held; `false` when they are lost.
+    /// Waits while replies are held; `false` if they are lost.
     async fn passes(&self, shared: &Shared) -> bool {
         if let Answers::Held(released) = self.get() {
             shared.until_released(released).await;
@@ -46,7 +46,7 @@ impl Fate {
     }
 }
 
-/// Carries a connection to its end.
+/// Forwards a connection until it closes.
 pub(crate) async fn carry(client: TcpStream, server: TcpStream, shared: &Shared) -> io::Result<()> {
     // Our pieces are small and wait for each other.
     client.set_nodelay(true)?;
@@ -113,7 +113,7 @@ async fn message(from: &mut OwnedReadHalf) -> io::Result<Vec<u8>> {
     Ok(message)
 }
 
-/// From the client: springs traps at the execution of statements.
+/// From the client: triggers traps at the execution of statements.
 async fn statements(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Shared, fate: &Fate) -> io::Result<()> {
     let mut prepared: HashMap<String, String> = HashMap::new();
     loop {
@@ -182,7 +182,7 @@ async fn replies(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, shared: &Sha
     }
 }
 
-/// Does to a caught message what its trap says; an error cuts the connection before the message goes on.
+/// Applies a trap to the message that it caught; an error cuts the connection before the message is forwarded.
 async fn caught(sprung: Option<Sprung>, shared: &Shared, fate: &Fate) -> io::Result<()> {
     let Some(Sprung { catch, released }) = sprung else { return Ok(()) };
     match catch {

@@ -1,4 +1,4 @@
-//! Goal: no process's own clock decides about a lease, a release or an object.
+//! Goal: no process's own clock affects a lease, a release or an object.
 //! Method: api, scheduler and one worker run with their wall clock an hour ahead, another worker with an hour behind (a
 //! preloaded library shifts it); jobs outlive several leases, and one worker is killed.
 
@@ -23,7 +23,7 @@ fn shift_library(folder: &Path) -> PathBuf {
 }
 
 fn time(value: &Value) -> DateTime<Utc> {
-    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is no time"))
+    value.as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{value} is not a time"))
 }
 
 /// How far the times at the beginning of a process's log lines are ahead of this test's clock.
@@ -60,14 +60,14 @@ async fn clocks_an_hour_off_lose_no_lease_and_keep_none() {
     });
     let submit = async || fleet.submit(&request).await["job_id"].as_str().expect("an id").to_owned();
 
-    // Longer than its lease, by a worker an hour ahead: renewed in time, taken by nobody.
+    // Longer than its lease, by a worker an hour ahead: renewed in time, so no other worker claims it.
     let undisturbed = submit().await;
     let job = finished(&fleet, &undisturbed).await;
     assert_eq!(job["attempts"], 1, "{job}");
     let fast = processes.iter().filter_map(|process| ahead(&process.log()));
     assert!(fast.clone().count() > 0 && fast.clone().all(|ahead| ahead > TimeDelta::minutes(30)), "the clocks are off");
 
-    // Its worker is killed: the lease ends after its seconds, not an hour later, and one behind goes on.
+    // Its worker is killed: the lease ends after its seconds, not an hour later, and the worker with the slow clock continues.
     let disturbed = submit().await;
     eventually_seen("the job is being denoised", || async {
         let job = fleet.job(&disturbed).await.map_err(|error| error.to_string())?;

@@ -1,5 +1,5 @@
-//! Goal: the fleet as its users meet it keeps its promises, with the real model on real services.
-//! Method: the built executables on a database, virtual host and folder of the test's own; faults are real signals.
+//! Goal: the fleet behaves as documented, with the real model on real services.
+//! Method: the built executables on a separate database, virtual host and folder; faults are real signals.
 
 use std::process::Command;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn impatient() -> FleetOptions {
         .with("FLEET__SCHEDULER__BACKOFF_MIN_S", "1")
 }
 
-/// Runs for some seconds on one core, so that a fault meets it half way.
+/// Runs for some seconds on one core, so that a fault hits it half way.
 fn long_request(seed: i64) -> Value {
     json!({ "prompt": "a blue square rotates on the sand", "seed": seed, "infer_steps": 100, "step_cache": "off" })
 }
@@ -29,8 +29,8 @@ fn id(job: &Value) -> String {
     job["job_id"].as_str().expect("a job has an id").to_owned()
 }
 
-/// Waits until the job has begun its steps.
-/// How many frames an MP4 really holds.
+/// Waits until the job has started denoising.
+/// How many frames an MP4 actually contains.
 fn frames_in(fleet: &Fleet, mp4: &[u8]) -> u64 {
     let file = fleet.folder().join("counted.mp4");
     std::fs::write(&file, mp4).expect("write the video");

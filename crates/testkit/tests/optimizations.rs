@@ -1,11 +1,11 @@
-//! Goal: what the optimisations did to a job is what its record says, on the real fleet.
+//! Goal: a job's record reports what the optimisations did, on the real fleet.
 
 use serde_json::json;
 use testkit::{Fleet, FleetOptions};
 
 #[tokio::test]
 async fn a_similar_prompt_lends_its_embeddings_only_where_that_is_asked_for() {
-    // Encoders that are loaded for a miss only, since a hit must do without them.
+    // Encoders are loaded for a miss only, since a hit must work without them.
     let options = FleetOptions::default().with("FLEET__WORKER__ENCODERS", "on_demand");
     let (fleet, _processes) = Fleet::start(options).await;
     let finished = async |prompt: &str, similar: bool| {

@@ -1,5 +1,5 @@
-//! Goal: a worker that joined from another machine does its work with database and broker roles that can do nothing else.
-//! Method: the executable that makes the roles, and a worker that is given only what it printed. `scripts/verify.d/join` does the
+//! Goal: a worker that joined from another machine does its work with database and broker roles that have no other rights.
+//! Method: the executable that creates the roles, and a worker that gets only what it printed. `scripts/verify.d/join` does the
 //! same between two network namespaces, with TLS and an object store.
 
 use std::process::{Command, Output};
@@ -27,7 +27,7 @@ async fn a_worker_that_joined_renders_under_roles_of_its_own() {
     let fleet = Fleet::prepare(FleetOptions::default()).await;
     let _processes = (fleet.api(), fleet.scheduler("scheduler"));
     fleet.until_api_ready().await;
-    // RabbitMQ's users are the whole server's, so the name is this process's.
+    // RabbitMQ's users are global to the server, so the name contains this process's id.
     let machine = format!("m{}", std::process::id());
     let join = ["join", &machine, "--host", "127.0.0.1", "--plaintext"];
 
@@ -45,11 +45,11 @@ async fn a_worker_that_joined_renders_under_roles_of_its_own() {
         .collect();
     let value = |wanted: &str| variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
     assert_eq!(value("FLEET__ARTIFACTS__URL"), Some("s3://videos/fleet"));
-    assert_eq!(value("FLEET__SCHEDULER__ATTEMPTS_MAX"), Some("5"), "what all processes must agree on comes along");
+    assert_eq!(value("FLEET__SCHEDULER__ATTEMPTS_MAX"), Some("5"), "shared settings are included");
     assert!(value("FLEET__DATABASE__URL").is_some_and(|url| url.contains(&format!("_worker_{machine}:"))), "{file}");
     assert!(value("FLEET__BROKER__URL").is_some_and(|url| url.contains(&format!("fleet_worker_{machine}:"))), "{file}");
 
-    // Everything as printed, but the store, which is this test's folder.
+    // Everything as printed, except the store, which is this test's folder.
     let given: Vec<(&str, &str)> =
         variables.iter().copied().filter(|(name, _)| !name.starts_with("FLEET__ARTIFACTS__")).collect();
     let worker = fleet.worker_with(&machine, &given);
@@ -72,7 +72,7 @@ async fn a_worker_that_joined_renders_under_roles_of_its_own() {
     let revoked = workers(&fleet, "s3://videos/fleet", &["revoke", &machine]);
     assert!(revoked.status.success(), "{}", text(&revoked.stderr));
     drop(worker);
-    // Another one of this machine's own goes on.
+    // A local worker continues.
     let _own = fleet.worker("worker-1");
     let job = fleet.submit(&Fleet::small_request("a large red ball moves to the right on the snow", 2, 4)).await;
     fleet.until_status(job["job_id"].as_str().expect("an id"), &["completed"]).await;

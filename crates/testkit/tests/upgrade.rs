@@ -1,4 +1,4 @@
-//! Goal: a fleet of this release continues with what earlier releases left, in whatever state it was.
+//! Goal: a fleet of this release continues with the jobs of earlier releases, in every state.
 //! Method: the schema of such a release with rows as it wrote them, then this release's processes on that database.
 
 use std::path::Path;
@@ -10,7 +10,7 @@ use testkit::{Fleet, FleetOptions, postgres, services};
 
 /// Schema version of the first release.
 const FIRST_RELEASE: i64 = 1;
-/// Schema version of the last release that stored a request in columns alone.
+/// Schema version of the last release that stored requests only in columns.
 const REQUEST_COLUMNS: i64 = 7;
 
 /// Number `n` of the rows in `data/`.
@@ -47,7 +47,7 @@ async fn jobs_of_the_first_release_are_finished_shown_and_retried() {
 
     let _api = fleet.api();
     fleet.until_api_ready().await;
-    // What had ended is as it was.
+    // Finished jobs are unchanged.
     assert_eq!(fleet.video(&job(5)).await, b"video");
     let completed = fleet.job(&job(5)).await.expect("the job");
     assert_eq!(completed["optimization"]["final_steps"], 4, "{completed}");
@@ -56,7 +56,7 @@ async fn jobs_of_the_first_release_are_finished_shown_and_retried() {
     assert!(failed.to_string().contains("the device had no room"), "{failed}");
     assert_eq!(fleet.job(&job(7)).await.expect("the job")["status"], "cancelled");
 
-    // What had not ended does: unplanned, planned, released, running on a worker that is gone.
+    // The other jobs complete: unplanned, planned, released, running on a dead worker.
     let _others = (fleet.scheduler("scheduler"), fleet.worker("worker-1"));
     for n in 1..=4 {
         let ended = fleet.until_status(&job(n), &["completed", "failed"]).await;

@@ -1,4 +1,4 @@
-"""What stands in for the base images, which come from a registry that may not be reachable: a Debian made by debootstrap."""
+"""Substitutes for the base images, which come from a registry that may not be reachable: a Debian made by debootstrap."""
 
 from __future__ import annotations
 
@@ -70,4 +70,4 @@ def beside_debian(name: str, tag: str) -> tuple[list[tuple[Path, str, bool]], st
         if tag.partition(".")[0] != tools.NODE_VERSION.partition(".")[0]:
             raise Problem(f"the fetched Node is {tools.NODE_VERSION}, the image's {tag}")
         return [(tools.fetched_node(), "/usr/local/node", True)], "libstdc++6"
-    raise Problem(f"nothing stands in for {name}:{tag}")
+    raise Problem(f"no substitute for the base image {name}:{tag}")

@@ -19,7 +19,7 @@ from fleet_stack.paths import ROOT
 from .sandbox import Place
 
 DOCUMENT = ROOT / "docs/docker.md"
-# Part of a command -> what a working fleet that has rendered a video answers.
+# Part of a command -> expected output of a fleet that has rendered a video.
 ANSWERS = {
     "redis-cli ping": r"^PONG$",
     "INFO stats": r"^keyspace_hits:\d+",
@@ -34,7 +34,7 @@ ANSWERS = {
 
 
 def check(place: Callable[[str], Place], fleet: Fleet) -> None:
-    """Every documented command answers as it should, and no promised one is missing."""
+    """Every documented command prints what is expected, and none is missing."""
     lines = documented()
     for part in ANSWERS:
         expect(any(part in line for line in lines), f"{DOCUMENT.name} does not show how to ask `{part}`")
@@ -42,7 +42,7 @@ def check(place: Callable[[str], Place], fleet: Fleet) -> None:
         known = line.replace("localhost:8000", f"localhost:{fleet.ports.get('api')}").replace("scheduler:9101", f"127.0.0.1:{fleet.ports.get('scheduler')}")
         status, said = _run(known, place, fleet)
         wanted = next((answer for part, answer in ANSWERS.items() if part in line), None)
-        expect(wanted is not None, f"nobody says what `{line}` answers")
+        expect(wanted is not None, f"no expected output is known for `{line}`")
         expect(status == 0 and re.search(wanted or "", said, re.M) is not None, f"`{line}` ended with {status}:\n{said[-2000:]}")
 
 

@@ -1,4 +1,4 @@
-"""The made images as a fleet: started with what docker-compose.yml says, on the services beside us."""
+"""The made images as a fleet: started as docker-compose.yml specifies, on the services beside us."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _a_video_is_made(fleet: Fleet) -> None:
 
 
 def _the_root_is_read_only(containers: Containers) -> None:
-    """And our processes are nobody there."""
+    """Our processes run there as an unprivileged user."""
     for name in TARGETS:
         tried = containers.place(name).run(["touch", "/opt/fleet/written"])
         expect("Read-only file system" in tried.stdout, f"{name}: the root can be written: {tried.stdout}")

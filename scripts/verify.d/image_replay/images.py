@@ -1,4 +1,4 @@
-"""Builds the stages of docker/Dockerfile with buildah, and says what each image holds."""
+"""Builds the stages of docker/Dockerfile with buildah, and describes what each image holds."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Builder:
         return self.images[target]
 
     def end(self) -> None:
-        """Unmounts everything; images stay, so that the next build goes on from them."""
+        """Unmounts everything; images stay, so that the next build continues from them."""
         if self.containers:
             buildah("rm", *self.containers)
 

@@ -14,7 +14,7 @@ from fleet_stack.console import Problem
 # Where the machine's own certificates are seen inside: it may have more than the image's.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 INSIDE = "/replay-certificates.crt"
-# Variables by which clients are told where to fetch from.
+# Variables that configure where clients fetch from.
 CLIENTS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "npm_config_", "NPM_CONFIG_", "CARGO_REGISTRIES_", "CARGO_SOURCE_")
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -60,7 +60,7 @@ class Place:
         return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", "\n".join(steps)]
 
     def start(self, argv: list[str], log: Path) -> Running:
-        """Starts a program that goes on."""
+        """Starts a program in the background."""
         with open(log, "wb") as sink:
             return Running(subprocess.Popen(self.command(argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink), log)
 
@@ -77,7 +77,7 @@ class Running:
     log: Path
 
     def terminate(self, within_s: float) -> int:
-        """SIGTERM to the program itself, as an engine sends it; answers its exit status."""
+        """SIGTERM to the program itself, as an engine sends it; returns its exit status."""
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         for child in children:
             os.kill(int(child), signal.SIGTERM)

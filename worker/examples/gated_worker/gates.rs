@@ -1,26 +1,26 @@
-//! Gates: files by which a test makes the model wait at a point, and learns that it got there.
+//! Gates: files with which a test makes the model wait at a point and sees that it has reached it.
 //!
 //! Points are `encode`, `step-N` (before the Nth step) and `decode`. At each point the renderer writes `reached-POINT`, then
-//! waits while `hold-POINT` exists, heeding a stop like a model between two blocks; while `wedge-POINT` exists it heeds
-//! nothing, like a GPU that hangs. Where `break-POINT` exists the renderer fails as with a GPU that broke, and where
-//! `nan-POINT` exists its result is not finite.
+//! waits while `hold-POINT` exists, obeying a stop like a model between two blocks; while `wedge-POINT` exists it ignores
+//! stops, like a GPU that hangs. If `break-POINT` exists, the renderer fails as with a broken GPU; if `nan-POINT` exists, its
+//! result is not finite.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use worker::engine::Control;
 
-/// Pause between two looks at a gate.
+/// Pause between two polls of a gate.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The folder of the gates, if there is one.
+/// The folder of the gates, if any.
 #[derive(Debug, Clone)]
 pub(crate) struct Gates {
     folder: Option<PathBuf>,
 }
 
 impl Gates {
-    /// Where the test said.
+    /// The folder that the test named.
     pub(crate) fn from_environment() -> Self {
         Self { folder: std::env::var_os("FLEET_TEST_GATES").map(PathBuf::from) }
     }
@@ -35,7 +35,7 @@ impl Gates {
         let Some(folder) = &self.folder else { return control.check().is_ok() };
         let (held, wedged) = (folder.join(format!("hold-{point}")), folder.join(format!("wedge-{point}")));
         if let Err(error) = std::fs::write(folder.join(format!("reached-{point}")), []) {
-            tracing::warn!(point, %error, "the test's folder is gone");
+            tracing::warn!(point, %error, "the test's folder does not exist");
         }
         while wedged.exists() {
             std::thread::sleep(PAUSE);

@@ -1,9 +1,9 @@
-//! The worker of the fault tests: the product's own, with a renderer that waits at the tests' gates.
+//! The worker of the fault tests: the product's worker with a renderer that waits at the tests' gates.
 //!
-//! An example and not a program of its own, so that `cargo build --bins` and the images never contain it. Two variables:
+//! An example, not a binary, so that `cargo build --bins` and the images never contain it. Two variables:
 //! - `FLEET_TEST_GATES` names the folder of the gates (see [`gates`]); without it nothing waits.
-//! - `FLEET_TEST_RENDERER` is `model` for the real model behind the gates, or `quick` for one that needs no time: its
-//!   video is a hash of seed, prompt and steps, so that a run which lost or repeated a step gives another video.
+//! - `FLEET_TEST_RENDERER` is `model` for the real model behind the gates, or `quick` for one that takes no time: its
+//!   video is a hash of seed, prompt and steps, so that a run which lost or repeated a step produces a different video.
 
 mod gates;
 mod model;

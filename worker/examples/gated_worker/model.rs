@@ -7,7 +7,7 @@ use worker::engine::{
 
 use crate::gates::Gates;
 
-/// Passes every command on, and every gate on the way.
+/// Forwards every command and passes every gate.
 pub(crate) struct GatedModel {
     inner: HunyuanRenderer,
     gates: Gates,
@@ -37,7 +37,7 @@ impl Renderer for GatedModel {
     ) -> Result<RenderedFrames, RenderError> {
         let gates = self.gates.clone();
         self.inner.render(order, control, &mut |event| {
-            // What a stop does at a gate, the model does by itself at its next check.
+            // After a stop at a gate, the model itself stops at its next check.
             let point = match &event {
                 RenderEvent::Started { resumed_from, .. } => Some(format!("step-{}", resumed_from + 1)),
                 RenderEvent::Step { step, .. } if *step < order.steps => Some(format!("step-{}", step + 1)),

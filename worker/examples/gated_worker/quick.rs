@@ -1,7 +1,7 @@
-//! A renderer that needs no time: what it draws is a hash over seed, prompt and every step.
+//! A renderer that takes no time: its output is a hash over seed, prompt and every step.
 //!
-//! It keeps the model's promises to the worker: checks between pieces, a checkpoint every second step, the same bytes
-//! after a resume, a stop that answers with the last step's state.
+//! It keeps the model's contract with the worker: checks between pieces, a checkpoint every second step, the same bytes
+//! after a resume, a stop that returns the last step's state.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

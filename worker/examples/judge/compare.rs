@@ -1,4 +1,4 @@
-//! How near videos are to other videos of the same prompts and seeds.
+//! How similar videos are to other videos of the same prompts and seeds.
 
 use crate::render::Video;
 
@@ -17,12 +17,12 @@ pub(crate) struct Nearness {
 }
 
 impl Nearness {
-    /// One decimal, cut off.
+    /// One decimal, truncated.
     pub(crate) fn psnr_db(&self) -> String {
         format!("{:.1}", (self.psnr_db * 10.0).floor() / 10.0)
     }
 
-    /// Four decimals, cut off.
+    /// Four decimals, truncated.
     pub(crate) fn ssim(&self) -> String {
         format!("{:.4}", (self.ssim * 1e4).floor() / 1e4)
     }

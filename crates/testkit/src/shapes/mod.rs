@@ -1,4 +1,4 @@
-//! The world of the default model: what its clips may show, a program that draws them, and a reader that tells from the
+//! The world of the default model: what its clips may show, a program that draws them, and a reader that derives from the
 //! pixels alone what a clip shows.
 //!
 //! The same words, numbers and rules as in `models/default/training` (`shapes.py`, `words.toml`, `reader.py`), so that a test

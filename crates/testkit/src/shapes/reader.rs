@@ -70,7 +70,7 @@ struct Seen {
 /// Reads a clip.
 ///
 /// # Panics
-/// Without a single whole frame.
+/// If there is no whole frame.
 #[must_use]
 pub fn read(clip: Clip<'_>) -> Reading {
     assert!(clip.frames() > 0, "no frame of {}x{} in {} bytes", clip.width, clip.height, clip.rgb.len());

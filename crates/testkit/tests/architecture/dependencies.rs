@@ -1,4 +1,4 @@
-//! Which crate may depend on which, and which external library belongs to one crate alone.
+//! Which crate may depend on which, and which external library only one crate may use.
 
 use std::collections::BTreeSet;
 
@@ -24,9 +24,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("worker", &["artifacts", "broker", "cache", "domain", "hunyuan", "optimizer", "settings", "store", "telemetry"]),
 ];
 
-/// External libraries that only these crates know, so that replacing one is the work of one crate.
+/// External libraries that only these crates use, so that replacing one is the work of one crate.
 const OWNERS: &[(&str, &[&str])] = &[
-    // testkit makes the databases of tests.
+    // testkit creates the databases of tests.
     ("sqlx", &["store", "testkit"]),
     ("lapin", &["broker"]),
     ("deadpool-redis", &["cache"]),
@@ -38,10 +38,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tch", &["hunyuan", "worker"]),
 ];
 
-/// Everything that `domain` may be made of: formats and values, nothing that reaches out.
+/// Everything that `domain` may depend on: formats and values, nothing that does I/O.
 const DOMAIN_LIBRARIES: &[&str] = &["blake3", "chrono", "serde", "serde_json", "thiserror", "toml", "utoipa", "uuid"];
 
-/// Modules of the standard library that reach out of the process.
+/// Modules of the standard library that do I/O.
 const REACHES_OUT: &[&str] = &["env", "fs", "io", "net", "process", "thread"];
 
 #[test]
@@ -81,10 +81,10 @@ fn api_and_scheduler_build_without_libtorch() {
         let built = needed_to_build(&package(name).id);
         assert!(built.len() > 50, "the dependencies of {name} are resolved: {}", built.len());
         for library in ["tch", "torch-sys"] {
-            assert!(!built.contains(library), "{name} depends on {library}, through whatever");
+            assert!(!built.contains(library), "{name} depends on {library}, directly or indirectly");
         }
     }
-    assert!(needed_to_build(&package("worker").id).contains("torch-sys"), "the search finds what is there");
+    assert!(needed_to_build(&package("worker").id).contains("torch-sys"), "the search finds existing dependencies");
 }
 
 /// Names of all packages that building a package needs; what only its tests need is left out.
@@ -116,7 +116,7 @@ fn the_domain_does_no_io() {
     for library in libraries {
         assert!(DOMAIN_LIBRARIES.contains(&library.name.as_str()), "domain depends on {}", library.name);
     }
-    // The optimizer is held to the same: its functions are pure.
+    // The same rule applies to the optimizer: its functions are pure.
     for name in ["domain", "optimizer"] {
         for file in rust_files(&folder(package(name)).join("src")) {
             let tokens = without_tests(&parse(&read(&file)).unwrap());

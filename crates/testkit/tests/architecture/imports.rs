@@ -1,8 +1,8 @@
-//! No file of a crate imports, directly or through others, a file that imports it: then each can be read by itself, from the
+//! No file of a crate imports, directly or through others, a file that imports it: so each can be read on its own, from the
 //! leaves up.
 //!
-//! A module and the modules inside of it belong together, so a child may use what its parent holds although the parent
-//! presents the child. That does not go for a crate's root (`lib.rs`, `main.rs`): everything is inside of it.
+//! A module and the modules inside it belong together, so a child may use what its parent holds although the parent
+//! presents the child. This does not apply to a crate's root (`lib.rs`, `main.rs`): everything is inside it.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn files_of_a_crate_import_each_other_in_one_direction() {
     }
     assert!(
         cycles.is_empty(),
-        "{} cycles of imports; move what both sides need into a file of its own:\n{}",
+        "{} cycles of imports; move what both sides need into a separate file:\n{}",
         cycles.len(),
         cycles.join("\n")
     );
@@ -30,7 +30,7 @@ fn files_of_a_crate_import_each_other_in_one_direction() {
 /// Crates that still have cycles.
 const NOT_YET: &[&str] = &["cache", "optimizer", "settings", "worker"];
 
-/// The groups of files that reach each other, each with the imports inside of it.
+/// The groups of files that reach each other, each with the imports inside it.
 fn found_in(tree: &ModuleTree, base: &Path) -> Vec<String> {
     let uses: Vec<_> = (0..tree.modules.len()).map(|module| tree.uses(module)).collect();
     let reached: Vec<_> = (0..uses.len()).map(|module| reachable(&uses, module)).collect();

@@ -1,4 +1,4 @@
-//! The files of one crate as a tree of modules, and which file a path leads to.
+//! The files of one crate as a tree of modules, and which file a path refers to.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use proc_macro2::TokenTree;
 use crate::tokens::{self, Written, is_punct};
 use crate::workspace::read;
 
-/// A module that has a file of its own.
+/// A module that has its own file.
 pub(crate) struct Module {
     /// Its file.
     pub(crate) file: PathBuf,
@@ -34,7 +34,7 @@ impl ModuleTree {
         tree
     }
 
-    /// Adds a file and the modules that it declares, whose files lie in `folder`.
+    /// Adds a file and the modules that it declares, whose files are in `folder`.
     fn add(&mut self, file: PathBuf, folder: &Path, parent: Option<usize>) -> usize {
         let parsed = tokens::parse(&read(&file)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let own = tokens::without_tests(&parsed);
@@ -55,7 +55,7 @@ impl ModuleTree {
         at
     }
 
-    /// The other modules that a module refers to, without those that it lies in; the root counts.
+    /// The other modules that a module refers to, without those that contain it; the root counts.
     pub(crate) fn uses(&self, module: usize) -> Vec<usize> {
         let mut used: Vec<_> = self.modules[module]
             .paths
@@ -81,11 +81,11 @@ impl ModuleTree {
         false
     }
 
-    /// The module in which the thing lives that `path` means inside of `module`; `None` for what is not of this crate.
+    /// The module that declares the item that `path` names inside `module`; `None` for other crates' items.
     ///
-    /// Names that a module only passes on (`pub use`) are followed to where they are from.
+    /// Re-exports (`pub use`) are followed to the declaration.
     fn resolve(&self, module: usize, path: &[String], depth: usize) -> Option<usize> {
-        // Imports that go round in a circle do not compile; this only keeps a mistake here from running forever.
+        // Circular imports do not compile; this limit only stops an endless loop if this code has a mistake.
         if depth > 16 {
             return None;
         }
@@ -128,7 +128,7 @@ impl ModuleTree {
     }
 }
 
-/// Names of modules in files of their own: `mod name;`.
+/// Names of modules that have their own files: `mod name;`.
 fn declared_modules(tokens: &[TokenTree]) -> Vec<String> {
     let declared = tokens.windows(3).filter_map(|window| match window {
         [TokenTree::Ident(keyword), TokenTree::Ident(name), end] if keyword == "mod" && is_punct(Some(end), ';') => {

@@ -1,4 +1,4 @@
-//! Nothing is declared that nobody uses: dependencies, and public items of our libraries.
+//! Nothing is declared and unused: dependencies, and public items of our libraries.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use proc_macro2::{Delimiter, TokenTree};
 use crate::tokens::{children, identifiers, is_punct, parse, without_tests};
 use crate::workspace::{folder, metadata, packages, read, rust_files};
 
-/// Files and folders in which public items without users are still to be found.
+/// Files and folders in which public items without users are still allowed.
 const NOT_YET: &[&str] = &[
     "api/src/extract.rs",
     "api/src/routes/analyze.rs",
@@ -28,7 +28,7 @@ const NOT_YET: &[&str] = &[
 struct Sources {
     product: Vec<(PathBuf, Vec<TokenTree>)>,
     other: Vec<Vec<TokenTree>>,
-    /// With the tests inside of product files.
+    /// With the tests inside product files.
     whole: BTreeSet<String>,
 }
 
@@ -88,7 +88,7 @@ fn every_public_item_has_a_user_outside_of_its_crate() {
     let all: Vec<_> = packages().into_iter().map(|package| (package, sources(package))).collect();
     let mut unused = Vec::new();
     for (package, own) in all.iter().filter(|(package, _)| package.targets.iter().any(|target| target.is_lib())) {
-        // A `main.rs` beside a `lib.rs` is a crate of its own.
+        // A `main.rs` beside a `lib.rs` is a separate crate.
         let is_main = |file: &Path| file.ends_with("src/main.rs");
         let mut outside: BTreeSet<_> = own.other.iter().flat_map(|tokens| identifiers(tokens)).collect();
         for (file, tokens) in &own.product {
@@ -171,7 +171,7 @@ fn public_item(file: &Path, tokens: &[TokenTree]) -> Option<Item> {
     let body = tokens
         .iter()
         .position(|token| matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::Brace));
-    // The body of a type is what it shows; that of a function is not.
+    // The body of a type is what it shows; a function's body is not.
     let end = body.map_or(end, |body| end.min(body + usize::from(is_type)));
     Some(Item { file: file.to_path_buf(), name, is_type, shows: identifiers(&tokens[kind + 2..end.max(kind + 2)]) })
 }

@@ -1,4 +1,4 @@
-//! Source files as tokens: comments are gone, strings are single tokens, and brackets nest.
+//! Source files as tokens: without comments, with strings as single tokens and nested brackets.
 //!
 //! That is enough to find paths and names, and unlike a search of the text it is not misled by comments.
 
@@ -84,7 +84,7 @@ impl Written {
     }
 }
 
-/// Every path with at least two parts, lists in braces written out.
+/// Every path with at least two parts, with lists in braces expanded.
 pub(crate) fn paths(tokens: &[TokenTree]) -> Vec<Written> {
     let mut found = Vec::new();
     collect_paths(tokens, &mut found);
@@ -149,12 +149,12 @@ fn path(tokens: &[TokenTree], mut at: usize, prefix: &[String], found: &mut Vec<
     at
 }
 
-/// The tokens inside of brackets.
+/// The tokens inside brackets.
 pub(crate) fn children(group: &proc_macro2::Group) -> Vec<TokenTree> {
     group.stream().into_iter().collect()
 }
 
-/// Whether there is this one character.
+/// Whether the token at this place is this character.
 pub(crate) fn is_punct(token: Option<&TokenTree>, character: char) -> bool {
     matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == character)
 }

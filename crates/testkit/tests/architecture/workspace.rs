@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-/// What `cargo metadata` says, with every dependency of every package resolved for this machine.
+/// The output of `cargo metadata`, with every dependency of every package resolved for this machine.
 pub(crate) fn metadata() -> &'static Metadata {
     static METADATA: OnceLock<Metadata> = OnceLock::new();
     METADATA.get_or_init(|| {
@@ -41,7 +41,7 @@ pub(crate) fn folder(package: &Package) -> PathBuf {
     package.manifest_path.parent().expect("a manifest lies in a folder").into()
 }
 
-/// Every Rust file below a folder, sorted; none when there is no such folder.
+/// Every Rust file below a folder, sorted; none if the folder does not exist.
 pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let Ok(entries) = std::fs::read_dir(folder) else { return found };

@@ -1,4 +1,4 @@
-//! API replicas that die under a page's stream, schedulers that die or sleep in the middle of a dispatch.
+//! API replicas that die under a page's stream, schedulers that die or are paused in the middle of a dispatch.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ struct Page {
     answer: Option<Response>,
     unread: String,
     last_id: Option<String>,
-    /// How often each (job, kind) was told, in the order of telling.
+    /// How often each (job, kind) was received, in the order of arrival.
     told: Vec<(String, String)>,
 }
 
@@ -34,7 +34,7 @@ impl Page {
         self.answer = call.send().await.ok();
     }
 
-    /// Reads what comes next; `false` when the stream is over or silent.
+    /// Reads the next part; `false` if the stream has ended or is silent.
     async fn read(&mut self) -> bool {
         let Some(answer) = &mut self.answer else { return false };
         let piece = tokio::time::timeout(Duration::from_secs(1), answer.chunk()).await;
@@ -61,8 +61,8 @@ impl Page {
     }
 }
 
-/// Goal: a replica dies under a page and a batch of submissions. The page goes on at the other one from where it was and
-/// hears every event once; every submission is one job.
+/// Goal: a replica dies under a page and a batch of submissions. The page continues at the other one from where it was and
+/// receives every event once; every submission is one job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_moves_to_the_other_replica_without_a_gap() {
     let fleet = Fleet::prepare(with_long_leases()).await;
@@ -75,7 +75,7 @@ async fn a_page_moves_to_the_other_replica_without_a_gap() {
     let mut page = Page { answer: None, unread: String::new(), last_id: None, told: Vec::new() };
     page.open(&fleet, &urls[0]).await;
     while page.last_id.is_none() {
-        assert!(page.read().await, "the stream says where it begins");
+        assert!(page.read().await, "the stream states its position");
     }
     let submit = async {
         let mut ids = Vec::new();
@@ -88,7 +88,7 @@ async fn a_page_moves_to_the_other_replica_without_a_gap() {
     };
     let watch = async {
         while page.told.len() < 6 {
-            assert!(page.read().await, "the stream goes on");
+            assert!(page.read().await, "the stream continues");
         }
         first.kill();
         page.open(&fleet, &other_url).await;
@@ -110,7 +110,7 @@ async fn a_page_moves_to_the_other_replica_without_a_gap() {
     let written = sqlx::query("SELECT job_id::text, kind, count(*) FROM job_events GROUP BY 1, 2");
     let written = written.fetch_all(&mut rows).await.expect("the events");
     let written: BTreeMap<_, _> = written.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect();
-    assert_eq!(told, written, "what the page was told and what happened");
+    assert_eq!(told, written, "what the page received and what happened");
 }
 
 async fn until_leading(scheduler: &Process, times: usize) {
@@ -121,11 +121,11 @@ async fn until_leading(scheduler: &Process, times: usize) {
     .await;
 }
 
-/// Goal: of two schedulers one leads. The leader falls asleep in the middle of a dispatch and wakes when the other leads:
-/// its release is refused. Then the new leader dies after a release that it had not announced: the first one does.
+/// Goal: one of two schedulers leads. The leader is paused in the middle of a dispatch and resumes when the other leads:
+/// its release is refused. Then the new leader dies after a release that it had not published: the first one publishes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_sleeps_or_dies_in_a_dispatch_releases_nothing_twice() {
-    // Nothing but the change of leaders announces again.
+    // Only a change of leaders publishes again.
     let options = with_long_leases().with("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "600");
     let fleet = Fleet::prepare(options.with("FLEET__SCHEDULER__REANNOUNCE_MAX_S", "600")).await;
     let _api = fleet.api();

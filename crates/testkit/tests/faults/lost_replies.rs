@@ -1,4 +1,4 @@
-//! Answers of Postgres that get lost after the commit, at every transition: whoever asked does not know what happened, and must
+//! Replies of Postgres that are lost after the commit, at every transition: the client does not know what happened, and must
 //! find out without doing anything twice.
 
 use nix::sys::signal::Signal;
@@ -12,7 +12,7 @@ use crate::support::{
 
 pub(crate) const DATABASE: &str = "FLEET__DATABASE__URL";
 
-/// A way to the fleet's Postgres of one process alone.
+/// A proxy to the fleet's Postgres for one process alone.
 pub(crate) fn way(fleet: &Fleet) -> (Proxy, String) {
     let proxy = Proxy::start(Protocol::Postgres, fleet.variable(DATABASE));
     let url = proxy.through(fleet.variable(DATABASE));
@@ -23,7 +23,7 @@ pub(crate) fn lose(way: &Proxy, replies: &[&str]) {
     replies.iter().for_each(|reply| way.arm(reply, Catch::LoseReply));
 }
 
-/// One process of each kind, each with a way of its own.
+/// One process of each kind, each with its own proxy.
 struct Stage {
     fleet: Fleet,
     book: Accounting,
@@ -33,7 +33,7 @@ struct Stage {
     worker: Proxy,
 }
 
-/// Goal: each transition that a process makes takes effect and its answer is lost once. Nothing happens twice, and no attempt
+/// Goal: each transition that a process makes takes effect and its reply is lost once. Nothing happens twice, and no attempt
 /// is spent.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_lost_after_the_commit_changes_nothing() {
@@ -88,7 +88,7 @@ async fn to_completion(stage: &Stage) -> String {
     api.until_sprung().await;
     scheduler.until_sprung().await;
     // All but the last are under way while the model waits.
-    eventually_seen("the worker's answers are lost", || async {
+    eventually_seen("the worker's replies are lost", || async {
         let sprung = worker.sprung() - before;
         if sprung >= 5 { Ok(()) } else { Err(format!("{sprung} of 5")) }
     })
@@ -99,7 +99,7 @@ async fn to_completion(stage: &Stage) -> String {
     job
 }
 
-/// A cancel, and a retry that goes on from the checkpoint.
+/// A cancel, and a retry that continues from the checkpoint.
 async fn cancelled_and_retried(stage: &Stage) -> String {
     let Stage { fleet, book, gates, api, worker, .. } = stage;
     gates.hold("step-5");
@@ -118,7 +118,7 @@ async fn cancelled_and_retried(stage: &Stage) -> String {
     job
 }
 
-/// A checkpoint that is damaged: the row forgets it, the answer is lost, and the object is left to the orphan sweep.
+/// A checkpoint that is damaged: the row drops it, the reply is lost, and the object is left to the orphan sweep.
 async fn begun_anew_without_its_checkpoint(stage: &Stage) -> String {
     let Stage { fleet, book, gates, worker, .. } = stage;
     let job = cancelled_with_checkpoint(fleet, book, gates, 3).await;
@@ -134,7 +134,7 @@ async fn begun_anew_without_its_checkpoint(stage: &Stage) -> String {
     job
 }
 
-/// The worker has no room for its files.
+/// The worker has no disk space for its files.
 async fn failed_for_want_of_room(stage: &Stage, scratch: &std::path::Path) {
     let Stage { fleet, book, worker, .. } = stage;
     lose(worker, &["fail_job"]);
@@ -184,10 +184,10 @@ pub(crate) async fn cancelled_with_checkpoint(fleet: &Fleet, book: &Accounting, 
     job
 }
 
-/// Calls until there is an answer, and expects the last one to be this.
+/// Repeats the call until there is a response, and expects this status.
 pub(crate) async fn repeat(fleet: &Fleet, job: &str, method: Method, verb: &str, wanted: StatusCode) {
     let url = format!("{}/api/jobs/{job}{verb}", fleet.api_url);
-    eventually_seen("the call is answered", || async {
+    eventually_seen("the call returns", || async {
         let call = fleet.client.request(method.clone(), &url);
         let answer = call.send().await.map_err(|error| error.to_string())?;
         let status = answer.status();

@@ -1,4 +1,4 @@
-//! Answers of Postgres that get lost after the commit of what nobody asked for: sweeps, retention, a delivery given back.
+//! Replies of Postgres that are lost after the commit of background work: sweeps, retention, a returned delivery.
 
 use reqwest::{Method, StatusCode};
 use testkit::rabbitmq::QueueLevel;
@@ -12,9 +12,9 @@ use crate::support::{
 
 const BROKER: &str = "FLEET__BROKER__URL";
 
-/// Goal: nothing happens twice although each answer is lost once: of a dead worker's lease, its pool's releases, the worker
+/// Goal: nothing happens twice although each reply is lost once: of a dead worker's lease, its pool's releases, the worker
 /// itself, a deleted job and an old checkpoint. All of it is due before a scheduler starts, so that each first call takes effect, and
-/// loses its answer.
+/// loses its reply.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_to_a_sweep_that_is_lost_changes_nothing() {
     let fleet = Fleet::prepare(tidy(impatient())).await;
@@ -23,7 +23,7 @@ async fn an_answer_to_a_sweep_that_is_lost_changes_nothing() {
     let book = Accounting::default();
     let gates = fleet.gates("dies");
     let mut worker = fleet.gated_worker("dies", &gates, &[]);
-    // Not in the book, which would miss it.
+    // Not in the records, which would count it as lost.
     let purged = fleet.submit(&request(1)).await["job_id"].as_str().expect("an id").to_owned();
     until_completed(&fleet, std::slice::from_ref(&purged)).await;
     cancelled_with_checkpoint(&fleet, &book, &gates, 2).await;
@@ -45,18 +45,18 @@ async fn an_answer_to_a_sweep_that_is_lost_changes_nothing() {
     let _successor = fleet.quick_worker("successor", &[]);
     until_completed(&fleet, &[running.clone(), scheduled.clone()]).await;
 
-    assert_eq!(events(&fleet, &running, "retrying").await, 1, "its lease ran out once");
+    assert_eq!(events(&fleet, &running, "retrying").await, 1, "its lease expired once");
     assert_eq!(events(&fleet, &running, "running").await, 2);
     assert_eq!(events(&fleet, &scheduled, "running").await, 1);
     assert_eq!(taken_back(&fleet, &scheduled).await, 1);
-    assert!(fleet.job(&purged).await.is_err(), "it is gone");
+    assert!(fleet.job(&purged).await.is_err(), "it is deleted");
     until_nothing_left(&fleet, &book).await;
     report(&fleet, &book).await.assert_all_completed_once();
 }
 
 const RELEASED: &str = "SELECT count(*) FROM jobs WHERE status = 'scheduled'";
 
-/// A lease that ran out, a release, a worker that fell silent, a deleted job and a checkpoint past their retention.
+/// An expired lease, a release, a worker without heartbeats, a deleted job and a checkpoint past their retention.
 const DUE: &str = "SELECT LEAST(
     (SELECT count(*) FROM jobs WHERE status = 'running' AND lease_expires_at < clock_timestamp()),
     (SELECT count(*) FROM jobs WHERE status = 'scheduled'),
@@ -65,8 +65,8 @@ const DUE: &str = "SELECT LEAST(
         AND finished_at < clock_timestamp() - interval '2 s'),
     (SELECT count(*) FROM workers WHERE state <> 'gone' AND last_seen_at < clock_timestamp() - interval '7 s'))";
 
-/// Goal: a worker that found a job by polling gives back the one that was delivered to it meanwhile, and does so once although the
-/// answer is lost.
+/// Goal: a worker that found a job by polling returns the one that was delivered to it meanwhile, and does so once although the
+/// reply is lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_extra_delivery_is_given_back_once() {
     let options = with_long_leases().with("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "600");
@@ -79,9 +79,9 @@ async fn an_extra_delivery_is_given_back_once() {
     let (way, url) = way(&fleet);
     let _worker = fleet.quick_worker("worker", &[(DATABASE, &url), PATIENT]);
     let listens = |level: &QueueLevel| level.consumers == Some(1);
-    until_ready_queue(&fleet, "the worker listens", listens).await;
+    until_ready_queue(&fleet, "the worker consumes", listens).await;
 
-    // The first release is told to nobody, and its claim waits.
+    // The first release is not published, and its claim waits.
     bells.refuse();
     until_said(&scheduler, "RabbitMQ connection lost", 1).await;
     way.arm("claim_job", Catch::Hold);
@@ -105,7 +105,7 @@ async fn an_extra_delivery_is_given_back_once() {
 }
 
 async fn until_said(process: &Process, words: &str, times: usize) {
-    eventually_seen("it says so in its log", || async {
+    eventually_seen("it logs this", || async {
         let log = process.log();
         if log.matches(words).count() >= times { Ok(()) } else { Err(log) }
     })

@@ -1,10 +1,10 @@
-//! Goal: whatever fails, no job is lost, none is completed twice, and a video that survived a fault has the bytes of one
-//! that met none.
+//! Goal: whatever fails, no job is lost, none is completed twice, and a video that survived a fault has the bytes of an
+//! undisturbed one.
 //! Method: the real processes on real services; faults are signals, a proxy that loses exactly one reply, an object store
-//! that refuses, and a model that waits at gates so that a fault meets the wanted moment. Nearly all workers have a
-//! renderer that needs no time, one has the real model.
+//! that refuses, and a model that waits at gates so that a fault hits the intended moment. Nearly all workers have a
+//! renderer that takes no time, one has the real model.
 //!
-//! One file a dependency; `lost_replies` and `lost_sweeps` lose the answer of every transition; `storm` kills everything at random.
+//! One file per dependency; `lost_replies` and `lost_sweeps` lose the reply of every transition; `storm` kills everything at random.
 
 mod api_and_scheduler;
 mod lost_replies;

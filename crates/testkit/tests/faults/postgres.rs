@@ -1,4 +1,4 @@
-//! Postgres that is killed under load, and answers of it that get lost.
+//! Postgres that is killed under load, and replies that are lost.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::support::{PATIENCE, Recovery, database, report, request, submit, unti
 
 const DATABASE: &str = "FLEET__DATABASE__URL";
 
-/// Goal: Postgres killed twice while four clients submit. Every 2xx is a job, whoever got no answer has one job after
-/// repeating with the key, and a running job keeps its lease.
+/// Goal: Postgres killed twice while four clients submit. Every 2xx is a job, a client without a response has one job after
+/// retrying with the key, and a running job keeps its lease.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load_every_accepted_job_is_there_and_leases_survive() {
     let mut stack = PrivateStack::only(&["postgres"]);
-    // A lease that outlasts the restart also on a slow machine.
+    // A lease that outlasts the restart even on a slow machine.
     let options = with_long_leases();
     let fleet = Fleet::prepare(FleetOptions { services: Some(stack.services.clone()), ..options }).await;
     let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
@@ -60,13 +60,13 @@ async fn killed_under_load_every_accepted_job_is_there_and_leases_survive() {
     let job = fleet.job(&running).await.expect("the job");
     assert_eq!(job["attempts"], 1, "the lease did not survive the restarts: {job}");
 
-    // Most of them need not be rendered to know that they are there: one row each, known by its key.
+    // Most of them need not be rendered: one row each, found by its key, shows that they exist.
     let report = report(&fleet, &book).await;
     assert!(report.unexpected.is_empty() && report.duplicated.is_empty(), "{report:#?}");
     assert_eq!((report.lost.len(), report.unfinished.len()), (0, 200), "{report:#?}");
 }
 
-/// Goal: a client that repeats its batch after a lost answer has one batch.
+/// Goal: a client that repeats its batch after a lost response has one batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_whose_commit_was_answered_to_nobody_is_found_again_by_its_key() {
     let fleet = Fleet::prepare(with_long_leases()).await;
@@ -83,7 +83,7 @@ async fn a_batch_whose_commit_was_answered_to_nobody_is_found_again_by_its_key()
     let accepted = |key: &'static str| {
         let (fleet, other_url, send) = (&fleet, &other_url, &send);
         async move {
-            let what = "the other replica takes the batch";
+            let what = "the other replica accepts the batch";
             let view: serde_json::Value = eventually_seen(what, || async {
                 let answer = send(other_url, key).await.map_err(|error| error.to_string())?;
                 if answer.status() != StatusCode::ACCEPTED {
@@ -103,15 +103,15 @@ async fn a_batch_whose_commit_was_answered_to_nobody_is_found_again_by_its_key()
     proxy.arm("COMMIT", Catch::LoseReply);
     let lost = send(&fleet.api_url, "committed").await.expect("an answer");
     assert_eq!(lost.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(accepted("committed").await.iter().all(|created| !created), "the first try had made them");
+    assert!(accepted("committed").await.iter().all(|created| !created), "the first attempt had created them");
 
-    // Killed before the commit: there is nothing, and the other replica makes them.
+    // Killed before the commit: there are no rows, and the other replica creates them.
     proxy.arm("COMMIT", Catch::Hold);
     let (sent, ()) = tokio::join!(send(&fleet.api_url, "killed"), async {
         proxy.until_sprung().await;
         first.kill();
     });
-    assert!(sent.is_err(), "nobody could have answered");
+    assert!(sent.is_err(), "no process could have responded");
     drop(proxy);
-    assert!(accepted("killed").await.iter().all(|created| *created), "nothing was there");
+    assert!(accepted("killed").await.iter().all(|created| *created), "no rows existed");
 }

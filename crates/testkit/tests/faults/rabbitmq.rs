@@ -1,4 +1,4 @@
-//! RabbitMQ that dies, blocks, closes what is open, and messages that are doubled, lost, old or nonsense.
+//! RabbitMQ that dies, blocks, closes connections, and messages that are duplicated, lost, stale or unreadable.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,7 +25,7 @@ fn submit_beside(fleet: &Fleet, book: &Arc<Accounting>, seeds: std::ops::Range<i
 }
 
 /// Goal: RabbitMQ killed during submission, dispatch and a job, and later blocking all publishers: everything is accepted
-/// and rendered once, and the job that ran meanwhile noticed nothing.
+/// and rendered once, and the job that ran meanwhile was not affected.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_or_blocked_it_delays_hints_and_loses_nothing() {
     let mut stack = PrivateStack::only(&["rabbitmq"]);
@@ -68,8 +68,8 @@ async fn killed_or_blocked_it_delays_hints_and_loses_nothing() {
     assert_eq!(report.duplicate_executions, 0, "{report}");
 }
 
-/// Goal: a message is only a hint. Doubled, old, lost and unreadable ones, queues that vanish and channels that close:
-/// each job runs once, and what nobody can read lies in the dead-letter queue.
+/// Goal: a message is only a hint. Duplicated, stale, lost and unreadable ones, queues that vanish and channels that close:
+/// each job runs once, and unreadable messages are in the dead-letter queue.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_message_and_no_lack_of_one_changes_what_happens() {
     let fleet = Fleet::prepare(with_long_leases().with("FLEET__BROKER__MESSAGE_MAX_BYTES", "20000")).await;
@@ -90,11 +90,11 @@ async fn no_message_and_no_lack_of_one_changes_what_happens() {
         queues.iter().find(|name| name.starts_with("ready.")).cloned().ok_or(format!("{queues:?}"))
     })
     .await;
-    let (message, _) = eventually_seen("a message waits", || async {
+    let (message, _) = eventually_seen("a message is queued", || async {
         fleet.vhost.take(&queue, 1).await.into_iter().next().ok_or("none".to_owned())
     })
     .await;
-    // That one was lost. Now others come: of the running job (old), of the lost one (doubled), of nobody, and nonsense.
+    // That message is lost. Now others arrive: for the running job (stale), for the lost one (duplicated), for no job, and unreadable ones.
     let running = {
         let mut old: serde_json::Value = serde_json::from_str(&message).expect("JSON");
         old["body"]["job_id"] = json!(ids[0]);
@@ -124,13 +124,13 @@ async fn no_message_and_no_lack_of_one_changes_what_happens() {
     report.assert_all_completed_once();
     assert_eq!(report.duplicate_executions, 0, "{report}");
     let dead = Mutex::new(Vec::new());
-    eventually_seen("all that is unreadable is kept", || async {
+    eventually_seen("all unreadable messages are kept", || async {
         let taken = fleet.vhost.take("dead-letter", 10).await;
-        let mut dead = dead.lock().expect("nobody else has it");
+        let mut dead = dead.lock().expect("no other task uses it");
         dead.extend(taken.into_iter().map(|(payload, _)| payload));
         if dead.len() >= 4 { Ok(()) } else { Err(format!("{} of 4", dead.len())) }
     })
     .await;
-    let dead = dead.into_inner().expect("nobody else has it");
+    let dead = dead.into_inner().expect("no other task uses it");
     assert_eq!(dead.iter().filter(|payload| *payload == "nonsense").count(), 2, "{dead:?}");
 }

@@ -1,4 +1,4 @@
-//! Redis that is gone, slow, emptied, full or holds what is not ours; an object store that is full, slow or fails half way.
+//! Redis that is down, slow, emptied, full or holds foreign data; an object store that is full, slow or fails half way.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{
 };
 
 fn cached() -> FleetOptions {
-    // Every look goes to Redis, so that its troubles are met.
+    // Every lookup goes to Redis, so that its faults take effect.
     impatient()
         .with("ENABLE_CACHE", "true")
         .with("FLEET__CACHE__MEMORY_MAX_BYTES", "0")
@@ -26,7 +26,7 @@ async fn rendered(fleet: &Fleet, book: &Accounting, key: &str) -> (Value, Vec<u8
     (fleet.job(&id).await.expect("the job"), fleet.video(&id).await)
 }
 
-/// Goal: Redis is never a reason to fail or to render another video, whatever is wrong with it.
+/// Goal: no fault of Redis makes a job fail or changes a video.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sick_redis_costs_an_encoding_and_nothing_else() {
     let stack = PrivateStack::only(&["redis"]);
@@ -54,7 +54,7 @@ async fn a_sick_redis_costs_an_encoding_and_nothing_else() {
     assert!(rendered(&fleet, &book, "gone").await.1 == video, "without Redis");
     proxy.heal();
     proxy.stall();
-    assert!(rendered(&fleet, &book, "silent").await.1 == video, "with a Redis that says nothing");
+    assert!(rendered(&fleet, &book, "silent").await.1 == video, "with a Redis that sends no replies");
     proxy.heal();
     proxy.delay(Duration::from_millis(300));
     assert!(rendered(&fleet, &book, "slow").await.1 == video, "with a slow Redis");
@@ -68,7 +68,7 @@ async fn a_sick_redis_costs_an_encoding_and_nothing_else() {
     assert!(rendered(&fleet, &book, "full").await.1 == video, "with a full Redis");
     tell_redis(&["CONFIG", "SET", "maxmemory", "0"]);
 
-    // Whatever lies under our keys is replaced by nonsense.
+    // Everything under our keys is replaced by foreign data.
     eventually_seen("an embedding is stored again", || async {
         drop(rendered(&fleet, &book, "again").await);
         if tell_redis(&["KEYS", "embed:*"]).contains("embed:") { Ok(()) } else { Err("no key".to_owned()) }
@@ -80,7 +80,7 @@ async fn a_sick_redis_costs_an_encoding_and_nothing_else() {
         tell_redis(&["SET", key, "nonsense of another program"]);
     }
     let (foreign, same) = rendered(&fleet, &book, "foreign").await;
-    assert!(!hit(&foreign) && same == video, "nonsense is a miss: {foreign}");
+    assert!(!hit(&foreign) && same == video, "foreign data is a miss: {foreign}");
     report(&fleet, &book).await.assert_all_completed_once();
 }
 
@@ -99,7 +99,7 @@ async fn an_object_store_that_fails_delays_the_video_and_never_halves_it() {
 
     store.refuse_writes(Some(StatusCode::INSUFFICIENT_STORAGE));
     let full = submit_as(&fleet, &book, "full", 1).await;
-    eventually_seen("the run fails for want of space and is tried again", || async {
+    eventually_seen("the run fails for lack of space and is retried", || async {
         let job = fleet.job(&full).await.map_err(|error| error.to_string())?;
         if job["attempts"].as_u64() >= Some(2) { Ok(()) } else { Err(job.to_string()) }
     })
@@ -108,7 +108,7 @@ async fn an_object_store_that_fails_delays_the_video_and_never_halves_it() {
     until_completed(&fleet, std::slice::from_ref(&full)).await;
     assert!(fleet.video(&full).await == video, "after a full store");
 
-    // Two failures of one request are more than the client itself repeats.
+    // Two failures of one request exceed the client's own retries.
     for end in ["video.mp4", "poster.jpg"] {
         store.fail_writes(end, 2);
         let (_, same) = rendered(&fleet, &book, end).await;
@@ -122,7 +122,7 @@ async fn an_object_store_that_fails_delays_the_video_and_never_halves_it() {
     report.assert_all_completed_once();
 }
 
-/// Goal: a folder that cannot be written (a disk that is full or gone) is the same story.
+/// Goal: a folder that cannot be written (a disk that is full or gone) behaves the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_cannot_be_written_delays_the_video() {
     let fleet = Fleet::prepare(impatient()).await;
@@ -132,11 +132,11 @@ async fn a_folder_that_cannot_be_written_delays_the_video() {
     let (_, video) = rendered(&fleet, &book, "undisturbed").await;
     let folder = std::path::PathBuf::from(fleet.variable("FLEET__ARTIFACTS__URL"));
     let aside = folder.with_extension("aside");
-    // A file in its place refuses every write, also of root's.
+    // A file in its place refuses every write, even root's.
     std::fs::rename(&folder, &aside).expect("the folder can be moved");
     std::fs::write(&folder, []).expect("a file in its place");
     let id = submit_as(&fleet, &book, "no-folder", 1).await;
-    eventually_seen("the run fails and is tried again", || async {
+    eventually_seen("the run fails and is retried", || async {
         let job = fleet.job(&id).await.map_err(|error| error.to_string())?;
         if job["attempts"].as_u64() >= Some(2) { Ok(()) } else { Err(job.to_string()) }
     })
@@ -144,12 +144,12 @@ async fn a_folder_that_cannot_be_written_delays_the_video() {
     std::fs::remove_file(&folder).expect("the file goes");
     std::fs::rename(&aside, &folder).expect("the folder comes back");
     until_completed(&fleet, std::slice::from_ref(&id)).await;
-    assert!(fleet.video(&id).await == video, "after the folder came back");
+    assert!(fleet.video(&id).await == video, "after the folder is available again");
     report(&fleet, &book).await.assert_all_completed_once();
 }
 
-/// Goal: a disk that is really full, to the last byte, costs time. The job keeps what it had computed, is tried again, and ends
-/// once there is room; no half of a file is left, not even of a writer that was killed.
+/// Goal: a disk that is really full, to the last byte, costs time. The job keeps what it had computed, is retried, and completes
+/// once there is space; no partial file is left, not even by a writer that was killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_delays_the_video_and_leaves_no_half_of_a_file() {
     let fleet = Fleet::prepare(tidy(impatient())).await;
@@ -171,7 +171,7 @@ async fn a_full_disk_delays_the_video_and_leaves_no_half_of_a_file() {
     disk.fill();
     let recovery = Recovery::begins();
     gates.open("step-5");
-    eventually_seen("the run fails for want of space and is tried again", || async {
+    eventually_seen("the run fails for lack of space and is retried", || async {
         let job = fleet.job(&id).await.map_err(|error| error.to_string())?;
         if job["attempts"].as_u64() >= Some(2) { Ok(()) } else { Err(job.to_string()) }
     })
@@ -180,12 +180,12 @@ async fn a_full_disk_delays_the_video_and_leaves_no_half_of_a_file() {
     until_count(&fleet, "the store was the reason", tried, 1).await;
     disk.make_room();
     until_completed(&fleet, std::slice::from_ref(&id)).await;
-    recovery.over("disk full in the middle of a job, room made after its second try began; the job is done");
+    recovery.over("disk full in the middle of a job, space freed after its second attempt began; the job is done");
     let job = fleet.job(&id).await.expect("the job");
     assert!(job["record"]["resumed_from"].as_u64() >= Some(1), "its work was kept: {job}");
     assert!(fleet.video(&id).await == video, "after a full disk");
 
-    // What a writer that was killed in the middle leaves: a lease that is over, and a name that listings hide.
+    // What a killed writer leaves: an expired lease, and a name that listings hide.
     let key = format!("{}/{}/video.mp4#1", first["job_id"].as_str().expect("an id"), domain::LeaseToken::fresh());
     std::fs::create_dir_all(folder.join(&key).parent().expect("it has one")).expect("a folder");
     std::fs::write(folder.join(&key), b"half").expect("there is room");

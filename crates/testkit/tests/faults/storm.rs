@@ -1,5 +1,5 @@
-//! Everything is killed at random while several tenants submit, until nobody could say what happened when; then the book
-//! must balance. `scripts/verify.d/storm` runs the same with three thousand jobs for minutes.
+//! Everything is killed at random while several tenants submit; afterwards all jobs must be accounted for.
+//! `scripts/verify.d/storm` runs the same with three thousand jobs for minutes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{database, impatient, request, tell, tidy};
 
-/// How much of it: from variables, else the short form.
+/// Size of the run: from variables, otherwise the short form.
 struct Size {
     jobs: i64,
     seconds: u64,
@@ -30,7 +30,7 @@ impl Size {
         }
     }
 
-    /// Waits are as long as the work may take on a slow machine.
+    /// Time limits allow for a slow machine.
     fn patience(&self) -> Duration {
         Duration::from_secs(240 + self.seconds + 3 * u64::try_from(self.jobs).unwrap_or_default())
     }
@@ -48,10 +48,10 @@ impl Dice {
     }
 }
 
-/// The tenants: name and share of the jobs in a hundred. The small one submits last and must not wait for the large one.
+/// The tenants: name and percentage of the jobs. The small one submits last and must not wait for the large one.
 const TENANTS: [(&str, i64); 3] = [("large", 60), ("middle", 25), ("small", 15)];
 
-/// Of the longest job, by how many one tenant may be ahead of another: a round releases several jobs at once.
+/// By how many of the longest jobs one tenant may be ahead of another: a round releases several jobs at once.
 const UNFAIR_MAX: f64 = 8.0;
 
 /// Everything that can be killed.
@@ -75,8 +75,7 @@ impl Stage {
         self.processes.insert(name.to_owned(), process);
     }
 
-    /// One fault: a process is killed, asked to stop, or paused for a while; every fourth time a service is killed. All
-    /// come back.
+    /// One fault: a process is killed, asked to stop, or paused for a while; every fourth time a service is killed. All are restarted.
     fn strike(&mut self, dice: &mut Dice) {
         const SERVICES: [&str; 3] = ["redis", "postgres", "rabbitmq"];
         self.strikes += 1;
@@ -115,7 +114,7 @@ impl Stage {
     }
 }
 
-/// Goal: lost 0, duplicated artifacts 0, every job completed, no row, object or message left over, and the small tenant did not wait
+/// Goal: lost 0, duplicated artifacts 0, every job completed, no row, object or message remaining, and the small tenant did not wait
 /// for the large one's backlog.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
@@ -159,7 +158,7 @@ async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
     assert_order_is_fair(&fleet).await;
 }
 
-/// Three clients, one a tenant; the small one's jobs come when the others' wait already.
+/// Three clients, one per tenant; the small one submits when the others' jobs are already queued.
 fn submit_all(fleet: &Arc<Fleet>, book: &Arc<Accounting>, size: &Size) -> JoinSet<()> {
     let urls = [fleet.api_url.clone(), format!("http://127.0.0.1:{}", fleet.second_port())];
     let mut clients = JoinSet::new();
@@ -193,16 +192,16 @@ async fn until_all_ended(fleet: &Fleet, size: &Size) {
     .await;
 }
 
-/// What crashes left in the object store goes with the orphan sweep.
+/// The orphan sweep removes what crashes left in the object store.
 async fn until_nothing_left(fleet: &Fleet, book: &Accounting, size: &Size) -> testkit::Report {
-    eventually("the orphan sweep has tidied", size.patience(), || async {
+    eventually("the orphan sweep has cleaned up", size.patience(), || async {
         let report = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await;
         report.left_over.is_empty().then_some(report)
     })
     .await
 }
 
-/// A message that still waits is a hint without a job: a free worker takes it, finds nothing to claim, and acks it.
+/// A message that is still queued is a hint without a job: a free worker takes it, finds nothing to claim, and acks it.
 async fn until_no_message_waits(fleet: &Fleet) {
     eventually_seen("every message was taken and acked", || async {
         let queues = fleet.vhost.queue_levels().await;
@@ -236,6 +235,6 @@ async fn assert_order_is_fair(fleet: &Fleet) {
     .expect("the releases");
     assert!(
         overtaken <= UNFAIR_MAX,
-        "the large tenant was released {overtaken:.1} jobs more while the small one waited"
+        "the large tenant got {overtaken:.1} more jobs released while the small one waited"
     );
 }

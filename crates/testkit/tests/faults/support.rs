@@ -1,4 +1,4 @@
-//! What the fault tests share: settings that notice a death within seconds, and looks at rows and videos.
+//! What the fault tests share: settings that detect a dead process within seconds, and helpers that read rows and videos.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use testkit::{Accounting, Fleet, FleetOptions, Report, Way, eventually_seen};
 /// Long, because it only matters when something is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Short leases, sweeps and timeouts. The cache is off, so that every run comes to the `encode` gate.
+/// Short leases, sweeps and timeouts. The cache is off, so that every run reaches the `encode` gate.
 pub(crate) fn impatient() -> FleetOptions {
     let variables = [
         ("ENABLE_CACHE", "false"),
@@ -26,7 +26,7 @@ pub(crate) fn impatient() -> FleetOptions {
         ("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "1"),
         ("FLEET__SCHEDULER__REANNOUNCE_MAX_S", "2"),
         ("FLEET__SCHEDULER__WORKER_GONE_S", "6"),
-        // Faults of the test's own making are not the job's.
+        // Faults that the test causes do not count as the job's.
         ("FLEET__SCHEDULER__ATTEMPTS_MAX", "20"),
         ("FLEET__SCHEDULER__ATTEMPTS_TOTAL_MAX", "40"),
         ("FLEET__SCHEDULER__CHECKPOINT_RESUMES_MAX", "40"),
@@ -39,7 +39,7 @@ pub(crate) fn impatient() -> FleetOptions {
     variables.into_iter().fold(FleetOptions::default(), |options, (name, value)| options.with(name, value))
 }
 
-/// The same with leases that outlast whatever the test does: where none may be lost.
+/// The same with leases that outlast the test, where none may be lost.
 pub(crate) fn with_long_leases() -> FleetOptions {
     impatient().with("FLEET__WORKER__LEASE_S", "60")
 }
@@ -49,10 +49,10 @@ pub(crate) fn tidy(options: FleetOptions) -> FleetOptions {
     options.with("FLEET__SCHEDULER__ORPHAN_GRACE_S", "2").with("FLEET__SCHEDULER__ORPHAN_SWEEP_S", "1")
 }
 
-/// For whom the proxy holds a statement: it must not lose patience before the test lets it go.
+/// For processes whose statement the proxy holds: they must not time out before the test releases it.
 pub(crate) const PATIENT: (&str, &str) = ("FLEET__DATABASE__STATEMENT_TIMEOUT_MS", "120000");
 
-/// Six steps, no step cache, everything named: the same bytes each time.
+/// Six steps, no step cache, every field set: the same bytes each time.
 pub(crate) fn request(seed: i64) -> Value {
     json!({
         "prompt": "a blue square rotates on the sand", "seed": seed, "infer_steps": 6, "step_cache": "off",
@@ -60,12 +60,12 @@ pub(crate) fn request(seed: i64) -> Value {
     })
 }
 
-/// Submits through the book.
+/// Submits with accounting.
 pub(crate) async fn submit(fleet: &Fleet, book: &Accounting, seed: i64) -> String {
     submit_as(fleet, book, &format!("seed-{seed}"), seed).await
 }
 
-/// Submits through the book, under a key of the caller's choice.
+/// Submits with accounting, under a key that the caller chooses.
 pub(crate) async fn submit_as(fleet: &Fleet, book: &Accounting, key: &str, seed: i64) -> String {
     let urls = [fleet.api_url.clone()];
     let way = Way { client: &fleet.client, urls: &urls, token: None, patience: PATIENCE };
@@ -80,7 +80,7 @@ pub(crate) async fn until_completed(fleet: &Fleet, ids: &[String]) {
     }
 }
 
-/// The videos of undisturbed runs, by seed. All jobs in the book must be over.
+/// The videos of undisturbed runs, by seed. All recorded jobs must have ended.
 pub(crate) async fn undisturbed(fleet: &Fleet, book: &Accounting, seeds: &[i64]) -> BTreeMap<i64, Vec<u8>> {
     let mut ids = Vec::new();
     for seed in seeds {
@@ -94,12 +94,12 @@ pub(crate) async fn undisturbed(fleet: &Fleet, book: &Accounting, seeds: &[i64])
     videos
 }
 
-/// The fleet's database, past every proxy.
+/// The fleet's database, without a proxy.
 pub(crate) async fn database(fleet: &Fleet) -> PgConnection {
     PgConnection::connect(fleet.variable("FLEET__DATABASE__URL")).await.expect("the database answers")
 }
 
-/// Waits until a query that counts answers at least `wanted`.
+/// Waits until a counting query returns at least `wanted`.
 pub(crate) async fn until_count(fleet: &Fleet, what: &str, query: &'static str, wanted: i64) {
     eventually_seen(what, || async {
         let mut database = PgConnection::connect(fleet.variable("FLEET__DATABASE__URL")).await;
@@ -110,7 +110,7 @@ pub(crate) async fn until_count(fleet: &Fleet, what: &str, query: &'static str, 
     .await;
 }
 
-/// Running jobs that would not begin at step 0 again.
+/// Running jobs that would not restart at step 0.
 pub(crate) const CHECKPOINTED: &str = "SELECT count(*) FROM jobs WHERE status = 'running' AND checkpoint_step > 0";
 
 /// Waits until a worker has registered.
@@ -119,23 +119,23 @@ pub(crate) async fn until_workers(fleet: &Fleet, wanted: i64) {
     until_count(fleet, "the workers have registered", query, wanted).await;
 }
 
-/// The book against the rows, with the folder's objects.
+/// Compares the records with the rows and the folder's objects.
 pub(crate) async fn report(fleet: &Fleet, book: &Accounting) -> Report {
     let report = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await;
     tell(&report.to_string());
     report
 }
 
-/// Waits until the folder holds no object that no row points to: the orphan sweep must be quick (see [`tidy`]).
+/// Waits until the folder holds no object that no row points to: the orphan sweep must be frequent (see [`tidy`]).
 pub(crate) async fn until_nothing_left(fleet: &Fleet, book: &Accounting) {
-    eventually_seen("the orphan sweep has tidied", || async {
+    eventually_seen("the orphan sweep has cleaned up", || async {
         let left = book.report(fleet.variable("FLEET__DATABASE__URL"), &fleet.objects()).await.left_over;
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
 }
 
-/// How long it took from a fault until all was well; `docs/reliability.md` quotes these lines.
+/// Seconds from a fault until recovery; `docs/reliability.md` quotes these lines.
 pub(crate) struct Recovery(Instant);
 
 impl Recovery {
@@ -149,7 +149,7 @@ impl Recovery {
 }
 
 /// Shown with a failure, and by `--no-capture`.
-#[expect(clippy::print_stdout, reason = "the test runner keeps it until somebody wants it")]
+#[expect(clippy::print_stdout, reason = "the test runner keeps it until it is requested")]
 pub(crate) fn tell(line: &str) {
     println!("{line}");
 }

@@ -10,7 +10,7 @@ use crate::support::{
     until_count, until_workers,
 };
 
-/// Goal: at each stage a SIGKILL costs a lease, not the video. Five workers are held at another stage each, all are killed
+/// Goal: at each stage a SIGKILL costs a lease, not the video. Five workers are held at a different stage each, all are killed
 /// there, and one that is not disturbed finishes all jobs.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_stage_the_job_goes_on_elsewhere_with_the_same_bytes() {
@@ -64,10 +64,10 @@ async fn killed_at_any_stage_the_job_goes_on_elsewhere_with_the_same_bytes() {
     tell(&report.to_string());
     report.assert_all_completed_once();
     assert!(report.duplicate_executions >= 5, "each of the killed had begun one: {report}");
-    assert!(resumed >= 3, "{resumed} of the jobs went on from a checkpoint");
+    assert!(resumed >= 3, "{resumed} of the jobs continued from a checkpoint");
 }
 
-/// Goal: the same with the real model: killed late in denoising, finished elsewhere from the checkpoint, byte for byte.
+/// Goal: the same with the real model: killed late in denoising, finished by another worker from the checkpoint, byte for byte.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_real_model_goes_on_elsewhere_with_the_same_bytes() {
     let fleet = Fleet::prepare(impatient()).await;
@@ -101,8 +101,8 @@ fn id(job: &serde_json::Value) -> String {
     job["job_id"].as_str().expect("a job has an id").to_owned()
 }
 
-/// Goal: whoever sleeps through the lease changes nothing afterwards. One is stopped between upload and commit with its
-/// completion under way, one in the middle of denoising; both wake when another worker has finished their jobs.
+/// Goal: a worker that is paused beyond its lease changes nothing afterwards. One is paused between upload and commit with its
+/// completion in flight, one in the middle of denoising; both resume when another worker has finished their jobs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_slept_past_its_lease_is_refused_and_touches_no_object() {
     let fleet = Fleet::prepare(impatient()).await;
@@ -145,7 +145,7 @@ async fn a_worker_that_slept_past_its_lease_is_refused_and_touches_no_object() {
     database.release();
     gates.open("step-4");
     for (worker, says) in [(&at_commit, "could not be recorded"), (&at_step, "lease lost")] {
-        eventually_seen("the sleeper learns that its lease is lost", || async {
+        eventually_seen("the paused worker learns that its lease is lost", || async {
             let log = worker.log();
             if log.contains(says) { Ok(()) } else { Err(log.lines().last().unwrap_or_default().to_owned()) }
         })
@@ -154,15 +154,15 @@ async fn a_worker_that_slept_past_its_lease_is_refused_and_touches_no_object() {
     assert_eq!(rows(&fleet).await, ended, "a late write changed a row");
     assert!([fleet.video(&ids[0]).await, fleet.video(&ids[1]).await] == before, "a late write changed a video");
 
-    // The sleepers are none the worse for it.
+    // The paused workers still work afterwards.
     successor.kill();
     ids = vec![submit(&fleet, &book, 3).await, submit(&fleet, &book, 4).await];
     until_completed(&fleet, &ids).await;
     report(&fleet, &book).await.assert_all_completed_once();
 }
 
-/// Goal: a GPU that hangs costs the job seconds. The model heeds nothing; its job goes elsewhere and the worker leaves,
-/// also when it is asked to stop meanwhile.
+/// Goal: a GPU that hangs costs the job seconds. The model ignores requests; its job is reassigned and the worker exits,
+/// even when it is asked to stop meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wedged_model_gives_its_job_up_and_its_worker_leaves() {
     let options = impatient().with("FLEET__WORKER__STALL_MIN_S", "3").with("FLEET__WORKER__DRAIN_S", "3");
@@ -262,8 +262,8 @@ async fn a_result_that_is_not_finite_is_never_delivered() {
     assert_eq!(attempts, 2);
 }
 
-/// Goal: cut off from Postgres alone, a worker stops by itself and another one has the job; cut off from RabbitMQ alone, it
-/// goes on by polling. Afterwards both work as before.
+/// Goal: cut off from Postgres alone, a worker stops on its own and another one gets the job; cut off from RabbitMQ alone, it
+/// continues by polling. Afterwards both work as before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_is_cut_off_stops_in_time_and_comes_back() {
     let fleet = Fleet::prepare(impatient()).await;
@@ -293,7 +293,7 @@ async fn a_worker_that_is_cut_off_stops_in_time_and_comes_back() {
     broker.cut();
     broker.heal();
 
-    // From Postgres: nothing is heard, nothing is refused.
+    // From Postgres: no replies, no refusals.
     gates.hold("step-4");
     let third = submit(&fleet, &book, 3).await;
     gates.until_reached("step-4").await;
