@@ -10,6 +10,7 @@ use super::declare::{Declare, Declared, LONG_S, MetricInfo, STEPS, raise};
 
 /// How a run may end.
 const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
+const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "efficient", "math"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 /// Metrics of one worker process.
@@ -130,7 +131,7 @@ impl Default for WorkerMetrics {
             ),
             attention_backend: new.int_gauges(
                 "fleet_attention_backend",
-                "1 for the attention kernel in use; no series on a CPU.",
+                "1 for the attention kernel in use, 0 for the others; all are 0 on a CPU.",
                 &["backend"],
             ),
             ready_seconds: new.gauge(
@@ -172,6 +173,9 @@ impl WorkerMetrics {
             for complexity in Complexity::ALL {
                 self.steps.with_label_values(&[tier, complexity.as_str()]);
             }
+        }
+        for backend in ATTENTION_BACKENDS {
+            self.attention_backend.with_label_values(&[backend]);
         }
         for stage in STAGES {
             self.stage_seconds.with_label_values(&[stage]);
