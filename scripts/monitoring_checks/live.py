@@ -34,6 +34,8 @@ NOT_BROUGHT_ABOUT = {
     "fleet_saved_usd": "may be negative",
     "fleet_gpu_utilisation_ratio": "0 without a GPU",
     "fleet_attention_flops_per_second": "0 without a GPU",
+    "fleet_attention_backend": "0 without a GPU",
+    "fleet_unreadable_rows_total": "needs a row of a later release",
     "fleet_learned_steps_lower": "0 until there is something to learn",
 }
 # A short video whose steps the fleet plans.

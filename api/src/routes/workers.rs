@@ -36,8 +36,7 @@ pub struct WorkerView {
     pub device: String,
     /// Versions of the worker and of libtorch.
     pub build: String,
-    /// The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; absent on a CPU.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU.
     pub attention: Option<String>,
     /// Number of threads that the model computes with.
     pub threads: u32,

@@ -699,6 +699,8 @@ export interface WorkerListView {
 
 /** One worker. */
 export interface WorkerView {
+  /** The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU. */
+  attention?: string | null;
   /** Version of the worker and of libtorch. */
   build: string;
   /** `cpu`, or the GPU's name. */

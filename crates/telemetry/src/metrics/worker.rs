@@ -10,6 +10,7 @@ use super::declare::{LONG_S, STEPS, metrics, raise};
 
 /// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
+const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "efficient", "math"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 metrics! {
@@ -61,7 +62,7 @@ metrics! {
         pub gpu_utilisation: Gauge = "fleet_gpu_utilisation_ratio";
         /// Speed of attention measured when the worker started, in FLOP per second; 0 if it was not measured.
         pub attention_flops: Gauge = "fleet_attention_flops_per_second";
-        /// 1 for the attention kernel in use. There is no series on a CPU.
+        /// 1 for the attention kernel in use, 0 for the others. All are 0 on a CPU.
         attention_backend: IntGaugeVec = "fleet_attention_backend", labels &["backend"];
         /// Time from the start of the process until it could take a job, in seconds: loading, hashing and trying the model.
         pub ready_seconds: Gauge = "fleet_worker_ready_seconds";
@@ -101,6 +102,9 @@ impl WorkerMetrics {
             for complexity in Complexity::ALL {
                 self.steps.with_label_values(&[tier, complexity.as_str()]);
             }
+        }
+        for backend in ATTENTION_BACKENDS {
+            self.attention_backend.with_label_values(&[backend]);
         }
         for stage in STAGES {
             self.stage_seconds.with_label_values(&[stage]);
