@@ -285,7 +285,7 @@ fn fingerprints_are_printed_and_written() {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model");
     copy_folder(&fixture.model(), &model);
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/default/fleet.toml");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/hunyuanvideo.fleet.toml");
     std::fs::copy(manifest, model.join("fleet.toml")).unwrap();
     let output = worker(folder.path(), ["fingerprint", "--model", "model", "--write"]);
     assert_ok(&output);
