@@ -1,74 +1,77 @@
 /** Types of the API. Written by scripts/api-types.mjs from docs/openapi.json; do not edit. */
 
-/** What would be done with a prompt. */
+/** How a prompt would be rendered. */
 export interface AnalysisView {
-  /** Embedded guidance it would run with. */
+  /** Embedded guidance scale. */
   cfg_scale: number;
-  /** The prompt's class. */
+  /** Complexity class of the prompt. */
   complexity: Complexity;
-  /** The same with cached embeddings. */
+  /** Estimated duration of the run in seconds if the embeddings are cached. */
   estimate_cached_s: number;
-  /** Estimated seconds of the run, embeddings not cached. */
+  /** Estimated duration of the run in seconds if the embeddings are not cached. */
   estimate_s: number;
-  /** Estimated price of the run, US dollars. */
+  /** Estimated cost of the run in US dollars. */
   estimated_cost_usd: number;
-  /** Estimated minutes of the run alone; with cached embeddings if they are there. */
+  /** Estimated duration of the run in minutes, without queueing. Assumes cached embeddings if `cache_available`. */
   estimated_time_min: number;
-  /** The seven factors with the words of the prompt that gave them. */
+  /** The seven factors of the score, each with the words of the prompt that contributed to it. */
   factors: FactorScore[];
-  /** As the request says. */
+  /** The value from the request. */
   flow_reverse: boolean;
-  /** Denoising steps it would get. */
+  /** Number of denoising steps. */
   infer_steps: number;
-  /** The tier it would run in. */
+  /** Tier in which it would run. */
   quality_tier: Tier;
-  /** Sum of the factors. */
+  /** Complexity score: the sum of the factors. */
   score: number;
-  /** Step caching it would run with. */
+  /** Step caching that would be used. */
   step_cache: StepCachePlan;
-  /** Why that many steps. */
+  /** Reason for the number of steps. */
   steps_reason: StepsReason;
 }
 
-/** Answer of `GET /api/optimization/analyze`. */
+/** Response of `GET /api/optimization/analyze`. */
 export interface AnalyzeView {
-  /** What would be done with it. */
+  /** How it would be rendered. */
   analysis: AnalysisView;
-  /** Whether this prompt's embeddings are cached, as far as the caller may know: true only for prompts of its own. */
+  /**
+   * Whether this prompt's embeddings are cached. Only true for prompts that the caller's tenant has used itself, so that the
+   * cache does not reveal other tenants' prompts.
+   */
   cache_available: boolean;
   /** The prompt that was analysed. */
   prompt: string;
 }
 
-/** One aspect of a named size. */
+/** One aspect ratio of a named size. */
 export interface AspectView {
-  /** `16:9`. */
+  /** Value for the request's `aspect_ratio`, such as `16:9`. */
   aspect: string;
-  /** Rendered height, pixels. */
+  /** Rendered height in pixels. */
   height: number;
-  /** Rendered width, pixels. */
+  /** Rendered width in pixels. */
   width: number;
 }
 
 /** One accepted request of a batch. */
 export interface BatchItem {
-  /** False when this batch had been submitted before and this is the job of then. */
+  /** False if this batch was submitted before; the job is then the one from that time. */
   created: boolean;
-  /** Its place in the request, from 0. */
+  /** Position of the request in the batch, from 0. */
   index: number;
   /** The job. */
   job: JobView;
 }
 
-/** Several requests. */
+/** Several video requests. */
 export interface BatchRequest {
-  /** The requests, each as `POST /api/generate` takes it. */
+  /** The requests, each with the fields of `POST /api/generate`. */
   requests: VideoRequest[];
 }
 
-/** What became of them. */
+/** The jobs of a batch. */
 export interface BatchView {
-  /** An answer for each request, in order. */
+  /** One entry for each request, in order. */
   jobs: BatchItem[];
 }
 
@@ -79,27 +82,27 @@ export type CacheMatch = "miss" | "identical" | "similar" | "off";
 export interface CacheStatsView {
   /** Whether embeddings are cached. */
   enabled: boolean;
-  /** 100 x hits / look-ups. */
+  /** Share of look-ups that found an embedding, in percent. */
   hit_rate: number;
-  /** Look-ups that found one, wherever it was kept. */
+  /** Number of look-ups that found an embedding, in a worker's memory or in Redis. */
   keyspace_hits: number;
-  /** Look-ups that found none. */
+  /** Number of look-ups that found none. */
   keyspace_misses: number;
   /** `healthy`, `unavailable` or `disabled`. */
   status: string;
-  /** Embeddings that are kept. */
+  /** Number of stored embeddings. */
   total_keys: number;
 }
 
-/** One dependency. */
+/** State of one dependency. */
 export interface CheckView {
-  /** What that means; absent when all is well. */
+  /** Consequence of the outage; absent when the dependency is up. */
   detail?: string | null;
   /** `ok`, `down` or `off`. */
   status: string;
 }
 
-/** Each dependency, `ok` or what its absence means. */
+/** State of each dependency. */
 export interface ChecksView {
   /** RabbitMQ. */
   broker: CheckView;
@@ -112,13 +115,13 @@ export interface ChecksView {
 /** How demanding a prompt is for the model. */
 export type Complexity = "simple" | "moderate" | "complex" | "very_complex";
 
-/** Limits of sizes given in pixels. */
+/** Limits of sizes given as `WIDTHxHEIGHT`. */
 export interface CustomSizeView {
-  /** Each side is a multiple of this. */
+  /** Each side must be a multiple of this, in pixels. */
   multiple_of: number;
-  /** Most pixels of a frame. */
+  /** Largest allowed number of pixels per frame. */
   pixels_max: number;
-  /** Shortest side, pixels. */
+  /** Shortest allowed side, in pixels. */
   side_min: number;
 }
 
@@ -140,7 +143,7 @@ export interface Failure {
   reason: string;
 }
 
-/** One error in a request. */
+/** One thing wrong with a request. */
 export interface FieldError {
   /** The field's name in the request. */
   field: string;
@@ -150,43 +153,43 @@ export interface FieldError {
 
 /** Numbers of a group of jobs. */
 export interface GroupView {
-  /** Seconds of the average run. */
+  /** Mean duration of a run in seconds. */
   avg_run_s: number;
-  /** Planned steps of the average video. */
+  /** Mean planned steps per completed video. */
   avg_steps: number;
-  /** Of those, with cached embeddings. */
+  /** How many of them used cached embeddings. */
   cache_hits: number;
-  /** Completed jobs. */
+  /** Number of completed jobs. */
   completed: number;
-  /** Price, US dollars. */
+  /** Cost in US dollars. */
   cost_usd: number;
   /** The tier or complexity. */
   name: string;
   /** Seconds saved. */
   saved_s: number;
-  /** Dollars saved. */
+  /** US dollars saved. */
   saved_usd: number;
 }
 
-/** The whole picture. */
+/** Health of the API process and its dependencies. */
 export interface HealthView {
-  /** Each dependency. */
+  /** State of each dependency. */
   checks: ChecksView;
-  /** `ok`, `degraded` (slower, nothing lost) or `unavailable` (the database is away). */
+  /** `ok`, `degraded` (slower, but nothing is lost) or `unavailable` (the database is unavailable). */
   status: string;
   /** Version of the API process. */
   version: string;
-  /** Workers that were heard of lately. */
+  /** Number of live workers. */
   workers: number;
 }
 
 /** One page. */
 export interface JobListView {
-  /** Newest first. */
+  /** The jobs, newest first. */
   jobs: JobView[];
   /**
-   * Send it back as `cursor` for the next page; null at the end. With a search a page may be short, even empty, and
-   * still have a next.
+   * Send this as `cursor` to get the next page; null on the last page. With a filter, a page may be short or even empty although
+   * more pages follow.
    */
   next_cursor?: string | null;
 }
@@ -194,105 +197,105 @@ export interface JobListView {
 /** Where a job is, as users see it. */
 export type JobStatus = "queued" | "scheduled" | "running" | "completed" | "failed" | "cancelled";
 
-/** One job. */
+/** A job. */
 export interface JobView {
-  /** Claims by workers since it was last submitted. */
+  /** Number of attempts by workers since the job was submitted or last retried. */
   attempts: number;
-  /** A stop was asked for and has not taken effect. */
+  /** Whether a cancellation was requested that has not taken effect yet. */
   cancel_requested: boolean;
-  /** Submission. */
+  /** Time of submission. */
   created_at: string;
-  /** Hidden by its owner; can be restored until the retention ends. */
+  /** Time at which its owner deleted it. It can be restored until the retention period ends. */
   deleted_at?: string | null;
   /** Seconds of playback. */
   duration_s: number;
   failure?: Failure | null;
-  /** A terminal state was reached. */
+  /** Time at which it completed, failed or was cancelled. */
   finished_at?: string | null;
-  /** Its id; also the video's. */
+  /** Id of the job and of its video. */
   job_id: string;
-  /** Where to go from here. */
+  /** Paths of related resources and actions. */
   links: Links;
-  /** Not before this time: it failed and waits before the next try. */
+  /** Earliest time of the next attempt after a failed one. */
   not_before?: string | null;
-  /** What the optimisations decided and did. */
+  /** What the optimisations planned and did. */
   optimization: OptimizationView;
   progress?: ProgressView | null;
-  /** Jobs of the same kind of worker that go first; only while it waits. */
+  /** Number of jobs that will start before this one on the same kind of worker; null unless the job is waiting. */
   queue_position?: number | null;
-  /** Estimated seconds until a worker takes it; only while it waits and a worker is there. */
+  /** Estimated seconds until a worker starts it; null unless the job is waiting and a suitable worker is available. */
   queue_wait_s?: number | null;
   record?: RunRecord | null;
-  /** The request with `seed` and `model` filled in: sent again it gives the same video. */
+  /** The request with `seed` and `model` filled in. Sending it again produces the same video. */
   request: VideoRequest;
-  /** Whether the seed was drawn by the fleet. */
+  /** Whether the fleet chose the seed at random. */
   seed_drawn: boolean;
-  /** What is rendered for the request by its model. */
+  /** Size, length and frame rate that the model renders for the request. */
   shape: RenderShape;
-  /** First claim of the current try. */
+  /** Time at which a worker first started it since it was submitted or last retried. */
   started_at?: string | null;
-  /** Where it is. */
+  /** State of the job. */
   status: JobStatus;
   video?: VideoView | null;
-  /** The worker that renders or rendered it. */
+  /** The worker that is rendering it or rendered it. */
   worker_id?: string | null;
 }
 
-/** What to change. */
+/** A change of learning. */
 export interface LearnedChange {
-  /** Whether to learn nothing more for now. */
+  /** True pauses learning, false resumes it. */
   frozen: boolean;
 }
 
-/** What was learnt of one kind of jobs. */
+/** What was learned about one kind of job. */
 export interface LearnedGroupView {
-  /** The prompts' class. */
+  /** Complexity class of the prompts. */
   complexity: Complexity;
-  /** Steps taken off what the prompt analysis gives; never out of the tier's range. */
+  /** Number of steps by which plans are reduced compared with the prompt analysis. Plans never leave the tier's range. */
   lower_by: number;
   /** The model's id. */
   model: string;
-  /** The tier as it was requested. */
+  /** The requested tier, which may be `auto`. */
   quality_tier: QualityTier;
-  /** Runs that taught it. */
+  /** Number of runs it was learned from. */
   runs: number;
 }
 
-/** What was learnt. */
+/** What was learned from finished runs. */
 export interface LearnedView {
-  /** Whether plans use it (`optimization.learned_steps` and adaptive steps). */
+  /** Whether plans use it. This requires the settings `optimization.learned_steps` and `optimization.adaptive_steps`. */
   enabled: boolean;
-  /** Whether nothing is learnt at present; what was learnt stays in force. */
+  /** Whether learning is paused. What was learned before stays in use. */
   frozen: boolean;
-  /** One entry for each kind of jobs that has had a run. */
+  /** One entry for each kind of job that has had a run. */
   groups: LearnedGroupView[];
 }
 
-/** What a request may ask for. */
+/** Limits of requests. */
 export interface LimitsView {
-  /** Most requests of one batch. */
+  /** Most requests in one batch. */
   batch_max: number;
-  /** Largest body, bytes. */
+  /** Largest request body, in bytes. */
   body_max_bytes: number;
   /** Largest `cfg_scale`. */
   cfg_scale_max: number;
-  /** Furthest `deadline_s`. */
+  /** Largest `deadline_s`. */
   deadline_s_max: number;
-  /** Most jobs of one page. */
+  /** Most jobs on one page of the job list. */
   page_max: number;
-  /** Longest prompt, characters. */
+  /** Longest prompt, in characters. */
   prompt_chars_max: number;
   /** Largest `true_cfg_scale`. */
   true_cfg_scale_max: number;
 }
 
-/** Paths that go with a job. */
+/** Paths of a job's related resources and actions. */
 export interface Links {
-  /** Where a POST stops it; null when it has ended. */
+  /** POST here to cancel the job; null when it has ended. */
   cancel?: string | null;
-  /** Its events, as a stream. */
+  /** Stream of its events (server-sent events). */
   events: string;
-  /** Where a POST tries it again; null unless it failed or was cancelled. */
+  /** POST here to retry the job; null unless it failed or was cancelled. */
   retry?: string | null;
   /** The job. */
   self: string;
@@ -302,149 +305,149 @@ export interface Links {
 
 /** All models. */
 export interface ModelListView {
-  /** By id. */
+  /** Sorted by id. */
   models: ModelView[];
 }
 
-/** One model that the fleet knows. */
+/** A model of the fleet. */
 export interface ModelView {
-  /** Steps of the fixed baseline that savings are counted against. */
+  /** Number of steps of the baseline that savings are compared with. */
   baseline_steps: number;
-  /** What a `WIDTHxHEIGHT` size must keep to. */
+  /** Rules for sizes given as `WIDTHxHEIGHT`. */
   custom_size: CustomSizeView;
-  /** Whether requests without a `model` go here. */
+  /** Whether requests without a `model` use this one. */
   default: boolean;
-  /** What it can draw and what not. */
+  /** What the model can and cannot render. */
   description: string;
-  /** Prompts that show it well. */
+  /** Example prompts. */
   examples: string[];
   /** Id for the request's `model`. */
   id: string;
-  /** Most `infer_steps`. */
+  /** Largest `infer_steps`. */
   infer_steps_max: number;
-  /** Name for people. */
+  /** Name to show to people. */
   name: string;
-  /** Named sizes; the first is what an unnamed size would mean. */
+  /** Named sizes. */
   sizes: SizeView[];
-  /** Longest `video_length`, frames at 24 a second. */
+  /** Longest `video_length`, in frames at 24 per second. */
   video_length_max: number;
-  /** Shortest `video_length`. */
+  /** Shortest `video_length`, in frames. */
   video_length_min: number;
-  /** Each `video_length` is the shortest one plus a multiple of this. */
+  /** A valid `video_length` is the shortest one plus a multiple of this. */
   video_length_step: number;
-  /** Which weights these are. */
+  /** Fingerprint of the model's weights. */
   weights_fingerprint: string;
-  /** Workers that hold it and are alive. */
+  /** Number of live workers that have it loaded. */
   workers: number;
 }
 
-/** What the optimisations do. */
+/** Effect of the optimisations. */
 export interface OptimizationStatsView {
-  /** Whether steps adapt to the prompt. */
+  /** Whether the number of steps adapts to the prompt. */
   adaptive_enabled: boolean;
-  /** Planned steps of the average video; 0 before the first. */
+  /** Mean planned steps per completed video; 0 if there is none. */
   avg_steps: number;
-  /** Computed steps of the average video. */
+  /** Mean steps per completed video that ran through the transformer. */
   avg_steps_computed: number;
-  /** Steps of the average video that the step cache answered. */
+  /** Mean steps per completed video that the step cache replaced. */
   avg_steps_skipped: number;
   /** Whether embeddings are cached. */
   cache_enabled: boolean;
-  /** 100 x hits / completed. */
+  /** Share of completed jobs with cached embeddings, in percent. */
   cache_hit_rate: number;
-  /** Completed jobs whose embeddings came from the cache. */
+  /** Number of completed jobs whose embeddings came from the cache. */
   cache_hits: number;
-  /** Of `cache_hits`, those of a similar prompt. */
+  /** How many of the `cache_hits` used the embeddings of a similar prompt. */
   cache_hits_similar: number;
 }
 
-/** What the optimisations decided (from the plan) and did (from the run). */
+/** What the optimisations planned, and what they did during the run. */
 export interface OptimizationView {
-  /** Minutes the run really took. */
+  /** Actual duration of the run in minutes. */
   actual_time?: number | null;
-  /** Whether the prompt's embeddings came from the cache; null until the run is over. */
+  /** Whether the prompt's embeddings came from the cache; null until completed. */
   cache_hit?: boolean | null;
   cache_match?: CacheMatch | null;
-  /** Similarity of the prompt whose embeddings were used, 0 to 1. */
+  /** Similarity of the prompt whose embeddings were used, 0 to 1; null unless a similar prompt was used. */
   cache_score?: number | null;
   complexity?: Complexity | null;
-  /** Price of the run, US dollars. */
+  /** Cost of the run in US dollars. */
   cost_usd?: number | null;
-  /** Estimated minutes of the run alone, without waiting in the queue. */
+  /** Estimated duration of the run in minutes, without queueing. */
   estimated_time?: number | null;
-  /** The prompt's factors and the words that gave them. */
+  /** The factors of the score, each with the words of the prompt that contributed to it. */
   factors: FactorScore[];
-  /** Planned denoising steps. */
+  /** Planned number of denoising steps. */
   final_steps?: number | null;
-  /** False while the scheduler has not decided yet: the values above are then the API's forecast by the same rules. */
+  /** False until the scheduler has planned the job. The values are then a forecast of the API, made with the same rules. */
   planned: boolean;
   quality_tier?: Tier | null;
-  /** Seconds saved against fixed steps without caches. */
+  /** Seconds saved compared with the model's default steps and no caches. */
   saved_s?: number | null;
-  /** Dollars saved against fixed steps without caches. */
+  /** US dollars saved compared with the model's default steps and no caches. */
   saved_usd?: number | null;
-  /** Sum of the prompt's factors. */
+  /** Complexity score of the prompt: the sum of the factors. */
   score?: number | null;
   step_cache?: StepCachePlan | null;
-  /** Steps that went through the transformer. */
+  /** Number of steps that ran through the transformer. */
   steps_computed?: number | null;
   steps_reason?: StepsReason | null;
-  /** Steps that the step cache answered. */
+  /** Number of steps that the step cache replaced. */
   steps_skipped?: number | null;
 }
 
 /** One hour or day. */
 export interface PointView {
-  /** Its start. */
+  /** Start of the period. */
   at: string;
-  /** Seconds of the average run. */
+  /** Mean duration of a run in seconds. */
   avg_run_s: number;
-  /** Planned steps of the average video. */
+  /** Mean planned steps per completed video. */
   avg_steps: number;
-  /** Seconds from submission to the first claim, on average. */
+  /** Mean time from submission to the first attempt, in seconds. */
   avg_wait_s: number;
-  /** 100 x hits / completed. */
+  /** Share of completed jobs with cached embeddings, in percent. */
   cache_hit_rate: number;
-  /** Completed jobs with cached embeddings. */
+  /** Number of completed jobs with cached embeddings. */
   cache_hits: number;
-  /** Jobs cancelled. */
+  /** Number of jobs cancelled. */
   cancelled: number;
-  /** Jobs completed. */
+  /** Number of jobs completed. */
   completed: number;
-  /** Price, US dollars. */
+  /** Cost in US dollars. */
   cost_usd: number;
-  /** Jobs failed. */
+  /** Number of jobs failed. */
   failed: number;
-  /** GPU seconds. */
+  /** GPU time in seconds. */
   gpu_seconds: number;
   /** Seconds saved. */
   saved_s: number;
-  /** Dollars saved. */
+  /** US dollars saved. */
   saved_usd: number;
-  /** Jobs submitted. */
+  /** Number of jobs submitted. */
   submitted: number;
 }
 
 /** The JSON body of every error. */
 export interface ProblemBody {
-  /** What happened this time and what to do. */
+  /** What happened in this case and what to do. */
   detail: string;
-  /** What is wrong with which field; empty when no field is to blame. */
+  /** The invalid fields, with the reason for each; absent when the problem is not about a field. */
   errors?: FieldError[];
   /** The HTTP status. */
   status: number;
-  /** The kind in words. */
+  /** The kind of problem as a short phrase. */
   title: string;
-  /** `urn:hunyuan-fleet:problem:<code>`: stable, for programs. */
+  /** `urn:hunyuan-fleet:problem:<code>`. Stable; programs should compare this field. */
   type: string;
 }
 
-/** How far a running job is. */
+/** Progress of a running job. */
 export interface ProgressView {
   stage?: Stage | null;
-  /** Denoising steps done. */
+  /** Number of denoising steps done. */
   step: number;
-  /** Denoising steps in all. */
+  /** Total number of denoising steps. */
   steps: number;
 }
 
@@ -495,61 +498,61 @@ export interface RunRecord {
   steps_skipped: number;
 }
 
-/** Seconds and dollars of completed jobs. */
+/** GPU time, cost and savings of completed jobs. */
 export interface SavingsView {
-  /** Price of the average video, US dollars; 0 before the first. */
+  /** Mean cost per completed video in US dollars; 0 if there is none. */
   cost_per_video_usd: number;
-  /** Their price, US dollars. */
+  /** Cost of the GPU time in US dollars. */
   cost_usd: number;
-  /** GPU seconds, all attempts. */
+  /** GPU time in seconds, including all attempts. */
   gpu_seconds: number;
-  /** Seconds saved against fixed steps without caches. */
+  /** Seconds saved compared with the model's default steps and no caches. */
   saved_s: number;
-  /** Their price, US dollars. */
+  /** Value of the saved time in US dollars. */
   saved_usd: number;
 }
 
-/** Answer of `GET /api/stats/series`. */
+/** Response of `GET /api/stats/series`. */
 export interface SeriesView {
-  /** Seconds that one point stands for. */
+  /** Length of the period that one point covers, in seconds. */
   bucket_s: number;
-  /** Oldest first; times without any event are left out. */
+  /** Oldest first. Periods without any event are omitted. */
   points: PointView[];
 }
 
-/** Who is signed in. */
+/** The current session. */
 export interface SessionView {
-  /** Whether this caller may see the whole fleet. */
+  /** Whether the caller may see the whole fleet. */
   admin: boolean;
-  /** Send it back as `X-CSRF-Token` with everything that changes something; null when it is not needed. */
+  /** Send this as `X-CSRF-Token` with every request that changes something; null when it is not needed. */
   csrf_token?: string | null;
-  /** Whether callers need a key at all. */
+  /** Whether this fleet requires keys. */
   keys_required: boolean;
 }
 
-/** Settings that clients see. None is secret. */
+/** Settings that clients may see. None of them is secret. */
 export interface SettingsView {
-  /** Whether steps adapt to the prompt. */
+  /** Whether the number of steps adapts to the prompt. */
   adaptive_enabled: boolean;
   /** Whether embeddings are cached. */
   cache_enabled: boolean;
-  /** Model of requests that name none. */
+  /** Id of the model for requests that name none. */
   default_model: string;
-  /** Price of a GPU hour, US dollars. */
+  /** Price of a GPU hour in US dollars. */
   gpu_hour_usd: number;
   /** Whether callers need a key. */
   keys_required: boolean;
-  /** Limits. */
+  /** Limits of requests. */
   limits: LimitsView;
-  /** How long a deleted job can be restored, seconds. */
+  /** Time during which a deleted job can be restored, in seconds. */
   retention_s: number;
-  /** Whether embeddings of similar prompts are used unless a request says no. */
+  /** Whether embeddings of similar prompts are used unless a request disables this. */
   similar_prompts_default: boolean;
   /** Version of the API process. */
   version: string;
 }
 
-/** A sign-in. */
+/** A sign-in request. */
 export interface SignIn {
   /** An API key. */
   key: string;
@@ -557,9 +560,9 @@ export interface SignIn {
 
 /** A named size. */
 export interface SizeView {
-  /** Its aspects; the first is the default. */
+  /** Its aspect ratios; the first is the default. */
   aspects: AspectView[];
-  /** `540p`. */
+  /** Name for the request's `video_size`, such as `540p`. */
   name: string;
 }
 
@@ -578,31 +581,31 @@ export interface StageSeconds {
   encode_s: number;
 }
 
-/** Answer of `GET /api/stats`. */
+/** Response of `GET /api/stats`. */
 export interface StatsView {
-  /** The same numbers by complexity. */
+  /** Numbers by complexity. */
   by_complexity: GroupView[];
-  /** The same numbers by tier; jobs that no plan was made for are left out. */
+  /** Numbers by tier. Jobs that ended before they were planned are not included. */
   by_tier: GroupView[];
-  /** The embedding cache itself, which all tenants share. */
+  /** State of the embedding cache, which all tenants share. */
   cache_stats: CacheStatsView;
-  /** Jobs cancelled so far. */
+  /** Number of jobs cancelled so far. */
   cancelled: number;
-  /** Jobs completed so far. */
+  /** Number of jobs completed so far. */
   completed: number;
-  /** Jobs failed so far. */
+  /** Number of jobs failed so far. */
   failed: number;
-  /** Jobs that wait or run now. */
+  /** Number of jobs that are waiting or running now. */
   in_progress: number;
-  /** What the optimisations do. */
+  /** Effect of the optimisations. */
   optimization: OptimizationStatsView;
-  /** Seconds and dollars. */
+  /** GPU time, cost and savings. */
   savings: SavingsView;
-  /** Jobs submitted so far. */
+  /** Number of jobs submitted so far. */
   total_generations: number;
 }
 
-/** One word. */
+/** Result of a probe. */
 export interface StatusView {
   /** `ok`. */
   status: string;
@@ -627,13 +630,13 @@ export type Tier = "preview" | "standard" | "premium";
 
 /** One tier. */
 export interface TierView {
-  /** Estimated price with the most steps, US dollars. */
+  /** Estimated cost with the most steps, in US dollars. */
   estimated_cost_usd_max: number;
   /** Estimated minutes with the most steps, embeddings not cached. */
   estimated_time_max: number;
   /** Estimated minutes with the fewest steps, embeddings cached. */
   estimated_time_min: number;
-  /** Its name in requests. */
+  /** Value for the request's `quality_tier`. */
   quality_tier: QualityTier;
   step_cache?: StepCacheMode | null;
   /** Most denoising steps. */
@@ -642,7 +645,7 @@ export interface TierView {
   steps_min: number;
 }
 
-/** All tiers. */
+/** The tiers of a model. */
 export interface TiersView {
   /** `auto`, `preview`, `standard`, `premium`. */
   tiers: TierView[];
@@ -683,17 +686,17 @@ export interface VideoRequest {
 
 /** A finished video. */
 export interface VideoView {
-  /** Size of the MP4, bytes. */
+  /** Size of the MP4 in bytes. */
   bytes: number;
-  /** Its first frame, JPEG. */
+  /** Path of its first frame, a JPEG. */
   poster_url: string;
-  /** The MP4; answers byte ranges. */
+  /** Path of the MP4; supports byte ranges. */
   url: string;
 }
 
 /** All workers. */
 export interface WorkerListView {
-  /** By name; those that said goodbye or fell silent are left out. */
+  /** Sorted by name. Workers that signed off or whose heartbeats stopped are not included. */
   workers: WorkerView[];
 }
 
@@ -701,32 +704,32 @@ export interface WorkerListView {
 export interface WorkerView {
   /** The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU. */
   attention?: string | null;
-  /** Version of the worker and of libtorch. */
+  /** Versions of the worker and of libtorch. */
   build: string;
-  /** `cpu`, or the GPU's name. */
+  /** `cpu`, or the name of the GPU. */
   device: string;
-  /** What it renders, as far as the caller may see it. */
+  /** Jobs it is rendering that the caller may see. */
   job_ids: string[];
-  /** Usable device memory, bytes. */
+  /** Usable device memory in bytes. */
   memory_bytes: number;
-  /** The model it holds. */
+  /** Id of the model it has loaded. */
   model: string;
-  /** A name for people. */
+  /** Name to show to people. */
   name: string;
-  /** Its ready queue: model and memory class. */
+  /** Its pool: model and memory class. */
   pool: string;
-  /** When it registered. */
+  /** Time at which it registered. */
   registered_at: string;
-  /** Jobs it renders, whoever's they are. */
+  /** Number of jobs it is rendering, including those of other tenants. */
   running: number;
-  /** Seconds since it was last heard of. */
+  /** Seconds since its last heartbeat. */
   silent_s: number;
-  /** Jobs it renders at once. */
+  /** Number of jobs it can render at once. */
   slots: number;
   /** `ready`, `busy` or `draining`. */
   state: string;
-  /** Threads that the model computes with. */
+  /** Number of threads that the model computes with. */
   threads: number;
-  /** This life of its process. */
+  /** Id of the worker process; a restarted worker has a new one. */
   worker_id: string;
 }
