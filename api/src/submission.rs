@@ -41,7 +41,7 @@ pub async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateS
     }
 }
 
-/// The `traceparent` of the submission, if it is one; whatever else stands there is ignored, as the standard says.
+/// The `traceparent` of the submission if it is valid; anything else is ignored, as the standard requires.
 #[must_use]
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get("traceparent")?.to_str().ok()?;

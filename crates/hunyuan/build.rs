@@ -1,8 +1,8 @@
 //! Tells every executable that is linked with libtorch where to find it, so that none needs a variable to start.
 //!
 //! The path is relative to the executable (`$ORIGIN`) when both lie in the checkout, so that the checkout can be moved;
-//! otherwise it is the absolute path of the libtorch that was built against. The search path is of the kind that wins over
-//! `LD_LIBRARY_PATH`: another libtorch on this machine must not slip in. `worker` uses this same script.
+//! otherwise it is the absolute path of the libtorch that was built against. The search path is of the kind that takes precedence
+//! over `LD_LIBRARY_PATH`, so that another libtorch on this machine is not loaded by mistake. `worker` uses this same script.
 
 use std::{
     env, fs,

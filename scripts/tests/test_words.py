@@ -16,12 +16,11 @@ class CheckWords(unittest.TestCase):
         for text in ("Restarts.", "`x` is not a valid device", "there is no database", "renews the lease"):
             self.assertIsNone(WORDS["WORDING"].search(text), text)
 
-    def test_reads_documents_but_not_the_rules_and_rust_only_when_asked(self) -> None:
-        names = WORDS["files"](False)
+    def test_reads_documents_and_code_but_not_the_rules(self) -> None:
+        names = WORDS["files"]()
         self.assertIn("README.md", names)
+        self.assertIn("worker/src/lib.rs", names)
         self.assertNotIn("docs/writing.md", names)
-        self.assertFalse(any(name.endswith(".rs") for name in names))
-        self.assertTrue(any(name.endswith(".rs") for name in WORDS["files"](True)))
 
 
 if __name__ == "__main__":

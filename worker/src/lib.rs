@@ -1,8 +1,8 @@
 //! The worker's parts, put together by `main.rs`.
 //!
-//! One subcommand a module: [`fleet`] for the fleet, [`render`] for a person with a model folder, [`fingerprint`] for
-//! whoever makes a model folder. It is a library so that `examples/gated_worker.rs`, which the fault tests run, is the same
-//! worker with another renderer behind [`engine`]; the product's program knows no other than the model.
+//! Each subcommand is a module: [`fleet`] serves the fleet, [`render`] renders one video from a model folder, [`fingerprint`]
+//! is for making a model folder. It is a library so that `examples/gated_worker.rs`, which the fault tests run, is the same
+//! worker with another renderer behind [`engine`]; the product's program has the model only.
 
 pub mod engine;
 pub mod fingerprint;

@@ -17,7 +17,7 @@ fn another_version_is_refused_with_what_to_install() {
         }
     }
     std::fs::write(folder.path().join("build-version"), "2.10.1+cpu\n").unwrap();
-    // The executable's own search path wins over LD_LIBRARY_PATH, so the other one is loaded before it is asked.
+    // The executable's own search path takes precedence over LD_LIBRARY_PATH, so the other one is loaded before it is asked.
     let preloaded = ["libc10.so", "libtorch_cpu.so"].map(|name| other.join(name).display().to_string()).join(":");
     let output = Command::new(env!("CARGO_BIN_EXE_worker"))
         .args(["render", "--model", "/no/such/folder", "--prompt", "x", "--out", "/no/such/v.mp4"])

@@ -78,7 +78,7 @@ impl Driver {
     /// GPU `index`, counted as CUDA does.
     ///
     /// # Errors
-    /// [`Error::Failed`], also when there is no such GPU.
+    /// [`Error::Failed`], also if the GPU does not exist.
     pub fn gpu(&self, index: usize) -> Result<Gpu> {
         let index = c_int::try_from(index).map_err(|error| Error::NotAvailable(error.to_string()))?;
         #[expect(unsafe_code, reason = "the driver's documented interface")]

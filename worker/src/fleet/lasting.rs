@@ -1,7 +1,7 @@
 //! Writes that must not be given up easily: the end of a run.
 //!
-//! Every call of the store that is used here may be repeated: it recognises its own token, so an answer that got lost
-//! costs nothing. It is repeated while the database is away, for as long as anybody could still accept it.
+//! Every call of the store that is used here may be repeated: it recognises its own token, so a lost reply costs nothing. It is
+//! repeated while the database is unavailable, for as long as the lease may still be valid.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::Fleet;
 
 /// First and longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Lease lengths after which the job is certainly somebody else's.
+/// Lease lengths after which another worker certainly has the job.
 const LEASES: u32 = 4;
 
 /// Repeats `call` until the database has answered.

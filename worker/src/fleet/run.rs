@@ -31,7 +31,7 @@ const CONNECTIONS: u32 = 4;
 /// The worker stops this share of a lease before the database lets go of it.
 const MARGIN_SHARE: u32 = 5;
 /// A database that is silent must not keep a worker that leaves.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
+const SIGN_OFF_MAX: Duration = Duration::from_secs(1);
 /// How often memory and load of the device are noted.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -100,10 +100,10 @@ where
         _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
     }
     let reason = fleet.leaving.get().map(String::as_str);
-    match tokio::time::timeout(GOODBYE_MAX, fleet.store.worker_gone(fleet.worker_id, reason)).await {
+    match tokio::time::timeout(SIGN_OFF_MAX, fleet.store.worker_gone(fleet.worker_id, reason)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(%error, "could not say goodbye"),
-        Err(_) => warn!("the database did not confirm the goodbye in time"),
+        Ok(Err(error)) => warn!(%error, "could not sign off"),
+        Err(_) => warn!("the database did not confirm the sign-off in time"),
     }
     fleet.broker.tell(FleetEvent::WorkerChanged { worker_id: fleet.worker_id });
     Ok(())

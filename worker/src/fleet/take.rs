@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 use super::Fleet;
 use super::job::Assignment;
 
-/// Tries of a claim while the database does not answer, before the message is left to the sweep.
+/// Tries of a claim while the database does not respond, before the message is left to the sweep.
 const CLAIM_TRIES: u32 = 5;
 const CLAIM_PAUSE: Duration = Duration::from_millis(300);
 

@@ -51,7 +51,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The device that was asked for is not there or does not answer.
+    /// The requested device does not exist or does not respond.
     #[error("device {device}: {reason}")]
     Device {
         /// As it was asked for, for example `cuda:1`.
