@@ -10,7 +10,7 @@ use tracing::{debug, info, warn};
 
 use crate::key::{embedding_key, normal_form};
 use crate::redis::{CacheError, Redis};
-use crate::similar::Prompt;
+use crate::similar::{Prompt, Similar};
 use crate::value::StoredEmbeddings;
 
 /// Pause between two checks for an embedding that another worker is encoding.
@@ -56,15 +56,6 @@ impl Found {
     fn of(embeddings: Arc<StoredEmbeddings>, source: Source) -> Self {
         Self { embeddings, source, score: None }
     }
-}
-
-/// Which prompts may stand in for a text, and whether that is allowed.
-#[derive(Debug, Clone, Copy)]
-pub struct Similar<'a> {
-    /// The tenant. Prompts of different tenants are never compared.
-    pub tenant: &'a str,
-    /// Whether embeddings of a similar prompt may be used. If not, the text is still noted for requests that allow them.
-    pub allowed: bool,
 }
 
 /// Statistics over all processes since Redis was last flushed.

@@ -16,7 +16,8 @@ mod redis;
 mod similar;
 mod value;
 
-pub use cache::{CacheStats, EmbeddingCache, Found, Similar, Source};
+pub use cache::{CacheStats, EmbeddingCache, Found, Source};
 pub use key::embedding_key;
 pub use redis::CacheError;
+pub use similar::Similar;
 pub use value::{Element, StoredEmbeddings, StoredTensor, ValueError};

@@ -6,7 +6,14 @@
 
 use optimizer::similar::{Sketch, overlap};
 
-use crate::cache::Similar;
+/// Which prompts may stand in for a text, and whether that is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Similar<'a> {
+    /// The tenant. Prompts of different tenants are never compared.
+    pub tenant: &'a str,
+    /// Whether embeddings of a similar prompt may be used. If not, the text is still noted for requests that allow them.
+    pub allowed: bool,
+}
 
 /// A prompt in the form in which it is compared.
 #[derive(Debug)]

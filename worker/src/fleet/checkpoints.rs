@@ -11,7 +11,7 @@ use store::{Lease, StoreError};
 use tracing::{debug, info, warn};
 
 use super::Fleet;
-use super::job::Assignment;
+use super::assignment::Assignment;
 
 /// A job's start: from a checkpoint, or from step 0 and why.
 #[derive(Debug, Default)]

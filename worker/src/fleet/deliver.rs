@@ -11,8 +11,8 @@ use artifacts::{ArtifactError, keys};
 use domain::{FailureAction, Rendered};
 
 use super::Fleet;
+use super::assignment::{Assignment, Ended};
 use super::heart::HeldLease;
-use super::job::{Assignment, Ended};
 use crate::engine::RenderedFrames;
 use crate::mp4::{Clip, Encoder, Mp4Error, PosterFormat};
 

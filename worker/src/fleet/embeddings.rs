@@ -7,8 +7,8 @@ use domain::CacheMatch;
 use tracing::info;
 
 use super::Fleet;
+use super::assignment::{Assignment, Ended};
 use super::heart::HeldLease;
-use super::job::{Assignment, Ended};
 use super::watch;
 use crate::engine::Control;
 

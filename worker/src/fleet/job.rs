@@ -8,21 +8,21 @@ use std::time::Instant;
 
 use broker::FleetEvent;
 use domain::{
-    Clock, EventCursor, Failure, FailureAction, Job, JobEvent, JobEventKind, JobStatus, Plan, Rendered, RunRecord,
-    Stage, StageSeconds, SystemClock,
+    Clock, EventCursor, Failure, FailureAction, JobEvent, JobEventKind, JobStatus, Rendered, RunRecord, Stage,
+    StageSeconds, SystemClock,
 };
 use optimizer::RunFacts;
-use store::Lease;
-use store::leases::ClaimedJob;
+
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
+use super::assignment::{Assignment, Ended};
 use super::deliver::deliver;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Follower, Seen};
 use super::{Fleet, checkpoints, lasting, watch};
-use crate::engine::{Control, NOT_FINITE, RenderError, RenderOrder, RenderedFrames};
+use crate::engine::{Control, NOT_FINITE, RenderOrder, RenderedFrames};
 
 /// Code of the failure of a job under which devices keep breaking.
 const DEVICE_BROKEN: &str = "device_broken";
@@ -31,66 +31,6 @@ const DEVICE_BROKEN: &str = "device_broken";
 const FREE_DEVICE_FAULTS: i32 = 3;
 /// Attempts of a job whose result was not finite.
 const NOT_FINITE_ATTEMPTS: i32 = 2;
-
-/// A claimed job with its plan, which every released job has.
-#[derive(Debug, Clone)]
-pub(super) struct Assignment {
-    /// The job as it was when claimed.
-    pub(super) job: Job,
-    /// What to do.
-    pub(super) plan: Plan,
-    /// The right to write to it.
-    pub(super) lease: Lease,
-    /// GPU seconds of earlier attempts.
-    pub(super) gpu_seconds_before: f64,
-}
-
-impl Assignment {
-    /// `None` for a row without a plan, which nothing releases.
-    pub(super) fn of(claimed: ClaimedJob) -> Option<Self> {
-        let plan = claimed.job.plan.clone()?;
-        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds })
-    }
-}
-
-/// A run that gave no video.
-#[derive(Debug)]
-pub(super) enum Ended {
-    /// Stopped from outside; [`HeldLease::interrupted`] says why.
-    Interrupted {
-        /// State of the last step boundary.
-        checkpoint: Option<(u32, Vec<u8>)>,
-    },
-    /// The device broke; this process must end.
-    DeviceBroken {
-        /// What it reported.
-        reason: String,
-    },
-    /// It failed.
-    Failed {
-        /// For the user.
-        failure: Failure,
-        /// Whether another attempt makes sense.
-        action: FailureAction,
-    },
-}
-
-impl Ended {
-    /// A failure in one line.
-    pub(super) fn failed(code: &str, reason: String, action: FailureAction) -> Self {
-        Self::Failed { failure: Failure { code: code.to_owned(), reason }, action }
-    }
-}
-
-impl From<RenderError> for Ended {
-    fn from(error: RenderError) -> Self {
-        match error {
-            RenderError::Stopped { checkpoint } => Self::Interrupted { checkpoint },
-            RenderError::DeviceBroken { reason } => Self::DeviceBroken { reason },
-            RenderError::Failed { failure, action } => Self::Failed { failure, action },
-        }
-    }
-}
 
 /// Runs a claimed job to its end. `sent_at` is when the claim was sent: the lease counts from there.
 pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {

@@ -5,6 +5,7 @@
 //! [`checkpoints`], [`progress`], [`deliver`] are its parts; [`heart`] keeps the lease and [`watch`] notices a wedged model;
 //! [`lasting`] makes sure that what was done is written down.
 
+mod assignment;
 mod checkpoints;
 mod deliver;
 mod device;

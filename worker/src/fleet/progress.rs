@@ -10,7 +10,7 @@ use store::leases::ProgressMark;
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::job::Assignment;
+use super::assignment::Assignment;
 use super::{Fleet, checkpoints};
 use crate::engine::RenderEvent;
 

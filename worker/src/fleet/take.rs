@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Fleet;
-use super::job::Assignment;
+use super::assignment::Assignment;
 
 /// Tries of a claim while the database does not respond, before the message is left to the sweep.
 const CLAIM_TRIES: u32 = 5;

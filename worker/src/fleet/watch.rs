@@ -6,8 +6,8 @@
 //! once, and the worker leaves, for its supervisor to start another.
 
 use super::Fleet;
+use super::assignment::Ended;
 use super::heart::{HeldLease, Interrupt};
-use super::job::Ended;
 use crate::engine::RenderError;
 
 /// The model's result of a command.

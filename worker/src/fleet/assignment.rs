@@ -1,0 +1,67 @@
+//! A claimed job, and how a run of it may end without a video: what all parts of a run share.
+
+use domain::{Failure, FailureAction, Job, Plan};
+use store::Lease;
+use store::leases::ClaimedJob;
+
+use crate::engine::RenderError;
+
+/// A claimed job with its plan, which every released job has.
+#[derive(Debug, Clone)]
+pub(super) struct Assignment {
+    /// The job as it was when claimed.
+    pub(super) job: Job,
+    /// What to do.
+    pub(super) plan: Plan,
+    /// The right to write to it.
+    pub(super) lease: Lease,
+    /// GPU seconds of earlier attempts.
+    pub(super) gpu_seconds_before: f64,
+}
+
+impl Assignment {
+    /// `None` for a row without a plan, which nothing releases.
+    pub(super) fn of(claimed: ClaimedJob) -> Option<Self> {
+        let plan = claimed.job.plan.clone()?;
+        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds })
+    }
+}
+
+/// A run that gave no video.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// Stopped from outside; [`super::heart::HeldLease::interrupted`] says why.
+    Interrupted {
+        /// State of the last step boundary.
+        checkpoint: Option<(u32, Vec<u8>)>,
+    },
+    /// The device broke; this process must end.
+    DeviceBroken {
+        /// What it reported.
+        reason: String,
+    },
+    /// It failed.
+    Failed {
+        /// For the user.
+        failure: Failure,
+        /// Whether another attempt makes sense.
+        action: FailureAction,
+    },
+}
+
+impl Ended {
+    /// A failure in one line.
+    pub(super) fn failed(code: &str, reason: String, action: FailureAction) -> Self {
+        Self::Failed { failure: Failure { code: code.to_owned(), reason }, action }
+    }
+}
+
+impl From<RenderError> for Ended {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Stopped { checkpoint } => Self::Interrupted { checkpoint },
+            RenderError::DeviceBroken { reason } => Self::DeviceBroken { reason },
+            RenderError::Failed { failure, action } => Self::Failed { failure, action },
+        }
+    }
+}
