@@ -76,7 +76,7 @@ def text(results: list[dict]) -> str:
     measured = [item.removeprefix("steps ") for item in rows_of(results, 5) if item.startswith("steps ")]
     sizes = tuple(measured) if measured else SIZES
     device = f"on {load['device']}" if load else NOT_MEASURED
-    lines = [f"Measured with `scripts/gpu-check` {device}." if load else "No card has run `scripts/gpu-check` yet.", "", table(results, sizes), ""]
+    lines = [f"Measured with `scripts/gpu-check` {device}." if load else "`scripts/gpu-check` has not run on a GPU yet.", "", table(results, sizes), ""]
     for result in results:
         wrong = [row for row in result["rows"] if row.get("ok") is False or "skipped" in row]
         lines += [f"- stage {result['stage']}, {result['name']}, {result['state']}: {row.get('error') or row.get('skipped') or row['item']}" for row in wrong]
