@@ -25,6 +25,8 @@ pub enum ProblemKind {
     Forbidden,
     /// A browser request without proof that the page itself sent it.
     CrossSite,
+    /// The request names a host that is not one of this API's.
+    UnknownHost,
     /// No such thing, or it belongs to somebody else.
     NotFound,
     /// The path exists, the method does not.
@@ -60,6 +62,7 @@ impl ProblemKind {
             Self::InvalidRequest | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -82,6 +85,7 @@ impl ProblemKind {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::CrossSite => "cross-site",
+            Self::UnknownHost => "unknown-host",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict => "conflict",
@@ -104,6 +108,7 @@ impl ProblemKind {
             Self::Unauthenticated => "A valid API key is needed",
             Self::Forbidden => "This key may not do that",
             Self::CrossSite => "The request did not come from the page",
+            Self::UnknownHost => "The request names an unknown host",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The method is not known here",
             Self::Conflict => "The job's state does not allow it",
@@ -272,6 +277,7 @@ mod tests {
             K::Unauthenticated,
             K::Forbidden,
             K::CrossSite,
+            K::UnknownHost,
             K::NotFound,
             K::MethodNotAllowed,
             K::Conflict,
