@@ -32,6 +32,7 @@ where
             let detail = "send the body as JSON with the header 'Content-Type: application/json'";
             return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
         }
+        check_encodings(request.headers())?;
         let bytes = axum::body::Bytes::from_request(request, state).await.map_err(|rejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
                 Problem::new(ProblemKind::TooLarge, "the body is larger than this server accepts")
@@ -49,6 +50,22 @@ fn is_json(headers: &HeaderMap) -> bool {
         .and_then(|value| value.to_str().ok())
         .map(|value| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
     essence.is_some_and(|essence| essence == "application/json" || essence.ends_with("+json"))
+}
+
+/// Refuses compressed bodies and charsets other than UTF-8, which would otherwise be reported as broken JSON.
+fn check_encodings(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase();
+    let wrong = |detail: String| Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
+    let coding = text(header::CONTENT_ENCODING);
+    if !matches!(coding.trim(), "" | "identity") {
+        return wrong(format!("the body is sent with 'Content-Encoding: {coding}'; send it uncompressed"));
+    }
+    let content_type = text(header::CONTENT_TYPE);
+    let charset = content_type.split(';').find_map(|part| part.trim().strip_prefix("charset="));
+    match charset.map(|charset| charset.trim_matches('"')) {
+        None | Some("utf-8" | "utf8" | "us-ascii") => Ok(()),
+        Some(other) => wrong(format!("the body is sent with the charset '{other}'; send it as UTF-8")),
+    }
 }
 
 /// A query string of type `T`.
@@ -179,7 +196,6 @@ mod tests {
         assert_eq!(wrong_field::<VideoRequest>(r#"{"video_length": 5}"#), "prompt");
         assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "infer_steps": -1}"#), "infer_steps");
         assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "quality_tier": "best"}"#), "quality_tier");
-        assert_eq!(wrong_field::<VideoRequest>(r#"{"prompt": "a", "quality_tier": null}"#), "quality_tier");
         assert_eq!(
             wrong_field::<Many>(r#"{"requests": [{"prompt": "a"}, {"prompt": "b", "sead": 1}]}"#),
             "requests[1].sead"
@@ -192,6 +208,35 @@ mod tests {
         for broken in ["", "{", "{\"prompt\": \"a\"} x", "[\"a prompt\"]"] {
             let problem = read_json::<VideoRequest>(broken.as_bytes()).unwrap_err();
             assert_eq!(problem.kind(), ProblemKind::Malformed, "{broken}");
+        }
+    }
+
+    #[test]
+    fn other_encodings_are_named() {
+        for (bytes, word) in [
+            (&b"\xEF\xBB\xBF{}"[..], "byte order mark"),
+            (b"\xFF\xFE{\0}\0", "UTF-16"),
+            (b"\x1F\x8B\x08\0", "gzip"),
+            (b"{\"prompt\": \"caf\xE9\"}", "not UTF-8 at byte 15"),
+        ] {
+            let problem = read_json::<VideoRequest>(bytes).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::Malformed, "{word}");
+            assert!(problem.body().detail.contains(word), "{}", problem.body().detail);
+        }
+        let check = |name: &'static str, value: &'static str| {
+            check_encodings(&HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]))
+        };
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("content-type", "application/json; charset=UTF-8"),
+            ("content-type", "application/json;charset=\"utf-8\""),
+            ("content-encoding", "identity"),
+        ] {
+            assert!(check(name, value).is_ok(), "{value}");
+        }
+        for (name, value) in [("content-encoding", "gzip"), ("content-type", "application/json; charset=iso-8859-1")] {
+            let problem = check(name, value).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::UnsupportedMediaType, "{value}");
         }
     }
 

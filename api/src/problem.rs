@@ -26,6 +26,8 @@ pub enum ProblemKind {
     Forbidden,
     /// A browser request without proof that the fleet's own page sent it.
     CrossSite,
+    /// The request names a host that is not one of this API's.
+    UnknownHost,
     /// It does not exist, or it belongs to another tenant. Both look the same, so that ids of other tenants cannot be probed.
     NotFound,
     /// The path exists, but not with this method.
@@ -61,6 +63,7 @@ impl ProblemKind {
             Self::InvalidRequest | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
@@ -83,6 +86,7 @@ impl ProblemKind {
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
             Self::CrossSite => "cross-site",
+            Self::UnknownHost => "unknown-host",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::Conflict => "conflict",
@@ -105,6 +109,7 @@ impl ProblemKind {
             Self::Unauthenticated => "A valid API key is required",
             Self::Forbidden => "This key does not have the required permission",
             Self::CrossSite => "The request was not sent by the fleet's own page",
+            Self::UnknownHost => "The request names an unknown host",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
             Self::Conflict => "The job's state does not allow this",
@@ -280,6 +285,7 @@ mod tests {
             K::Unauthenticated,
             K::Forbidden,
             K::CrossSite,
+            K::UnknownHost,
             K::NotFound,
             K::MethodNotAllowed,
             K::Conflict,

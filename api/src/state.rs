@@ -16,7 +16,7 @@ use telemetry::{ApiMetrics, Stop};
 use tokio::sync::Semaphore;
 
 use crate::announce::Announcer;
-use crate::auth::KeyRing;
+use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
 use crate::limits::{Backlog, RateLimiter};
@@ -39,6 +39,8 @@ pub struct App {
     pub request_limits: RequestLimits,
     /// Whether callers must authenticate.
     pub keys_required: bool,
+    /// Hosts that requests may name while keys are off.
+    pub hosts: KnownHosts,
     /// Postgres.
     pub store: Store,
     /// RabbitMQ.
@@ -112,10 +114,11 @@ impl App {
         Arc::new(Self {
             request_limits: limits.request(),
             keys_required: server.keys_required(),
+            hosts: KnownHosts::new(server.bind, &server.hosts),
             ingest: Ingest::start(store.clone(), announcer.clone(), Arc::clone(&metrics), lanes),
             announcer,
             rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
-            backlog: Backlog::new(store.clone(), limits.backlog_max, limits.backlog_per_tenant_max),
+            backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,
             streams: Arc::new(Semaphore::new(server.sse_streams_max)),

@@ -12,6 +12,8 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::problem::{Problem, ProblemKind};
 
+mod wording;
+
 /// Most errors that are looked for; a body that has more is no attempt at a request.
 const ERRORS_MAX: usize = 20;
 
@@ -20,6 +22,7 @@ const ERRORS_MAX: usize = 20;
 /// # Errors
 /// Names every field in error, or says that the body is not a JSON object. Never panics, whatever the bytes.
 pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    check_encoding(bytes)?;
     // serde would read an array as a struct's fields in order, which no client means.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::new(ProblemKind::Malformed, "the body must be a JSON object"));
@@ -41,6 +44,20 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|_| Problem::new(ProblemKind::Malformed, "the body has something after the end of its JSON value"))?;
     Ok(value)
+}
+
+/// Says so when the bytes are text in another encoding, which a JSON error would not.
+fn check_encoding(bytes: &[u8]) -> Result<(), Problem> {
+    let wrong = |detail: &str| Err(Problem::new(ProblemKind::Malformed, detail));
+    match bytes {
+        [0xEF, 0xBB, 0xBF, ..] => wrong("the body begins with a byte order mark (BOM); send it as UTF-8 without one"),
+        [0xFE, 0xFF, ..] | [0xFF, 0xFE, ..] => wrong("the body is UTF-16; send it as UTF-8 without a byte order mark"),
+        [0x1F, 0x8B, ..] => wrong("the body is compressed with gzip; send it uncompressed"),
+        _ => match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(()),
+            Err(error) => wrong(&format!("the body is not UTF-8 at byte {}; send it as UTF-8", error.valid_up_to())),
+        },
+    }
 }
 
 fn all_json_errors<T: DeserializeOwned>(bytes: &[u8], first: Located) -> Problem {
@@ -153,7 +170,7 @@ impl Located {
             _ => parent.to_owned(),
         };
         Self {
-            error: FieldError { field, reason: message.to_owned() },
+            error: FieldError { field, reason: wording::plain(message) },
             name: named.unwrap_or(last).to_owned(),
             is_missing: message.starts_with("missing field"),
             is_in_parent,

@@ -6,6 +6,7 @@
 
 pub mod cross_site;
 mod guard;
+pub mod host;
 mod keys;
 pub mod secret;
 pub mod session;
@@ -19,6 +20,7 @@ use uuid::Uuid;
 use crate::problem::{Problem, ProblemKind};
 
 pub(crate) use guard::guard;
+pub use host::KnownHosts;
 pub use keys::KeyRing;
 pub use store::keys::Role;
 

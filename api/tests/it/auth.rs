@@ -132,3 +132,33 @@ async fn another_sites_page_cannot_use_an_open_api() {
         app.call(Method::POST, "/api/generate").header("Sec-Fetch-Site", "same-origin").json(&json!({"prompt": "a"}));
     assert_eq!(answer(own).await.0, StatusCode::ACCEPTED);
 }
+
+/// What a page of another site sends after its name was rebound to this machine: to the browser, both are one site.
+#[tokio::test]
+async fn a_rebound_name_opens_nothing_while_keys_are_off() {
+    let app = TestApp::spawn_with(|settings| settings.server.hosts = vec!["fleet.example".to_owned()]).await;
+    let call = |method: Method, path: &str, host: &'static str| {
+        app.call(method, path).header("Host", host).header("Sec-Fetch-Site", "same-origin")
+    };
+    for path in ["/api/jobs", "/api/events", "/metrics", "/api/openapi.json", "/"] {
+        let (status, problem) = answer(call(Method::GET, path, "evil.example:8000")).await;
+        assert_eq!(status, StatusCode::MISDIRECTED_REQUEST, "{path}: {problem}");
+        assert_eq!(problem["type"], "urn:hunyuan-fleet:problem:unknown-host");
+        assert!(problem["detail"].as_str().unwrap().contains("server.hosts"), "{problem}");
+    }
+    let body = json!({"prompt": "a rose"});
+    let submit = call(Method::POST, "/api/generate", "evil.example").json(&body);
+    assert_eq!(answer(submit).await.0, StatusCode::MISDIRECTED_REQUEST);
+    for host in ["fleet.example", "localhost:8000", "[::1]:8000"] {
+        assert_eq!(answer(call(Method::GET, "/api/jobs", host)).await.0, StatusCode::OK, "{host}");
+    }
+    // Probes use the address of a pod.
+    for path in ["/livez", "/readyz", "/api/health"] {
+        assert_ne!(answer(call(Method::GET, path, "10.1.2.3:8000")).await.0, StatusCode::MISDIRECTED_REQUEST, "{path}");
+    }
+    assert_eq!(app.get("/api/stats").await.1["total_generations"], 0, "nothing was submitted");
+    // With keys on the key decides, whatever the name.
+    let app = with_keys().await;
+    let call = app.call(Method::GET, "/api/jobs").header("Host", "fleet.example");
+    assert_eq!(answer(call).await.0, StatusCode::UNAUTHORIZED);
+}

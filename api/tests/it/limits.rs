@@ -67,6 +67,24 @@ async fn a_tenants_own_backlog_is_bounded() {
 }
 
 #[tokio::test]
+async fn with_keys_one_tenant_fills_only_its_share_of_the_backlog() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.keys = settings::KeysMode::On;
+        settings.limits.backlog_max = 4;
+    })
+    .await;
+    let (_, red) = crate::auth::issue(&app, "red", store::keys::Role::User).await;
+    let (_, blue) = crate::auth::issue(&app, "blue", store::keys::Role::User).await;
+    let send =
+        |key: &str| answer(app.call(Method::POST, "/api/generate").bearer_auth(key).json(&json!({"prompt": "a wave"})));
+    for _ in 0..2 {
+        assert_eq!(send(&red).await.0, StatusCode::ACCEPTED);
+    }
+    assert_eq!(send(&red).await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(send(&blue).await.0, StatusCode::ACCEPTED, "the rest of the backlog is for others");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_rejected() {
     let app = TestApp::spawn_with(|settings| settings.server.body_max_bytes = 1000).await;
     let (status, problem) = app.post("/api/generate", &json!({"prompt": "x".repeat(2000)})).await;
@@ -79,8 +97,7 @@ async fn a_request_whose_body_never_arrives_times_out() {
     let app = TestApp::spawn_with(|settings| settings.server.request_timeout_s = 1).await;
     let address = app.url.strip_prefix("http://").unwrap();
     let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head =
-        "POST /api/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let head = "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
     socket.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 300];
     let read = socket.read(&mut answer).await.unwrap();

@@ -25,7 +25,7 @@ async fn analyze_returns_the_documented_fields() {
         ("prompt=a&quality_tier=best", "quality_tier"),
         ("prompt=a&size=1", "size"),
         ("prompt=a&video_length=2", "video_length"),
-        ("prompt=a&seed=-1", "seed"),
+        ("prompt=a&seed=-2", "seed"),
         ("prompt=a&deadline_s=0", "deadline_s"),
     ] {
         let (status, problem) = app.get(&format!("/api/optimization/analyze?{query}")).await;

@@ -5,6 +5,8 @@
 
 mod document;
 mod hash;
+mod read;
+mod visible;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,37 +24,37 @@ pub struct VideoRequest {
     #[cfg_attr(feature = "openapi", schema(min_length = 1))]
     pub prompt: String,
     /// One of the model's named sizes (`540p`, `720p`) or `WIDTHxHEIGHT`.
-    #[serde(default = "defaults::video_size")]
+    #[serde(default = "defaults::video_size", deserialize_with = "read::video_size")]
     pub video_size: String,
     /// One of the named size's aspect ratios, for example `16:9`; the first one when null.
     #[serde(default)]
     pub aspect_ratio: Option<String>,
     /// Length in frames at 24 frames per second: 4k+1, for example 129.
-    #[serde(default = "defaults::video_length")]
+    #[serde(default = "defaults::video_length", deserialize_with = "read::video_length")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub video_length: u32,
     /// Denoising steps; 0 lets the fleet choose.
-    #[serde(default)]
+    #[serde(default = "defaults::infer_steps", deserialize_with = "read::infer_steps")]
     pub infer_steps: u32,
     /// Quality tier; `auto` chooses by the prompt.
-    #[serde(default = "defaults::quality_tier")]
+    #[serde(default = "defaults::quality_tier", deserialize_with = "read::quality_tier")]
     pub quality_tier: QualityTier,
-    /// The same seed gives the same video. Drawn at random and reported when null.
-    #[serde(default)]
-    #[cfg_attr(feature = "openapi", schema(minimum = 0))]
+    /// The same seed gives the same video. Drawn at random and reported when null or -1.
+    #[serde(default, deserialize_with = "read::seed")]
+    #[cfg_attr(feature = "openapi", schema(minimum = -1))]
     pub seed: Option<i64>,
     /// Embedded guidance: how closely to follow the prompt. Costs nothing.
-    #[serde(default = "defaults::cfg_scale")]
+    #[serde(default = "defaults::cfg_scale", deserialize_with = "read::cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
     pub cfg_scale: f64,
     /// Integrate from noise to video, as the released weights were trained. False only for experiments.
-    #[serde(default = "defaults::flow_reverse")]
+    #[serde(default = "defaults::flow_reverse", deserialize_with = "read::flow_reverse")]
     pub flow_reverse: bool,
     /// What the video should not show; takes effect with a `true_cfg_scale` above 1.
     #[serde(default)]
     pub negative_prompt: Option<String>,
     /// Real classifier-free guidance; above 1 it doubles the cost of each step.
-    #[serde(default = "defaults::true_cfg_scale")]
+    #[serde(default = "defaults::true_cfg_scale", deserialize_with = "read::true_cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub true_cfg_scale: f64,
     /// How eagerly denoising steps are skipped; the tier's setting when null.
@@ -65,13 +67,13 @@ pub struct VideoRequest {
     #[serde(default)]
     pub model: Option<String>,
     /// Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "read::deadline_s")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
 }
 
 mod defaults {
-    //! The documented defaults that are not empty, false or zero, named so that serde can call them.
+    //! The documented defaults of the fields that cannot be null themselves, named so that serde can call them.
     use crate::tier::QualityTier;
 
     pub(super) fn video_size() -> String {
@@ -79,6 +81,9 @@ mod defaults {
     }
     pub(super) fn video_length() -> u32 {
         129
+    }
+    pub(super) fn infer_steps() -> u32 {
+        0
     }
     pub(super) fn quality_tier() -> QualityTier {
         QualityTier::Auto
@@ -134,8 +139,9 @@ impl VideoRequest {
 
     fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {
         let mut wrong = Vec::new();
-        if self.prompt.trim().is_empty() {
-            wrong.push(FieldError::new("prompt", "is empty; describe what the video should show"));
+        if !visible::is_visible(&self.prompt) {
+            let reason = "has no visible character; describe what the video should show";
+            wrong.push(FieldError::new("prompt", reason));
         }
         for (field, text) in [("prompt", Some(&self.prompt)), ("negative_prompt", self.negative_prompt.as_ref())] {
             let Some(text) = text else { continue };
@@ -160,7 +166,7 @@ impl VideoRequest {
             wrong.push(FieldError::new("infer_steps", reason));
         }
         if self.seed.is_some_and(|seed| seed < 0) {
-            wrong.push(FieldError::new("seed", "must be 0 to 9223372036854775807, or null for a random one"));
+            wrong.push(FieldError::new("seed", "must be 0 to 9223372036854775807; null or -1 draws a random one"));
         }
         let scales = [
             ("cfg_scale", self.cfg_scale, 0.0, limits.cfg_scale_max),
@@ -173,6 +179,10 @@ impl VideoRequest {
         }
         if self.true_cfg_scale > 1.0 && self.negative_prompt.is_none() {
             wrong.push(FieldError::new("negative_prompt", "is needed with a true_cfg_scale above 1; it may be empty"));
+        }
+        if self.true_cfg_scale <= 1.0 && self.negative_prompt.as_deref().is_some_and(|text| !text.is_empty()) {
+            let reason = "has no effect unless true_cfg_scale is above 1; set it (each step then takes twice as long), or leave negative_prompt out";
+            wrong.push(FieldError::new("negative_prompt", reason));
         }
         if self.deadline_s.is_some_and(|seconds| seconds == 0 || seconds > limits.deadline_s_max) {
             wrong.push(FieldError::new(

@@ -230,3 +230,28 @@ proptest! {
         prop_assert_ne!(VideoRequest::new(a).payload_hash(), VideoRequest::new(b).payload_hash());
     }
 }
+
+#[test]
+fn a_prompt_must_show_something() {
+    for empty in ["", " \t\n", "\u{200B}\u{FEFF}", "\u{7}\u{85}", "\u{2060}\u{E0041} \u{3164}", "\u{2800}\u{3000}"] {
+        let errors = VideoRequest::new(empty).validate(&LIMITS, &full_scale()).expect_err("nothing to see");
+        assert_eq!(errors[0].field, "prompt", "{empty:?}");
+    }
+    for shown in ["a", "猫", "⚽", "\u{200D}x", "."] {
+        assert!(VideoRequest::new(shown).validate(&LIMITS, &full_scale()).is_ok(), "{shown:?}");
+    }
+}
+
+/// It would be stored and shown, and change nothing in the video.
+#[test]
+fn a_negative_prompt_without_effect_is_refused() {
+    let with = |text: &str, scale: f64| {
+        let negative_prompt = Some(text.to_owned());
+        let request = VideoRequest { negative_prompt, true_cfg_scale: scale, ..VideoRequest::new("a cat") };
+        request.validate(&LIMITS, &full_scale())
+    };
+    let errors = with("blur", 1.0).expect_err("no effect");
+    assert_eq!(errors[0].field, "negative_prompt");
+    assert!(errors[0].reason.contains("true_cfg_scale"), "{}", errors[0].reason);
+    assert!(with("", 1.0).is_ok() && with("blur", 1.5).is_ok() && with("", 1.5).is_ok());
+}

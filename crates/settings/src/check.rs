@@ -61,6 +61,10 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
     if !(0.0..=1.0).contains(&settings.cache.similar_threshold) {
         wrong.push("cache.similar_threshold must be between 0 and 1".to_owned());
     }
+    let share = settings.limits.backlog_tenant_share;
+    if !(share > 0.0 && share <= 1.0) {
+        wrong.push("limits.backlog_tenant_share must be above 0 and at most 1".to_owned());
+    }
     if settings.worker.video_crf > 51 {
         wrong.push("worker.video_crf must be between 0 and 51".to_owned());
     }

@@ -671,7 +671,7 @@ export interface VideoRequest {
   prompt: string;
   /** Quality tier; `auto` chooses by the prompt. */
   quality_tier?: QualityTier;
-  /** The same seed gives the same video. Drawn at random and reported when null. */
+  /** The same seed gives the same video. Drawn at random and reported when null or -1. */
   seed?: number | null;
   /** Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null. */
   similar_prompts?: boolean | null;

@@ -14,6 +14,19 @@ impl LimitsSettings {
             deadline_s_max: self.deadline_s_max,
         }
     }
+
+    /// Most waiting jobs of one tenant; 0 for no limit. Without keys there is one tenant, which may fill the whole backlog.
+    #[must_use]
+    pub fn tenant_max(&self, keys_required: bool) -> u64 {
+        if self.backlog_per_tenant_max > 0 || !keys_required || self.backlog_tenant_share >= 1.0 {
+            return self.backlog_per_tenant_max;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a backlog is far below 2^52 jobs")]
+        let share = (self.backlog_max as f64 * self.backlog_tenant_share).ceil();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of backlog_max, above 0")]
+        let share = share as u64;
+        share.max(1)
+    }
 }
 
 /// `[limits]` of `configuration/base.toml`, which explains every key.
@@ -30,8 +43,10 @@ pub struct LimitsSettings {
     pub deadline_s_max: u32,
     /// Most waiting jobs in total.
     pub backlog_max: u64,
-    /// Most waiting jobs of one tenant; 0 for no limit.
+    /// Most waiting jobs of one tenant; 0 for `backlog_tenant_share`.
     pub backlog_per_tenant_max: u64,
+    /// Largest part of `backlog_max` that one tenant may fill, 0 to 1.
+    pub backlog_tenant_share: f64,
     /// Submissions of one key per minute; 0 for no limit.
     pub submissions_per_minute: u32,
     /// Submissions that may arrive at once before that applies.

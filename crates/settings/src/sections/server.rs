@@ -43,6 +43,8 @@ pub struct ServerSettings {
     pub keys: KeysMode,
     /// Serve other machines without keys.
     pub open_to_all: bool,
+    /// Further names under which the API may be called while keys are off.
+    pub hosts: Vec<String>,
     /// How long a sign-in to the page lasts, seconds.
     pub session_ttl_s: u64,
     /// How long a key is trusted before the database is asked again, seconds.

@@ -40,6 +40,7 @@ describe('check', () => {
     [{ steps: '101' }, 'steps', /1 to 100/],
     [{ guidance: '' }, 'guidance', /0 to 20/],
     [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
+    [{ negative: 'blur' }, 'negative', /above 1/],
     [{ deadlineMin: '61' }, 'deadlineMin', /to 60/],
   ] as const)('%o is rejected at %s', (over, field, reason) => {
     expect(check({ ...draft, ...over }, rules)).toEqual({ [field]: expect.stringMatching(reason) });

@@ -29,6 +29,9 @@ export function promptAt(draft: Pick<Draft, 'text' | 'isSeveral'>, caret: number
 /** Validates the draft; returns every error. */
 export function check(draft: Draft, rules: Rules): FormErrors {
   const errors = table.map(([key, field]) => [key, field.check?.(draft[key], rules)]);
+  if (!errors.some(([key, reason]) => key === 'negative' && reason) && draft.negative.trim() && Number(draft.trueGuidance || 1) <= 1) {
+    errors.push(['negative', 'Has no effect unless true guidance is above 1.']);
+  }
   errors.unshift(['text', textError(prompts(draft), rules.limits, draft.isSeveral)]);
   return Object.fromEntries(errors.filter(([, reason]) => reason)) as FormErrors;
 }
