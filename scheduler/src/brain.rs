@@ -26,7 +26,8 @@ impl Scheduler {
         let read: Learning<Learned> = self.store.learning().await?;
         let mut next = read.clone();
         let mut records = Vec::new();
-        for manifest in self.models.values() {
+        let models = self.models();
+        for manifest in models.values() {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
             // The store returns the newest first; learning needs the oldest first.
             runs.reverse();
@@ -35,7 +36,7 @@ impl Scheduler {
             records.extend(own);
             self.learn_steps(&before, manifest, &runs, &read, &mut next);
         }
-        let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
+        let priors = models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
         let costs = CostBook::fit(priors, &records, self.settings.estimate_rules());
         let moved = next != read;
         // If an admin or a new leader changed the row meanwhile, the row counts, and the same runs teach it next time.
