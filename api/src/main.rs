@@ -26,6 +26,9 @@ enum Command {
     /// Manage API keys: issue, list, revoke.
     #[command(subcommand)]
     Keys(commands::keys::KeysCommand),
+    /// Manage models: list, retire, restore.
+    #[command(subcommand)]
+    Models(commands::models::ModelsCommand),
     /// Manage the access of workers on other machines: join, revoke.
     #[command(subcommand)]
     Workers(commands::workers::WorkersCommand),
@@ -52,6 +55,7 @@ fn main() -> anyhow::Result<()> {
             Command::Serve => commands::serve::serve(settings).await,
             Command::Migrate => commands::migrate::migrate(&settings).await,
             Command::Keys(keys) => commands::keys::run(&settings, keys).await,
+            Command::Models(models) => commands::models::run(&settings, models).await,
             Command::Workers(workers) => commands::workers::run(&settings, workers).await,
             Command::Healthcheck => commands::healthcheck::ask(&settings).await,
             Command::Openapi | Command::FleetSize(_) => Ok(()),

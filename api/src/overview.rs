@@ -55,7 +55,7 @@ async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {
     let Learning { learned, .. } = app.store.learning::<Learned>().await?;
     let mut planner = Planner { learned, ..Planner::clone(&app.planner()) };
     if also_rare {
-        app.models.add(app.store.models().await?);
+        app.models.take_over(app.store.models().await?);
         planner.costs = fit(app).await?;
     }
     app.set_planner(planner);

@@ -25,7 +25,8 @@ impl Scheduler {
         let read: Learning<Learned> = self.store.learning().await?;
         let mut next = read.clone();
         let mut records = Vec::new();
-        for manifest in self.models.values() {
+        let models = self.models();
+        for manifest in models.values() {
             let mut runs = self.store.recent_runs(&manifest.id, RUNS).await?;
             // The store returns the newest first; learning needs the oldest first.
             runs.reverse();
@@ -34,7 +35,7 @@ impl Scheduler {
             records.extend(own);
             self.learn_steps(&before, manifest, &runs, &read, &mut next);
         }
-        let priors = self.models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
+        let priors = models.values().map(|manifest| (manifest.id.as_str(), &manifest.cost_prior));
         let costs = CostBook::fit(priors, &records, self.settings.estimate_rules());
         let moved = next != read;
         // `save_learning` returns false if an admin or a new leader has changed the row since it was read. The row then takes

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use artifacts::{ObjectInfo, keys};
 use futures::StreamExt;
-use store::Epoch;
 use store::sweep::StoredObject;
+use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -16,6 +16,8 @@ use crate::timing::{every, pause, seconds};
 const PAUSE: Duration = Duration::from_secs(5);
 /// Rows and objects handled in one go.
 const BATCH: u32 = 200;
+/// Batches of finished jobs that are deleted in one round: the rest of a large backlog waits for the next round.
+const DELETE_BATCHES_MAX: u32 = 50;
 
 /// Tidies until the leadership is over. Nothing here is urgent, so a failure only waits for the next time.
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
@@ -25,7 +27,7 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
         if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
         }
-        if let Err(error) = retention(scheduler).await {
+        if let Err(error) = retention(scheduler, over).await {
             warn!(error = format!("{error:#}"), "retention not finished");
         }
         if Instant::now() >= orphans_at {
@@ -41,9 +43,12 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
 }
 
 /// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, old events and sessions.
-async fn retention(scheduler: &Scheduler) -> anyhow::Result<()> {
+async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Result<()> {
     let settings = &scheduler.settings.scheduler;
     let keep_s = seconds(settings.retention_s);
+    if settings.finished_retention_s > 0 {
+        delete_finished(scheduler, seconds(settings.finished_retention_s), over).await?;
+    }
     for purged in scheduler.store.purge_deleted(keep_s, BATCH).await? {
         // The row is gone already: what cannot be deleted now is an orphan later.
         for key in &purged.objects {
@@ -56,6 +61,25 @@ async fn retention(scheduler: &Scheduler) -> anyhow::Result<()> {
     }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
     scheduler.store.purge_sessions().await?;
+    Ok(())
+}
+
+/// Deletes jobs that ended more than `keep_s` seconds ago, as their owners could.
+async fn delete_finished(scheduler: &Scheduler, keep_s: f64, over: &CancellationToken) -> Result<(), StoreError> {
+    let mut deleted = 0;
+    for _ in 0..DELETE_BATCHES_MAX {
+        if over.is_cancelled() {
+            break;
+        }
+        let batch = scheduler.store.delete_finished(keep_s, BATCH).await?;
+        deleted += batch;
+        if batch < u64::from(BATCH) {
+            break;
+        }
+    }
+    if deleted > 0 {
+        info!(jobs = deleted, "deleted jobs that finished long ago");
+    }
     Ok(())
 }
 

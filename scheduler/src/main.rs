@@ -55,7 +55,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 
     let scheduler = Arc::new(Scheduler::assemble(settings, metrics)?);
     let migrate = scheduler.settings.database.migrate_on_start;
-    let prepared = scheduler.store.prepare(migrate, scheduler.models.values(), stop.soft().cancelled());
+    let prepared = scheduler.store.prepare(migrate, scheduler.own_models.iter(), stop.soft().cancelled());
     if !prepared.await.context("prepare the database")? {
         bail!("stopped while waiting for the database");
     }

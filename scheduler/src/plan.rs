@@ -2,14 +2,26 @@
 //!
 //! The decision itself is [`optimizer::Planner`]'s, a pure function; this file feeds it waiting jobs and saves the plans.
 //! Saving compares the leader's epoch, so a scheduler that lost its leadership cannot plan anything.
+//!
+//! Three batches are under way at a time: one is read, one is planned, and one is saved. Only jobs of registered models are
+//! read, so jobs that nobody can plan hold up no other job; [`crate::sweep`] fails them after a while.
 
-use domain::{Job, ModelManifest};
-use store::planning::PlannedJob;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use domain::JobId;
+use optimizer::Planner;
+use settings::TiersSettings;
+use store::planning::{PlannedJob, UnplannedBatch, UnplannedJob};
 use store::{Epoch, StoreError};
 use tokio::sync::Notify;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::state::Scheduler;
+use crate::state::{Models, Scheduler};
+
+/// Batches of one pass. A pass goes from the oldest job to the newest, so it is bounded: a job that was committed late with
+/// an older id must not wait until a flood of submissions ends.
+const PASS_BATCHES: usize = 100;
 
 impl Scheduler {
     /// Plans every job that has no plan yet, notifies `work` after each batch, and returns how many jobs were planned.
@@ -19,47 +31,105 @@ impl Scheduler {
     pub(crate) async fn plan_waiting(&self, epoch: Epoch, work: &Notify) -> Result<usize, StoreError> {
         let mut planned = 0;
         loop {
-            let jobs = self.store.unplanned(self.settings.scheduler.plan_batch).await?;
-            let plans: Vec<_> = jobs.iter().filter_map(|job| self.plan_one(job)).collect();
-            if plans.is_empty() {
-                return Ok(planned);
-            }
-            let saved = self.store.save_plans(&plans, epoch).await?;
-            planned += saved.len();
-            if !saved.is_empty() {
-                work.notify_one();
-            }
-            for plan in plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
-                self.metrics.planned(&plan.plan);
-                info!(
-                    job.id = %plan.job_id, tier = %plan.plan.tier, complexity = %plan.plan.complexity,
-                    steps = plan.plan.steps, step_cache = %plan.plan.step_cache.mode, estimate_s = plan.plan.estimate_s,
-                    "Optimization: job planned",
-                );
-            }
-            // A full batch in which no job can be planned must not make this loop spin.
-            if saved.is_empty() || jobs.len() < self.settings.scheduler.plan_batch as usize {
+            let pass = self.plan_pass(epoch, work).await?;
+            planned += pass.planned;
+            // A pass in which no job could be saved must not make this loop spin.
+            if pass.whole || pass.planned == 0 {
                 return Ok(planned);
             }
         }
     }
 
-    fn plan_one(&self, job: &Job) -> Option<PlannedJob> {
-        let Some(manifest) = self.manifest_of(job) else {
-            // The API knew the model when it accepted the job; a scheduler with other model folders cannot plan it.
-            warn!(job.id = %job.id, model = job.request.model, "models.dirs has no folder of this model; the job waits");
-            return None;
-        };
-        let planner = self.planner();
-        let plan = planner.plan_stored(&job.request, manifest, &job.shape);
-        // A job is ordered as if it had been submitted this much later. The delay is the job's own length divided by its
-        // tier's weight: short jobs and jobs of favoured tiers overtake, and every job's turn comes.
-        let order_delay_s = plan.estimate_s / self.settings.tiers.of(plan.tier).weight;
-        let share_s = plan.estimate_s * planner.cost(manifest).to_pace_of(&manifest.cost_prior);
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
+    async fn plan_pass(&self, epoch: Epoch, work: &Notify) -> Result<Pass, StoreError> {
+        let deciding = Deciding { models: self.models(), planner: self.planner(), tiers: self.settings.tiers.clone() };
+        let ids: Vec<String> = deciding.models.keys().cloned().collect();
+        let deciding = Arc::new(deciding);
+        let mut batch = self.read(&ids, None).await?;
+        let (mut decided, mut planned) = (Vec::new(), 0);
+        for _ in 0..PASS_BATCHES {
+            let last = batch.last;
+            let more = async {
+                match last {
+                    Some(last) => self.read(&ids, Some(last)).await,
+                    None => Ok(UnplannedBatch::default()),
+                }
+            };
+            let (saved, next, plans) =
+                tokio::join!(self.save(&decided, epoch, work), more, decide(Arc::clone(&deciding), batch.jobs));
+            planned += saved?;
+            decided = plans;
+            batch = next?;
+            if last.is_none() {
+                return Ok(Pass { planned, whole: true });
+            }
+        }
+        planned += self.save(&decided, epoch, work).await?;
+        Ok(Pass { planned, whole: false })
     }
 
-    fn manifest_of(&self, job: &Job) -> Option<&ModelManifest> {
-        self.models.get(job.request.model.as_ref()?)
+    async fn read(&self, models: &[String], after: Option<JobId>) -> Result<UnplannedBatch, StoreError> {
+        let batch = self.store.unplanned(models, after, self.settings.scheduler.plan_batch).await?;
+        for error in &batch.unreadable {
+            warn!(%error, "a job waits because this release cannot read it");
+        }
+        Ok(batch)
+    }
+
+    /// Saves plans and returns how many were saved.
+    async fn save(&self, plans: &[PlannedJob], epoch: Epoch, work: &Notify) -> Result<usize, StoreError> {
+        if plans.is_empty() {
+            return Ok(0);
+        }
+        let saved: HashSet<JobId> = self.store.save_plans(plans, epoch).await?.into_iter().collect();
+        if saved.is_empty() {
+            return Ok(0);
+        }
+        work.notify_one();
+        for plan in plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
+            self.metrics.planned(&plan.plan);
+            debug!(
+                job.id = %plan.job_id, tier = %plan.plan.tier, complexity = %plan.plan.complexity,
+                steps = plan.plan.steps, step_cache = %plan.plan.step_cache.mode, estimate_s = plan.plan.estimate_s,
+                "Optimization: job planned",
+            );
+        }
+        info!(jobs = saved.len(), "Optimization: jobs planned");
+        Ok(saved.len())
+    }
+}
+
+/// What a pass did.
+struct Pass {
+    /// Jobs whose plans were saved.
+    planned: usize,
+    /// Whether it reached the newest job.
+    whole: bool,
+}
+
+/// What plans are decided by. It stays the same during a pass.
+struct Deciding {
+    models: Arc<Models>,
+    planner: Arc<Planner>,
+    tiers: TiersSettings,
+}
+
+/// Decides plans away from the threads that serve connections: a batch takes milliseconds of computing.
+async fn decide(deciding: Arc<Deciding>, jobs: Vec<UnplannedJob>) -> Vec<PlannedJob> {
+    let work = move || jobs.iter().filter_map(|job| deciding.plan(job)).collect();
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        warn!(%error, "a batch of jobs was not planned; the next round tries again");
+        Vec::new()
+    })
+}
+
+impl Deciding {
+    fn plan(&self, job: &UnplannedJob) -> Option<PlannedJob> {
+        let manifest = self.models.get(&job.model_id)?;
+        let plan = self.planner.plan_stored(&job.request, manifest, &job.shape);
+        // A job is ordered as if it had been submitted this much later. The delay is the job's own length divided by its
+        // tier's weight: short jobs and jobs of favoured tiers overtake, and every job's turn comes.
+        let order_delay_s = plan.estimate_s / self.tiers.of(plan.tier).weight;
+        let share_s = plan.estimate_s * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
     }
 }

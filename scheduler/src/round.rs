@@ -13,9 +13,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::state::Scheduler;
+use crate::timing::pause;
 
 /// Messages that arrive within this time after a round are handled together by the next one.
 const BREATH: Duration = Duration::from_millis(2);
+
+/// Time between two looks at the registered models.
+const MODELS_EVERY: Duration = Duration::from_secs(3);
 
 /// Plans and releases until the leadership is over.
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
@@ -23,6 +27,7 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
     let work = Notify::new();
     tokio::join!(
         hear(scheduler, &work, over),
+        refresh_rounds(scheduler, over),
         plan_rounds(scheduler, epoch, &work, over),
         release_rounds(scheduler, epoch, &work, over)
     );
@@ -47,6 +52,18 @@ fn may_make_room(event: &FleetEvent) -> bool {
         FleetEvent::Job(event) => event.kind.is_terminal() || event.kind == JobEventKind::Queued,
         FleetEvent::WorkerChanged { .. } => true,
         FleetEvent::Progress(_) | FleetEvent::CancelRequested { .. } => false,
+    }
+}
+
+/// Keeps the models up to date. [`Scheduler::plan_waiting`] plans for the last ones that could be read.
+async fn refresh_rounds(scheduler: &Scheduler, over: &CancellationToken) {
+    loop {
+        if let Err(error) = scheduler.refresh_models().await {
+            warn!(%error, "the registered models cannot be read; planning continues with those known before");
+        }
+        if !pause(MODELS_EVERY, over).await {
+            return;
+        }
     }
 }
 

@@ -9,8 +9,9 @@ use broker::Broker;
 use domain::ModelManifest;
 use optimizer::Planner;
 use settings::Settings;
-use store::{Store, StoreOptions};
+use store::{Store, StoreError, StoreOptions};
 use telemetry::SchedulerMetrics;
+use tracing::warn;
 
 use crate::timing::seconds;
 
@@ -28,10 +29,15 @@ pub(crate) struct Scheduler {
     pub(crate) vital: Store,
     pub(crate) broker: Broker,
     pub(crate) artifacts: Artifacts,
-    pub(crate) models: BTreeMap<String, ModelManifest>,
+    /// Manifests of this process's own model folders, which it registers at start.
+    pub(crate) own_models: Vec<ModelManifest>,
     pub(crate) metrics: Arc<SchedulerMetrics>,
+    models: RwLock<Arc<Models>>,
     planner: RwLock<Arc<Planner>>,
 }
+
+/// Manifests by model id.
+pub(crate) type Models = BTreeMap<String, ModelManifest>;
 
 impl Scheduler {
     /// Reads the model folders and prepares the connections, without connecting yet.
@@ -39,7 +45,8 @@ impl Scheduler {
     /// # Errors
     /// A model folder, the address of a service or the object store is invalid.
     pub(crate) fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Result<Self> {
-        let models = settings.models.manifests()?.into_iter().map(|manifest| (manifest.id.clone(), manifest)).collect();
+        let own_models = settings.models.manifests()?;
+        let models: Models = own_models.iter().map(|manifest| (manifest.id.clone(), manifest.clone())).collect();
         let options = StoreOptions {
             connections_max: CONNECTIONS,
             acquire_timeout_ms: settings.database.acquire_timeout_ms,
@@ -54,11 +61,36 @@ impl Scheduler {
             store: Store::connect_lazy(&options).context("read the database settings")?,
             broker: Broker::connect(&settings.broker, "scheduler"),
             artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
-            models,
+            models: RwLock::new(Arc::new(models)),
+            own_models,
             metrics,
             planner: RwLock::new(Arc::new(settings.planner())),
             settings,
         })
+    }
+
+    /// The models that jobs are planned for.
+    pub(crate) fn models(&self) -> Arc<Models> {
+        Arc::clone(&self.models.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes over the models that are registered in the database, which may be more than this process has folders of. A
+    /// model whose manifest this release cannot read is left out: its jobs wait, and all others are planned.
+    ///
+    /// # Errors
+    /// The database's; the models then stay as they were.
+    pub(crate) async fn refresh_models(&self) -> Result<(), StoreError> {
+        let mut models = Models::new();
+        for registered in self.store.models().await? {
+            match registered.manifest {
+                Ok(manifest) => drop(models.insert(registered.id, manifest)),
+                Err(error) => {
+                    warn!(model = registered.id, %error, "jobs of this model wait: use one release everywhere")
+                }
+            }
+        }
+        *self.models.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(models);
+        Ok(())
     }
 
     /// The current planner.

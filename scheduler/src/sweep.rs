@@ -1,4 +1,5 @@
-//! Finds what no message reports: expired leases, silent workers, releases that no worker claimed.
+//! Finds what no message reports: expired leases, silent workers, releases that no worker claimed, jobs of
+//! models that nobody has registered.
 
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,11 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
             break;
         }
     }
+    for _ in 0..PASSES_MAX {
+        if over.is_cancelled() || !fail_unknown_models(scheduler, epoch).await? {
+            break;
+        }
+    }
     let again = scheduler.reannounce(epoch).await?;
     scheduler.metrics.reannounced.inc_by(again as u64);
     Ok(())
@@ -66,6 +72,19 @@ async fn expire_leases(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, Stor
         warn!(job.id = %job.job_id, status = %job.status, "lease expired: its worker died, hung or lost its connection");
     }
     Ok(lost.len() >= limit as usize)
+}
+
+/// Fails jobs whose model stays unknown, up to the batch limit; `true` when there may be more.
+async fn fail_unknown_models(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, StoreError> {
+    let settings = &scheduler.settings.scheduler;
+    let failed = scheduler
+        .store
+        .fail_unknown_models(seconds(settings.unknown_model_grace_s), settings.sweep_batch, epoch)
+        .await?;
+    if !failed.is_empty() {
+        warn!(jobs = failed.len(), "failed jobs of models that no process has registered");
+    }
+    Ok(failed.len() >= settings.sweep_batch as usize)
 }
 
 /// Takes back releases to pools that have no workers, up to the batch limit; `true` when there may be more.

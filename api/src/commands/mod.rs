@@ -4,6 +4,7 @@ pub mod fleet_size;
 pub mod healthcheck;
 pub mod keys;
 pub mod migrate;
+pub mod models;
 pub mod openapi;
 pub mod serve;
 pub mod workers;

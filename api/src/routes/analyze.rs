@@ -30,7 +30,7 @@ pub async fn analyze(
     QueryString(request): QueryString<VideoRequest>,
 ) -> Answer<Json<AnalyzeView>> {
     let manifest =
-        app.models.find(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
+        app.models.for_new_job(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     let plan = app.planner().plan(&request, &manifest, shape).plan;
     let cached = is_cached(&app, &caller, &manifest, &request.prompt).await?;

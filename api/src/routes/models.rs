@@ -1,4 +1,4 @@
-//! `GET /api/models`: the models that requests may name.
+//! `GET /api/models`: the models that accept new jobs.
 
 use axum::Json;
 use axum::extract::State;
@@ -22,7 +22,7 @@ pub async fn models(State(app): State<AppState>, _: Caller) -> Json<ModelListVie
     let pools = app.pools();
     let workers =
         |id: &str| pools.iter().filter(|load| load.pool.model_id() == id).map(|load| load.workers as usize).sum();
-    let known = app.models.all();
+    let known = app.models.in_service();
     let view = |(id, manifest): (&String, &std::sync::Arc<domain::ModelManifest>)| {
         ModelView::new(manifest, id == app.models.default_id(), workers(id))
     };

@@ -73,7 +73,7 @@ pub async fn tiers(
     request.video_length = query.video_length.unwrap_or(request.video_length);
     request.aspect_ratio = query.aspect_ratio;
     request.model = query.model;
-    let manifest = app.models.find(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
+    let manifest = app.models.for_new_job(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     let planner = app.planner();
     let view = |&quality_tier: &QualityTier| {

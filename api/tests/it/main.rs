@@ -15,6 +15,7 @@ mod ingest;
 mod jobs;
 mod learned;
 mod limits;
+mod models;
 mod openapi;
 mod reading;
 mod videos;

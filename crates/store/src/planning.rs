@@ -1,14 +1,18 @@
 //! The scheduler's first step: which jobs have no plan yet, and what was decided for them.
 
-use domain::{Job, JobId, Plan};
+use chrono::{DateTime, Utc};
+use domain::model::RenderShape;
+use domain::{JobId, Plan, TenantId, VideoRequest};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::connect::Store;
-use crate::error::Result;
-use crate::jobs::Scope;
+use crate::document::{query_with_request, read_request};
+use crate::error::{Result, StoreError};
 use crate::leader::Epoch;
 use crate::retry::on_conflict;
-use crate::row::{bigint, int, to_json};
+use crate::row::{bigint, count, int, to_json};
+use crate::transition::transition;
 
 /// A decision for one job.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,24 +28,166 @@ pub struct PlannedJob {
     pub share_s: f64,
 }
 
+/// A job without a plan: what planning needs of its row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnplannedJob {
+    /// The job.
+    pub id: JobId,
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Id of its model.
+    pub model_id: String,
+    /// What was asked for.
+    pub request: VideoRequest,
+    /// What will be rendered.
+    pub shape: RenderShape,
+    /// When it was submitted.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A part of the jobs without a plan.
+#[derive(Debug, Default)]
+pub struct UnplannedBatch {
+    /// Oldest first.
+    pub jobs: Vec<UnplannedJob>,
+    /// Rows that this release cannot read. They wait and keep no other job from being planned.
+    pub unreadable: Vec<StoreError>,
+    /// The last row that was read, also an unreadable one: the next batch starts after it. `None` when there was none.
+    pub last: Option<JobId>,
+}
+
+struct UnplannedRow {
+    id: Uuid,
+    tenant_id: Uuid,
+    model_id: String,
+    width: i32,
+    height: i32,
+    frames: i32,
+    fps: f64,
+    created_at: DateTime<Utc>,
+    request: Value,
+}
+
+impl UnplannedRow {
+    fn read(self) -> Result<UnplannedJob> {
+        Ok(UnplannedJob {
+            id: JobId(self.id),
+            tenant_id: TenantId(self.tenant_id),
+            model_id: self.model_id,
+            shape: RenderShape {
+                width: count(self.id, "width", self.width)?,
+                height: count(self.id, "height", self.height)?,
+                frames: count(self.id, "frames", self.frames)?,
+                fps: self.fps,
+            },
+            created_at: self.created_at,
+            request: read_request(self.id, self.request)?,
+        })
+    }
+}
+
 impl Store {
-    /// Jobs without a plan, oldest first.
+    /// Up to `limit` jobs of these models without a plan, oldest first across the models, beginning after the job `after`
+    /// (`None` for the oldest). Jobs of other models are not read, however many there are.
     ///
     /// # Errors
-    /// The database's.
-    pub async fn unplanned(&self, limit: u32) -> Result<Vec<Job>> {
-        let ids = sqlx::query_scalar!(
-            "-- unplanned_jobs
-             SELECT id FROM jobs WHERE status = 'queued' AND plan IS NULL ORDER BY id LIMIT $1",
+    /// The database's. A row that cannot be read is reported in [`UnplannedBatch::unreadable`].
+    pub async fn unplanned(&self, models: &[String], after: Option<JobId>, limit: u32) -> Result<UnplannedBatch> {
+        let rows = query_with_request!(
+            UnplannedRow,
+            r#"-- unplanned_jobs
+            SELECT id, tenant_id, model_id, width, height, frames, fps, created_at,"#,
+            r#"
+            FROM jobs
+            WHERE id = ANY(ARRAY(
+                SELECT one.id FROM UNNEST($1::text[]) AS known (model_id)
+                CROSS JOIN LATERAL (
+                    -- The index alone answers this, one range for each model.
+                    SELECT waiting.id FROM jobs AS waiting
+                    WHERE waiting.model_id = known.model_id AND waiting.status = 'queued' AND waiting.plan IS NULL
+                        AND waiting.id > $2
+                    ORDER BY waiting.id LIMIT $3::bigint
+                ) AS one
+                ORDER BY one.id LIMIT $3::bigint
+            )) AND status = 'queued' AND plan IS NULL
+            ORDER BY id"#,
+            models,
+            after.map_or(Uuid::nil(), |job| job.0),
             i64::from(limit)
         )
         .fetch_all(&self.pool)
         .await?;
-        let ids: Vec<JobId> = ids.into_iter().map(JobId).collect();
-        self.get_many(Scope::Fleet, &ids).await
+        let mut batch = UnplannedBatch { last: rows.last().map(|row| JobId(row.id)), ..UnplannedBatch::default() };
+        for row in rows {
+            match row.read() {
+                Ok(job) => batch.jobs.push(job),
+                Err(error) => batch.unreadable.push(error),
+            }
+        }
+        Ok(batch)
     }
 
-    /// Saves plans; answers which were saved. A job that was cancelled or planned meanwhile is left alone.
+    /// Fails up to `limit` jobs that have waited for longer than `grace_s` seconds for a model that is not registered;
+    /// returns the jobs.
+    ///
+    /// # Errors
+    /// [`StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn fail_unknown_models(&self, grace_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<JobId>> {
+        let moved = on_conflict(|| self.fail_unknown_models_once(grace_s, limit, epoch)).await?;
+        if moved.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(moved)
+    }
+
+    async fn fail_unknown_models_once(&self, grace_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<JobId>> {
+        let moved = transition!(
+            r#"-- fail_unknown_models
+            WITH RECURSIVE led AS MATERIALIZED (
+                SELECT epoch FROM leader WHERE epoch = $3 AND expires_at > clock_timestamp() FOR SHARE
+            ), named (model_id) AS (
+                -- Models of unplanned jobs, one index probe each.
+                (SELECT model_id FROM jobs WHERE status = 'queued' AND plan IS NULL ORDER BY model_id LIMIT 1)
+                UNION ALL
+                SELECT (SELECT model_id FROM jobs
+                    WHERE status = 'queued' AND plan IS NULL AND model_id > named.model_id
+                    ORDER BY model_id LIMIT 1)
+                FROM named WHERE named.model_id IS NOT NULL
+            ), chosen AS MATERIALIZED (
+                SELECT one.id FROM named CROSS JOIN LATERAL (
+                    SELECT waiting.id FROM jobs AS waiting
+                    WHERE waiting.model_id = named.model_id AND waiting.status = 'queued' AND waiting.plan IS NULL
+                        AND waiting.created_at <= clock_timestamp() - make_interval(secs => $1)
+                    ORDER BY waiting.id LIMIT $2::bigint
+                ) AS one
+                WHERE NOT EXISTS (SELECT FROM models WHERE models.id = named.model_id)
+                LIMIT $2::bigint
+            ), held AS MATERIALIZED (
+                SELECT id FROM jobs
+                WHERE id = ANY(ARRAY(SELECT id FROM chosen)) AND status = 'queued' AND plan IS NULL
+                    AND EXISTS (SELECT FROM led)
+                FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                UPDATE jobs SET status = 'failed', finished_at = clock_timestamp(), not_before = NULL,
+                    failure_code = 'unknown_model',
+                    failure_reason = format('no process of the fleet has registered the model ''%s''; add its folder to '
+                        'models.dirs of the API and the scheduler and retry the job, or submit it with another model',
+                        model_id)
+                FROM held WHERE jobs.id = held.id
+                RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, 'failed' AS kind,
+                    jsonb_build_object('code', 'unknown_model') AS detail, 'failed' AS counter, false AS lost,
+                    NULL::text AS dropped
+            )"#,
+            grace_s,
+            i64::from(limit),
+            epoch.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(moved.into_iter().map(|row| JobId(row.id)).collect())
+    }
+
+    /// Saves plans; returns which were saved. A job that was cancelled or planned meanwhile is left alone.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.

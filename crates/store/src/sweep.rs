@@ -110,6 +110,34 @@ impl Store {
         moved.iter().map(|row| Ok(LostLease { job_id: JobId(row.id), status: row.status()? })).collect()
     }
 
+    /// Marks jobs that ended more than `keep_s` seconds ago as deleted, oldest first; returns how many. From then on they
+    /// are treated like jobs that their owners deleted: [`Store::purge_deleted`] removes them after its own time.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn delete_finished(&self, keep_s: f64, limit: u32) -> Result<u64> {
+        let deleted = sqlx::query_scalar!(
+            r#"-- delete_finished_jobs
+            WITH held AS MATERIALIZED (
+                SELECT id FROM jobs
+                WHERE deleted_at IS NULL AND status IN ('completed', 'failed', 'cancelled')
+                    AND finished_at <= clock_timestamp() - make_interval(secs => $1)
+                ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
+            ), moved AS (
+                UPDATE jobs SET deleted_at = clock_timestamp() WHERE id = ANY(ARRAY(SELECT id FROM held))
+                RETURNING id, tenant_id
+            ), told AS (
+                INSERT INTO job_events (job_id, tenant_id, kind) SELECT id, tenant_id, 'deleted' FROM moved
+            )
+            SELECT count(*) AS "jobs!" FROM moved"#,
+            keep_s,
+            i64::from(limit)
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(u64::try_from(deleted).unwrap_or_default())
+    }
+
     /// Removes jobs that their owners deleted more than `retention_s` ago and that have ended, with their events.
     ///
     /// # Errors

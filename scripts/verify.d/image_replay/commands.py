@@ -26,7 +26,7 @@ ANSWERS = {
     'KEYS "embed:*"': r"^embed:",
     "FLUSHALL": r"^OK$",
     "hunyuan-api env": r"(?s)(?=.*^REDIS_HOST=)(?=.*^REDIS_PORT=)(?=.*^ENABLE_CACHE=true$)",
-    "compose logs": r"(?s)(?=.*Cache MISS)(?=.*Optimization: job planned)",
+    "compose logs": r"(?s)(?=.*Cache MISS)(?=.*Optimization: jobs planned)",
     "/api/health": r'"status": ?"ok"',
     "/api/stats": r'"avg_steps": ?\d',
     "probe": r"^",

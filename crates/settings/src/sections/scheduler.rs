@@ -42,6 +42,10 @@ pub struct SchedulerSettings {
     pub backoff_max_s: u64,
     /// How long a deleted job can be restored, seconds.
     pub retention_s: u64,
+    /// How long finished jobs are kept, seconds; 0 keeps them for ever.
+    pub finished_retention_s: u64,
+    /// How long a job waits for a model that is not registered before it fails, seconds.
+    pub unknown_model_grace_s: u64,
     /// Age at which objects that no row refers to are removed, seconds.
     pub orphan_grace_s: u64,
     /// Pause between two searches for them, seconds.

@@ -289,14 +289,15 @@ async fn announcements_back_off_and_a_new_leader_repeats_them() {
 async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
     let f = Fixture::new().await;
     let (one, two) = (f.queued().await.id, f.queued().await.id);
-    let waiting: Vec<JobId> = f.store.unplanned(10).await.expect("unplanned").iter().map(|job| job.id).collect();
+    let unplanned = async || f.store.unplanned(&[MODEL.to_owned()], None, 10).await.expect("unplanned").jobs;
+    let waiting: Vec<JobId> = unplanned().await.iter().map(|job| job.id).collect();
     assert_eq!(waiting, [one, two]);
     f.store.cancel(Scope::Fleet, two).await.expect("cancel");
     let planned = |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0, share_s: 10.0 };
     assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
     assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());
     assert_eq!(f.get(one).await.plan, Some(plan()));
-    assert!(f.store.unplanned(10).await.expect("unplanned").is_empty());
+    assert!(unplanned().await.is_empty());
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ mod lifecycle;
 mod lists;
 mod migrate;
 mod phase2;
+mod planning;
 mod plans;
 mod stats;
 mod sweep;

@@ -80,6 +80,28 @@ async fn a_purge_waits_for_retention_and_for_the_job_to_end() {
 }
 
 #[tokio::test]
+async fn finished_jobs_are_deleted_after_their_retention_and_then_purged() {
+    let f = Fixture::new().await;
+    let (old, young, waiting) = (f.completed().await, f.completed().await, f.queued().await.id);
+    let running = f.running().await.job_id;
+    let earlier = "UPDATE jobs SET finished_at = clock_timestamp() - interval '2 hours' WHERE id = $1";
+    sqlx::query(earlier).bind(old.0).execute(&f.pool).await.expect("time passes");
+    assert_eq!(f.store.delete_finished(3.0 * 3_600.0, 10).await.expect("sweep"), 0);
+    assert_eq!(f.store.delete_finished(3_600.0, 10).await.expect("sweep"), 1);
+    assert_eq!(f.store.delete_finished(3_600.0, 10).await.expect("sweep"), 0, "once");
+    assert!(f.get(old).await.deleted_at.is_some());
+    assert_eq!(f.event_kinds(old).await.last().map(String::as_str), Some("deleted"));
+    // Its owner can restore it until the purge.
+    assert!(f.store.purge_deleted(3_600.0, 10).await.expect("purge").is_empty());
+    assert_eq!(f.store.purge_deleted(0.0, 10).await.expect("purge").len(), 1);
+    for id in [young, waiting, running] {
+        assert!(f.get(id).await.deleted_at.is_none());
+    }
+    // A batch is bounded and takes what finished first.
+    assert_eq!(f.store.delete_finished(0.0, 1).await.expect("sweep"), 1);
+}
+
+#[tokio::test]
 async fn only_objects_without_a_row_are_orphans() {
     let f = Fixture::new().await;
     let object = |job_id, token, name: &str| StoredObject { key: format!("{job_id}/{token}/{name}"), job_id, token };
