@@ -2,7 +2,7 @@
 //!
 //! A web page can let its own name resolve to this machine (DNS rebinding). The browser then takes the API for a part of that
 //! page's site, so the checks in [`super::cross_site`] see nothing wrong. What remains is the `Host` header, which still
-//! carries the page's name. A request that names an IP address is no such request: only names can be rebound.
+//! carries the page's name. A request that names an IP address is safe: only names can be rebound.
 
 use std::net::IpAddr;
 
