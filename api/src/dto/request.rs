@@ -8,7 +8,7 @@ use utoipa::{IntoParams, PartialSchema};
 
 /// One parameter for each field of [`VideoRequest`], derived from its schema.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestParameters;
+pub(crate) struct RequestParameters;
 
 impl IntoParams for RequestParameters {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {

@@ -70,7 +70,7 @@ impl Geometry {
 
     /// The possible number of frames that is nearest to `exact`.
     #[must_use]
-    pub fn nearest_frames(&self, exact: f64) -> u32 {
+    pub(crate) fn nearest_frames(&self, exact: f64) -> u32 {
         let (min, step) = (self.frames_min(), self.frame_step());
         let steps = ((exact - f64::from(min)) / f64::from(step)).round().max(0.0);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; `as` saturates")]
@@ -80,7 +80,7 @@ impl Geometry {
 
     /// The rule for lengths as shown to users: `4k+1`.
     #[must_use]
-    pub fn frame_rule(&self) -> String {
+    pub(crate) fn frame_rule(&self) -> String {
         format!("{}k+{}", self.frame_step(), self.frames_min())
     }
 

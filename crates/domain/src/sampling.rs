@@ -148,7 +148,7 @@ impl StepRange {
 impl StepCacheThresholds {
     /// Whether these are the documented numbers, which a manifest need not name.
     #[must_use]
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
     }
 

@@ -1,6 +1,6 @@
 //! The model as one value: load it once, then encode, denoise and decode with it.
 //!
-//! The rule: one thread owns an engine. What a job needs is in its [`Session`]; nothing of one job is left behind for the next,
+//! The rule: one thread owns an engine. What a job needs is in its session; nothing of one job is left behind for the next,
 //! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
 use std::path::PathBuf;
@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use tch::{Device, Tensor};
 use torch_ext::attention::Backend;
 
-use crate::family::{AttentionShape, Batch, Family, Fingerprint, LoadPlan, Loaded, Networks};
+use crate::family::Family;
+use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
     attention::{self, Attention, Trial},
     checkpoint::{Checkpoint, Identity},
@@ -18,14 +19,13 @@ use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, InOp, Result},
     flow_match::Schedule,
+    frames::Frames,
     noise,
     request::{Defaults, DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
     weights::{Placements, WeightSource},
 };
-use crate::session::Session;
-use crate::v1::decode::Frames;
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
 const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.11");
@@ -47,16 +47,6 @@ pub enum Tiling {
     /// what is free, so that a video does not depend on when it is made.
     #[default]
     Auto,
-}
-
-/// Whether the text encoders stay in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Residency {
-    /// Loaded with the engine.
-    #[default]
-    Resident,
-    /// Loaded for each call of [`Engine::encode`] and dropped after it.
-    OnDemand,
 }
 
 /// How to load a model.
@@ -277,45 +267,6 @@ impl Engine {
     pub fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
         let _no_grad = tch::no_grad_guard();
         self.networks.encode(prompts, control).in_op("encode")
-    }
-
-    /// Begins a job: one video, or several of one size that are made together.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for a request that the model cannot do, [`Error::OutOfMemory`], libtorch.
-    pub fn begin<'s>(&'s self, requests: &'s [DenoiseRequest], control: &Control) -> Result<Session<'s>> {
-        Session::begin(self, requests, control)
-    }
-
-    /// Denoises one video in a session of its own, from its start or from a saved state of the same run.
-    ///
-    /// # Errors
-    /// As [`Engine::begin`], [`Session::resume`] and [`Session::denoise`].
-    pub fn denoise(
-        &self,
-        request: &DenoiseRequest,
-        resume: Option<&Checkpoint>,
-        control: &Control,
-        on_step: OnStep,
-    ) -> Result<Denoised> {
-        let mut session = self.begin(std::slice::from_ref(request), control)?;
-        if let Some(saved) = resume {
-            session.resume(saved)?;
-        }
-        session.denoise(on_step)?.pop().ok_or_else(|| Error::input("requests", "there is none"))
-    }
-
-    /// Denoises several videos of one size in one session.
-    ///
-    /// # Errors
-    /// As [`Engine::begin`] and [`Session::denoise`].
-    pub fn denoise_batch(
-        &self,
-        requests: &[DenoiseRequest],
-        control: &Control,
-        on_step: OnStep,
-    ) -> Result<Vec<Denoised>> {
-        self.begin(requests, control)?.denoise(on_step)
     }
 
     /// Turns latents into frames. `progress` is called after each tile.

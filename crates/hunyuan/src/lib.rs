@@ -1,26 +1,28 @@
 //! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
 //!
-//! [`engine`] is the model as one value and [`session`] one job on it. [`family`] says what a model family is; each has a
-//! folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0. [`runtime`] is what every family
+//! [`engine`] is the model as one value and [`session`] one job on it. [`family`] says what a model family is, [`networks`] what
+//! its networks do; each family has a folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0. [`runtime`] is what every family
 //! needs: weights, devices, step caches, tiling, checkpoints.
 
 pub mod engine;
 pub mod family;
+pub mod networks;
 pub mod runtime;
 pub mod session;
 pub mod v1;
 
-pub use engine::{Engine, EngineInfo, EngineOptions, Residency, Tiling};
+pub use engine::{Engine, EngineInfo, EngineOptions, Tiling};
 pub use family::Family;
+pub use networks::Residency;
 pub use runtime::checkpoint::{Checkpoint, Identity};
 pub use runtime::control::Control;
 pub use runtime::device::DeviceChoice;
 pub use runtime::dtype::Dtype;
 pub use runtime::embeddings::Embeddings;
 pub use runtime::error::{Error, Result};
+pub use runtime::frames::Frames;
 pub use runtime::request::{Defaults, DenoiseRequest, Geometry};
 pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
 pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
 pub use session::Session;
 pub use torch_ext::attention::Backend as AttentionBackend;
-pub use v1::decode::Frames;

@@ -8,11 +8,11 @@ use crate::runtime::{
     checkpoint::Checkpoint,
     control::Control,
     error::{Error, InOp, Result},
+    frames::Frames,
     request::DenoiseRequest,
     run::{Denoised, Latents, OnStep, Run},
     tiling::Progress,
 };
-use crate::v1::decode::Frames;
 
 /// One job on an engine: one video, or several of one size that are made together.
 #[derive(Debug)]
@@ -63,5 +63,46 @@ impl<'e> Session<'e> {
     /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
     pub fn decode(&self, videos: &[&Latents], progress: Progress) -> Result<Vec<Frames>> {
         self.engine.decode_batch(videos, &self.control, progress).in_op("decode")
+    }
+}
+
+impl Engine {
+    /// Begins a job: one video, or several of one size that are made together.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a request that the model cannot do, [`Error::OutOfMemory`], libtorch.
+    pub fn begin<'s>(&'s self, requests: &'s [DenoiseRequest], control: &Control) -> Result<Session<'s>> {
+        Session::begin(self, requests, control)
+    }
+
+    /// Denoises one video in a session of its own, from its start or from a saved state of the same run.
+    ///
+    /// # Errors
+    /// As [`Engine::begin`], [`Session::resume`] and [`Session::denoise`].
+    pub fn denoise(
+        &self,
+        request: &DenoiseRequest,
+        resume: Option<&Checkpoint>,
+        control: &Control,
+        on_step: OnStep,
+    ) -> Result<Denoised> {
+        let mut session = self.begin(std::slice::from_ref(request), control)?;
+        if let Some(saved) = resume {
+            session.resume(saved)?;
+        }
+        session.denoise(on_step)?.pop().ok_or_else(|| Error::input("requests", "there is none"))
+    }
+
+    /// Denoises several videos of one size in one session.
+    ///
+    /// # Errors
+    /// As [`Engine::begin`] and [`Session::denoise`].
+    pub fn denoise_batch(
+        &self,
+        requests: &[DenoiseRequest],
+        control: &Control,
+        on_step: OnStep,
+    ) -> Result<Vec<Denoised>> {
+        self.begin(requests, control)?.denoise(on_step)
     }
 }

@@ -146,7 +146,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when it does not.
     pub async fn ping_writable(&self) -> Result<()> {
-        sqlx::query("-- ping_writable\nUPDATE leader SET one = one WHERE false").execute(&self.pool).await?;
+        sqlx::query("UPDATE leader SET one = one WHERE false").execute(&self.pool).await?;
         Ok(())
     }
 

@@ -33,7 +33,7 @@ impl Store {
         // Not given back to the pool: closing it ends the lock and the settings, however this function ends.
         let mut connection = self.pool.connections().acquire().await?.detach();
         // Building an index on a large table takes longer than any request may.
-        sqlx::query("-- no_statement_timeout\nSET statement_timeout = 0").execute(&mut connection).await?;
+        sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
         while !try_lock(&mut connection).await? {
             tokio::time::sleep(AGAIN).await;
         }
@@ -45,7 +45,7 @@ impl Store {
 }
 
 async fn try_lock(connection: &mut PgConnection) -> Result<bool> {
-    let locked = sqlx::query_scalar("-- try_migration_lock\nSELECT pg_try_advisory_lock($1)").bind(LOCK);
+    let locked = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(LOCK);
     Ok(locked.fetch_one(connection).await?)
 }
 
@@ -53,8 +53,7 @@ async fn try_lock(connection: &mut PgConnection) -> Result<bool> {
 /// `IF NOT EXISTS` takes for the real one.
 async fn rebuild_invalid_indexes(connection: &mut PgConnection) -> Result<()> {
     let invalid: Vec<String> = sqlx::query_scalar(
-        "-- invalid_indexes
-         SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
+        "SELECT indexrelid::regclass::text FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
          WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace",
     )
     .fetch_all(&mut *connection)

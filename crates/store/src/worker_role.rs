@@ -45,7 +45,7 @@ BEGIN
     EXECUTE format('GRANT UPDATE (
         status, pool, not_before, announced_at, announcements,
         lease_token, lease_expires_at, ended_token, worker_id, claimed_at, attempts, attempts_total,
-        stage, step, steps_skipped, progressed_at,
+        stage, step, steps_skipped, progressed_at, device_faults,
         checkpoint_key, checkpoint_step, checkpoint_checksum, checkpoint_resumes,
         video_key, poster_key, video_bytes, record, failure_code, failure_reason, gpu_seconds, started_at, finished_at
     ) ON jobs TO %I', group_name);

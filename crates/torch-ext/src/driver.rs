@@ -50,7 +50,7 @@ impl Driver {
     ///
     /// # Errors
     /// As [`Driver::open`].
-    pub fn open_at(path: &Path) -> Result<Self> {
+    pub(crate) fn open_at(path: &Path) -> Result<Self> {
         let driver = Self { library: load(path)? };
         #[expect(unsafe_code, reason = "the driver's documented interface")]
         // SAFETY: `CUresult cuInit(unsigned int)`.

@@ -22,5 +22,6 @@ pub mod tiling;
 pub(crate) mod tokenizers;
 
 pub mod checkpoint;
+pub mod frames;
 pub mod request;
 pub mod run;

@@ -20,7 +20,7 @@ pub(crate) mod prompt;
 
 pub(crate) mod model;
 
-use crate::family::{Component, ComponentFiles, Fingerprint};
+use crate::networks::{Component, ComponentFiles, Fingerprint};
 
 /// Files of a tokenizer's folder that decide what it does.
 const TOKENIZER: ComponentFiles = ComponentFiles::Named(&["tokenizer.json", "vocab.json", "merges.txt"]);

@@ -6,8 +6,7 @@ use super::{
     config::ModelConfig, decode, denoise::Denoiser, encode::TextEncoders, text::Text, transformer::Transformer,
     vae::Decoder,
 };
-use crate::engine::Residency;
-use crate::family::{AttentionShape, Batch, LoadPlan, Loaded, Networks};
+use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
     control::Control,
     dtype::Dtype,

@@ -17,7 +17,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cache", &["domain", "optimizer", "settings"]),
     ("artifacts", &["domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
-    ("hunyuan", &[]),
+    ("torch-ext", &[]),
+    ("hunyuan", &["torch-ext"]),
     ("testkit", &["domain", "settings"]),
     ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry"]),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry"]),
@@ -34,8 +35,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("object_store", &["artifacts"]),
     ("prometheus", &["telemetry"]),
     ("tokenizers", &["hunyuan"]),
-    // The worker's engine runs the model.
-    ("tch", &["hunyuan", "worker"]),
+    // torch-ext adds what tch lacks; the worker's engine runs the model.
+    ("tch", &["hunyuan", "torch-ext", "worker"]),
 ];
 
 /// Everything that `domain` may depend on: formats and values, nothing that does I/O.
