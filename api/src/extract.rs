@@ -12,7 +12,8 @@ use domain::JobId;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, ProblemKind};
-pub use crate::strict::{read_json, read_query};
+pub use crate::strict::read_json;
+pub(crate) use crate::strict::read_query;
 
 /// A JSON body of type `T`.
 #[derive(Debug)]

@@ -84,7 +84,7 @@ fn all_json_errors<T: DeserializeOwned>(bytes: &[u8], first: Located) -> Problem
 ///
 /// # Errors
 /// Names every parameter in error. Never panics, whatever the text.
-pub fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
+pub(crate) fn read_query<T: DeserializeOwned>(query: &str) -> Result<T, Problem> {
     let mut pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
     let mut found = Found::default();
     loop {
