@@ -12,7 +12,7 @@ use crate::family::Family;
 use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
     attention::{self, Attention, Trial},
-    checkpoint::{Checkpoint, Identity},
+    checkpoint::Identity,
     control::Control,
     device::{self, DeviceChoice},
     dtype::Dtype,
@@ -22,7 +22,7 @@ use crate::runtime::{
     frames::Frames,
     noise,
     request::{Defaults, DenoiseRequest, Geometry},
-    run::{Denoised, Latents, OnStep, Run},
+    run::{Latents, Run},
     tiling::{Progress, TileSizes},
     weights::{Placements, WeightSource},
 };
@@ -428,6 +428,7 @@ fn content_hash(tensor: &Tensor) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::checkpoint::Checkpoint;
 
     #[test]
     fn an_engine_can_be_moved_to_the_thread_that_owns_it() {

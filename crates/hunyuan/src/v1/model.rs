@@ -12,12 +12,12 @@ use crate::runtime::{
     dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, Result},
+    frames::Frames,
     request::DenoiseRequest,
     run::{Denoised, OnStep, Run},
     tiling::Progress,
     weights::{self, Loader, Placements, WeightSource, Weights},
 };
-use crate::v1::decode::Frames;
 
 /// See the module.
 #[derive(Debug)]
