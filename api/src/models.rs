@@ -62,7 +62,7 @@ impl Models {
 
     /// Those that accept new jobs, by id.
     #[must_use]
-    pub fn in_service(&self) -> Manifests {
+    pub(crate) fn in_service(&self) -> Manifests {
         let Known { manifests, retired } = self.known();
         let open = manifests.iter().filter(|(id, _)| !retired.contains(*id));
         open.map(|(id, manifest)| (id.clone(), Arc::clone(manifest))).collect()
@@ -90,7 +90,7 @@ impl Models {
     ///
     /// # Errors
     /// As [`Models::find`], and for a retired model.
-    pub fn for_new_job(&self, wanted: Option<&str>) -> Result<Arc<ModelManifest>, FieldError> {
+    pub(crate) fn for_new_job(&self, wanted: Option<&str>) -> Result<Arc<ModelManifest>, FieldError> {
         let manifest = self.find(wanted)?;
         if self.known().retired.contains(&manifest.id) {
             let reason = format!("'{}' is retired and accepts no new jobs; use {}", manifest.id, self.choices());

@@ -76,7 +76,7 @@ pub fn router(state: AppState) -> Router {
         .layer(PropagateRequestIdLayer::new(id))
         .layer(from_fn_with_state(state.clone(), observe))
         .layer(from_fn(headers::secure))
-        .layer(from_fn_with_state(AppState::clone(&state), auth::host::known_host))
+        .layer(from_fn_with_state(AppState::clone(&state), auth::known_host))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))
         .layer(DefaultBodyLimit::max(state.settings.server.body_max_bytes));

@@ -14,6 +14,24 @@ use crate::state::AppState;
 /// Header that carries the CSRF token of a signed-in page.
 const CSRF_HEADER: &str = "x-csrf-token";
 
+/// Paths that probes call with whatever host they use. They reveal only whether the service is up.
+const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
+
+/// Middleware: refuses unknown hosts while keys are off. With keys on, a page without the key can do nothing.
+///
+/// # Errors
+/// 421 for an unknown host.
+pub(crate) async fn known_host(
+    State(state): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if !state.keys_required && !PROBES.contains(&request.uri().path()) {
+        state.hosts.check(request.uri(), request.headers())?;
+    }
+    Ok(next.run(request).await)
+}
+
 /// Middleware: puts a [`Caller`] into the request.
 ///
 /// # Errors

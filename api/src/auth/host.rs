@@ -6,16 +6,9 @@
 
 use std::net::IpAddr;
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Uri, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 use crate::problem::{Problem, ProblemKind};
-use crate::state::AppState;
-
-/// Paths that probes call with whatever host they use. They reveal only whether the service is up.
-const PROBES: [&str; 3] = ["/livez", "/readyz", "/api/health"];
 
 /// The hosts under which this API may be called.
 #[derive(Debug, Clone)]
@@ -36,7 +29,7 @@ impl KnownHosts {
 
     /// Whether an authority (`host` or `host:port`, as in the `Host` header) names a known host.
     #[must_use]
-    pub fn knows(&self, authority: &str) -> bool {
+    pub(crate) fn knows(&self, authority: &str) -> bool {
         let Some(host) = host_of(authority) else { return false };
         if let Ok(address) = host.parse::<IpAddr>() {
             let address = address.to_canonical();
@@ -91,21 +84,6 @@ fn unknown(what: &str) -> Problem {
          server.hosts (variable FLEET__SERVER__HOSTS)"
     );
     Problem::new(ProblemKind::UnknownHost, detail)
-}
-
-/// Middleware: refuses unknown hosts while keys are off. With keys on, a page without the key can do nothing.
-///
-/// # Errors
-/// 421 for an unknown host.
-pub(crate) async fn known_host(
-    State(state): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Problem> {
-    if !state.keys_required && !PROBES.contains(&request.uri().path()) {
-        state.hosts.check(request.uri(), request.headers())?;
-    }
-    Ok(next.run(request).await)
 }
 
 #[cfg(test)]

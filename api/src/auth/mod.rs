@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::problem::{Problem, ProblemKind};
 
-pub(crate) use guard::guard;
+pub(crate) use guard::{guard, known_host};
 pub use host::KnownHosts;
 pub use keys::KeyRing;
 pub use store::keys::Role;

@@ -49,7 +49,7 @@ async fn every_invalid_field_is_named() {
         (json!({"prompt": "a", "video_length": 133}), vec!["video_length"]),
         (json!({"prompt": "a", "video_size": "8k"}), vec!["video_size"]),
         (json!({"prompt": "a", "infer_steps": 101}), vec!["infer_steps"]),
-        (json!({"prompt": "a", "seed": -1}), vec!["seed"]),
+        (json!({"prompt": "a", "seed": -2}), vec!["seed"]),
         (json!({"prompt": "a", "model": "none"}), vec!["model"]),
         (json!({"prompt": "a", "cfg_scale": 99, "deadline_s": 0}), vec!["cfg_scale", "deadline_s"]),
         (json!({"prompt": "a", "true_cfg_scale": 2}), vec!["negative_prompt"]),

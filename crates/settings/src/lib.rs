@@ -18,6 +18,7 @@
 mod check;
 mod error;
 mod folders;
+mod limits;
 mod load;
 mod planner;
 mod renamed;
