@@ -44,7 +44,7 @@ class Preset:
     single_blocks: int
     batches: dict  # clips a step for each side
     pool: dict  # cached clips for each side
-    fresh: int  # clips that are drawn anew at each refill
+    fresh: int  # clips that are newly drawn at each refill
     refill_every: int  # steps between two refills
     small_share: float  # share of the time before the first step at the full size
     muon_rate: float
