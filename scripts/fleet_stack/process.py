@@ -131,6 +131,20 @@ class Child:
         if self.exit_code() is None:
             self.process.send_signal(signal_number)
 
+    def freeze(self, patience_s: float = 10.0) -> bool:
+        """Stops the process; False when a thread still runs after `patience_s`.
+
+        SIGSTOP reaches each thread at its next return to user space, so a busy server may reply once more after the signal
+        was sent. Callers that rely on silence need all threads stopped.
+        """
+        self.send(signal.SIGSTOP)
+        deadline = time.monotonic() + patience_s
+        while time.monotonic() < deadline:
+            if all(_is_stopped(task) for task in Path(f"/proc/{self.pid}/task").iterdir()):
+                return True
+            time.sleep(0.005)
+        return False
+
     def wait_until_gone(self, patience_s: float) -> bool:
         """False when it still runs after `patience_s`."""
         try:
@@ -153,6 +167,15 @@ class Child:
             except ProcessLookupError:
                 pass
             self.process.wait()
+
+
+def _is_stopped(task: Path) -> bool:
+    """Whether this thread, a folder of `/proc/PID/task`, is stopped or has ended."""
+    try:
+        # The state follows the program's name, which is in brackets and may itself contain brackets.
+        return (task / "stat").read_text().rpartition(") ")[2].startswith("T")
+    except FileNotFoundError:
+        return True
 
 
 def stop_together(children: list[Child]) -> None:

@@ -91,7 +91,8 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
     elif verb == "stop":
         child.stop()
     elif verb == "pause":
-        child.send(signal.SIGSTOP)
+        if not child.freeze():
+            return {"error": f"{name} does not stop"}
     elif verb == "resume":
         child.send(signal.SIGCONT)
     elif verb == "start":
