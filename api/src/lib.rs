@@ -4,7 +4,7 @@
 //!
 //! # Reading order
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
-//! submission is written; [`live`]: how event streams work; [`auth`]: who is calling; [`limits`]: rate and backlog limits;
+//! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling; [`limits`]: rate and backlog limits;
 //! [`problem`]: error responses.
 //!
 //! # Adding a route
@@ -14,6 +14,7 @@
 
 pub mod announce;
 pub mod auth;
+mod candidates;
 pub mod commands;
 pub mod deadline;
 pub mod dto;

@@ -11,6 +11,7 @@
 mod brain;
 mod dispatch;
 mod janitor;
+mod judge;
 mod lead;
 mod levels;
 mod plan;

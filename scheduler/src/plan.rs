@@ -129,7 +129,9 @@ impl Deciding {
         // A job is ordered as if it had been submitted this much later. The delay is the job's own length divided by its
         // tier's weight: short jobs and jobs of favoured tiers overtake, and every job's turn comes.
         let order_delay_s = plan.estimate_s / self.tiers.of(plan.tier).weight;
-        let share_s = plan.estimate_s * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
+        // A draft counts only its own part; the rest counts when it is continued.
+        let share_s =
+            plan.estimate_s * plan.draft_share() * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
         Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
     }
 }

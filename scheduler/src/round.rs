@@ -51,7 +51,7 @@ fn may_make_room(event: &FleetEvent) -> bool {
     match event {
         FleetEvent::Job(event) => event.kind.is_terminal() || event.kind == JobEventKind::Queued,
         FleetEvent::WorkerChanged { .. } => true,
-        FleetEvent::Progress(_) | FleetEvent::CancelRequested { .. } => false,
+        FleetEvent::Progress(_) | FleetEvent::Preview(_) | FleetEvent::CancelRequested { .. } => false,
     }
 }
 

@@ -1,5 +1,5 @@
 //! Finds what no message reports: expired leases, silent workers, releases that no worker claimed, jobs of
-//! models that nobody has registered.
+//! models that nobody has registered, drafts that nobody continued, and candidates that wait for a choice.
 
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,12 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
             break;
         }
     }
+    for _ in 0..PASSES_MAX {
+        if over.is_cancelled() || !expire_drafts(scheduler, epoch).await? {
+            break;
+        }
+    }
+    scheduler.judge(epoch).await?;
     let again = scheduler.reannounce(epoch).await?;
     scheduler.metrics.reannounced.inc_by(again as u64);
     Ok(())
@@ -85,6 +91,16 @@ async fn fail_unknown_models(scheduler: &Scheduler, epoch: Epoch) -> Result<bool
         warn!(jobs = failed.len(), "failed jobs of models that no process has registered");
     }
     Ok(failed.len() >= settings.sweep_batch as usize)
+}
+
+/// Cancels drafts that nobody continued in time, up to the batch limit; `true` when there may be more.
+async fn expire_drafts(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, StoreError> {
+    let settings = &scheduler.settings.scheduler;
+    let expired = scheduler.store.expire_drafts(seconds(settings.draft_ttl_s), settings.sweep_batch, epoch).await?;
+    if !expired.is_empty() {
+        info!(jobs = expired.len(), "drafts expired that nobody continued");
+    }
+    Ok(expired.len() >= settings.sweep_batch as usize)
 }
 
 /// Takes back releases to pools that have no workers, up to the batch limit; `true` when there may be more.

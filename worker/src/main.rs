@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use worker::{fingerprint, fleet, libtorch, render};
+use worker::{fingerprint, fit_preview, fleet, libtorch, render};
 
 /// The fleet's worker.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Render(Box<render::RenderArgs>),
     /// Print the fingerprints of a model folder, as its fleet.toml needs them
     Fingerprint(fingerprint::FingerprintArgs),
+    /// Find the preview factors of a model folder's VAE and write them into the folder
+    FitPreview(fit_preview::FitPreviewArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Run => fleet::run::run(),
         Command::Render(args) => render::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::FitPreview(args) => fit_preview::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

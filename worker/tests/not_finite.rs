@@ -52,6 +52,9 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         negative: None,
         resume: None,
         checkpoint_every_s: 0.0,
+        preview_every_s: 0.0,
+        pause_after: None,
+        continues: None,
     };
     let mut starts = Vec::new();
     let rendered = renderer.render(&order, &control, &mut |event| {

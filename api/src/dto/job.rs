@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
 use domain::plan::FactorScore;
 use domain::{
-    CacheMatch, Complexity, Failure, Job, JobStatus, Plan, RunRecord, Stage, StepCachePlan, StepsReason, Tier,
-    VideoRequest,
+    CacheMatch, Choice, Complexity, DraftRecord, Failure, Job, JobStatus, Plan, RunRecord, Stage, StepCachePlan,
+    StepsReason, Tier, VideoRequest,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -34,6 +34,16 @@ pub struct JobView {
     pub queue_wait_s: Option<f64>,
     /// Progress; null unless the job is running.
     pub progress: Option<ProgressView>,
+    /// What the video will probably look like; null before the first preview.
+    pub preview: Option<PreviewView>,
+    /// The draft, once the job has paused after its first steps.
+    pub draft: Option<DraftRecord>,
+    /// Group of candidates that the job belongs to; null for a video by itself.
+    pub group_id: Option<Uuid>,
+    /// How the job was chosen among the candidates of its group; null unless it was.
+    pub choice: Option<Choice>,
+    /// Estimated GPU seconds that cancelling the job saved; null unless it was cancelled after it had started.
+    pub stopping_saved_s: Option<f64>,
     /// Number of attempts by workers since the job was submitted or last retried.
     pub attempts: i32,
     /// Whether a cancellation was requested that has not taken effect yet.
@@ -112,6 +122,15 @@ pub struct ProgressView {
     pub steps: u32,
 }
 
+/// The latest preview.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct PreviewView {
+    /// Path of the animated WebP.
+    pub url: String,
+    /// Number of denoising steps done when it was made.
+    pub step: u32,
+}
+
 /// A finished video.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct VideoView {
@@ -133,6 +152,11 @@ pub struct Links {
     pub events: String,
     /// POST here to cancel the job; null when it has ended.
     pub cancel: Option<String>,
+    /// POST here to continue the job; null unless it is drafted.
+    #[serde(rename = "continue")]
+    pub proceed: Option<String>,
+    /// All candidates of its group; null for a video by itself.
+    pub group: Option<String>,
     /// POST here to retry the job; null unless it failed or was cancelled.
     pub retry: Option<String>,
     /// The MP4; null until completed.
@@ -146,6 +170,8 @@ impl Links {
         Self {
             events: format!("{this}/events"),
             cancel: (!job.status.is_terminal()).then(|| format!("{this}/cancel")),
+            proceed: (job.status == JobStatus::Drafted).then(|| format!("{this}/continue")),
+            group: job.group_id.map(|group| format!("/api/groups/{group}")),
             retry: retryable.then(|| format!("{this}/retry")),
             video: job.rendered.is_some().then(|| format!("/api/videos/{}", job.id)),
             this,
@@ -192,6 +218,7 @@ impl JobView {
         let running = job.status == JobStatus::Running;
         let waiting = matches!(job.status, JobStatus::Queued | JobStatus::Scheduled);
         let steps = job.plan.as_ref().map_or(0, |plan| plan.steps);
+        let stopping_saved_s = stopping_saved_s(&job);
         Self {
             job_id: job.id.0,
             status: job.status,
@@ -202,6 +229,14 @@ impl JobView {
             queue_position: job.queue_position.filter(|_| waiting),
             queue_wait_s: queue_wait_s.filter(|_| waiting),
             progress: running.then_some(ProgressView { stage: job.stage, step: job.step, steps }),
+            preview: job.preview.map(|preview| PreviewView {
+                url: format!("/api/jobs/{}/preview?step={}", job.id, preview.step),
+                step: preview.step,
+            }),
+            draft: job.draft,
+            group_id: job.group_id.map(|group| group.0),
+            choice: job.choice,
+            stopping_saved_s,
             attempts: job.attempts_total,
             cancel_requested: job.cancel_requested && !job.status.is_terminal(),
             not_before: job.not_before.filter(|_| waiting),
@@ -221,6 +256,16 @@ impl JobView {
             request: job.request,
         }
     }
+}
+
+/// The part of the estimate that a cancelled job did not use, by its steps. What it had started counts as used.
+fn stopping_saved_s(job: &Job) -> Option<f64> {
+    let plan = job.plan.as_ref()?;
+    if job.status != JobStatus::Cancelled || job.started_at.is_none() || plan.steps == 0 {
+        return None;
+    }
+    let left = f64::from(plan.steps.saturating_sub(job.step)) / f64::from(plan.steps);
+    Some(plan.estimate_s * left)
 }
 
 /// Converts seconds to minutes as the API shows them: to a tenth, which is finer than any estimate, or to a thousandth below one

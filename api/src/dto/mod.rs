@@ -4,6 +4,7 @@
 //! only the API uses (`estimated_time` in minutes) is converted here.
 
 pub mod analysis;
+pub mod group;
 pub mod job;
 pub mod model;
 pub mod request;

@@ -22,6 +22,8 @@ pub struct StatsView {
     pub optimization: OptimizationStatsView,
     /// State of the embedding cache, which all tenants share.
     pub cache_stats: CacheStatsView,
+    /// Drafts so far.
+    pub drafts: DraftsView,
     /// GPU time, cost and savings.
     pub savings: SavingsView,
     /// Numbers by tier. Jobs that ended before they were planned are not included.
@@ -66,6 +68,25 @@ pub struct CacheStatsView {
     pub keyspace_misses: u64,
     /// Share of look-ups that found an embedding, in percent.
     pub hit_rate: f64,
+}
+
+/// Jobs that paused after their first steps.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DraftsView {
+    /// Number of runs that paused.
+    pub drafted: i64,
+    /// Number of drafts that were continued.
+    pub continued: i64,
+    /// GPU time of the runs that paused in seconds, whether or not the draft was continued.
+    pub gpu_seconds: f64,
+}
+
+impl DraftsView {
+    /// From the counters of all jobs.
+    #[must_use]
+    pub fn new(all: &Counters) -> Self {
+        Self { drafted: all.drafted, continued: all.continued, gpu_seconds: all.draft_gpu_seconds }
+    }
 }
 
 /// GPU time, cost and savings of completed jobs.

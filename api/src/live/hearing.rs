@@ -18,6 +18,7 @@ impl Tail {
                 match event {
                     FleetEvent::Job(_) => tail.wake(),
                     FleetEvent::Progress(progress) => tail.progress(progress),
+                    FleetEvent::Preview(preview) => tail.preview(preview),
                     FleetEvent::CancelRequested { .. } | FleetEvent::WorkerChanged { .. } => {}
                 }
             }

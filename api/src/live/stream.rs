@@ -1,6 +1,6 @@
 //! One client's event stream: what it missed, then what is new.
 //!
-//! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` (no id, may be lost), `ready` (the replay is
+//! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` and `preview` (no id, may be lost), `ready` (the replay is
 //! complete; its id is the position to resume from even if nothing has happened yet). The stream of one job ends with the job. A
 //! client that reconnects after that gets 204, upon which EventSource stops reconnecting.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{EventCursor, JobEvent, JobId, Progress, TenantId};
+use domain::{EventCursor, JobEvent, JobId, Preview, Progress, TenantId};
 use store::Store;
 use store::events::EventScope;
 use store::jobs::Scope as Tenants;
@@ -121,6 +121,7 @@ impl Feed {
             let going = match items.recv().await {
                 Ok(Item::State(event)) => self.tell(&event).await,
                 Ok(Item::Progress(progress)) => self.tell_progress(&progress).await,
+                Ok(Item::Preview(preview)) => self.tell_preview(&preview),
                 // The client was too slow for the channel. What was missed is read from the database; `tell` skips what the
                 // channel then repeats.
                 Err(broadcast::error::RecvError::Lagged(_)) => self.catch_up().await,
@@ -198,6 +199,19 @@ impl Feed {
         });
         let message = Event::default().event("progress").data(data.to_string());
         // Progress is dropped for a client that is too slow for it; only state events wait.
+        !matches!(self.out.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
+    }
+
+    fn tell_preview(&mut self, preview: &Preview) -> bool {
+        if !holds(self.scope, preview.job_id, preview.tenant_id) {
+            return true;
+        }
+        let data = serde_json::json!({
+            "job_id": preview.job_id, "step": preview.step, "steps": preview.steps,
+            "image": format!("data:image/webp;base64,{}", preview.webp),
+        });
+        let message = Event::default().event("preview").data(data.to_string());
+        // As progress: a client that is too slow for it gets the next one.
         !matches!(self.out.try_send(Ok(message)), Err(mpsc::error::TrySendError::Closed(_)))
     }
 

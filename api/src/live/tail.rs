@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{EventCursor, JobEvent, JobId, Progress, Stage};
+use domain::{EventCursor, JobEvent, JobId, Preview, Progress, Stage};
 use store::events::EventScope;
 use store::jobs::Scope;
 use store::{Store, StoreError};
@@ -21,6 +21,8 @@ pub enum Item {
     State(Arc<JobEvent>),
     /// Progress of a running job.
     Progress(Progress),
+    /// A picture of a running job. Shared, because it is larger than everything else.
+    Preview(Arc<Preview>),
 }
 
 /// Options of the tail.
@@ -76,6 +78,11 @@ impl Tail {
     pub fn progress(&self, progress: Progress) {
         // Sending fails if there is no listener, which is not an error.
         let _ = self.items.send(Item::Progress(progress));
+    }
+
+    /// Passes a preview to all streams.
+    pub(crate) fn preview(&self, preview: Preview) {
+        let _ = self.items.send(Item::Preview(Arc::new(preview)));
     }
 
     /// Starts to listen. The caller must read from the store everything that was committed before this returns.

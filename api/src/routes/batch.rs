@@ -134,6 +134,10 @@ fn new_jobs(
     let mut jobs = Vec::with_capacity(count);
     let mut wrong = Vec::new();
     for (index, request) in batch.requests.into_iter().enumerate() {
+        if request.candidates > 1 {
+            let reason = "must be 1 in a batch; submit a request for several candidates by itself";
+            wrong.push(FieldError::new(format!("requests[{index}].candidates"), reason));
+        }
         match new_job(app, caller, request) {
             Ok((mut job, _)) => {
                 job.idempotency_key = key.map(|key| format!("{key}/{index}"));

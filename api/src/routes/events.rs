@@ -30,7 +30,8 @@ pub(crate) struct EventsQuery {
 /// Streams a job's events from its submission, or after `Last-Event-ID`, until the job ends.
 ///
 /// `state` events have an id and the data `{"job_id", "kind", "detail", "at"}`. `progress` events have no id and the data
-/// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}`. One `ready` event follows the past events. The response is
+/// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}`. `preview` events have no id and the data `{"job_id", "step",
+/// "steps", "image"}`, where `image` is an animated WebP as a data URL. One `ready` event follows the past events. The response is
 /// 204 if the job has ended and the client has received all its events.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", tag = "events",

@@ -8,6 +8,7 @@ use domain::VideoRequest;
 use store::jobs::{InsertOutcome, NewJob};
 
 use crate::auth::Caller;
+use crate::candidates;
 use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::ingest::IngestError;
@@ -20,6 +21,9 @@ use crate::submission::{admit, new_job, traceparent};
 ///
 /// The answer is given when the job is committed: it survives every restart from then on. Send an `Idempotency-Key` with
 /// each new request; repeated with the same key and body, the request answers with the same job, whatever the limits.
+///
+/// With `candidates` above 1 it submits as many drafts with different seeds. The response is the first of them, and its
+/// `links.group` lists all.
 #[utoipa::path(
     post, path = "/api/generate", tag = "jobs",
     request_body = VideoRequest,
@@ -44,29 +48,35 @@ pub async fn generate(
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
 
-    let rate = match admit(&app, &caller, 1).await {
+    let jobs = candidates::spread(job);
+    let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    let rate = match admit(&app, &caller, cost).await {
         Ok(rate) => rate,
         Err(refusal) => {
             // Only a repeated request may pass a limit.
-            if !is_repeated(&app, &job).await? {
+            if !is_repeated(&app, &jobs[0]).await? {
                 return Err(refusal).inspect_err(count);
             }
             None
         }
     };
-    match app.ingest.submit(job).await {
+    let inserted = match <[NewJob; 1]>::try_from(jobs) {
+        Ok([job]) => app.ingest.submit(job).await,
+        Err(jobs) => Ok(candidates::insert(&app, &jobs).await.inspect_err(count)?),
+    };
+    match inserted {
         Ok(InsertOutcome::Created(job)) => {
-            app.metrics.submission_accepted(1);
+            app.metrics.submission_accepted(u64::from(cost));
             tracing::debug!(job.id = %job.id, "job accepted");
             Ok(accepted(JobView::new(*job, Some(&forecast), None), rate))
         }
         Ok(InsertOutcome::Replayed(job)) => {
-            app.metrics.submission_replayed(1);
-            app.rate.give_back(caller.rate_key(), 1);
+            app.metrics.submission_replayed(u64::from(cost));
+            app.rate.give_back(caller.rate_key(), cost);
             Ok(accepted(app.view(*job, None), rate))
         }
         Ok(InsertOutcome::KeyReused) => {
-            app.rate.give_back(caller.rate_key(), 1);
+            app.rate.give_back(caller.rate_key(), cost);
             Err(key_reused()).inspect_err(count)
         }
         Err(error) => Err(refused(&app, &error)),

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::auth::Caller;
 use crate::dto::stats::{
-    CacheStatsView, GroupView, OptimizationStatsView, PointView, SavingsView, SeriesView, StatsView,
+    CacheStatsView, DraftsView, GroupView, OptimizationStatsView, PointView, SavingsView, SeriesView, StatsView,
 };
 use crate::extract::QueryString;
 use crate::problem::{Answer, Problem, ProblemBody};
@@ -34,6 +34,7 @@ pub async fn stats(State(app): State<AppState>, caller: Caller) -> Answer<Json<S
         in_progress: (all.submitted + all.retried - all.completed - all.failed - all.cancelled).max(0),
         optimization: OptimizationStatsView::new(&all, cache_enabled, adaptive_enabled),
         cache_stats: cache_stats(&app).await,
+        drafts: DraftsView::new(&all),
         savings: SavingsView::new(&all),
         by_tier: GroupView::by(Tier::ALL, &groups, |group| group.tier),
         by_complexity: GroupView::by(Complexity::ALL, &groups, |group| group.complexity),

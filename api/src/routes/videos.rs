@@ -90,14 +90,21 @@ async fn rendered(app: &App, caller: &Caller, job_id: JobId) -> Answer<Rendered>
     })
 }
 
-struct File {
-    key: String,
-    size: u64,
-    kind: &'static str,
+/// An object to respond with.
+pub(crate) struct File {
+    /// Its key.
+    pub(crate) key: String,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Media type.
+    pub(crate) kind: &'static str,
 }
 
 /// Returns the file, or the requested part of it.
-async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> Answer<Response> {
+///
+/// # Errors
+/// 416 for a range behind its end, 404 for a missing object, 503 while the object store fails.
+pub(crate) async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> Answer<Response> {
     // A key contains the token of the run that wrote the object, so the same key always means the same bytes.
     let etag = HeaderValue::try_from(format!("\"{}\"", &blake3::hash(file.key.as_bytes()).to_hex()[..32]))
         .expect("hex digits are a header value; this is a bug");
@@ -149,12 +156,13 @@ fn is_known(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag).as_bytes() == etag.as_bytes())
 }
 
-fn from_artifacts(error: &artifacts::ArtifactError) -> Problem {
+/// The problem of an object that cannot be read.
+pub(crate) fn from_artifacts(error: &artifacts::ArtifactError) -> Problem {
     if error.is_missing() {
         tracing::error!(error = %error, "a job row refers to an object that is not in the object store");
         return Problem::new(
             ProblemKind::NotFound,
-            "the video's file is missing from the object store; submit the request again to render it again",
+            "the job's file is missing from the object store; submit the request again to render it again",
         );
     }
     tracing::warn!(error = %error, "object store failed");

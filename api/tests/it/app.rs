@@ -7,7 +7,7 @@ use api::overview;
 use api::router::router;
 use api::state::AppState;
 use domain::worker::WorkerInfo;
-use domain::{CacheMatch, JobId, LeaseToken, Rendered, RunRecord, StageSeconds, WorkerId};
+use domain::{CacheMatch, JobId, LeaseToken, Plan, Rendered, RunRecord, StageSeconds, WorkerId};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use settings::Settings;
@@ -109,6 +109,11 @@ impl TestApp {
 
     /// Plans, releases and claims a job, as the scheduler and a worker would.
     pub(crate) async fn claim(&self, job_id: JobId) -> Lease {
+        self.claim_planned(job_id, builders::plan()).await
+    }
+
+    /// The same with a plan that the caller chooses.
+    pub(crate) async fn claim_planned(&self, job_id: JobId, plan: Plan) -> Lease {
         let store = &self.store;
         let worker = WorkerInfo {
             id: WorkerId::fresh(),
@@ -126,10 +131,7 @@ impl TestApp {
         };
         store.register_worker(&worker).await.unwrap();
         let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
-        store
-            .save_plans(&[PlannedJob { job_id, plan: builders::plan(), order_delay_s: 0.0, share_s: 10.0 }], epoch)
-            .await
-            .unwrap();
+        store.save_plans(&[PlannedJob { job_id, plan, order_delay_s: 0.0, share_s: 10.0 }], epoch).await.unwrap();
         let released = store.release(&worker.pool, 100, epoch).await.unwrap();
         let released = released.into_iter().find(|released| released.job_id == job_id).expect("released");
         let token = LeaseToken::fresh();

@@ -159,6 +159,37 @@ async fn progress_arrives_by_message() {
 }
 
 #[tokio::test]
+async fn a_preview_arrives_as_a_picture() {
+    let app = TestApp::spawn().await;
+    let job = app.submit("a spark").await;
+    let mut stream = Stream::open(&format!("{}/api/jobs/{job}/events", app.url), None).await;
+    stream.replay().await;
+    let preview = domain::Preview {
+        job_id: job,
+        tenant_id: domain::TenantId::DEFAULT,
+        step: 9,
+        steps: 25,
+        webp: "UklGRg==".to_owned(),
+    };
+    let other = domain::Preview { job_id: domain::JobId::fresh(), ..preview.clone() };
+    // It may be lost like progress.
+    let sending = async {
+        loop {
+            app.state.broker.tell(broker::FleetEvent::Preview(other.clone()));
+            app.state.broker.tell(broker::FleetEvent::Preview(preview.clone()));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let received = tokio::select! {
+        received = stream.next() => received.unwrap(),
+        () = sending => unreachable!(),
+    };
+    assert_eq!((received.event.as_str(), received.id), ("preview", None));
+    assert_eq!(received.data["job_id"], json!(job));
+    assert_eq!(received.data["image"], "data:image/webp;base64,UklGRg==");
+}
+
+#[tokio::test]
 async fn a_wrong_last_event_id_is_named() {
     let app = TestApp::spawn().await;
     let (status, problem) = app.get("/api/events?last_event_id=yesterday").await;

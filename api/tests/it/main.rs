@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod batch;
 mod distilled;
+mod drafts;
 mod events;
 mod faults;
 mod generate;

@@ -14,6 +14,12 @@ pub fn poster(job: JobId, token: LeaseToken) -> String {
     format!("{job}/{token}/poster.jpg")
 }
 
+/// A preview after `step` steps, an animated WebP.
+#[must_use]
+pub fn preview(job: JobId, token: LeaseToken, step: u32) -> String {
+    format!("{job}/{token}/preview-{step}.webp")
+}
+
 /// A checkpoint after `step` steps.
 #[must_use]
 pub fn checkpoint(job: JobId, token: LeaseToken, step: u32) -> String {
@@ -36,7 +42,7 @@ mod tests {
     #[test]
     fn every_key_names_its_owner() {
         let (job, token) = (JobId::fresh(), LeaseToken::fresh());
-        for key in [video(job, token), poster(job, token), checkpoint(job, token, 7)] {
+        for key in [video(job, token), poster(job, token), checkpoint(job, token, 7), preview(job, token, 7)] {
             assert_eq!(owner(&key), Some((job, token)), "{key}");
         }
     }

@@ -5,7 +5,7 @@
 //! fields that it does not know, so that fields can be added without a new version.
 
 use chrono::{DateTime, Utc};
-use domain::{JobEvent, JobId, PoolId, Progress, TenantId, WorkerId};
+use domain::{JobEvent, JobId, PoolId, Preview, Progress, TenantId, WorkerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -39,6 +39,8 @@ pub enum FleetEvent {
     Job(JobEvent),
     /// Progress of a running job.
     Progress(Progress),
+    /// A picture of a running job. Older readers ignore it.
+    Preview(Preview),
     /// A user asked to stop a job; its worker should notice now rather than at its next heartbeat.
     CancelRequested {
         /// The job.
@@ -60,6 +62,7 @@ impl FleetEvent {
         match self {
             Self::Job(event) => format!("job.{}", event.tenant_id),
             Self::Progress(progress) => format!("progress.{}", progress.tenant_id),
+            Self::Preview(preview) => format!("progress.{}", preview.tenant_id),
             Self::CancelRequested { .. } => "cancel".to_owned(),
             Self::WorkerChanged { .. } => "worker".to_owned(),
         }

@@ -20,6 +20,8 @@ words!(
         Scheduled = "scheduled",
         /// A worker holds it.
         Running = "running",
+        /// Paused after its first steps; it waits until it is continued.
+        Drafted = "drafted",
         /// Back in the backlog without an attempt spent: its worker is stopping.
         HandedBack = "handed_back",
         /// Back in the backlog after a failure or a lost worker.
@@ -141,4 +143,20 @@ pub struct Progress {
     /// Estimated seconds until the run ends, at this run's own pace; `None` until that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_s: Option<f64>,
+}
+
+/// A picture of a running job: what the video will probably look like. Published at most once a second, and stored as an
+/// object that the row points to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The job.
+    pub job_id: JobId,
+    /// Its owner.
+    pub tenant_id: TenantId,
+    /// Denoising steps done.
+    pub step: u32,
+    /// Denoising steps in all.
+    pub steps: u32,
+    /// An animated WebP, base64.
+    pub webp: String,
 }

@@ -55,6 +55,11 @@ uuid_id!(
     now_v7
 );
 uuid_id!(
+    /// Jobs that were submitted together as candidates of one request.
+    GroupId,
+    now_v7
+);
+uuid_id!(
     /// The owner of jobs. There is always one: [`TenantId::DEFAULT`] when keys are off.
     TenantId,
     now_v7

@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use crate::checkpoint::CheckpointRef;
+use crate::draft::{Choice, DraftRecord};
 use crate::event::Stage;
-use crate::ids::{JobId, TenantId, WorkerId};
+use crate::ids::{GroupId, JobId, TenantId, WorkerId};
 use crate::lifecycle::JobStatus;
 use crate::model::RenderShape;
 use crate::plan::Plan;
@@ -20,6 +21,15 @@ pub struct Rendered {
     pub poster_key: String,
     /// Size of the MP4, bytes.
     pub video_bytes: i64,
+}
+
+/// The latest preview of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviewRef {
+    /// Object key of the animated WebP.
+    pub key: String,
+    /// Denoising steps done when it was made.
+    pub step: u32,
 }
 
 /// Everything known about a job.
@@ -55,6 +65,18 @@ pub struct Job {
     pub steps_skipped: u32,
     /// Where it can resume.
     pub checkpoint: Option<CheckpointRef>,
+    /// The latest preview.
+    pub preview: Option<PreviewRef>,
+    /// Steps after which the run pauses; `None` for a run to the end.
+    pub draft_until: Option<u32>,
+    /// The draft, once the job has paused.
+    pub draft: Option<DraftRecord>,
+    /// The request that it is a candidate of.
+    pub group_id: Option<GroupId>,
+    /// How it was chosen among the candidates, when it was.
+    pub choice: Option<Choice>,
+    /// GPU seconds of finished attempts.
+    pub gpu_seconds: f64,
     /// A cancel was requested and has not taken effect yet.
     pub cancel_requested: bool,
     /// The video, when completed.

@@ -5,7 +5,7 @@
 //!
 //! # Reading order
 //! [`request`]: what a user asks for; [`model`]: what a model folder can render, with [`geometry`] (how many tokens) and
-//! [`sampling`] (how many steps, at what cost); [`plan`]: what the scheduler decides; [`lifecycle`]: the states of a job
+//! [`sampling`] (how many steps, at what cost); [`plan`]: what the scheduler decides; [`draft`]: runs that pause; [`lifecycle`]: the states of a job
 //! and every legal move between them; [`job`]: the whole job as others read it; [`record`]: the result of a run; [`event`]:
 //! what the fleet publishes.
 //!
@@ -21,6 +21,7 @@
 
 pub mod checkpoint;
 pub mod clock;
+pub mod draft;
 pub mod event;
 pub mod family;
 pub mod field_error;
@@ -41,15 +42,16 @@ pub mod worker;
 
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
-pub use event::{EventCursor, JobEvent, JobEventKind, Progress, Stage};
+pub use draft::{Candidate, Choice, DraftRecord, DraftScores, Judge, RenderMode};
+pub use event::{EventCursor, JobEvent, JobEventKind, Preview, Progress, Stage};
 pub use family::ModelFamily;
 pub use field_error::FieldError;
 pub use geometry::Geometry;
-pub use ids::{JobId, KeyId, LeaseToken, TenantId, WorkerId};
-pub use job::{Job, Rendered};
+pub use ids::{GroupId, JobId, KeyId, LeaseToken, TenantId, WorkerId};
+pub use job::{Job, PreviewRef, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};
 pub use model::ModelManifest;
-pub use plan::{Plan, StepCachePlan, StepsReason};
+pub use plan::{DraftSchedule, Plan, StepCachePlan, StepsReason};
 pub use pool::PoolId;
 pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};
 pub use request::{RequestLimits, VideoRequest};

@@ -9,6 +9,9 @@
 //!   |  +---unrelease-----+                  | | +--fail (no retry left)--> failed
 //!   +------hand_back, retry, lost-----------+ |
 //!   any of the first three --cancel-----------+--> cancelled
+//!
+//! running --pause--> drafted --proceed--> queued
+//!                    drafted --cancel, expire--> cancelled
 //! ```
 
 use std::fmt;
@@ -29,6 +32,8 @@ words!(
         Scheduled = "scheduled",
         /// A worker holds its lease.
         Running = "running",
+        /// It paused after its first steps and waits until it is continued. No worker holds it.
+        Drafted = "drafted",
         /// The video is stored.
         Completed = "completed",
         /// It ended without a video.
@@ -85,6 +90,8 @@ pub struct Lifecycle {
     pub checkpoint_step: i32,
     /// The user asked to cancel the job.
     pub cancel_requested: bool,
+    /// Steps after which the run pauses; `None` for a run to the end, and once it has paused.
+    pub pause_at: Option<i32>,
 }
 
 /// Bounds on attempts (rule: attempts are bounded, a newer checkpoint resets the count, with a hard cap).
@@ -106,6 +113,7 @@ impl Default for Lifecycle {
             attempts_total: 0,
             checkpoint_step: 0,
             cancel_requested: false,
+            pause_at: None,
         }
     }
 }
@@ -221,6 +229,51 @@ impl Lifecycle {
         Ok(self)
     }
 
+    /// Worker: the draft is stored as the job's checkpoint; the job waits until it is continued.
+    ///
+    /// # Errors
+    /// Not held by `token`, not a draft, or its checkpoint does not reach the draft's step.
+    pub fn pause(mut self, token: LeaseToken) -> Result<Self, InvalidTransition> {
+        self.held_by(token, "pause")?;
+        if self.pause_at.is_none_or(|step| self.checkpoint_step < step) {
+            return self.refuse("pause before its draft is stored");
+        }
+        self.lease = None;
+        self.pause_at = None;
+        self.status = if self.cancel_requested { JobStatus::Cancelled } else { JobStatus::Drafted };
+        Ok(self)
+    }
+
+    /// User or judge: continue a draft to its end, with its attempts reset.
+    ///
+    /// # Errors
+    /// Not drafted.
+    pub fn proceed(mut self) -> Result<Self, InvalidTransition> {
+        match self.status {
+            JobStatus::Drafted => {
+                self.status = JobStatus::Queued;
+                self.attempts = 0;
+                self.attempts_total = 0;
+                Ok(self)
+            }
+            _ => self.refuse("be continued"),
+        }
+    }
+
+    /// Sweeper: nobody continued the draft in time.
+    ///
+    /// # Errors
+    /// Not drafted.
+    pub fn expire(mut self) -> Result<Self, InvalidTransition> {
+        match self.status {
+            JobStatus::Drafted => {
+                self.status = JobStatus::Cancelled;
+                Ok(self)
+            }
+            _ => self.refuse("expire"),
+        }
+    }
+
     /// Worker: give the job back because the worker stops. Costs no attempt.
     ///
     /// # Errors
@@ -266,13 +319,13 @@ impl Lifecycle {
         }
     }
 
-    /// User: cancel. A running job ends when its worker notices, a waiting job ends now.
+    /// User: cancel. A running job ends when its worker notices, a waiting job or a draft ends now.
     ///
     /// # Errors
     /// The job has already ended.
     pub fn cancel(mut self) -> Result<Self, InvalidTransition> {
         match self.status {
-            JobStatus::Queued | JobStatus::Scheduled => {
+            JobStatus::Queued | JobStatus::Scheduled | JobStatus::Drafted => {
                 self.cancel_requested = true;
                 self.status = JobStatus::Cancelled;
                 Ok(self)

@@ -41,6 +41,33 @@ pub struct StepCachePlan {
     pub threshold: f64,
 }
 
+/// How a continued run goes on where its draft used another number of steps.
+///
+/// The rule: the run keeps the noise levels of the draft's schedule up to step `after`, then takes the levels of the schedule
+/// with `then` steps that lie below. Both schedules have the same shift, so a level lies below exactly when its share of the
+/// steps is larger, which needs whole numbers only.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DraftSchedule {
+    /// Steps of the draft's schedule.
+    pub steps: u32,
+    /// Steps of it that the draft took.
+    pub after: u32,
+    /// Steps of the schedule whose levels follow.
+    pub then: u32,
+    /// The draft's step cache; the continued run starts its own afresh.
+    pub step_cache: StepCachePlan,
+}
+
+impl DraftSchedule {
+    /// Steps of the whole run.
+    #[must_use]
+    pub fn total(&self) -> u32 {
+        let passed = u64::from(self.after) * u64::from(self.then) / u64::from(self.steps.max(1));
+        self.after + self.then.saturating_sub(u32::try_from(passed).unwrap_or(u32::MAX))
+    }
+}
+
 /// A planned job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -65,4 +92,38 @@ pub struct Plan {
     pub estimate_cached_s: f64,
     /// Device memory that the job needs, bytes.
     pub memory_bytes: u64,
+    /// Steps after which a draft pauses; absent for a run to the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft_steps: Option<u32>,
+    /// The draft whose schedule this run continues with another number of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<DraftSchedule>,
+}
+
+impl Plan {
+    /// Share of the run that its draft takes, by steps; 1 for a run to the end.
+    #[must_use]
+    pub fn draft_share(&self) -> f64 {
+        self.draft_steps.map_or(1.0, |steps| f64::from(steps) / f64::from(self.steps.max(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(steps: u32, after: u32, then: u32) -> DraftSchedule {
+        DraftSchedule { steps, after, then, step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 } }
+    }
+
+    #[test]
+    fn a_continued_run_takes_the_rest_of_the_finer_schedule() {
+        // With the same number of steps nothing changes.
+        assert_eq!(schedule(25, 6, 25).total(), 25);
+        // 6 of 25 is exactly 12 of 50, so 38 levels follow.
+        assert_eq!(schedule(25, 6, 50).total(), 6 + 38);
+        // 4 of 15 lies between 13 and 14 of 50.
+        assert_eq!(schedule(15, 4, 50).total(), 4 + 37);
+        assert_eq!(schedule(4, 4, 50).total(), 4);
+    }
 }

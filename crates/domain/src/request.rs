@@ -10,6 +10,7 @@ mod visible;
 
 use serde::{Deserialize, Serialize};
 
+use crate::draft::{CANDIDATES_MAX, Judge, RenderMode};
 use crate::field_error::FieldError;
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
@@ -70,10 +71,22 @@ pub struct VideoRequest {
     #[serde(default, deserialize_with = "read::deadline_s")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
+    /// `draft` pauses the job after its first steps, with a preview, until it is continued; `full` renders it to the end.
+    #[serde(default = "defaults::mode", deserialize_with = "read::mode")]
+    pub mode: RenderMode,
+    /// Number of seeds that are drafted, up to 8. One of the drafts is continued, the others end. 1 drafts none.
+    #[serde(default = "defaults::candidates", deserialize_with = "read::candidates")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8))]
+    pub candidates: u32,
+    /// Who chooses among several candidates: `measures` lets the fleet choose by motion, sharpness, flicker and contrast of
+    /// the drafts, `person` waits until one of them is continued.
+    #[serde(default = "defaults::judge", deserialize_with = "read::judge")]
+    pub judge: Judge,
 }
 
 mod defaults {
     //! The documented defaults of the fields that cannot be null themselves, named so that serde can call them.
+    use crate::draft::{Judge, RenderMode};
     use crate::tier::QualityTier;
 
     pub(super) fn video_size() -> String {
@@ -97,6 +110,15 @@ mod defaults {
     pub(super) fn true_cfg_scale() -> f64 {
         1.0
     }
+    pub(super) fn mode() -> RenderMode {
+        RenderMode::Full
+    }
+    pub(super) fn candidates() -> u32 {
+        1
+    }
+    pub(super) fn judge() -> Judge {
+        Judge::Measures
+    }
 }
 
 /// Limits that the settings put on requests, beside the model's own.
@@ -118,6 +140,12 @@ impl VideoRequest {
     pub fn new(prompt: impl Into<String>) -> Self {
         let fields = serde_json::json!({ "prompt": prompt.into() });
         serde_json::from_value(fields).expect("every field but the prompt has a default; this is a bug")
+    }
+
+    /// Whether its jobs pause after their first steps.
+    #[must_use]
+    pub fn is_draft(&self) -> bool {
+        self.mode == RenderMode::Draft || self.candidates > 1
     }
 
     /// Checks the request against the limits and the model; returns what would be rendered.
@@ -189,6 +217,20 @@ impl VideoRequest {
                 "deadline_s",
                 format!("must be 1 to {} seconds, or null", limits.deadline_s_max),
             ));
+        }
+        wrong.extend(self.candidate_errors());
+        wrong
+    }
+
+    fn candidate_errors(&self) -> Vec<FieldError> {
+        let mut wrong = Vec::new();
+        if !(1..=CANDIDATES_MAX).contains(&self.candidates) {
+            let reason = format!("must be 1 to {CANDIDATES_MAX}, not {}", self.candidates);
+            wrong.push(FieldError::new("candidates", reason));
+        }
+        if self.candidates > 1 && !self.flow_reverse {
+            let reason = "must be 1 with flow_reverse = false: drafts of inverted levels have no preview to compare";
+            wrong.push(FieldError::new("candidates", reason));
         }
         wrong
     }

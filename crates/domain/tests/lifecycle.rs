@@ -20,6 +20,9 @@ enum Move {
     Lose,
     Cancel,
     Retry,
+    Pause { owner: u128 },
+    Proceed,
+    Expire,
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -31,7 +34,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         2 => (owner.clone(), 0..20i32).prop_map(|(owner, step)| Move::Checkpoint { owner, step }),
         1 => owner.clone().prop_map(|owner| Move::Complete { owner }),
         1 => owner.clone().prop_map(|owner| Move::HandBack { owner }),
-        2 => (owner, any::<bool>()).prop_map(|(owner, retry)| Move::Fail { owner, retry }),
+        2 => (owner.clone(), any::<bool>()).prop_map(|(owner, retry)| Move::Fail { owner, retry }),
+        3 => owner.prop_map(|owner| Move::Pause { owner }),
+        2 => Just(Move::Proceed),
+        1 => Just(Move::Expire),
         1 => Just(Move::Lose),
         1 => Just(Move::Cancel),
         1 => Just(Move::Retry),
@@ -57,13 +63,19 @@ fn apply(job: Lifecycle, step: &Move) -> Result<Lifecycle, InvalidTransition> {
         Move::Lose => job.lose(LIMITS),
         Move::Cancel => job.cancel(),
         Move::Retry => job.retry(),
+        Move::Pause { owner } => job.pause(token(owner)),
+        Move::Proceed => job.proceed(),
+        Move::Expire => job.expire(),
     }
 }
 
 proptest! {
     #[test]
-    fn every_reachable_state_keeps_the_rules(moves in proptest::collection::vec(any_move(), 0..60)) {
-        let mut job = Lifecycle::default();
+    fn every_reachable_state_keeps_the_rules(
+        pause_at in proptest::option::of(0..10i32),
+        moves in proptest::collection::vec(any_move(), 0..60),
+    ) {
+        let mut job = Lifecycle { pause_at, ..Lifecycle::default() };
         for step in &moves {
             let before = job.clone();
             let Ok(after) = apply(job.clone(), step) else { continue };
@@ -78,6 +90,14 @@ proptest! {
             // A requested cancel is never forgotten when a job leaves running.
             if before.cancel_requested && after.status != before.status && !matches!(step, Move::Retry) {
                 prop_assert_eq!(after.status, JobStatus::Cancelled);
+            }
+            // A job pauses once, at the step that was planned, and leaves the pause only by a decision.
+            if after.status == JobStatus::Drafted && before.status != JobStatus::Drafted {
+                prop_assert!(before.pause_at.is_some_and(|step| after.checkpoint_step >= step));
+                prop_assert_eq!(after.pause_at, None);
+            }
+            if before.status == JobStatus::Drafted {
+                prop_assert!(matches!(step, Move::Proceed | Move::Expire | Move::Cancel), "{:?}", step);
             }
             // Progress is never lost, and releases are counted.
             prop_assert!(after.checkpoint_step >= before.checkpoint_step);
@@ -137,4 +157,29 @@ fn a_newer_checkpoint_earns_new_attempts_up_to_the_hard_cap() {
             .expect("legal");
     }
     assert_eq!(claims, LIMITS.attempts_total_max);
+}
+
+#[test]
+fn a_draft_pauses_at_its_checkpoint_and_goes_on_with_new_attempts() {
+    let draft = Lifecycle { pause_at: Some(6), ..Lifecycle::default() };
+    let running = draft.release().and_then(|job| job.claim(1, token(1))).expect("legal");
+    assert!(running.clone().pause(token(1)).is_err(), "nothing is stored yet");
+    let drafted = running.checkpoint(token(1), 6).and_then(|job| job.pause(token(1))).expect("its draft is stored");
+    assert_eq!((drafted.status, drafted.lease, drafted.checkpoint_step), (JobStatus::Drafted, None, 6));
+    assert!(drafted.clone().release().is_err(), "a draft takes no worker");
+    let going = drafted.clone().proceed().expect("it can be continued");
+    assert_eq!((going.status, going.attempts_total, going.checkpoint_step), (JobStatus::Queued, 0, 6));
+    assert_eq!(drafted.expire().expect("nobody wanted it").status, JobStatus::Cancelled);
+}
+
+#[test]
+fn a_cancel_during_the_first_steps_ends_the_draft() {
+    let draft = Lifecycle { pause_at: Some(6), ..Lifecycle::default() };
+    let running = draft
+        .release()
+        .and_then(|job| job.claim(1, token(1)))
+        .and_then(|job| job.checkpoint(token(1), 6))
+        .and_then(Lifecycle::cancel)
+        .expect("legal");
+    assert_eq!(running.pause(token(1)).expect("held").status, JobStatus::Cancelled);
 }

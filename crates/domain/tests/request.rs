@@ -255,3 +255,17 @@ fn a_negative_prompt_without_effect_is_refused() {
     assert!(errors[0].reason.contains("true_cfg_scale"), "{}", errors[0].reason);
     assert!(with("", 1.0).is_ok() && with("blur", 1.5).is_ok() && with("", 1.5).is_ok());
 }
+
+#[test]
+fn candidates_have_limits_and_need_a_preview() {
+    let wrong = |edit: &dyn Fn(&mut VideoRequest)| {
+        let mut request = VideoRequest::new("A cat walks");
+        edit(&mut request);
+        request.validate(&LIMITS, &full_scale()).map_err(|errors| errors[0].field.clone())
+    };
+    assert!(wrong(&|request| request.candidates = 8).is_ok());
+    for candidates in [0, 9] {
+        assert_eq!(wrong(&|request| request.candidates = candidates), Err("candidates".to_owned()));
+    }
+    assert_eq!(wrong(&|request| (request.candidates, request.flow_reverse) = (2, false)), Err("candidates".to_owned()));
+}

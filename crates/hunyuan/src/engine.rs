@@ -12,7 +12,7 @@ use crate::family::Family;
 use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
     attention::{self, Attention, Trial},
-    checkpoint::Identity,
+    checkpoint::{DraftIdentity, Identity},
     control::Control,
     device::{self, DeviceChoice},
     dtype::Dtype,
@@ -21,8 +21,9 @@ use crate::runtime::{
     flow_match::Schedule,
     frames::Frames,
     noise,
-    request::{Defaults, DenoiseRequest, Geometry},
+    request::{Defaults, DenoiseRequest, DraftPart, Geometry},
     run::{Latents, Run},
+    step_cache::StepCacheConfig,
     tiling::{Progress, TileSizes},
     weights::{Placements, WeightSource},
 };
@@ -307,7 +308,11 @@ impl Engine {
     /// [`Error::Input`].
     pub fn schedule(&self, request: &DenoiseRequest) -> Result<Schedule> {
         let shift = request.flow_shift.unwrap_or(self.info.flow_shift);
-        Schedule::new(request.steps, shift, request.flow_reverse, self.train_timesteps)
+        let of = |steps| Schedule::new(steps, shift, request.flow_reverse, self.train_timesteps);
+        match &request.draft {
+            Some(draft) => Ok(of(request.steps)?.after_draft(&of(draft.steps)?, draft.after)),
+            None => of(request.steps),
+        }
     }
 
     /// What determines a request's video on this engine: a saved state of another identity is not resumed.
@@ -321,6 +326,13 @@ impl Engine {
             None => format!("seed {}", request.seed),
         };
         let negative = request.active_negative();
+        let json = |config: &StepCacheConfig| {
+            serde_json::to_string(config).map_err(|error| Error::input("step_cache", error.to_string()))
+        };
+        let draft = request.draft.as_ref().map(|draft| {
+            let DraftPart { steps, after, .. } = *draft;
+            Ok::<_, Error>(DraftIdentity { steps, after, step_cache: json(&draft.step_cache)? })
+        });
         Ok(Identity {
             family: self.info.family.name().to_owned(),
             noise,
@@ -336,8 +348,8 @@ impl Engine {
             guidance: request.guidance.to_bits(),
             flow_shift: request.flow_shift.unwrap_or(self.info.flow_shift).to_bits(),
             flow_reverse: request.flow_reverse,
-            step_cache: serde_json::to_string(&request.step_cache)
-                .map_err(|error| Error::input("step_cache", error.to_string()))?,
+            step_cache: json(&request.step_cache)?,
+            draft: draft.transpose()?,
         })
     }
 

@@ -3,6 +3,8 @@
 //! The rule: an [`Engine`] holds nothing of a job. The control that can stop it, its embeddings, step caches and position, and
 //! everything else that a job may change live in its session; dropping the session undoes all of it, however the job ended.
 
+use tch::Tensor;
+
 use crate::engine::Engine;
 use crate::runtime::{
     checkpoint::Checkpoint,
@@ -45,6 +47,18 @@ impl<'e> Session<'e> {
         match self.runs.as_mut_slice() {
             [run] => run.resume(saved),
             runs => Err(Error::input("resume", format!("{} videos; only a single one can be resumed", runs.len()))),
+        }
+    }
+
+    /// The clean latents that the model expects from the only video at its current step; none before the first.
+    ///
+    /// # Errors
+    /// libtorch.
+    pub fn estimate(&self) -> Result<Option<Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        match self.runs.as_slice() {
+            [run] => run.estimate(),
+            _ => Ok(None),
         }
     }
 

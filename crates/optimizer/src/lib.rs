@@ -6,7 +6,8 @@
 //! # Reading order
 //! [`planner`] puts everything together; [`analysis`] finds what a prompt demands; [`scoring`] turns demands into a class
 //! and into steps; [`profiles`] holds what the operator decides about each tier; [`cost`] estimates how long a run takes;
-//! [`learn`] finds how few steps are enough; [`saving()`] computes what a run saved; [`similar`] decides which prompts may
+//! [`learn`] finds how few steps are enough; [`judge`] chooses among
+//! drafts of one prompt; [`saving()`] computes what a run saved; [`similar`] decides which prompts may
 //! share embeddings.
 //!
 //! # Adding a word to the lexicon
@@ -17,6 +18,7 @@
 pub mod analysis;
 pub mod cost;
 mod inflect;
+pub mod judge;
 pub mod learn;
 mod lexicon;
 pub mod planner;
@@ -30,6 +32,6 @@ mod tokens;
 pub use analysis::{Analysis, analyze};
 pub use cost::{CostBook, CostModel, CostRecord, CostSource, EstimateRules, RunFacts, Work};
 pub use learn::{ConvergenceRecord, LearnRules, Learned, LearnedGroup, estimated_error};
-pub use planner::{Planned, Planner, Switches};
+pub use planner::{Drafted, Planned, Planner, Switches};
 pub use profiles::{AutoProfile, ProfileError, Profiles, StepsOverride, TierProfile};
 pub use saving::{Saving, price_usd, saving};

@@ -9,15 +9,17 @@
 //!    are off; the prompt's score placed in the tier's range, moved by what the fleet has learned.
 //! 5. The step cache: the request's mode or the tier's, with the model's threshold for it.
 //! 6. The estimate, from the fleet's cost model or, before it has one, the model's prior.
+//! 7. For a draft, the step at which it pauses: the tier's share of the steps.
 //!
 //! Step ranges and thresholds come from the manifest; the operator's overrides come from [`Profiles`].
 
 use std::borrow::Cow;
 
+use domain::draft::draft_steps;
 use domain::model::{RenderShape, StepRange};
 use domain::{
-    Complexity, ModelManifest, Plan, QualityTier, RunRecord, StepCacheMode, StepCachePlan, StepsReason, Tier,
-    VideoRequest,
+    Complexity, DraftSchedule, ModelManifest, Plan, QualityTier, RunRecord, StepCacheMode, StepCachePlan, StepsReason,
+    Tier, VideoRequest,
 };
 
 use crate::analysis::{Analysis, analyze};
@@ -56,6 +58,19 @@ pub struct Planner {
     pub learned: Learned,
 }
 
+/// A draft that is about to be continued.
+#[derive(Debug, Clone, Copy)]
+pub struct Drafted<'a> {
+    /// The job's request.
+    pub request: &'a VideoRequest,
+    /// What is rendered.
+    pub shape: &'a RenderShape,
+    /// The draft's plan.
+    pub plan: &'a Plan,
+    /// Steps that it covers.
+    pub step: u32,
+}
+
 /// A plan, and the shape that it is for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Planned {
@@ -90,6 +105,30 @@ impl Planner {
         self.plan_tier(tier, analysis, request, manifest, shape)
     }
 
+    /// The plan with which a draft is continued: its own, or one that goes on in a higher tier. That takes the higher tier's
+    /// steps and step cache from the draft's noise level on (see [`DraftSchedule`]), and never fewer steps than the draft's plan.
+    #[must_use]
+    pub fn continued(&self, draft: &Drafted<'_>, manifest: &ModelManifest, tier: Option<Tier>) -> Plan {
+        let Some(tier) = tier else { return draft.plan.clone() };
+        let higher = VideoRequest { quality_tier: tier.into(), infer_steps: 0, ..draft.request.clone() };
+        let mut plan = self.plan_stored(&higher, manifest, draft.shape);
+        let schedule = DraftSchedule {
+            steps: draft.plan.steps,
+            after: draft.step,
+            then: plan.steps.max(draft.plan.steps),
+            step_cache: draft.plan.step_cache,
+        };
+        plan.steps = schedule.total();
+        plan.draft_steps = draft.plan.draft_steps;
+        plan.continues = Some(schedule);
+        let tokens = draft.shape.tokens(&manifest.geometry);
+        let threshold = plan.step_cache.threshold;
+        let work = Work { tokens, steps: plan.steps, passes: passes(draft.request), threshold };
+        let cost = self.cost(manifest);
+        (plan.estimate_s, plan.estimate_cached_s) = (cost.estimate_s(&work, false), cost.estimate_s(&work, true));
+        plan
+    }
+
     /// Fewest and most steps that a requested tier gives on this model. Both are the fixed number while adaptive steps
     /// are off.
     #[must_use]
@@ -120,7 +159,8 @@ impl Planner {
         plan: &Plan,
         record: &RunRecord,
     ) -> Option<ConvergenceRecord> {
-        if record.resumed_from.is_some() {
+        // A continued draft follows two schedules, so the changes from step to step are not those of one.
+        if record.resumed_from.is_some() || plan.continues.is_some() {
             return None;
         }
         let error = estimated_error(&record.convergence, plan.steps)?;
@@ -159,6 +199,8 @@ impl Planner {
             estimate_s: cost.estimate_s(&work, false),
             estimate_cached_s: cost.estimate_s(&work, true),
             memory_bytes: manifest.memory.need_bytes(tokens),
+            draft_steps: request.is_draft().then(|| draft_steps(steps, self.profiles.tier(tier).draft_share)),
+            continues: None,
         }
     }
 

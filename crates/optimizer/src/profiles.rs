@@ -19,6 +19,8 @@ pub struct TierProfile {
     pub step_cache_threshold: Option<f64>,
     /// Name of the largest size that the tier renders; larger named sizes are lowered to it. As requested when absent.
     pub size_max: Option<String>,
+    /// Share of the steps after which a draft pauses, above 0 and up to 1.
+    pub draft_share: f64,
     /// Largest estimated relative Euler error that learning may accept; see [`crate::learn`].
     pub error_max: f64,
 }
@@ -83,6 +85,7 @@ impl Default for Profiles {
             step_cache,
             step_cache_threshold: None,
             size_max: None,
+            draft_share: 0.25,
             error_max,
         };
         Self {
@@ -192,6 +195,10 @@ impl Profiles {
             let profile = self.tier(tier);
             if !(profile.error_max > 0.0 && profile.error_max.is_finite()) {
                 wrong(format!("{tier}.error_max"), format!("must be above 0, not {}", profile.error_max));
+            }
+            if !(profile.draft_share > 0.0 && profile.draft_share <= 1.0) {
+                let reason = format!("must be above 0 and at most 1, not {}", profile.draft_share);
+                wrong(format!("{tier}.draft_share"), reason);
             }
             if let Some(threshold) = profile.step_cache_threshold
                 && !(threshold > 0.0 && threshold < 1.0)

@@ -1,12 +1,12 @@
 //! Plans, estimates, learning and savings, with the numbers that the product promises.
 
 use domain::{
-    CacheMatch, Complexity, ModelManifest, QualityTier, RunRecord, StageSeconds, StepCacheMode, StepsReason, Tier,
-    VideoRequest, model::RenderShape,
+    CacheMatch, Complexity, ModelManifest, Plan, QualityTier, RenderMode, RunRecord, StageSeconds, StepCacheMode,
+    StepsReason, Tier, VideoRequest, model::RenderShape,
 };
 use optimizer::{
-    ConvergenceRecord, CostModel, CostRecord, LearnRules, Learned, Planned, Planner, Profiles, RunFacts, Saving,
-    StepsOverride, Switches, saving,
+    ConvergenceRecord, CostModel, CostRecord, Drafted, LearnRules, Learned, Planned, Planner, Profiles, RunFacts,
+    Saving, StepsOverride, Switches, saving,
 };
 use proptest::prelude::*;
 
@@ -308,4 +308,44 @@ proptest! {
         prop_assert!(low.0 <= high.0, "{low:?} {high:?} {learned:?}");
         prop_assert!(low.0 >= range.0 && low.0 <= low.1 && low.1 - low.0 <= rules.lower_max);
     }
+}
+
+#[test]
+fn a_draft_pauses_after_its_tiers_share_of_the_steps() {
+    let planner = Planner::default();
+    let manifest = manifest();
+    let plan = |request: &VideoRequest| planner.plan(request, &manifest, shape(&manifest, request)).plan;
+    let whole = plan(&with_tier("a dog", QualityTier::Standard, 0));
+    assert_eq!((whole.draft_steps, whole.draft_share()), (None, 1.0));
+    let draft = VideoRequest { mode: RenderMode::Draft, ..with_tier("a dog", QualityTier::Standard, 0) };
+    let planned = plan(&draft);
+    assert_eq!((planned.steps, planned.draft_steps), (25, Some(6)));
+    assert!((planned.draft_share() - 0.24).abs() < 1e-9);
+    let candidates = VideoRequest { candidates: 4, ..with_tier("a dog", QualityTier::Premium, 0) };
+    assert_eq!(plan(&candidates).draft_steps, Some(11), "each candidate is a draft");
+    assert_eq!(plan(&VideoRequest { infer_steps: 1, ..draft }).draft_steps, Some(1));
+}
+
+#[test]
+fn a_draft_is_continued_with_its_own_plan_or_along_a_finer_schedule() {
+    let planner = Planner::default();
+    let manifest = manifest();
+    let request = VideoRequest { mode: RenderMode::Draft, ..with_tier("a dog", QualityTier::Standard, 0) };
+    let shape = shape(&manifest, &request);
+    let plan = planner.plan(&request, &manifest, shape).plan;
+    let drafted = Drafted { request: &request, shape: &shape, plan: &plan, step: 6 };
+    assert_eq!(planner.continued(&drafted, &manifest, None), plan);
+    let higher = planner.continued(&drafted, &manifest, Some(Tier::Premium));
+    let schedule = higher.continues.expect("another number of steps");
+    assert_eq!((schedule.steps, schedule.after, schedule.then), (25, 6, 45));
+    assert_eq!((higher.tier, higher.steps), (Tier::Premium, 6 + 45 - 6 * 45 / 25));
+    assert_eq!(schedule.step_cache, plan.step_cache);
+    assert_eq!(higher.step_cache.mode, StepCacheMode::Off, "the rest follows the higher tier");
+    assert!(higher.estimate_s > plan.estimate_s);
+    // More steps than the tier has: the draft's own number stays.
+    let many = VideoRequest { infer_steps: 60, ..request };
+    let plan = planner.plan(&many, &manifest, shape).plan;
+    let drafted = Drafted { request: &many, shape: &shape, plan: &Plan { tier: Tier::Standard, ..plan }, step: 15 };
+    let higher = planner.continued(&drafted, &manifest, Some(Tier::Premium));
+    assert_eq!((higher.steps, higher.continues.map(|schedule| schedule.then)), (60, Some(60)));
 }

@@ -64,6 +64,7 @@ fn profile(tier: &TierSettings) -> TierProfile {
         step_cache: tier.step_cache,
         step_cache_threshold: (tier.step_cache_threshold != 0.0).then_some(tier.step_cache_threshold),
         size_max: (tier.size_max != AS_REQUESTED).then(|| tier.size_max.clone()),
+        draft_share: tier.draft_share,
         error_max: tier.error_max,
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
+//! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
 //! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`].
 //!
 //! # Lost responses
@@ -22,6 +22,7 @@
 mod connect;
 pub mod dispatch;
 mod document;
+pub mod drafts;
 mod error;
 pub mod events;
 pub mod jobs;

@@ -214,15 +214,17 @@ impl Store {
             plans.iter().map(|one| bigint("memory_bytes", one.plan.memory_bytes)).collect::<Result<Vec<_>>>()?;
         let delays: Vec<f64> = plans.iter().map(|planned| planned.order_delay_s).collect();
         let shares: Vec<f64> = plans.iter().map(|planned| planned.share_s).collect();
+        let until = |planned: &PlannedJob| planned.plan.draft_steps.map(|step| int("draft_steps", step)).transpose();
+        let drafts = plans.iter().map(until).collect::<Result<Vec<_>>>()?;
         let saved = sqlx::query_scalar!(
             r#"-- save_plans
             WITH led AS MATERIALIZED (
                 SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[])
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[])
                     AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
-                        share_s)
+                        share_s, draft_until)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
@@ -231,7 +233,7 @@ impl Store {
                 UPDATE jobs SET plan = given.plan, tier = given.tier, complexity = given.complexity,
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
-                    share_s = given.share_s,
+                    share_s = given.share_s, draft_until = given.draft_until,
                     order_at = LEAST(jobs.created_at + make_interval(secs => given.delay_s),
                                      jobs.deadline_at - make_interval(secs => given.estimate_s))
                 FROM held JOIN given USING (id)
@@ -262,7 +264,8 @@ impl Store {
             &memory,
             &delays,
             &shares,
-            epoch.0
+            epoch.0,
+            &drafts as _
         )
         .fetch_all(&self.pool)
         .await?;

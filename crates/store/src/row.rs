@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
-use domain::{CheckpointRef, Failure, Job, JobId, Plan, Rendered, RunRecord, TenantId, WorkerId};
+use domain::{
+    CheckpointRef, Choice, DraftRecord, Failure, GroupId, Job, JobId, Plan, PreviewRef, Rendered, RunRecord, TenantId,
+    WorkerId,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -37,6 +40,12 @@ pub(crate) struct JobRow {
     pub(crate) checkpoint_step: i32,
     pub(crate) checkpoint_checksum: Option<String>,
     pub(crate) checkpoint_resumes: i32,
+    pub(crate) preview_key: Option<String>,
+    pub(crate) preview_step: Option<i32>,
+    pub(crate) draft_until: Option<i32>,
+    pub(crate) draft: Option<Value>,
+    pub(crate) group_id: Option<Uuid>,
+    pub(crate) choice: Option<Value>,
     pub(crate) cancel_requested: bool,
     pub(crate) video_key: Option<String>,
     pub(crate) poster_key: Option<String>,
@@ -86,6 +95,10 @@ impl JobRow {
             }
             _ => None,
         };
+        let preview = match (self.preview_key, self.preview_step) {
+            (Some(key), Some(step)) => Some(PreviewRef { key, step: count(id, "preview_step", step)? }),
+            _ => None,
+        };
         let failure = self.failure_code.map(|code| Failure { code, reason: self.failure_reason.unwrap_or_default() });
         Ok(Job {
             id: JobId(id),
@@ -103,6 +116,19 @@ impl JobRow {
             step: count(id, "step", self.step)?,
             steps_skipped: count(id, "steps_skipped", self.steps_skipped)?,
             checkpoint,
+            preview,
+            draft_until: self.draft_until.map(|step| count(id, "draft_until", step)).transpose()?,
+            // What another release measured is worth less than the job.
+            draft: self
+                .draft
+                .and_then(|value| left_out(from_json::<DraftRecord>(id, "draft", value)).transpose())
+                .transpose()?,
+            group_id: self.group_id.map(GroupId),
+            choice: self
+                .choice
+                .and_then(|value| left_out(from_json::<Choice>(id, "choice", value)).transpose())
+                .transpose()?,
+            gpu_seconds: self.gpu_seconds,
             cancel_requested: self.cancel_requested,
             rendered,
             // A record is for statistics: a job without it is worth more than an error.

@@ -35,6 +35,12 @@ pub struct Counters {
     pub leases_lost: i64,
     /// Jobs that a stopping worker gave back.
     pub handed_back: i64,
+    /// Runs that paused after their first steps.
+    pub drafted: i64,
+    /// Drafts that were continued.
+    pub continued: i64,
+    /// GPU seconds of the runs that paused, whether or not their drafts were continued.
+    pub draft_gpu_seconds: f64,
     /// Completed with embeddings of the same text.
     pub cache_identical: i64,
     /// Completed with embeddings of a similar prompt.
@@ -158,6 +164,8 @@ macro_rules! counters {
             COALESCE(sum(cancelled), 0)::bigint AS "cancelled!", COALESCE(sum(retried), 0)::bigint AS "retried!",
             COALESCE(sum(requeued), 0)::bigint AS "requeued!", COALESCE(sum(leases_lost), 0)::bigint AS "leases_lost!",
             COALESCE(sum(handed_back), 0)::bigint AS "handed_back!",
+            COALESCE(sum(drafted), 0)::bigint AS "drafted!", COALESCE(sum(continued), 0)::bigint AS "continued!",
+            COALESCE(sum(draft_gpu_seconds), 0) AS "draft_gpu_seconds!",
             COALESCE(sum(cache_identical), 0)::bigint AS "cache_identical!",
             COALESCE(sum(cache_similar), 0)::bigint AS "cache_similar!",
             COALESCE(sum(cache_misses), 0)::bigint AS "cache_misses!",
@@ -187,6 +195,9 @@ struct Sums {
     requeued: i64,
     leases_lost: i64,
     handed_back: i64,
+    drafted: i64,
+    continued: i64,
+    draft_gpu_seconds: f64,
     cache_identical: i64,
     cache_similar: i64,
     cache_misses: i64,
@@ -215,6 +226,9 @@ impl Sums {
             requeued: self.requeued,
             leases_lost: self.leases_lost,
             handed_back: self.handed_back,
+            drafted: self.drafted,
+            continued: self.continued,
+            draft_gpu_seconds: self.draft_gpu_seconds,
             cache_identical: self.cache_identical,
             cache_similar: self.cache_similar,
             cache_misses: self.cache_misses,

@@ -154,7 +154,7 @@ impl Store {
                 DELETE FROM job_events WHERE job_id = ANY(ARRAY(SELECT id FROM held))
             )
             DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM held))
-            RETURNING jobs.id, array_remove(ARRAY[video_key, poster_key, checkpoint_key], NULL) AS "objects!""#,
+            RETURNING jobs.id, array_remove(ARRAY[video_key, poster_key, checkpoint_key, preview_key], NULL) AS "objects!""#,
             retention_s,
             i64::from(limit)
         )
@@ -206,7 +206,7 @@ impl Store {
             FROM UNNEST($1::text[], $2::uuid[], $3::uuid[]) AS given (key, job_id, token)
             LEFT JOIN jobs ON jobs.id = given.job_id
             WHERE (jobs.lease_token = given.token) IS NOT TRUE
-                AND (given.key IN (jobs.video_key, jobs.poster_key, jobs.checkpoint_key)) IS NOT TRUE"#,
+                AND (given.key IN (jobs.video_key, jobs.poster_key, jobs.checkpoint_key, jobs.preview_key)) IS NOT TRUE"#,
             &keys as _,
             &jobs,
             &tokens

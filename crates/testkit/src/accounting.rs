@@ -117,7 +117,8 @@ impl Accounting {
         let rows = sqlx::query(
             "SELECT id::text, COALESCE(idempotency_key, ''), status, video_key, poster_key, failure_code,
                 (SELECT count(*) FROM job_events e WHERE e.job_id = jobs.id AND kind = 'running'),
-                (SELECT count(*) FROM job_events e WHERE e.job_id = jobs.id AND kind = 'completed')
+                (SELECT count(*) FROM job_events e WHERE e.job_id = jobs.id AND kind = 'completed'),
+                preview_key, checkpoint_key
              FROM jobs",
         )
         .fetch_all(&mut database)
@@ -134,6 +135,8 @@ impl Accounting {
                 failure: row.get(5),
                 executions: u64::try_from(row.get::<i64, _>(6)).unwrap_or_default(),
                 completions: u64::try_from(row.get::<i64, _>(7)).unwrap_or_default(),
+                preview: row.get(8),
+                checkpoint: row.get(9),
             })
             .collect();
         self.compare(&rows, objects)
@@ -164,7 +167,9 @@ impl Accounting {
                 report.unexpected.push(format!("{} has a row that no client knows about (key '{}')", row.id, row.key));
             }
             report.duplicate_executions += row.executions.saturating_sub(1);
-            known.extend([&row.video, &row.poster].into_iter().flatten().map(String::as_str));
+            known.extend(
+                [&row.video, &row.poster, &row.preview, &row.checkpoint].into_iter().flatten().map(String::as_str),
+            );
             match row.status.as_str() {
                 "completed" if row.completions == 1 => report.completed += 1,
                 "completed" => report.duplicated.push(format!("{} was completed {} times", row.id, row.completions)),
@@ -172,7 +177,7 @@ impl Accounting {
                 "cancelled" => report.cancelled += 1,
                 _ => {}
             }
-            for key in [&row.video, &row.poster].into_iter().flatten() {
+            for key in [&row.video, &row.poster, &row.preview].into_iter().flatten() {
                 if !objects.contains(key.as_str()) {
                     report.lost.push(format!("{} points to {key}, which does not exist", row.id));
                 }
@@ -190,6 +195,8 @@ struct JobRow {
     video: Option<String>,
     poster: Option<String>,
     failure: Option<String>,
+    preview: Option<String>,
+    checkpoint: Option<String>,
     executions: u64,
     completions: u64,
 }

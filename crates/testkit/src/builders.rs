@@ -31,6 +31,8 @@ pub fn plan() -> Plan {
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 30,
+        draft_steps: None,
+        continues: None,
     }
 }
 

@@ -9,6 +9,7 @@ import { FeedContext, JobFeed } from '../features/jobs/feed';
 import { keys } from '../lib/keys';
 import { LiveConnection, type LiveStatus } from './connection';
 import { LiveContext } from './context';
+import { setPreview } from './preview';
 import { setProgress } from './progress';
 
 const POLL_MS = 4000;
@@ -24,10 +25,14 @@ export function LiveProvider({ children }: { children: ReactNode }) {
     () =>
       new LiveConnection({
         onState: (event) => {
-          if (!KEEPS_PROGRESS.has(event.kind)) setProgress(event.job_id, null);
+          if (!KEEPS_PROGRESS.has(event.kind)) {
+            setProgress(event.job_id, null);
+            setPreview(event.job_id, null);
+          }
           feed.changed(event.job_id, event.kind);
         },
         onProgress: (event) => setProgress(event.job_id, event),
+        onPreview: (event) => setPreview(event.job_id, event),
         onReady: () => feed.refresh(),
         onStatus: setStatus,
         onRefused: () => void client.invalidateQueries({ queryKey: keys.session }),

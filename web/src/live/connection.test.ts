@@ -23,7 +23,7 @@ class FakeSource extends EventTarget {
   }
 }
 
-const handlers = () => ({ onState: vi.fn(), onProgress: vi.fn(), onReady: vi.fn(), onStatus: vi.fn(), onRefused: vi.fn() });
+const handlers = () => ({ onState: vi.fn(), onProgress: vi.fn(), onPreview: vi.fn(), onReady: vi.fn(), onStatus: vi.fn(), onRefused: vi.fn() });
 const open = (url: string) => new FakeSource(url) as unknown as EventSource;
 const source = (index: number) => {
   const found = FakeSource.all.at(index);
@@ -46,6 +46,8 @@ describe('LiveConnection', () => {
     source(0).say('ready', {}, '5-1');
     source(0).say('state', { job_id: 'a', kind: 'queued', detail: {}, at: '' }, '6-2');
     source(0).say('progress', { job_id: 'a', stage: 'denoise', step: 1, steps: 2, skipped: 0, remaining_s: null });
+    source(0).say('preview', { job_id: 'a', step: 9, steps: 25, image: 'data:image/webp;base64,AA==' });
+    expect(h.onPreview).toHaveBeenCalledWith(expect.objectContaining({ step: 9 }));
     expect(h.onStatus).toHaveBeenCalledExactlyOnceWith('live');
     expect(h.onState).toHaveBeenCalledWith(expect.objectContaining({ job_id: 'a', kind: 'queued' }));
     expect(h.onProgress).toHaveBeenCalledWith(expect.objectContaining({ step: 1 }));

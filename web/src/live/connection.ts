@@ -24,6 +24,15 @@ export interface ProgressEvent {
   remaining_s: number | null;
 }
 
+/** A picture of a running job. */
+export interface PreviewEvent {
+  job_id: string;
+  step: number;
+  steps: number;
+  /** An animated WebP as a data URL. */
+  image: string;
+}
+
 /** `connecting` at first, `live` while events arrive, `lost` from the first failure until reconnected. */
 export type LiveStatus = 'connecting' | 'live' | 'lost';
 
@@ -31,6 +40,7 @@ export type LiveStatus = 'connecting' | 'live' | 'lost';
 export interface LiveHandlers {
   onState(event: StateEvent): void;
   onProgress(event: ProgressEvent): void;
+  onPreview(event: PreviewEvent): void;
   /** The stream is open and all missed events have been delivered. */
   onReady(): void;
   onStatus(status: LiveStatus): void;
@@ -74,6 +84,10 @@ export class LiveConnection {
     source.addEventListener('progress', (message) => {
       const event = parse<ProgressEvent>(message);
       if (event) this.#handlers.onProgress(event);
+    });
+    source.addEventListener('preview', (message) => {
+      const event = parse<PreviewEvent>(message);
+      if (event) this.#handlers.onPreview(event);
     });
     source.addEventListener('ready', (message) => {
       this.#seen(message);

@@ -10,7 +10,9 @@ use anyhow::Context;
 use cache::{Element, StoredEmbeddings, StoredTensor};
 use domain::{Failure, FailureAction, ModelManifest};
 use serde::{Deserialize, Serialize};
-use worker::engine::{Control, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+use worker::engine::{
+    Control, Paused, PreviewFrames, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo,
+};
 
 use crate::gates::Gates;
 
@@ -120,6 +122,9 @@ impl Renderer for Quick {
             }
         }
         tell(RenderEvent::Started { resumed_from: state.step, restarted_because });
+        if order.pause_after.is_some_and(|until| state.step >= until) {
+            return Err(paused(&state, order));
+        }
         while state.step < order.steps {
             let point = format!("step-{}", state.step + 1);
             if !self.gates.pass(&point, control) {
@@ -129,6 +134,9 @@ impl Renderer for Quick {
             std::thread::sleep(STEP);
             state = state.next();
             tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None });
+            if order.pause_after.is_some_and(|until| state.step >= until) {
+                return Err(paused(&state, order));
+            }
             let due = order.checkpoint_every_s > 0.0 && state.step.is_multiple_of(CHECKPOINT_EVERY);
             if due || state.step == order.steps {
                 tell(RenderEvent::Checkpoint { step: state.step, bytes: state.to_bytes() });
@@ -153,6 +161,14 @@ impl Renderer for Quick {
 
 fn stopped(state: &State) -> RenderError {
     RenderError::Stopped { checkpoint: (state.step > 0).then(|| (state.step, state.to_bytes())) }
+}
+
+/// A draft with a picture of two frames that differ by the seed.
+fn paused(state: &State, order: &RenderOrder) -> RenderError {
+    let rgb =
+        (0..96).map(|at: u8| at.wrapping_mul(7).wrapping_add(state.hash.as_bytes()[usize::from(at) % 32])).collect();
+    let preview = order.flow_reverse.then_some(PreviewFrames { rgb, width: 4, height: 4, frames: 2 });
+    RenderError::Paused(Box::new(Paused { step: state.step, checkpoint: state.to_bytes(), preview }))
 }
 
 /// A colour for each frame.

@@ -12,12 +12,13 @@ use cache::{StoredEmbeddings, StoredTensor};
 use domain::{Failure, FailureAction, Geometry, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, Denoised, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
-    Residency, Session, StepCacheConfig, StepEnd,
+    Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
+    Error, Family, LatentRgb, Residency, Session, StepCacheConfig, StepEnd,
 };
 use tracing::warn;
 
-use super::{LoadOptions, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+use super::pictures::Pictures;
+use super::{LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
 pub(crate) const NOT_FINITE: &str = "not_finite";
@@ -27,6 +28,8 @@ pub struct HunyuanRenderer {
     engine: Engine,
     geometry: Geometry,
     memory_bytes: u64,
+    /// What turns latents into previews, if the VAE has known factors.
+    factors: Option<LatentRgb>,
 }
 
 impl HunyuanRenderer {
@@ -48,7 +51,12 @@ impl HunyuanRenderer {
         })
         .context("load the model")?;
         let geometry = geometry(&engine.info().geometry).context("read the checkpoint's geometry")?;
-        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes })
+        let factors = LatentRgb::of_folder(&options.model_dir, engine.info().geometry.channels)
+            .context("read the preview factors")?;
+        if factors.is_none() {
+            warn!(folder = %options.model_dir.display(), "no previews: this VAE has no known factors; `worker fit-preview` finds them");
+        }
+        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes, factors })
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -62,14 +70,18 @@ impl HunyuanRenderer {
 struct Work<'a> {
     engine: &'a Engine,
     order: &'a RenderOrder,
+    factors: Option<&'a LatentRgb>,
 }
 
 impl Work<'_> {
     fn request(&self) -> Result<DenoiseRequest, RenderError> {
         let order = self.order;
-        let step_cache = order.step_cache_threshold.map_or(StepCacheConfig::Off, |threshold| {
-            StepCacheConfig::EasyCache(EasyCacheConfig { threshold, ..EasyCacheConfig::default() })
+        let draft = order.continues.map(|draft| DraftPart {
+            steps: draft.steps as usize,
+            after: draft.after as usize,
+            step_cache: step_cache((draft.step_cache.threshold > 0.0).then_some(draft.step_cache.threshold)),
         });
+        let steps = order.continues.map_or(order.steps, |draft| draft.then);
         let negative = match &order.negative {
             Some((stored, scale)) => Some((to_engine(stored)?, *scale)),
             None => None,
@@ -79,14 +91,29 @@ impl Work<'_> {
             width: i64::from(order.width),
             height: i64::from(order.height),
             frames: i64::from(order.frames),
-            steps: order.steps as usize,
+            steps: steps as usize,
             guidance: order.guidance,
             flow_shift: Some(order.flow_shift),
             flow_reverse: order.flow_reverse,
             negative,
-            step_cache,
+            step_cache: step_cache(order.step_cache_threshold),
+            draft,
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
         })
+    }
+
+    /// A draft whose checkpoint reaches its end already: its last attempt stored it and was lost before the pause.
+    fn paused_before(&self, session: &Session<'_>, step: u32) -> Result<Option<RenderError>, RenderError> {
+        let order = self.order;
+        let (Some(until), Some(bytes)) = (order.pause_after, &order.resume) else { return Ok(None) };
+        if step < until {
+            return Ok(None);
+        }
+        let preview = match (self.factors, session.estimate()?) {
+            (Some(factors), Some(latents)) => Some(factors.frames(&latents)?),
+            _ => None,
+        };
+        Ok(Some(RenderError::Paused(Box::new(Paused { step, checkpoint: bytes.clone(), preview }))))
     }
 
     /// From noise, or a checkpoint, to frames; `again_because` says why this is not the first try.
@@ -103,8 +130,12 @@ impl Work<'_> {
         let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
         tell(RenderEvent::Started { resumed_from, restarted_because: again_because.or(restarted_because) });
 
+        if let Some(paused) = self.paused_before(&session, resumed_from)? {
+            return Err(paused);
+        }
         let begun = Instant::now();
-        let denoised = denoise(&mut session, saved.as_ref(), order.checkpoint_every_s, tell)?;
+        let mut watch = Watch::new(saved.as_ref(), order, Pictures::new(self.factors, order.preview_every_s));
+        let denoised = watch.denoise(&mut session, tell)?;
         let denoise_s = begun.elapsed().as_secs_f64();
         tell(RenderEvent::Decoding);
 
@@ -163,7 +194,8 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        let first = Work { engine: &self.engine, order }.run(None, control, tell);
+        let factors = self.factors.as_ref();
+        let first = Work { engine: &self.engine, order, factors }.run(None, control, tell);
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
@@ -171,7 +203,7 @@ impl Renderer for HunyuanRenderer {
         let Some(engine) = self.full_precision() else { return first };
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
-        Work { engine: &engine, order }.run(Some(why), control, tell)
+        Work { engine: &engine, order, factors }.run(Some(why), control, tell)
     }
 }
 
@@ -189,40 +221,64 @@ fn resume(
     }
 }
 
-fn denoise(
-    session: &mut Session<'_>,
-    saved: Option<&Checkpoint>,
-    every_s: f64,
-    tell: &mut dyn FnMut(RenderEvent),
-) -> Result<Denoised, RenderError> {
-    let mut watch = Watch::new(saved, every_s);
-    let outcome = session.denoise(&mut |end| {
-        watch.step(end, tell);
-        ControlFlow::Continue(())
-    });
-    match outcome {
-        Err(Error::Cancelled) => Err(RenderError::Stopped { checkpoint: watch.last_bytes() }),
-        other => other?.pop().ok_or_else(|| broken("the denoiser returned nothing")),
-    }
+fn step_cache(threshold: Option<f64>) -> StepCacheConfig {
+    threshold.map_or(StepCacheConfig::Off, |threshold| {
+        StepCacheConfig::EasyCache(EasyCacheConfig { threshold, ..EasyCacheConfig::default() })
+    })
 }
 
-/// Follows the steps: reports them, keeps the last state, and reports a checkpoint when one is due.
-struct Watch {
+/// Follows the steps: reports them, keeps the last state, reports a checkpoint or a preview when one is due, and pauses a
+/// draft.
+struct Watch<'a> {
     last: Option<Checkpoint>,
     every_s: f64,
+    pause_after: Option<u32>,
+    paused: Option<Paused>,
+    pictures: Pictures<'a>,
     stored_at: Instant,
     begun: Instant,
     done_here: u32,
     skipped: u32,
 }
 
-impl Watch {
-    fn new(saved: Option<&Checkpoint>, every_s: f64) -> Self {
-        let skipped = saved.map_or(0, |saved| u32::try_from(saved.skipped).unwrap_or(u32::MAX));
-        Self { last: None, every_s, stored_at: Instant::now(), begun: Instant::now(), done_here: 0, skipped }
+impl<'a> Watch<'a> {
+    fn new(saved: Option<&Checkpoint>, order: &RenderOrder, pictures: Pictures<'a>) -> Self {
+        Self {
+            last: None,
+            every_s: order.checkpoint_every_s,
+            pause_after: order.pause_after,
+            paused: None,
+            pictures,
+            stored_at: Instant::now(),
+            begun: Instant::now(),
+            done_here: 0,
+            skipped: saved.map_or(0, |saved| u32::try_from(saved.skipped).unwrap_or(u32::MAX)),
+        }
     }
 
-    fn step(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) {
+    /// Takes the session's video to its end, or to the pause.
+    fn denoise(
+        &mut self,
+        session: &mut Session<'_>,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<Denoised, RenderError> {
+        let mut failed = None;
+        let outcome = session.denoise(&mut |end| match self.step(end, tell) {
+            Ok(flow) => flow,
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        });
+        match (outcome, failed, self.paused.take()) {
+            (_, Some(error), _) => Err(error),
+            (_, None, Some(paused)) => Err(RenderError::Paused(Box::new(paused))),
+            (Err(Error::Cancelled), None, None) => Err(RenderError::Stopped { checkpoint: self.last_bytes() }),
+            (other, None, None) => other?.pop().ok_or_else(|| broken("the denoiser returned nothing")),
+        }
+    }
+
+    fn step(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) -> Result<ControlFlow<()>, RenderError> {
         let (step, total) = (u32::try_from(end.step).unwrap_or(u32::MAX), u32::try_from(end.total).unwrap_or(u32::MAX));
         self.done_here += 1;
         self.skipped += u32::from(end.skipped);
@@ -230,6 +286,17 @@ impl Watch {
         let remaining_s = Some(per_step_s * f64::from(total.saturating_sub(step)));
         tell(RenderEvent::Step { step, skipped: self.skipped, remaining_s });
         let checkpoint = end.checkpoint();
+        if self.pause_after.is_some_and(|until| step >= until) {
+            // A draft without its state is nothing, so a failure here fails the run.
+            let checkpoint = checkpoint.to_bytes()?;
+            self.paused = Some(Paused { step, checkpoint, preview: self.pictures.of(end)? });
+            return Ok(ControlFlow::Break(()));
+        }
+        if step < total
+            && let Some(preview) = self.pictures.due(end, self.begun.elapsed())
+        {
+            tell(preview);
+        }
         // The last step's state is worth storing too: decoding and delivery can fail on their own.
         let work_at_risk_s = self.stored_at.elapsed().as_secs_f64();
         let due = self.every_s > 0.0 && (work_at_risk_s >= self.every_s || (step == total && self.worth_keeping()));
@@ -241,6 +308,7 @@ impl Watch {
             self.stored_at = Instant::now();
         }
         self.last = Some(checkpoint);
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Repeating a very short run takes less time than storing it.

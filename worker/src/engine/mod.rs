@@ -7,19 +7,20 @@
 
 mod hunyuan;
 mod manifest;
+mod pictures;
 mod thread;
 
 use std::path::PathBuf;
 
 use cache::StoredEmbeddings;
-use domain::{Failure, FailureAction, Geometry, ModelFamily};
+use domain::{DraftSchedule, Failure, FailureAction, Geometry, ModelFamily};
 
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -121,6 +122,12 @@ pub struct RenderOrder {
     pub resume: Option<Vec<u8>>,
     /// Seconds of denoising between two checkpoints.
     pub checkpoint_every_s: f64,
+    /// Shortest time between two previews, seconds; 0 makes none.
+    pub preview_every_s: f64,
+    /// Steps after which the run pauses, for a draft.
+    pub pause_after: Option<u32>,
+    /// The draft that the run continues with another number of steps.
+    pub continues: Option<DraftSchedule>,
 }
 
 /// What the renderer reports while it works.
@@ -149,6 +156,15 @@ pub enum RenderEvent {
         /// The object's bytes.
         bytes: Vec<u8>,
     },
+    /// What the video will probably look like.
+    Preview {
+        /// Steps done.
+        step: u32,
+        /// The pictures.
+        frames: PreviewFrames,
+        /// Seconds that they took the model's thread.
+        seconds: f64,
+    },
     /// Denoising is over, decoding begins.
     Decoding,
 }
@@ -174,6 +190,17 @@ pub struct RenderedFrames {
     pub decode_s: f64,
 }
 
+/// A run that paused where its order said.
+#[derive(Debug)]
+pub struct Paused {
+    /// Steps done.
+    pub step: u32,
+    /// The checkpoint's bytes.
+    pub checkpoint: Vec<u8>,
+    /// What the video will probably look like; `None` for a model without preview factors.
+    pub preview: Option<PreviewFrames>,
+}
+
 /// Why a run gave no frames.
 #[derive(Debug)]
 pub enum RenderError {
@@ -182,6 +209,8 @@ pub enum RenderError {
         /// Steps covered and the checkpoint's bytes.
         checkpoint: Option<(u32, Vec<u8>)>,
     },
+    /// It is a draft, and has come to its end.
+    Paused(Box<Paused>),
     /// The device failed, and this process cannot use it any more. The job is not at fault.
     DeviceBroken {
         /// What the device reported.

@@ -4,7 +4,7 @@ use domain::{Failure, FailureAction, Job, Plan};
 use store::Lease;
 use store::leases::ClaimedJob;
 
-use crate::engine::RenderError;
+use crate::engine::{Paused, RenderError};
 
 /// A claimed job with its plan, which every released job has.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub(super) enum Ended {
         /// State of the last step boundary.
         checkpoint: Option<(u32, Vec<u8>)>,
     },
+    /// It is a draft, and has come to its end.
+    Paused(Box<Paused>),
     /// The device broke; this process must end.
     DeviceBroken {
         /// What it reported.
@@ -60,6 +62,7 @@ impl From<RenderError> for Ended {
     fn from(error: RenderError) -> Self {
         match error {
             RenderError::Stopped { checkpoint } => Self::Interrupted { checkpoint },
+            RenderError::Paused(paused) => Self::Paused(paused),
             RenderError::DeviceBroken { reason } => Self::DeviceBroken { reason },
             RenderError::Failed { failure, action } => Self::Failed { failure, action },
         }

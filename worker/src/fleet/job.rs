@@ -21,8 +21,8 @@ use super::deliver::deliver;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Follower, Seen};
-use super::{Fleet, checkpoints, lasting, watch};
-use crate::engine::{Control, NOT_FINITE, RenderOrder, RenderedFrames};
+use super::{Fleet, checkpoints, lasting, pause, watch};
+use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
 /// Code of the failure of a job under which devices keep breaking.
 const DEVICE_BROKEN: &str = "device_broken";
@@ -43,6 +43,7 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
         Err(Ended::Interrupted { checkpoint }) => {
             interrupted(fleet, &job, &lease, checkpoint, begun.elapsed().as_secs_f64()).await
         }
+        Err(Ended::Paused(draft)) => paused(fleet, &job, &lease, *draft, begun.elapsed().as_secs_f64()).await,
         Err(Ended::DeviceBroken { reason }) => device_broken(fleet, &job, reason, begun.elapsed().as_secs_f64()).await,
         Err(Ended::Failed { failure, action }) => {
             fail(fleet, &job, failure, action, begun.elapsed().as_secs_f64()).await
@@ -146,6 +147,9 @@ fn order(
         negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
         resume,
         checkpoint_every_s: fleet.checkpoint_every.as_secs_f64(),
+        preview_every_s: fleet.preview_every.as_secs_f64(),
+        pause_after: job.job.draft_until,
+        continues: plan.continues,
     }
 }
 
@@ -209,6 +213,23 @@ async fn complete(fleet: &Arc<Fleet>, job: &Assignment, done: Done) -> anyhow::R
     );
     fleet.metrics.finished(ended.status, &job.plan, record, job.job.shape.duration_s());
     Ok(Some(ended.status))
+}
+
+/// A draft that came to its end; what stops the worker at that moment goes first.
+async fn paused(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    lease: &HeldLease,
+    draft: Paused,
+    gpu_seconds: f64,
+) -> anyhow::Result<Option<JobStatus>> {
+    if lease.interrupted().is_some() {
+        return interrupted(fleet, job, lease, Some((draft.step, draft.checkpoint)), gpu_seconds).await;
+    }
+    match pause::pause(fleet, job, draft, gpu_seconds).await {
+        Ok(paused) => paused.map(Some),
+        Err(failure) => fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await,
+    }
 }
 
 async fn interrupted(
@@ -308,6 +329,7 @@ fn tell(fleet: &Fleet, job: &Assignment, status: JobStatus) {
         JobStatus::Completed => JobEventKind::Completed,
         JobStatus::Failed => JobEventKind::Failed,
         JobStatus::Cancelled => JobEventKind::Cancelled,
+        JobStatus::Drafted => JobEventKind::Drafted,
         JobStatus::Queued | JobStatus::Scheduled | JobStatus::Running => JobEventKind::Queued,
     };
     fleet.broker.tell(FleetEvent::Job(JobEvent {

@@ -2,7 +2,7 @@
 //!
 //! # Reading order
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
-//! [`checkpoints`], [`progress`], [`deliver`] are its parts; [`heart`] keeps the lease and [`watch`] notices a wedged model;
+//! [`checkpoints`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`heart`] keeps the lease and [`watch`] notices a wedged model;
 //! [`lasting`] makes sure that what was done is written down.
 
 mod assignment;
@@ -13,6 +13,8 @@ mod embeddings;
 mod heart;
 mod job;
 mod lasting;
+mod pause;
+mod preview;
 mod progress;
 mod register;
 pub mod run;
@@ -74,6 +76,8 @@ pub(crate) struct Fleet {
     pub(crate) checkpoint_every: Duration,
     /// Shortest time between two progress messages.
     pub(crate) progress_every: Duration,
+    /// Shortest time between two previews; zero makes none.
+    pub(crate) preview_every: Duration,
     /// How failed runs are tried again.
     pub(crate) retries: RetryPolicy,
     /// Starts from one checkpoint.

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::assignment::Assignment;
-use super::{Fleet, checkpoints};
-use crate::engine::RenderEvent;
+use super::{Fleet, checkpoints, preview};
+use crate::engine::{PreviewFrames, RenderEvent};
 
 /// The row is updated this many times less often than the watchers.
 const ROW_EVERY: u32 = 4;
@@ -54,6 +54,7 @@ impl Follower {
         let mut seen = Seen::default();
         let mut upload: Option<tokio::task::JoinHandle<()>> = None;
         let mut waiting: Option<(u32, Vec<u8>)> = None;
+        let mut showing: Option<tokio::task::JoinHandle<()>> = None;
         while let Some(event) = events.recv().await {
             match event {
                 RenderEvent::Started { resumed_from, restarted_because } => {
@@ -70,6 +71,13 @@ impl Follower {
                     self.throttled().await;
                 }
                 RenderEvent::Checkpoint { step, bytes } => waiting = Some((step, bytes)),
+                RenderEvent::Preview { step, frames, seconds } => {
+                    self.fleet.metrics.preview_seconds.inc_by(seconds);
+                    // One that is still on its way is not overtaken: the next preview will be newer still.
+                    if showing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+                        showing = Some(self.show(step, frames));
+                    }
+                }
                 RenderEvent::Decoding => {
                     self.remaining_s = None;
                     self.stage(Stage::Decode).await;
@@ -80,6 +88,9 @@ impl Follower {
             {
                 upload = Some(self.upload(step, bytes));
             }
+        }
+        if let Some(showing) = showing {
+            drop(showing.await);
         }
         if let Some(upload) = upload {
             drop(upload.await);
@@ -95,6 +106,15 @@ impl Follower {
         tokio::spawn(async move {
             if let Err(error) = checkpoints::store(&fleet, lease, step, bytes).await {
                 warn!(job.id = %lease.job_id, error = format!("{error:#}"), "checkpoint not stored");
+            }
+        })
+    }
+
+    fn show(&self, step: u32, frames: PreviewFrames) -> tokio::task::JoinHandle<()> {
+        let (fleet, job) = (Arc::clone(&self.fleet), self.job.clone());
+        tokio::spawn(async move {
+            if let Err(error) = preview::show(&fleet, &job, step, frames).await {
+                debug!(job.id = %job.job.id, error = format!("{error:#}"), "preview not shown");
             }
         })
     }

@@ -240,6 +240,7 @@ fn assemble(
         lease: Duration::from_secs(worker.lease_s),
         checkpoint_every: Duration::from_secs(worker.checkpoint_every_s),
         progress_every: Duration::from_millis(worker.progress_ms),
+        preview_every: Duration::from_millis(worker.preview_ms),
         retries: retries(settings),
         resumes_max: settings.scheduler.checkpoint_resumes_max,
         pool,

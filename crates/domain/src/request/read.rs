@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::defaults;
+use crate::draft::{Judge, RenderMode};
 use crate::tier::QualityTier;
 
 /// The seed that other systems send for "draw one".
@@ -30,6 +31,9 @@ or_default! {
     cfg_scale: f64 as f64,
     flow_reverse: bool as bool,
     true_cfg_scale: f64 as f64,
+    mode: RenderMode as RenderMode,
+    candidates: u32 as Whole<u32>,
+    judge: Judge as Judge,
 }
 
 /// A seed; -1 and null ask for a random one.

@@ -63,9 +63,31 @@ pub struct Identity {
     pub flow_reverse: bool,
     /// The step cache's method and numbers, as JSON.
     pub step_cache: String,
+    /// The draft that the run continues with another number of steps, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub draft: Option<DraftIdentity>,
+}
+
+/// What a continued run took over from its draft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DraftIdentity {
+    /// Steps of the draft's schedule.
+    pub steps: usize,
+    /// How many of them were taken.
+    pub after: usize,
+    /// The draft's step cache, as JSON.
+    pub step_cache: String,
 }
 
 impl Identity {
+    /// The identity of the draft that this run continues; none for other runs.
+    #[must_use]
+    pub fn of_draft(&self) -> Option<Self> {
+        let DraftIdentity { steps, step_cache, .. } = self.draft.clone()?;
+        Some(Self { steps, step_cache, draft: None, ..self.clone() })
+    }
+
     /// The first difference to another run's, in words.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
@@ -290,6 +312,7 @@ mod tests {
                 flow_shift: 7.0_f64.to_bits(),
                 flow_reverse: true,
                 step_cache: "\"off\"".to_owned(),
+                draft: None,
             },
             step: 2,
             latents: Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 2, 2]),

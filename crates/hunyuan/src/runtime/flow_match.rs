@@ -50,6 +50,16 @@ impl Schedule {
         Ok(Self { sigmas, train_timesteps: train_timesteps as f32 })
     }
 
+    /// The levels of a run that took the first `after` steps of `draft` and goes on along this schedule: the draft's levels,
+    /// then those of this one that lie beyond. Both must have the same shift, so a level lies beyond exactly when its share
+    /// of the steps is larger. With equal schedules nothing changes.
+    #[must_use]
+    pub fn after_draft(&self, draft: &Self, after: usize) -> Self {
+        let passed = after * self.steps() / draft.steps();
+        let sigmas = draft.sigmas[..=after].iter().chain(&self.sigmas[passed + 1..]).copied().collect();
+        Self { sigmas, train_timesteps: self.train_timesteps }
+    }
+
     /// All levels, one more than steps.
     #[must_use]
     pub fn sigmas(&self) -> &[f32] {
@@ -99,6 +109,23 @@ mod tests {
             assert!((sigmas[index] - wanted).abs() < 5e-5, "sigma {index} is {}, not {wanted}", sigmas[index]);
         }
         assert_eq!(schedule.time(0), 1000.0);
+    }
+
+    #[test]
+    fn a_run_goes_on_from_its_drafts_level_along_a_finer_schedule() {
+        let schedule = |steps| Schedule::new(steps, 3.0, true, 1000).unwrap();
+        let (draft, fine) = (schedule(15), schedule(50));
+        let joined = fine.after_draft(&draft, 4);
+        assert_eq!(joined.sigmas()[..=4], draft.sigmas()[..=4]);
+        // 4 of 15 lies between 13 and 14 of 50.
+        assert_eq!(joined.sigmas()[5..], fine.sigmas()[14..]);
+        assert_eq!(joined.steps(), 4 + 37);
+        assert!(joined.sigmas().windows(2).all(|pair| pair[0] > pair[1]), "{:?}", joined.sigmas());
+        // 6 of 25 is exactly 12 of 50, which is not taken twice.
+        let joined = fine.after_draft(&schedule(25), 6);
+        assert!(joined.sigmas().windows(2).all(|pair| pair[0] > pair[1]), "{:?}", joined.sigmas());
+        assert_eq!(draft.after_draft(&draft, 4), draft, "the same schedule stays as it is");
+        assert_eq!(fine.after_draft(&draft, 15).steps(), 15, "nothing is left after a whole draft");
     }
 
     #[test]

@@ -23,5 +23,6 @@ pub(crate) mod tokenizers;
 
 pub mod checkpoint;
 pub mod frames;
+pub mod preview;
 pub mod request;
 pub mod run;

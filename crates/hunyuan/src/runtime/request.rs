@@ -32,6 +32,17 @@ pub struct Defaults {
     pub true_cfg_scale: f64,
 }
 
+/// The draft that a run continues with another number of steps: which levels it takes first, and how.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DraftPart {
+    /// Steps of the draft's schedule.
+    pub steps: usize,
+    /// How many of them the run takes before it goes on along its own schedule.
+    pub after: usize,
+    /// The draft's step cache; the run's own starts afresh after it.
+    pub step_cache: StepCacheConfig,
+}
+
 /// One video to denoise. Embeddings come from [`crate::Engine::encode`] or a cache.
 #[derive(Debug)]
 pub struct DenoiseRequest {
@@ -59,6 +70,8 @@ pub struct DenoiseRequest {
     pub initial_latents: Option<Tensor>,
     /// Reuse of predictions between steps.
     pub step_cache: StepCacheConfig,
+    /// A draft with another number of steps that the run continues.
+    pub draft: Option<DraftPart>,
 }
 
 impl DenoiseRequest {
@@ -78,6 +91,7 @@ impl DenoiseRequest {
             negative: None,
             initial_latents: None,
             step_cache: StepCacheConfig::Off,
+            draft: None,
         }
     }
 
@@ -91,6 +105,9 @@ impl DenoiseRequest {
         geometry.latent_shape(self.width, self.height, self.frames)?;
         if !self.guidance.is_finite() {
             return Err(Error::input("guidance", format!("{}; give a finite number", self.guidance)));
+        }
+        if self.draft.is_some_and(|draft| draft.after == 0 || draft.after > draft.steps) {
+            return Err(Error::input("draft", "it must cover at least one step and at most all of its schedule"));
         }
         if let Some((_, scale)) = self.negative.as_ref().filter(|(_, scale)| !scale.is_finite()) {
             return Err(Error::input("true_cfg_scale", format!("{scale}; give a finite number")));

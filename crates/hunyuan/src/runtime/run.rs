@@ -13,7 +13,7 @@ use crate::runtime::{
     finite,
     flow_match::Schedule,
     request::DenoiseRequest,
-    step_cache::{Position, StepCache, StepCacheState},
+    step_cache::{Position, StepCache, StepCacheConfig, StepCacheState},
 };
 
 /// What a run made.
@@ -80,6 +80,20 @@ impl StepEnd<'_> {
         self.run.velocity.as_ref()
     }
 
+    /// The clean latents that the model expects from here, of [`StepEnd::latents`]' shape; see [`super::preview`].
+    ///
+    /// # Errors
+    /// libtorch.
+    pub fn estimate(&self) -> Result<Option<Tensor>> {
+        self.run.estimate()
+    }
+
+    /// Noise level after this step, 1 to 0.
+    #[must_use]
+    pub fn sigma(&self) -> f64 {
+        self.run.sigma()
+    }
+
     /// The state after this step. Cheap; the copying is in [`Checkpoint::to_bytes`].
     #[must_use]
     pub fn checkpoint(&self) -> Checkpoint {
@@ -113,7 +127,7 @@ impl<'a> Run<'a> {
         device: Device,
     ) -> Result<Self> {
         Ok(Self {
-            cache: request.step_cache.start()?,
+            cache: request.draft.map_or(request.step_cache, |draft| draft.step_cache).start()?,
             latents: noise.f_to_kind(Kind::Float)?.f_to_device(device).in_op("noise")?,
             request,
             identity,
@@ -126,7 +140,8 @@ impl<'a> Run<'a> {
 
     /// Goes to the step boundary that was saved, or leaves the run as it is and says why.
     pub(crate) fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
-        if let Some(difference) = self.identity.difference(&saved.identity) {
+        let of_draft = self.continues(saved);
+        if let (false, Some(difference)) = (of_draft, self.identity.difference(&saved.identity)) {
             return Err(Error::resume(difference));
         }
         if saved.step > self.schedule.steps() || saved.latents.size() != self.latents.size() {
@@ -135,8 +150,9 @@ impl<'a> Run<'a> {
         let device = self.latents.device();
         let here = |tensor: &Tensor| tensor.f_to_device(device).in_op("resume");
         // Everything that can fail comes first, so that a refused state leaves the run at its start.
-        let mut cache = self.request.step_cache.start()?;
-        match (&mut cache, &saved.step_cache) {
+        let mut cache = self.cache_config(saved.step).start()?;
+        let saved_cache = saved.step_cache.as_ref().filter(|_| !of_draft);
+        match (&mut cache, saved_cache) {
             (Some(cache), Some(state)) => {
                 let mut state_here = StepCacheState { numbers: state.numbers.clone(), ..Default::default() };
                 for (name, tensor) in &state.tensors {
@@ -155,6 +171,32 @@ impl<'a> Run<'a> {
             velocity_change: saved.velocity_change.clone(),
         };
         Ok(())
+    }
+
+    /// Whether a saved state is the draft of this run, at the step where the run goes on in its own way.
+    fn continues(&self, saved: &Checkpoint) -> bool {
+        let after = self.request.draft.map(|draft| draft.after);
+        after == Some(saved.step) && self.identity.of_draft().as_ref() == Some(&saved.identity)
+    }
+
+    /// The step cache in force after `step` steps: the draft's up to its last step, then the run's own.
+    fn cache_config(&self, step: usize) -> StepCacheConfig {
+        match self.request.draft {
+            Some(draft) if step < draft.after => draft.step_cache,
+            _ => self.request.step_cache,
+        }
+    }
+
+    /// Noise level after the last step.
+    pub(crate) fn sigma(&self) -> f64 {
+        f64::from(self.schedule.sigmas()[self.step])
+    }
+
+    /// The clean latents that the model expects; none before the first step, and for inverted levels, where they mean
+    /// something else.
+    pub(crate) fn estimate(&self) -> Result<Option<Tensor>> {
+        let Some(velocity) = self.velocity.as_ref().filter(|_| self.request.flow_reverse) else { return Ok(None) };
+        Ok(Some(self.latents.f_sub(&velocity.f_mul_scalar(self.sigma())?)?))
     }
 
     fn checkpoint(&self) -> Checkpoint {
@@ -206,6 +248,10 @@ impl<'a> Run<'a> {
             self.counts.computed += 1;
         }
         self.step += 1;
+        if self.request.draft.is_some_and(|draft| draft.after == self.step) {
+            // From here on the run decides by its own step cache, as one that resumed here.
+            self.cache = self.request.step_cache.start()?;
+        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::{ops::ControlFlow, process::Command};
 
-use hunyuan::{Checkpoint, Control, DenoiseRequest, EasyCacheConfig, Error, StepCacheConfig};
+use hunyuan::{Checkpoint, Control, DenoiseRequest, DraftPart, EasyCacheConfig, Error, LatentRgb, StepCacheConfig};
 use tch::Tensor;
 
 use crate::fixture::{Fixture, decode, denoise, distance, go_on, narrowed, recorded, small};
@@ -185,4 +185,52 @@ fn bytes_are_the_rounded_values_of_all_frames() {
     for (byte, value) in bytes.iter().zip(values) {
         assert!((f32::from(*byte) - value * 255.0).abs() <= 0.5, "{byte} for {value}");
     }
+}
+
+/// A draft of three of eight steps with a step cache, continued with twelve steps and none.
+fn continued(fixture: &Fixture) -> DenoiseRequest {
+    let mut request = small(fixture, 12, 3);
+    request.draft = Some(DraftPart { steps: 8, after: 3, step_cache: CACHED });
+    request
+}
+
+#[test]
+fn a_draft_that_is_continued_with_more_steps_gives_one_video_wherever_it_was_cut() {
+    let fixture = Fixture::open("base");
+    let engine = fixture.engine();
+    let (checkpoints, whole) = recorded(&engine, &continued(&fixture));
+    assert_eq!(checkpoints.len(), 3 + 12 - 3 * 12 / 8, "the draft's steps and the rest of the finer schedule");
+    // The draft itself, as another run stored it.
+    let (drafts, _) = recorded(&engine, &cached(&fixture));
+    for bytes in checkpoints.iter().chain([&drafts[2]]) {
+        let saved = Checkpoint::from_bytes(bytes).unwrap();
+        let resumed = engine.denoise(&continued(&fixture), Some(&saved), &Control::new(), &mut go_on).unwrap();
+        assert!(resumed.latents.tensor.equal(&whole.latents.tensor), "from step {}", saved.step);
+        assert_eq!(resumed.counts, whole.counts);
+    }
+    let other = Checkpoint::from_bytes(&drafts[1]).unwrap();
+    let error = engine.denoise(&continued(&fixture), Some(&other), &Control::new(), &mut go_on).unwrap_err();
+    assert!(error.to_string().contains("cannot be resumed"), "another step of the draft is another run: {error}");
+}
+
+#[test]
+fn the_expected_latents_come_closer_to_the_video_and_end_as_it() {
+    let fixture = Fixture::open("base");
+    let engine = fixture.engine();
+    let mut estimates = Vec::new();
+    let request = small(&fixture, 6, 3);
+    let done = engine
+        .denoise(&request, None, &Control::new(), &mut |end| {
+            estimates.push(end.estimate().unwrap().unwrap());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let away: Vec<f64> = estimates.iter().map(|estimate| distance(estimate, &done.latents.tensor)).collect();
+    assert!(away.windows(2).all(|pair| pair[0] >= pair[1]), "{away:?}");
+    assert_eq!(away.last(), Some(&0.0), "nothing is left to expect after the last step");
+    let grey = LatentRgb { weights: vec![[0.0; 3]; usize::try_from(estimates[0].size()[1]).unwrap()], bias: [0.0; 3] };
+    let preview = grey.frames(&estimates[0]).unwrap();
+    let [_, _, frames, height, width] = <[i64; 5]>::try_from(estimates[0].size()).unwrap();
+    assert_eq!([preview.frames, preview.height, preview.width].map(i64::from), [frames, height, width]);
+    assert!(preview.rgb.iter().all(|value| *value == 128));
 }

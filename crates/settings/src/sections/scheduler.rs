@@ -44,6 +44,8 @@ pub struct SchedulerSettings {
     pub retention_s: u64,
     /// How long finished jobs are kept, seconds; 0 keeps them for ever.
     pub finished_retention_s: u64,
+    /// How long a draft waits to be continued, seconds.
+    pub draft_ttl_s: u64,
     /// How long a job waits for a model that is not registered before it fails, seconds.
     pub unknown_model_grace_s: u64,
     /// Age at which objects that no row refers to are removed, seconds.

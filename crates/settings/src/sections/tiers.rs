@@ -45,6 +45,8 @@ pub struct TierSettings {
     pub steps_max: u32,
     /// Overrides the steps of every prompt while adaptive steps are off.
     pub steps_fixed: u32,
+    /// Share of the steps after which a draft pauses.
+    pub draft_share: f64,
     /// Largest estimated relative error that learning may accept.
     pub error_max: f64,
     /// Overrides the threshold of the step cache in this tier's own mode.

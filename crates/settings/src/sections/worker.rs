@@ -110,6 +110,8 @@ pub struct WorkerSettings {
     pub stall_min_s: u64,
     /// Shortest time between two progress messages, milliseconds.
     pub progress_ms: u64,
+    /// Shortest time between two previews of a run, milliseconds; 0 makes none.
+    pub preview_ms: u64,
     /// Most work that may be lost, seconds; 0 stores no checkpoint.
     pub checkpoint_every_s: u64,
     /// Pause between an idle worker's queries for work without RabbitMQ, milliseconds.

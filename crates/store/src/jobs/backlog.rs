@@ -6,7 +6,7 @@ use crate::jobs::{BacklogDepth, Scope};
 use crate::row::{bigint, word};
 
 impl Store {
-    /// Waiting and running jobs, counted up to `most`. The backlog limit needs no higher count, so a full backlog costs no
+    /// Waiting, running and drafted jobs, counted up to `most`. The backlog limit needs no higher count, so a full backlog costs no
     /// more to count than its limit.
     ///
     /// # Errors
@@ -19,7 +19,8 @@ impl Store {
                     r#"-- count_backlog_of_tenant
                     SELECT count(*) AS "jobs!" FROM (
                         SELECT FROM jobs
-                        WHERE tenant_id = $1 AND status IN ('queued', 'scheduled', 'running') AND deleted_at IS NULL
+                        WHERE tenant_id = $1 AND status IN ('queued', 'scheduled', 'running', 'drafted')
+                            AND deleted_at IS NULL
                         LIMIT $2
                     ) AS waiting"#,
                     tenant.0,
@@ -37,6 +38,9 @@ impl Store {
                         (SELECT FROM jobs WHERE status = 'queued' AND plan IS NOT NULL LIMIT $1)
                         UNION ALL
                         (SELECT FROM jobs WHERE status IN ('scheduled', 'running') LIMIT $1)
+                        UNION ALL
+                        -- A draft keeps its place, so that continuing it is never refused for want of room.
+                        (SELECT FROM jobs WHERE status = 'drafted' LIMIT $1)
                         LIMIT $1
                     ) AS waiting"#,
                     most
@@ -71,6 +75,10 @@ impl Store {
                 SELECT model_id, tier, status, count(*), min(created_at)
                 FROM jobs WHERE status IN ('scheduled', 'running')
                 GROUP BY model_id, tier, status
+                UNION ALL
+                SELECT model_id, tier, 'drafted', count(*), min(created_at)
+                FROM jobs WHERE status = 'drafted'
+                GROUP BY model_id, tier
             ) AS depth
             ORDER BY model_id, tier, status"#
         )

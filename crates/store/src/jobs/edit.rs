@@ -11,7 +11,7 @@ use crate::row::word;
 use crate::transition::transition;
 
 impl Store {
-    /// Cancels a job: immediately while it waits, through its worker while it runs.
+    /// Cancels a job: immediately while it waits or is drafted, through its worker while it runs.
     ///
     /// # Errors
     /// The database's error.
@@ -100,7 +100,7 @@ impl Store {
     }
 }
 
-async fn cancel(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> Result<CancelOutcome> {
+pub(crate) async fn cancel(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> Result<CancelOutcome> {
     let moved = transition!(
         r#"-- cancel_job
         WITH moved AS (
@@ -109,7 +109,7 @@ async fn cancel(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> R
                 status = CASE status WHEN 'running' THEN 'running' ELSE 'cancelled' END,
                 finished_at = CASE status WHEN 'running' THEN NULL ELSE clock_timestamp() END
             WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2)
-                AND status IN ('queued', 'scheduled', 'running')
+                AND status IN ('queued', 'scheduled', 'running', 'drafted')
                 -- A second request changes nothing and writes no event.
                 AND cancel_requested_at IS NULL
             RETURNING id, tenant_id, model_id, tier, complexity, status,
@@ -164,7 +164,11 @@ async fn soft_delete(connection: &mut PgConnection, scope: Scope, job_id: JobId)
 }
 
 /// The job's status, and whether it is deleted.
-async fn status_of(connection: &mut PgConnection, scope: Scope, job_id: JobId) -> Result<Option<(JobStatus, bool)>> {
+pub(crate) async fn status_of(
+    connection: &mut PgConnection,
+    scope: Scope,
+    job_id: JobId,
+) -> Result<Option<(JobStatus, bool)>> {
     let row = sqlx::query!(
         r#"-- status_of_job
         SELECT status, deleted_at IS NOT NULL AS "deleted!" FROM jobs

@@ -125,6 +125,7 @@ struct Columns<'a> {
     height: Vec<i32>,
     frames: Vec<i32>,
     fps: Vec<f64>,
+    group_id: Vec<Option<Uuid>>,
     idempotency_key: Vec<Option<&'a str>>,
     payload_hash: Vec<&'a [u8]>,
     traceparent: Vec<Option<&'a str>>,
@@ -152,6 +153,7 @@ impl<'a> Columns<'a> {
         self.height.push(int("height", job.shape.height)?);
         self.frames.push(int("frames", job.shape.frames)?);
         self.fps.push(job.shape.fps);
+        self.group_id.push(job.group_id.map(|group| group.0));
         self.idempotency_key.push(job.idempotency_key.as_deref());
         self.payload_hash.push(&job.payload_hash);
         self.traceparent.push(job.traceparent.as_deref());
@@ -168,19 +170,19 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             -- 1. One row per submission. Existing keys and ids are skipped; see the top of this file.
             INSERT INTO jobs (
                 id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                prompt, model_id, deadline_at,
+                group_id, prompt, model_id, deadline_at,
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s)
             SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
+                group_id, prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
                 -- Superseded columns, for releases that read them. A new field has none.
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::jsonb[], $4::bool[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::text[],
-                $10::bytea[], $11::text[])
+                $10::bytea[], $11::text[], $12::uuid[])
                 AS given (id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
-                    traceparent),
+                    traceparent, group_id),
             jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
                 video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
                 negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool)
@@ -212,6 +214,7 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
         &c.idempotency_key as _,
         &c.payload_hash as _,
         &c.traceparent as _,
+        &c.group_id as _,
     )
     .fetch_all(connection)
     .await?;
@@ -261,6 +264,12 @@ fn as_job(new: &NewJob, created_at: DateTime<Utc>) -> Job {
         step: 0,
         steps_skipped: 0,
         checkpoint: None,
+        preview: None,
+        draft_until: None,
+        draft: None,
+        group_id: new.group_id,
+        choice: None,
+        gpu_seconds: 0.0,
         cancel_requested: false,
         rendered: None,
         record: None,

@@ -77,6 +77,7 @@ pub(crate) async fn rows_by_id(
         r#",
                    status, not_before, plan, worker_id, attempts_total, stage, step, steps_skipped,
                    checkpoint_key, checkpoint_step, checkpoint_checksum, checkpoint_resumes,
+                   preview_key, preview_step, draft_until, draft, group_id, choice,
                    cancel_requested_at IS NOT NULL AND status IN ('queued', 'scheduled', 'running')
                        AS "cancel_requested!",
                    video_key, poster_key, video_bytes, record, failure_code, failure_reason, traceparent,

@@ -8,12 +8,14 @@ mod insert;
 mod list;
 mod load;
 mod position;
+mod proceed;
 
 use domain::model::RenderShape;
-use domain::{Job, JobId, JobStatus, TenantId, VideoRequest};
+use domain::{GroupId, Job, JobId, JobStatus, TenantId, VideoRequest};
 use uuid::Uuid;
 
 pub use list::{JobFilter, JobPage};
+pub use proceed::{Continuation, ContinueOutcome};
 
 /// Which jobs a call may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct NewJob {
     pub seed_drawn: bool,
     /// What will be rendered for it.
     pub shape: RenderShape,
+    /// The request that it is a candidate of; `None` for a video by itself.
+    pub group_id: Option<GroupId>,
     /// The client's idempotency key, with at most one job per key; `None` without one.
     pub idempotency_key: Option<String>,
     /// Hash of the request as it was sent, before `seed` and `model` were filled in.
@@ -66,7 +70,17 @@ impl NewJob {
         request.seed = Some(request.seed.unwrap_or_else(draw));
         request.model = Some(model_id.to_owned());
         let id = JobId::fresh();
-        Self { id, tenant_id, request, seed_drawn, shape, idempotency_key: None, payload_hash, traceparent: None }
+        Self {
+            id,
+            tenant_id,
+            request,
+            seed_drawn,
+            shape,
+            group_id: None,
+            idempotency_key: None,
+            payload_hash,
+            traceparent: None,
+        }
     }
 }
 
@@ -104,7 +118,7 @@ pub enum BatchOutcome {
 /// Result of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CancelOutcome {
-    /// It was waiting and is now cancelled.
+    /// It was waiting or drafted and is now cancelled.
     Cancelled,
     /// It is running, and its worker must be notified. Returned again until the worker has noticed.
     Requested,
@@ -143,7 +157,7 @@ pub struct BacklogDepth {
     pub model_id: String,
     /// The tier; `None` until planned.
     pub tier: Option<domain::Tier>,
-    /// `Queued`, `Scheduled` or `Running`.
+    /// `Queued`, `Scheduled`, `Running` or `Drafted`.
     pub status: JobStatus,
     /// Number of jobs.
     pub jobs: u64,

@@ -272,7 +272,7 @@ impl Store {
     }
 
     /// The result of ending a run: this move, the same move of an earlier call, or a lost lease.
-    async fn ended(&self, lease: Lease, moved: Option<Moved>) -> Result<Ended> {
+    pub(super) async fn ended(&self, lease: Lease, moved: Option<Moved>) -> Result<Ended> {
         if let Some(moved) = moved {
             return Ok(Ended { status: moved.status()?, drop: moved.dropped });
         }

@@ -10,6 +10,8 @@ mod checkpoint;
 mod claim;
 mod finish;
 mod keep;
+mod pause;
+mod preview;
 
 use domain::lifecycle::AttemptLimits;
 use domain::{Job, JobId, JobStatus, LeaseToken, Stage};
@@ -116,7 +118,7 @@ pub struct RetryPolicy {
 /// How a lease ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The job's new status: `Completed`, `Failed`, `Cancelled` or `Queued`. For a repeated call: its current status.
+    /// The job's new status: `Completed`, `Drafted`, `Failed`, `Cancelled` or `Queued`. For a repeated call: its current status.
     pub status: JobStatus,
     /// The object that the row pointed to before; delete it.
     pub drop: Option<String>,

@@ -27,16 +27,16 @@ fn case_count() -> usize {
 /// A worker's runs of one job: claim it, perhaps store a checkpoint, end it in some way. Up to two runs, so that the second
 /// finds what the first left behind.
 fn worker(owner: u128) -> impl Strategy<Value = Vec<Move>> {
-    let life = (any::<bool>(), 0..6u8).prop_map(move |(checkpoint, end)| {
+    let life = (0..3u8, 0..8u8).prop_map(move |(checkpoints, end)| {
         let mut moves = vec![Move::Claim { stale: 0, owner }];
-        if checkpoint {
-            moves.push(Move::Checkpoint { owner, step: 3 });
-        }
+        // The second of them is the step at which a draft pauses.
+        moves.extend((0..checkpoints).map(|at| Move::Checkpoint { owner, step: 3 + i32::from(at) }));
         moves.push(match end {
             0 | 1 => Move::Complete { owner },
             2 => Move::HandBack { owner },
             3 => Move::Fail { owner, retry: true },
             4 => Move::Fail { owner, retry: false },
+            5 | 6 => Move::Pause { owner },
             _ => Move::Stopped { owner },
         });
         moves
@@ -45,8 +45,10 @@ fn worker(owner: u128) -> impl Strategy<Value = Vec<Move>> {
 }
 
 /// Each actor's moves stay in order; moves of different actors are interleaved at random.
-fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
+fn any_interleaving() -> impl Strategy<Value = (bool, Vec<Move>)> {
     let user = prop_oneof![
+        Just(vec![Move::Proceed]),
+        Just(vec![Move::Proceed, Move::Cancel, Move::Retry]),
         Just(vec![Move::Cancel]),
         Just(vec![Move::Cancel, Move::Retry]),
         Just(vec![Move::Cancel, Move::Retry, Move::Cancel]),
@@ -57,10 +59,14 @@ fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
         Just(vec![Move::Release; 4]),
         Just(vec![Move::Release, Move::Unrelease, Move::Release]),
     ];
-    let sweeper = (0..3usize).prop_map(|times| vec![Move::Lose; times]);
+    let sweeper = (0..3usize, any::<bool>()).prop_map(|(times, expires)| {
+        let mut moves = vec![Move::Lose; times];
+        moves.extend(expires.then_some(Move::Expire));
+        moves
+    });
     let actors = (user, scheduler, worker(1), worker(2), sweeper);
     let turns = proptest::collection::vec(any::<prop::sample::Index>(), 32);
-    (actors, turns).prop_map(|((user, scheduler, one, two, sweeper), turns)| {
+    (any::<bool>(), actors, turns).prop_map(|(is_draft, (user, scheduler, one, two, sweeper), turns)| {
         let mut waiting: Vec<_> = [user, scheduler, one, two, sweeper].into_iter().map(Vec::into_iter).collect();
         let mut moves = Vec::new();
         for turn in turns.iter().cycle() {
@@ -71,7 +77,7 @@ fn any_interleaving() -> impl Strategy<Value = Vec<Move>> {
             let at = turn.index(waiting.len());
             moves.extend(waiting[at].next());
         }
-        moves
+        (is_draft, moves)
     })
 }
 
@@ -89,16 +95,22 @@ async fn terminal_events(f: &Fixture, case: &Case<'_>) -> usize {
 
 /// What the fleet does when all other actors are gone: it ends the job.
 async fn end(case: &Case<'_>, mut model: Lifecycle) -> Result<Lifecycle, TestCaseError> {
-    for step in [Move::Lose, Move::Release, Move::Claim { stale: 0, owner: 3 }, Move::Complete { owner: 3 }] {
+    for step in
+        [Move::Lose, Move::Expire, Move::Release, Move::Claim { stale: 0, owner: 3 }, Move::Complete { owner: 3 }]
+    {
         model = case.step(model, &step).await?;
     }
     prop_assert!(model.status.is_terminal(), "{:?} does not end", model);
     Ok(model)
 }
 
-async fn one_after_another(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseError> {
-    let case = Case::new(f).await;
-    let mut model = Lifecycle::default();
+/// A job by itself, or a draft, and the model of it.
+async fn begin(f: &Fixture, is_draft: bool) -> (Case<'_>, Lifecycle) {
+    if is_draft { Case::new_draft(f).await } else { (Case::new(f).await, Lifecycle::default()) }
+}
+
+async fn one_after_another(f: &Fixture, is_draft: bool, moves: &[Move]) -> Result<(), TestCaseError> {
+    let (case, mut model) = begin(f, is_draft).await;
     let mut ends = 0;
     for step in moves {
         let before = model.status;
@@ -115,12 +127,19 @@ async fn one_after_another(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseEr
 }
 
 /// Moves that may happen at the same moment.
-fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
+fn any_meeting() -> impl Strategy<Value = (bool, Vec<Move>, Vec<Move>)> {
     let before = prop_oneof![
         4 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }]),
         1 => Just(vec![Move::Release]),
         1 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }, Move::Cancel]),
         1 => Just(vec![Move::Cancel]),
+        2 => Just(vec![Move::Release, Move::Claim { stale: 0, owner: 1 }, Move::Checkpoint { owner: 1, step: 4 }]),
+        2 => Just(vec![
+            Move::Release,
+            Move::Claim { stale: 0, owner: 1 },
+            Move::Checkpoint { owner: 1, step: 4 },
+            Move::Pause { owner: 1 },
+        ]),
     ];
     let meeting = proptest::sample::subsequence(
         vec![
@@ -134,10 +153,13 @@ fn any_meeting() -> impl Strategy<Value = (Vec<Move>, Vec<Move>)> {
             Move::Retry,
             Move::Claim { stale: 0, owner: 2 },
             Move::Unrelease,
+            Move::Pause { owner: 1 },
+            Move::Proceed,
+            Move::Expire,
         ],
         2..=4,
     );
-    (before, meeting)
+    (any::<bool>(), before, meeting)
 }
 
 /// Every final state, with the number of ends, that some order of the moves leads to. `known` is the state that the
@@ -151,7 +173,7 @@ fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move
         let mut rest = moves.to_vec();
         let step = rest.remove(at);
         // A sweep skips rows that another transaction holds at the moment, and returns to them later.
-        if matches!(step, Move::Lose) {
+        if matches!(step, Move::Lose | Move::Expire) {
             all.extend(outcomes(model, known, case, &rest));
         }
         // Moves that name a release's number use the number from before the meeting.
@@ -165,9 +187,8 @@ fn outcomes(model: &Lifecycle, known: &Lifecycle, case: &Case<'_>, moves: &[Move
     all
 }
 
-async fn at_the_same_moment(f: &Fixture, before: &[Move], moves: &[Move]) -> Result<(), TestCaseError> {
-    let case = Case::new(f).await;
-    let mut model = Lifecycle::default();
+async fn at_the_same_moment(f: &Fixture, is_draft: bool, before: &[Move], moves: &[Move]) -> Result<(), TestCaseError> {
+    let (case, mut model) = begin(f, is_draft).await;
     let mut ends = 0;
     for step in before {
         let status = model.status;
@@ -217,16 +238,17 @@ where
 
 #[tokio::test]
 async fn random_interleavings_end_in_one_state_as_in_the_model() {
-    in_lanes(case_count(), 0, any_interleaving, async |f: &Fixture, moves: &Vec<Move>| {
-        one_after_another(f, moves).await
+    in_lanes(case_count(), 0, any_interleaving, async |f: &Fixture, (is_draft, moves): &(bool, Vec<Move>)| {
+        one_after_another(f, *is_draft, moves).await
     })
     .await;
 }
 
 #[tokio::test]
 async fn moves_that_meet_are_made_in_some_order() {
-    in_lanes(case_count(), LANES, any_meeting, async |f: &Fixture, (before, moves): &(Vec<Move>, Vec<Move>)| {
-        at_the_same_moment(f, before, moves).await
+    type Meeting = (bool, Vec<Move>, Vec<Move>);
+    in_lanes(case_count(), LANES, any_meeting, async |f: &Fixture, (is_draft, before, moves): &Meeting| {
+        at_the_same_moment(f, *is_draft, before, moves).await
     })
     .await;
 }

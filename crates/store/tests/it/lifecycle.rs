@@ -3,14 +3,14 @@
 //! move the row must equal the model. A move that the model refuses must not change the row.
 
 use domain::{
-    CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Lifecycle, PoolId, TenantId, WorkerId,
+    CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Lifecycle, Plan, PoolId, TenantId, WorkerId,
 };
 use proptest::prelude::*;
 use store::jobs::Scope;
 use store::{Lease, StoreError};
 use uuid::Uuid;
 
-use crate::support::{Fixture, LIMITS, POLICY, new_job, plan, record, rendered};
+use crate::support::{Fixture, LIMITS, POLICY, draft, draft_plan, new_job, plan, record, rendered, same_plan};
 
 #[derive(Debug, Clone)]
 pub(crate) enum Move {
@@ -26,6 +26,9 @@ pub(crate) enum Move {
     Lose,
     Cancel,
     Retry,
+    Pause { owner: u128 },
+    Proceed,
+    Expire,
 }
 
 fn any_move() -> impl Strategy<Value = Move> {
@@ -40,7 +43,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         1 => owner.clone().prop_map(|owner| Move::Complete { owner }),
         2 => owner.clone().prop_map(|owner| Move::HandBack { owner }),
         3 => (owner.clone(), any::<bool>()).prop_map(|(owner, retry)| Move::Fail { owner, retry }),
-        1 => owner.prop_map(|owner| Move::Stopped { owner }),
+        1 => owner.clone().prop_map(|owner| Move::Stopped { owner }),
+        3 => owner.prop_map(|owner| Move::Pause { owner }),
+        2 => Just(Move::Proceed),
+        1 => Just(Move::Expire),
         2 => Just(Move::Lose),
         1 => Just(Move::Cancel),
         2 => Just(Move::Retry),
@@ -67,6 +73,9 @@ pub(crate) fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<L
         Move::Lose => job.lose(LIMITS),
         Move::Cancel => job.cancel(),
         Move::Retry => job.retry(),
+        Move::Pause { owner } => job.pause(tokens.of(owner)),
+        Move::Proceed => job.proceed(),
+        Move::Expire => job.expire(),
     }
     .ok()
 }
@@ -91,9 +100,18 @@ pub(crate) struct Case<'a> {
 impl<'a> Case<'a> {
     /// A fresh planned job, the only one of its pool.
     pub(crate) async fn new(f: &'a Fixture) -> Self {
+        Self::planned(f, plan()).await
+    }
+
+    /// The same as a draft that pauses after four steps, and the model of it.
+    pub(crate) async fn new_draft(f: &'a Fixture) -> (Self, Lifecycle) {
+        (Self::planned(f, draft_plan(4)).await, Lifecycle { pause_at: Some(4), ..Lifecycle::default() })
+    }
+
+    async fn planned(f: &'a Fixture, plan: Plan) -> Self {
         let model_id = format!("m{}", Uuid::new_v4().simple());
         let job = f.insert(new_job(TenantId::DEFAULT, &model_id)).await;
-        f.plan_all(&[job.id], plan()).await;
+        f.plan_all(&[job.id], plan).await;
         let pool = PoolId::of_worker(&model_id, 1 << 30);
         Self { f, job_id: job.id, pool, tokens: Tokens(Uuid::new_v4()) }
     }
@@ -133,6 +151,9 @@ impl<'a> Case<'a> {
             Move::Lose => store.expire_leases(0.0, POLICY, 100, self.f.epoch).await.map(|_| ()),
             Move::Cancel => store.cancel(Scope::Fleet, self.job_id).await.map(|_| ()),
             Move::Retry => store.retry(Scope::Fleet, self.job_id).await.map(|_| ()),
+            Move::Pause { owner } => store.pause(self.lease(owner), &draft(4), 1.0).await.map(|_| ()),
+            Move::Proceed => store.continue_draft(Scope::Fleet, self.job_id, &same_plan()).await.map(|_| ()),
+            Move::Expire => store.expire_drafts(0.0, 100, self.f.epoch).await.map(|_| ()),
         }
     }
 
@@ -154,10 +175,10 @@ impl<'a> Case<'a> {
 
     /// The row in the model's form.
     pub(crate) async fn row(&self) -> Lifecycle {
-        type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool);
+        type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool, Option<i32>);
         let row: Row = sqlx::query_as(
             "SELECT status, dispatch_no, lease_token, attempts, attempts_total, checkpoint_step,
-                 cancel_requested_at IS NOT NULL
+                 cancel_requested_at IS NOT NULL, draft_until
              FROM jobs WHERE id = $1",
         )
         .bind(self.job_id.0)
@@ -172,6 +193,7 @@ impl<'a> Case<'a> {
             attempts_total: row.4,
             checkpoint_step: row.5,
             cancel_requested: row.6,
+            pause_at: row.7,
         }
     }
 }
@@ -184,9 +206,9 @@ pub(crate) fn comparable(mut job: Lifecycle) -> Lifecycle {
     job
 }
 
-async fn run_case(f: &Fixture, moves: &[Move]) -> Result<(), TestCaseError> {
-    let case = Case::new(f).await;
-    let mut model = Lifecycle::default();
+async fn run_case(f: &Fixture, is_draft: bool, moves: &[Move]) -> Result<(), TestCaseError> {
+    let (case, mut model) =
+        if is_draft { Case::new_draft(f).await } else { (Case::new(f).await, Lifecycle::default()) };
     for step in moves {
         model = case.step(model, step).await?;
     }
@@ -198,8 +220,8 @@ fn postgres_moves_jobs_exactly_as_the_model_does() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let f = runtime.block_on(Fixture::new());
     let config = ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() };
-    proptest!(config, |(moves in proptest::collection::vec(any_move(), 1..50))| {
-        runtime.block_on(run_case(&f, &moves))?;
+    proptest!(config, |(is_draft in any::<bool>(), moves in proptest::collection::vec(any_move(), 1..50))| {
+        runtime.block_on(run_case(&f, is_draft, &moves))?;
     });
     // Rows hold a lease exactly while they run.
     let odd: i64 = runtime

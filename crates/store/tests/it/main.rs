@@ -9,6 +9,7 @@ mod at_scale;
 mod claims;
 mod dispatch;
 mod documents;
+mod drafts;
 mod drift;
 mod events;
 mod failover;

@@ -3,11 +3,11 @@
 use domain::lifecycle::AttemptLimits;
 use domain::model::RenderShape;
 use domain::{
-    CacheMatch, Complexity, Job, JobId, LeaseToken, Plan, PoolId, Rendered, RunRecord, StageSeconds, StepCacheMode,
-    StepCachePlan, StepsReason, TenantId, Tier, VideoRequest, WorkerId,
+    CacheMatch, CheckpointRef, Complexity, DraftRecord, DraftScores, Job, JobId, LeaseToken, Plan, PoolId, Rendered,
+    RunRecord, StageSeconds, StepCacheMode, StepCachePlan, StepsReason, TenantId, Tier, VideoRequest, WorkerId,
 };
 use sqlx::PgPool;
-use store::jobs::{InsertOutcome, NewJob, Scope};
+use store::jobs::{Continuation, InsertOutcome, NewJob, Scope};
 use store::leases::{ClaimOutcome, ClaimedJob, RetryPolicy};
 use store::planning::PlannedJob;
 use store::{Epoch, Lease, Store, StoreOptions};
@@ -97,6 +97,31 @@ impl Fixture {
         self.claim(job_id, dispatch_no, 3_600.0).await.lease
     }
 
+    /// A draft whose checkpoint reaches the step at which it pauses, held by the returned lease.
+    pub(crate) async fn running_draft(&self, step: u32) -> Lease {
+        let job = self.queued().await;
+        self.plan_all(&[job.id], draft_plan(step)).await;
+        self.drafting(job.id, step).await
+    }
+
+    /// The same for a planned job.
+    pub(crate) async fn drafting(&self, job_id: JobId, step: u32) -> Lease {
+        let released = self.store.release(&pool(), 100, self.epoch).await.expect("release");
+        let this = released.iter().find(|released| released.job_id == job_id).expect("released");
+        let lease = self.claim(job_id, this.dispatch_no, 3_600.0).await.lease;
+        let key = format!("{}/{}/checkpoint-{step}.safetensors", lease.job_id, lease.token);
+        let checkpoint = CheckpointRef { key, step, checksum: "c".into(), resumes: 0 };
+        self.store.save_checkpoint(lease, &checkpoint).await.expect("save");
+        lease
+    }
+
+    /// A draft that waits to be continued.
+    pub(crate) async fn drafted(&self) -> JobId {
+        let lease = self.running_draft(4).await;
+        self.store.pause(lease, &draft(4), 2.5).await.expect("pause");
+        lease.job_id
+    }
+
     pub(crate) async fn completed(&self) -> JobId {
         let lease = self.running().await;
         self.store.complete(lease, &rendered(lease), &record()).await.expect("complete");
@@ -139,7 +164,25 @@ pub(crate) fn plan() -> Plan {
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 20,
+        draft_steps: None,
+        continues: None,
     }
+}
+
+/// A plan that pauses after some steps.
+pub(crate) fn draft_plan(draft_steps: u32) -> Plan {
+    Plan { draft_steps: Some(draft_steps), ..plan() }
+}
+
+/// A draft of `step` steps.
+pub(crate) fn draft(step: u32) -> DraftRecord {
+    let scores = DraftScores { motion: 0.1, flicker: 0.01, sharpness: 0.002, contrast: 0.2 };
+    DraftRecord { step, scores: Some(scores), gpu_seconds: 2.5, cost_usd: 0.002 }
+}
+
+/// How a draft goes on with its own plan.
+pub(crate) fn same_plan() -> Continuation {
+    Continuation { plan: plan(), share_s: 7.5, choice: None, epoch: None }
 }
 
 pub(crate) fn pool() -> PoolId {

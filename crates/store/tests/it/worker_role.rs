@@ -42,7 +42,10 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.save_checkpoint(lease, &checkpoint).await.expect("save");
     worker.begin_resume(lease, 2).await.expect("resume");
     worker.drop_checkpoint(lease).await.expect("drop");
+    worker.save_preview(lease, "a/b/preview-3.webp", 3).await.expect("preview");
     worker.complete(lease, &rendered(lease), &record()).await.expect("complete");
+    let lease = f.running_draft(4).await;
+    worker.pause(lease, &crate::support::draft(4), 1.0).await.expect("pause");
     let lease = run(&f).await;
     worker.count_device_fault(lease).await.expect("count a fault");
     worker.hand_back(lease, 1.0).await.expect("hand back");

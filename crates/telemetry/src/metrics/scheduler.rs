@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use domain::{Complexity, JobStatus, Plan, Tier};
 use prometheus::{
-    CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
 };
 
 use super::declare::{SHORT_S, STEPS, metrics, raise, raise_amount};
@@ -76,6 +76,12 @@ pub struct FleetTotals {
     pub handed_back: i64,
     /// Jobs retried by their owner.
     pub retried: i64,
+    /// Runs that paused after their first steps.
+    pub drafted: i64,
+    /// Drafts that were continued.
+    pub continued: i64,
+    /// Device time of the runs that paused, in seconds.
+    pub draft_gpu_seconds: f64,
 }
 
 metrics! {
@@ -101,7 +107,7 @@ metrics! {
         pub round_seconds: Histogram = "fleet_scheduler_round_duration_seconds", buckets SHORT_S;
         /// Objects deleted from the object store because no database row refers to them.
         pub orphans_removed: IntCounter = "fleet_orphans_removed_total";
-        /// Jobs that are waiting or running, by state.
+        /// Jobs that are waiting, running or drafted, by state.
         jobs: IntGaugeVec = "fleet_jobs", labels &["state"];
         /// Waiting jobs by tier; 'unplanned' jobs have no tier yet.
         backlog: IntGaugeVec = "fleet_backlog_jobs", labels &["tier"];
@@ -122,6 +128,12 @@ metrics! {
         /// Jobs put back into the queue, by cause: retry (a failure or a lost worker), hand_back (a worker that shuts
         /// down) or owner (a retry requested by the owner).
         jobs_requeued: IntCounterVec = "fleet_jobs_requeued_total", labels &["cause"];
+        /// Runs that paused after their first steps, since the fleet was set up.
+        drafts: IntCounter = "fleet_drafts_total";
+        /// Drafts that were continued to their end.
+        drafts_continued: IntCounter = "fleet_drafts_continued_total";
+        /// Device time of drafts in seconds, whether or not they were continued.
+        draft_gpu_seconds: Counter = "fleet_draft_gpu_seconds_total";
         /// Device time of completed jobs in seconds, including all their attempts.
         gpu_seconds: CounterVec = "fleet_gpu_seconds_total", labels &["tier", "complexity"];
         /// Cost of that device time, in US dollars.
@@ -171,6 +183,9 @@ impl SchedulerMetrics {
             self.no_levels();
             self.jobs_finished.reset();
             self.jobs_requeued.reset();
+            self.drafts.reset();
+            self.drafts_continued.reset();
+            self.draft_gpu_seconds.reset();
             self.gpu_seconds.reset();
             self.cost_usd.reset();
             self.saved_seconds.reset();
@@ -186,7 +201,7 @@ impl SchedulerMetrics {
 
     /// Sets the numbers of waiting and running jobs. States and tiers that are not in `levels` become 0.
     pub fn backlog(&self, levels: &[BacklogLevel]) {
-        for status in [JobStatus::Queued, JobStatus::Scheduled, JobStatus::Running] {
+        for status in [JobStatus::Queued, JobStatus::Scheduled, JobStatus::Running, JobStatus::Drafted] {
             let jobs: u64 = levels.iter().filter(|level| level.status == status).map(|level| level.jobs).sum();
             self.jobs.with_label_values(&[status.as_str()]).set(int(jobs));
         }
@@ -238,6 +253,9 @@ impl SchedulerMetrics {
             self.saved_seconds.with_label_values(&labels).set(group.saved_s);
             self.saved_usd.with_label_values(&labels).set(group.saved_usd);
         }
+        raise(&self.drafts, count(totals.drafted));
+        raise(&self.drafts_continued, count(totals.continued));
+        raise_amount(&self.draft_gpu_seconds, totals.draft_gpu_seconds);
         let causes = [("retry", totals.requeued), ("hand_back", totals.handed_back), ("owner", totals.retried)];
         for (cause, jobs) in causes {
             raise(&self.jobs_requeued.with_label_values(&[cause]), count(jobs));

@@ -9,14 +9,14 @@ use prometheus::{Counter, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGau
 use super::declare::{LONG_S, STEPS, metrics, raise};
 
 /// Possible outcomes of a run.
-const OUTCOMES: &[&str] = &["completed", "failed", "cancelled", "handed_back", "lease_lost"];
+const OUTCOMES: &[&str] = &["completed", "drafted", "failed", "cancelled", "handed_back", "lease_lost"];
 const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "efficient", "math"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 metrics! {
     /// Metrics of one worker process.
     pub struct WorkerMetrics for "worker" {
-        /// Runs by outcome: completed, failed, cancelled, handed_back or lease_lost.
+        /// Runs by outcome: completed, drafted, failed, cancelled, handed_back or lease_lost.
         runs: IntCounterVec = "fleet_runs_total", labels &["outcome", "tier"];
         /// Duration of a completed run, in seconds.
         run_seconds: HistogramVec = "fleet_run_duration_seconds", labels &["tier"], buckets LONG_S;
@@ -52,6 +52,10 @@ metrics! {
         pub stale_claims: IntCounter = "fleet_stale_claims_total";
         /// Checkpoints stored.
         pub checkpoints: IntCounter = "fleet_checkpoints_total";
+        /// Previews published.
+        pub previews: IntCounter = "fleet_previews_total";
+        /// Time that previews took the model's thread, in seconds. At most 1 % of the time of the denoising steps.
+        pub preview_seconds: Counter = "fleet_preview_seconds_total";
         /// Runs resumed from a checkpoint.
         pub resumes: IntCounter = "fleet_resumes_total";
         /// Slots of this worker, by state: used or free.

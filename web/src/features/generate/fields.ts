@@ -3,7 +3,7 @@
  * request, remixes, the API's errors and the controls under Advanced are all derived from it. A field of the request without an
  * entry fails to compile.
  */
-import type { QualityTier, StepCacheMode, VideoRequest } from '../../api/schema';
+import type { Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
 
 export const fields = {
@@ -87,6 +87,32 @@ export const fields = {
     write: (minutes) => (minutes.trim() ? Math.round(Number(minutes) * 60) : null),
     check: (text, rules) => (text.trim() ? decimal(({ limits }) => [0.1, Math.floor(limits.deadline_s_max / 60)])(text, rules) : undefined),
     control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Affects the queue order.', placeholder: () => 'none' },
+  }),
+  mode: choiceField<'mode', RenderMode>('mode', ['full', 'draft'], {
+    control: {
+      kind: 'choice',
+      label: 'Render',
+      hint: 'A draft shows the first steps and waits',
+      options: () => [
+        ['full', 'The whole video'],
+        ['draft', 'A draft first'],
+      ],
+    },
+  }),
+  candidates: numberField('candidates', 1, '1', {
+    check: whole(() => [1, 8], 'a single video'),
+    control: { kind: 'number', label: 'Candidates', hint: 'Drafts of several seeds; one is continued' },
+  }),
+  judge: choiceField<'judge', Judge>('judge', ['measures', 'person'], {
+    control: {
+      kind: 'choice',
+      label: 'Choose the candidate',
+      hint: '',
+      options: () => [
+        ['measures', 'By measurement'],
+        ['person', 'I choose'],
+      ],
+    },
   }),
   flowReverse: flagField('flow_reverse', true, {
     control: {

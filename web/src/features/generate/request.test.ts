@@ -42,6 +42,8 @@ describe('check', () => {
     [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
     [{ negative: 'blur' }, 'negative', /above 1/],
     [{ deadlineMin: '61' }, 'deadlineMin', /to 60/],
+    [{ candidates: '9' }, 'candidates', /1 to 8/],
+    [{ text: 'a\nb', isSeveral: true, candidates: '4' }, 'candidates', /one by one/],
   ] as const)('%o is rejected at %s', (over, field, reason) => {
     expect(check({ ...draft, ...over }, rules)).toEqual({ [field]: expect.stringMatching(reason) });
   });

@@ -32,6 +32,9 @@ export function check(draft: Draft, rules: Rules): FormErrors {
   if (!errors.some(([key, reason]) => key === 'negative' && reason) && draft.negative.trim() && Number(draft.trueGuidance || 1) <= 1) {
     errors.push(['negative', 'Has no effect unless true guidance is above 1.']);
   }
+  if (draft.isSeveral && prompts(draft).length > 1 && Number(draft.candidates || 1) > 1) {
+    errors.push(['candidates', 'Several prompts cannot have candidates. Submit them one by one.']);
+  }
   errors.unshift(['text', textError(prompts(draft), rules.limits, draft.isSeveral)]);
   return Object.fromEntries(errors.filter(([, reason]) => reason)) as FormErrors;
 }

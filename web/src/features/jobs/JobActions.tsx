@@ -1,7 +1,7 @@
 /** The buttons of a job; only actions that are currently possible. */
 import type { JobView } from '../../api/schema';
 import { remix } from '../../lib/remix';
-import { IconButton } from '../../ui/Button';
+import { Button, IconButton } from '../../ui/Button';
 import { Icon } from '../../ui/Icon';
 import { useJobActions } from './useJobActions';
 
@@ -16,6 +16,11 @@ export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => voi
   const busy = { disabled: actions.isBusy };
   return (
     <div className="flex items-center gap-0.5">
+      {job.links.continue && (
+        <Button icon="play" onClick={() => void actions.proceed()} {...busy}>
+          {job.group_id ? 'Continue this one' : 'Continue'}
+        </Button>
+      )}
       {job.links.cancel && !job.cancel_requested && <IconButton icon="stop" label="Cancel" onClick={() => void actions.cancel()} {...busy} />}
       {job.links.retry && <IconButton icon="retry" label="Retry" onClick={() => void actions.retry()} {...busy} />}
       {job.video && (

@@ -16,6 +16,8 @@ function facts(job: JobView): Fact[] {
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
+    ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],
+    ['Candidates', job.choice && choiceText(job)],
     ['Model', request.model],
     ['Device', record?.device],
     ['Build', record?.build],
@@ -26,6 +28,15 @@ function facts(job: JobView): Fact[] {
     ['Submitted', new Date(job.created_at).toLocaleString()],
     ['ID', job.job_id],
   ];
+}
+
+/** Who chose this video among how many, and what all of them cost. */
+function choiceText({ choice, job_id: own }: JobView): string | null {
+  if (!choice) return null;
+  const cost = choice.candidates.reduce((sum, candidate) => sum + (candidate.draft?.gpu_seconds ?? 0), 0);
+  const by = choice.by === 'person' ? 'chosen by a person' : 'chosen by measurement';
+  const at = choice.candidates.findIndex((candidate) => candidate.job_id === own) + 1;
+  return `${at} of ${choice.candidates.length}, ${by}; drafts of all took ${trim(cost, 1)} s`;
 }
 
 async function copy(text: string, what: string): Promise<void> {

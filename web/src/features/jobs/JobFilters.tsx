@@ -17,7 +17,7 @@ export const everything: Filter = { state: 'all', tier: '', text: '' };
 
 const statuses: Record<Filter['state'], string | undefined> = {
   all: undefined,
-  active: 'queued,scheduled,running',
+  active: 'queued,scheduled,running,drafted',
   done: 'completed',
   failed: 'failed,cancelled',
 };

@@ -7,6 +7,7 @@
 import { useEffect, useRef, useState } from 'react';
 import type { JobView } from '../../api/schema';
 import { Icon } from '../../ui/Icon';
+import { usePreview } from '../../live/preview';
 import { fraction, isOver, lookOf } from './state';
 import { useJobProgress } from './useJobProgress';
 
@@ -78,14 +79,29 @@ function LoopingVideo({ job, startsByItself, onOpen }: { job: JobView; startsByI
   );
 }
 
+/** What the video will probably look like, as far as it is known; a video without a picture shows its progress or its place. */
 function Placeholder({ job }: { job: JobView }) {
   const progress = useJobProgress(job);
-  if (job.status === 'running') return <Ring value={progress ? fraction(progress) : 0} />;
+  const latest = usePreview(job.job_id);
+  const image = latest?.image ?? (job.status === 'failed' ? undefined : job.preview?.url);
+  if (job.status === 'running') {
+    return (
+      <>
+        {image && <PreviewImage job={job} src={image} />}
+        <Ring value={progress ? fraction(progress) : 0} isSmall={Boolean(image)} />
+      </>
+    );
+  }
+  if (image) return <PreviewImage job={job} src={image} />;
   return (
     <div className="absolute inset-0 grid place-items-center text-ink/70" aria-hidden="true">
       {isOver(job.status) ? <Icon name={lookOf(job).icon} className="size-7" /> : <Place ahead={job.queue_position} />}
     </div>
   );
+}
+
+function PreviewImage({ job, src }: { job: JobView; src: string }) {
+  return <img src={src} alt={`Preview: ${job.request.prompt}`} className="absolute inset-0 size-full object-cover" />;
 }
 
 function Place({ ahead }: { ahead: number | null | undefined }) {
@@ -101,10 +117,11 @@ function Place({ ahead }: { ahead: number | null | undefined }) {
 const RADIUS = 26;
 const AROUND = 2 * Math.PI * RADIUS;
 
-function Ring({ value }: { value: number }) {
+function Ring({ value, isSmall }: { value: number; isSmall: boolean }) {
+  const place = isSmall ? 'place-items-end p-1.5' : 'place-items-center';
   return (
-    <div className="absolute inset-0 grid place-items-center" aria-hidden="true">
-      <div className="relative grid size-20 place-items-center rounded-full bg-surface/75">
+    <div className={`absolute inset-0 grid ${place}`} aria-hidden="true">
+      <div className={`relative grid place-items-center rounded-full bg-surface/75 ${isSmall ? 'size-11' : 'size-20'}`}>
         <svg viewBox="0 0 64 64" className="absolute inset-0 -rotate-90">
           <circle cx="32" cy="32" r={RADIUS} fill="none" strokeWidth="4" className="stroke-line" />
           <circle
@@ -119,7 +136,7 @@ function Ring({ value }: { value: number }) {
             className="stroke-accent transition-[stroke-dashoffset] duration-500"
           />
         </svg>
-        <span className="num text-sm font-semibold">{Math.round(100 * value)} %</span>
+        <span className={`num font-semibold ${isSmall ? 'text-[0.6rem]' : 'text-sm'}`}>{Math.round(100 * value)} %</span>
       </div>
     </div>
   );

@@ -4,7 +4,7 @@ import { sentence } from '../../api/client';
 import { ago, duration } from '../../lib/format';
 import { useNow } from '../../lib/useNow';
 import { Chip } from '../../ui/Chip';
-import { fraction, isWaiting, lookOf, stageText, waitText } from './state';
+import { draftText, fraction, isWaiting, lookOf, stageText, stoppedText, waitText } from './state';
 import { useJobProgress } from './useJobProgress';
 
 export function StatusChip({ job }: { job: JobView }) {
@@ -52,6 +52,8 @@ export function JobStatusLine({ job }: { job: JobView }) {
   if (job.status === 'failed') {
     return <p className="text-sm text-bad">{sentence(job.failure?.reason ?? 'The video could not be rendered')}</p>;
   }
+  if (job.status === 'drafted') return <p className="num text-sm text-muted">{draftText(job)}</p>;
+  if (job.status === 'cancelled' && stoppedText(job)) return <p className="num text-sm text-muted">{stoppedText(job)}</p>;
   return null;
 }
 

@@ -17,7 +17,7 @@ const GATHER_MS = 120;
 const STATS_MS = 1000;
 const ONE_BY_ONE_MAX = 8;
 const LOADED_MAX = 60;
-const NOT_OVER = new Set(['queued', 'scheduled', 'running']);
+const NOT_OVER = new Set(['queued', 'scheduled', 'running', 'drafted']);
 
 export class JobFeed {
   readonly #client: QueryClient;

@@ -1,7 +1,7 @@
 /** A job's queue position and progress in words. */
 import { describe, expect, it } from 'vitest';
 import { job } from '../../testing/builders';
-import { fraction, lookOf, stageText, waitText } from './state';
+import { draftText, fraction, lookOf, stageText, stoppedText, waitText } from './state';
 
 describe('progress', () => {
   it('grows through the stages and never passes the end', () => {
@@ -38,4 +38,18 @@ it('a waiting job shows how many are ahead, or when it is retried', () => {
 it('a pending cancellation is shown, one that was too late is not', () => {
   expect(lookOf({ status: 'running', cancel_requested: true }).label).toBe('Stopping');
   expect(lookOf({ status: 'completed', cancel_requested: true }).label).toBe('Done');
+});
+
+it('a draft says what it covers, what it cost and what comes next', () => {
+  const draft = { step: 6, gpu_seconds: 3, cost_usd: 0.02 };
+  const alone = job({ status: 'drafted', draft });
+  expect(draftText(alone)).toMatch(/^6 of 18 steps, .* so far\. Continue it or cancel it\.$/);
+  expect(draftText({ ...alone, group_id: 'g' })).toContain('when all are drafted');
+  expect(draftText({ ...alone, group_id: 'g', request: { ...alone.request, judge: 'person' } })).toContain('Continue the best candidate');
+});
+
+it('a cancelled video says what stopping it saved', () => {
+  expect(stoppedText(job({ stopping_saved_s: 240 }))).toBe('Stopping it early saved about 4 min of GPU time.');
+  expect(stoppedText(job({ stopping_saved_s: 0.2 }))).toBe('');
+  expect(stoppedText(job())).toBe('');
 });

@@ -1,6 +1,6 @@
 /** The status of a job in words and its progress as a fraction. Pure. */
 import type { JobStatus, JobView, ProgressView, Stage } from '../../api/schema';
-import { count, duration } from '../../lib/format';
+import { count, duration, usd } from '../../lib/format';
 import type { Tone } from '../../ui/Chip';
 import type { IconName } from '../../ui/Icon';
 
@@ -15,6 +15,7 @@ const looks: Record<JobStatus, Look> = {
   queued: { label: 'Queued', tone: 'plain', icon: 'clock' },
   scheduled: { label: 'Up next', tone: 'plain', icon: 'clock' },
   running: { label: 'Rendering', tone: 'accent', icon: 'film' },
+  drafted: { label: 'Draft', tone: 'wait', icon: 'pause' },
   completed: { label: 'Done', tone: 'good', icon: 'check' },
   failed: { label: 'Failed', tone: 'bad', icon: 'warn' },
   cancelled: { label: 'Cancelled', tone: 'plain', icon: 'stop' },
@@ -52,6 +53,19 @@ export function fraction({ stage, step, steps }: ProgressView): number {
   if (!stage) return 0;
   if (stage !== 'denoise' || steps === 0) return begins[stage];
   return begins.denoise + (begins.decode - begins.denoise) * Math.min(step / steps, 1);
+}
+
+/** What a draft shows and cost, and whether it is one of several. */
+export function draftText({ draft, group_id: group, optimization, request }: JobView): string {
+  const steps = draft && optimization.final_steps ? `${draft.step} of ${optimization.final_steps} steps` : 'First steps';
+  const cost = draft && draft.cost_usd > 0 ? `, ${usd(draft.cost_usd)} so far` : '';
+  const next = !group ? 'Continue it or cancel it.' : request.judge === 'person' ? 'Continue the best candidate; the others end.' : 'The best candidate is continued when all are drafted.';
+  return `${steps}${cost}. ${next}`;
+}
+
+/** What stopping a job early saved; empty when there is nothing to say. */
+export function stoppedText({ stopping_saved_s: saved }: JobView): string {
+  return typeof saved === 'number' && saved >= 1 ? `Stopping it early saved about ${duration(saved)} of GPU time.` : '';
 }
 
 /** What a waiting job is waiting for. */

@@ -1,6 +1,7 @@
-/** Actions on a job: cancel, retry, delete and restore. Each result is applied to the lists immediately. */
+/** Actions on a job: cancel, continue, retry, delete and restore. Each result is applied to the lists immediately. */
 import { useState } from 'react';
 import { cancelJob } from '../../api/cancelJob';
+import { continueJob } from '../../api/continueJob';
 import { deleteJob } from '../../api/deleteJob';
 import { restoreJob } from '../../api/restoreJob';
 import { retryJob } from '../../api/retryJob';
@@ -37,6 +38,11 @@ export function useJobActions(job: JobView) {
   return {
     isBusy,
     cancel: () => attempt(async () => feed.put(await cancelJob(job.job_id))),
+    proceed: () =>
+      attempt(async () => {
+        feed.put(await continueJob(job.job_id));
+        toast(job.group_id ? 'Candidate chosen; the others end.' : 'Draft continued.');
+      }),
     retry: () =>
       attempt(async () => {
         feed.put(await retryJob(job.job_id));
