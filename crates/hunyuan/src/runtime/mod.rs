@@ -25,3 +25,4 @@ pub mod checkpoint;
 pub mod frames;
 pub mod request;
 pub mod run;
+pub(crate) mod sampler;
