@@ -15,11 +15,14 @@ use crate::state::App;
 ///
 /// # Errors
 /// Everything that is wrong with the request's fields.
-pub fn new_job(app: &App, caller: &Caller, request: VideoRequest) -> Result<(NewJob, Plan), Vec<FieldError>> {
+pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<(NewJob, Plan), Vec<FieldError>> {
     let manifest = app.models.for_new_job(request.model.as_deref()).map_err(|error| vec![error])?;
     let shape = request.validate(&app.request_limits, &manifest)?;
+    let payload_hash = request.payload_hash();
+    request.fill_guidance(&manifest);
     let planned = app.planner().plan(&request, &manifest, shape);
-    Ok((NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape), planned.plan))
+    let job = NewJob { payload_hash, ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape) };
+    Ok((job, planned.plan))
 }
 
 /// Takes `cost` submissions from the caller's rate and the backlog.

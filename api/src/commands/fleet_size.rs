@@ -78,12 +78,13 @@ fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hi
         let shape = shape.map_err(|errors| anyhow::anyhow!("{}: {errors:?}", size.name))?;
         for tier in TIERS {
             let range = planner.steps_range(manifest, tier);
-            let request = VideoRequest {
+            let mut request = VideoRequest {
                 video_size: size.name.clone(),
                 quality_tier: tier,
                 infer_steps: range.min.midpoint(range.max),
                 ..VideoRequest::new("a video")
             };
+            request.fill_guidance(manifest);
             let planned = planner.plan(&request, manifest, shape);
             let (plan, shape) = (&planned.plan, &planned.shape);
             let seconds = hit_rate * plan.estimate_cached_s + (1.0 - hit_rate) * plan.estimate_s;

@@ -27,11 +27,12 @@ const OWN_PROMPTS: u32 = 20;
 pub async fn analyze(
     State(app): State<AppState>,
     caller: Caller,
-    QueryString(request): QueryString<VideoRequest>,
+    QueryString(mut request): QueryString<VideoRequest>,
 ) -> Answer<Json<AnalyzeView>> {
     let manifest =
         app.models.for_new_job(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
+    request.fill_guidance(&manifest);
     let plan = app.planner().plan(&request, &manifest, shape).plan;
     let cached = is_cached(&app, &caller, &manifest, &request.prompt).await?;
     tracing::info!(

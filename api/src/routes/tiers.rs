@@ -75,6 +75,7 @@ pub async fn tiers(
     request.model = query.model;
     let manifest = app.models.for_new_job(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
+    request.fill_guidance(&manifest);
     let planner = app.planner();
     let view = |&quality_tier: &QualityTier| {
         request.quality_tier = quality_tier;

@@ -11,17 +11,21 @@ pub enum ModelFamily {
     /// HunyuanVideo 1.0 and its distilled relatives.
     #[default]
     V1,
+    /// HunyuanVideo 1.5, text-to-video, and its distilled relatives.
+    #[serde(rename = "v1_5")]
+    V1_5,
 }
 
 impl ModelFamily {
     /// All families.
-    pub const ALL: &[Self] = &[Self::V1];
+    pub const ALL: &[Self] = &[Self::V1, Self::V1_5];
 
     /// The name in `fleet.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
+            Self::V1_5 => "v1_5",
         }
     }
 }

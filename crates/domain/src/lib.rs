@@ -5,7 +5,8 @@
 //!
 //! # Reading order
 //! [`request`]: what a user asks for; [`model`]: what a model folder can render, with [`geometry`] (how many tokens) and
-//! [`sampling`] (how many steps, at what cost); [`plan`]: what the scheduler decides; [`draft`]: runs that pause; [`lifecycle`]: the states of a job
+//! [`sampling`] (how many steps, at what cost, with which [`guidance`]); [`plan`]: what the scheduler decides; [`draft`]: runs that
+//! pause; [`lifecycle`]: the states of a job
 //! and every legal move between them; [`job`]: the whole job as others read it; [`record`]: the result of a run; [`event`]:
 //! what the fleet publishes.
 //!
@@ -27,6 +28,7 @@ pub mod family;
 pub mod field_error;
 pub mod finite;
 pub mod geometry;
+pub mod guidance;
 pub mod ids;
 pub mod job;
 pub mod lifecycle;
@@ -47,6 +49,7 @@ pub use event::{EventCursor, JobEvent, JobEventKind, Preview, Progress, Stage};
 pub use family::ModelFamily;
 pub use field_error::FieldError;
 pub use geometry::Geometry;
+pub use guidance::{Guidance, GuidanceKind};
 pub use ids::{GroupId, JobId, KeyId, LeaseToken, TenantId, WorkerId};
 pub use job::{Job, PreviewRef, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};

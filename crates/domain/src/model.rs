@@ -9,7 +9,7 @@ use crate::family::ModelFamily;
 use crate::field_error::FieldError;
 use crate::geometry::Geometry;
 pub use crate::manifest_error::ManifestError;
-pub use crate::sampling::{CostPrior, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
+pub use crate::sampling::{CostPrior, Override, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently not apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -237,7 +237,7 @@ impl ModelManifest {
     /// Steps of the fixed baseline that savings are counted against, at most what the model can run.
     #[must_use]
     pub fn baseline_steps(&self) -> u32 {
-        self.cost_prior.baseline_steps.clamp(1, self.sampling.steps_max.max(1))
+        self.sampling.possible(self.cost_prior.baseline_steps)
     }
 
     /// What is rendered for a request's size, aspect and length.

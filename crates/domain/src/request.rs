@@ -51,10 +51,10 @@ pub struct VideoRequest {
     /// Integrate from noise to video, as the released weights were trained. False only for experiments.
     #[serde(default = "defaults::flow_reverse", deserialize_with = "read::flow_reverse")]
     pub flow_reverse: bool,
-    /// What the video should not show; takes effect with a `true_cfg_scale` above 1.
+    /// What the video should not show; takes effect with a `true_cfg_scale` above 1, the request's or the model's.
     #[serde(default)]
     pub negative_prompt: Option<String>,
-    /// Real classifier-free guidance; above 1 it doubles the cost of each step.
+    /// Real classifier-free guidance; above 1 it doubles the cost of each step. 1 leaves it to the model: none for HunyuanVideo 1.0.
     #[serde(default = "defaults::true_cfg_scale", deserialize_with = "read::true_cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub true_cfg_scale: f64,
@@ -165,6 +165,16 @@ impl VideoRequest {
         }
     }
 
+    /// Fills in the guidance that a valid request leaves to its model, so that the stored request says what is rendered.
+    pub fn fill_guidance(&mut self, model: &ModelManifest) {
+        let guidance = &model.sampling.guidance;
+        self.cfg_scale = guidance.cfg_scale_for(self.cfg_scale);
+        self.true_cfg_scale = guidance.true_cfg_scale_for(self.true_cfg_scale);
+        if self.true_cfg_scale > 1.0 {
+            self.negative_prompt.get_or_insert_default();
+        }
+    }
+
     fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {
         let mut wrong = Vec::new();
         if !visible::is_visible(&self.prompt) {
@@ -188,9 +198,11 @@ impl VideoRequest {
 
     fn number_errors(&self, limits: &RequestLimits, model: &ModelManifest) -> Vec<FieldError> {
         let mut wrong = Vec::new();
-        let steps_max = model.sampling.steps_max;
-        if self.infer_steps > steps_max {
-            let reason = format!("must be 0 (adaptive) to {steps_max}, not {}", self.infer_steps);
+        let (steps_min, steps_max) = (model.sampling.steps_min, model.sampling.steps_max);
+        if self.infer_steps > steps_max || (self.infer_steps > 0 && self.infer_steps < steps_min) {
+            let allowed =
+                if steps_min > 1 { format!("0 (adaptive) or {steps_min}") } else { "0 (adaptive)".to_owned() };
+            let reason = format!("must be {allowed} to {steps_max}, not {}", self.infer_steps);
             wrong.push(FieldError::new("infer_steps", reason));
         }
         if self.seed.is_some_and(|seed| seed < 0) {
@@ -208,7 +220,13 @@ impl VideoRequest {
         if self.true_cfg_scale > 1.0 && self.negative_prompt.is_none() {
             wrong.push(FieldError::new("negative_prompt", "is needed with a true_cfg_scale above 1; it may be empty"));
         }
-        if self.true_cfg_scale <= 1.0 && self.negative_prompt.as_deref().is_some_and(|text| !text.is_empty()) {
+        let guidance = &model.sampling.guidance;
+        wrong.extend(
+            guidance.errors((self.cfg_scale, defaults::cfg_scale()), (self.true_cfg_scale, defaults::true_cfg_scale())),
+        );
+        if guidance.true_cfg_scale_for(self.true_cfg_scale) <= 1.0
+            && self.negative_prompt.as_deref().is_some_and(|text| !text.is_empty())
+        {
             let reason = "has no effect unless true_cfg_scale is above 1; set it (each step then takes twice as long), or leave negative_prompt out";
             wrong.push(FieldError::new("negative_prompt", reason));
         }

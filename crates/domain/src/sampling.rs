@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::guidance::Guidance;
 use crate::manifest_error::ManifestError;
 use crate::tier::{QualityTier, StepCacheMode, Tier};
 
@@ -15,12 +16,40 @@ use crate::tier::{QualityTier, StepCacheMode, Tier};
 pub struct Sampling {
     /// Flow-match shift.
     pub flow_shift: f64,
+    /// Fewest steps that a request may name; planned steps are never fewer either.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub steps_min: u32,
     /// Most steps that a request may name. Planned steps never exceed it either.
     pub steps_max: u32,
     /// Steps planned for requests that name none. A manifest without this table gets the documented numbers.
     // Left out of the JSON when it holds those, so that older processes can read the rows of newer ones.
     #[serde(default, skip_serializing_if = "StepRanges::is_default")]
     pub steps: StepRanges,
+    /// How the model is guided.
+    #[serde(default, skip_serializing_if = "Guidance::is_default")]
+    pub guidance: Guidance,
+    /// Values that differ from the checkpoint's own files on purpose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<Override>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(steps: &u32) -> bool {
+    *steps == 1
+}
+
+/// A value that both the manifest and the checkpoint's files hold. They must agree unless the manifest lists it in
+/// `sampling.overrides`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Override {
+    /// `sampling.flow_shift`, and `shift` of `scheduler/scheduler_config.json`.
+    FlowShift,
+    /// `sampling.guidance.true_cfg_scale`, and `guidance_scale` of `guider/guider_config.json`.
+    TrueCfgScale,
 }
 
 /// `[sampling.steps]`: the steps of each tier.
@@ -137,11 +166,10 @@ impl StepRanges {
 }
 
 impl StepRange {
-    /// The range as a model with at most `steps_max` steps can follow it.
+    /// The range as a model can follow it.
     #[must_use]
-    pub fn up_to(self, steps_max: u32) -> Self {
-        let most = steps_max.max(1);
-        Self { min: self.min.clamp(1, most), max: self.max.clamp(1, most) }
+    pub fn within(self, sampling: &Sampling) -> Self {
+        Self { min: sampling.possible(self.min), max: sampling.possible(self.max) }
     }
 }
 
@@ -150,6 +178,12 @@ impl StepCacheThresholds {
     #[must_use]
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether this model's steps are never skipped, as those of a few-step model.
+    #[must_use]
+    pub fn is_never(&self) -> bool {
+        self.balanced == 0.0 && self.fast == 0.0
     }
 
     /// The threshold of a mode; 0 for `off`.
@@ -164,16 +198,33 @@ impl StepCacheThresholds {
 
     pub(crate) fn check(&self) -> Result<(), ManifestError> {
         let ok = self.balanced > 0.0 && self.balanced <= self.fast && self.fast < 1.0;
-        let reason = "balanced and fast must satisfy 0 < balanced <= fast < 1";
-        if ok { Ok(()) } else { Err(ManifestError::value("step_cache", reason)) }
+        let reason = "balanced and fast must satisfy 0 < balanced <= fast < 1, or both be 0 for a model whose steps are never skipped";
+        if ok || self.is_never() { Ok(()) } else { Err(ManifestError::value("step_cache", reason)) }
     }
 }
 
 impl Sampling {
+    /// The nearest number of steps that this model can run.
+    #[must_use]
+    pub fn possible(&self, steps: u32) -> u32 {
+        steps.min(self.steps_max).max(self.steps_min).max(1)
+    }
+
+    /// Whether the manifest differs from the checkpoint's files in this on purpose.
+    #[must_use]
+    pub fn overrides(&self, value: Override) -> bool {
+        self.overrides.contains(&value)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ManifestError> {
         if self.steps_max == 0 {
             return Err(ManifestError::value("sampling.steps_max", "must be above 0"));
         }
+        if self.steps_min == 0 || self.steps_min > self.steps_max {
+            let reason = format!("{} must be 1 to sampling.steps_max ({})", self.steps_min, self.steps_max);
+            return Err(ManifestError::value("sampling.steps_min", reason));
+        }
+        self.guidance.check()?;
         let shift = self.flow_shift;
         if !(shift.is_finite() && shift > 0.0) {
             return Err(ManifestError::value("sampling.flow_shift", format!("{shift} must be a number above 0")));
@@ -235,7 +286,7 @@ mod tests {
         let some = sampling(some).unwrap();
         assert_eq!(some.steps.range(QualityTier::Preview), StepRange { min: 4, max: 4 });
         assert_eq!(some.steps.range(QualityTier::Standard), StepRange { min: 25, max: 35 });
-        assert_eq!(StepRange { min: 25, max: 35 }.up_to(some.steps_max), StepRange { min: 8, max: 8 });
+        assert_eq!(StepRange { min: 25, max: 35 }.within(&some), StepRange { min: 8, max: 8 });
         let read: Sampling = serde_json::from_str(&serde_json::to_string(&some).unwrap()).unwrap();
         assert_eq!(read, some);
     }
@@ -247,6 +298,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(key("steps_max = 0"), "sampling.steps_max");
+        assert_eq!(key("steps_max = 8\nsteps_min = 9"), "sampling.steps_min");
         let standard = |min: u32, max: u32, fixed: u32| {
             key(&format!("steps_max = 9\nsteps.standard = {{ min = {min}, max = {max}, fixed = {fixed} }}"))
         };
@@ -260,6 +312,8 @@ mod tests {
     fn thresholds_must_rise_from_balanced_to_fast() {
         assert!(StepCacheThresholds::default().check().is_ok());
         assert!(StepCacheThresholds { balanced: 0.06, ..StepCacheThresholds::default() }.check().is_err());
+        assert!(StepCacheThresholds { balanced: 0.0, fast: 0.0 }.check().is_ok());
+        assert!(StepCacheThresholds { balanced: 0.0, ..StepCacheThresholds::default() }.check().is_err());
         assert!(StepCacheThresholds { fast: 1.0, ..StepCacheThresholds::default() }.check().is_err());
         assert!(StepCacheThresholds { balanced: f64::NAN, fast: 0.5 }.check().is_err());
     }

@@ -269,3 +269,40 @@ fn candidates_have_limits_and_need_a_preview() {
     }
     assert_eq!(wrong(&|request| (request.candidates, request.flow_reverse) = (2, false)), Err("candidates".to_owned()));
 }
+
+#[test]
+fn a_request_is_stored_with_the_guidance_of_its_model() {
+    let text = "true_cfg_scale = 6.0";
+    let mut guided = full_scale();
+    guided.sampling.guidance = toml::from_str(text).expect("guidance");
+    let mut request = VideoRequest::new("A cat walks");
+    request.validate(&LIMITS, &guided).expect("valid");
+    request.fill_guidance(&guided);
+    assert_eq!((request.true_cfg_scale, request.negative_prompt.as_deref()), (6.0, Some("")));
+    // What was filled in is valid by itself, so that a job can be submitted again.
+    request.validate(&LIMITS, &guided).expect("valid");
+    let negative = VideoRequest { negative_prompt: Some("blurry".to_owned()), ..VideoRequest::new("A cat walks") };
+    negative.validate(&LIMITS, &guided).expect("the model's guidance gives it an effect");
+    assert!(negative.validate(&LIMITS, &full_scale()).is_err());
+    let mut plain = VideoRequest::new("A cat walks");
+    plain.fill_guidance(&full_scale());
+    assert_eq!(plain, VideoRequest::new("A cat walks"));
+}
+
+#[test]
+fn steps_and_scales_that_a_distilled_model_does_not_run_are_refused() {
+    let mut distilled = full_scale();
+    (distilled.sampling.steps_min, distilled.sampling.steps_max) = (4, 8);
+    distilled.sampling.guidance = toml::from_str("kind = \"none\"").expect("guidance");
+    let fields = |request: VideoRequest| -> Vec<String> {
+        let errors = request.validate(&LIMITS, &distilled).err().unwrap_or_default();
+        errors.into_iter().map(|error| error.field).collect()
+    };
+    for (steps, wrong) in [(0, false), (3, true), (4, false), (8, false), (9, true)] {
+        let refused = fields(VideoRequest { infer_steps: steps, ..VideoRequest::new("A cat walks") });
+        assert_eq!(refused == ["infer_steps"], wrong, "{steps}: {refused:?}");
+    }
+    let guided =
+        VideoRequest { true_cfg_scale: 3.0, negative_prompt: Some(String::new()), ..VideoRequest::new("A cat walks") };
+    assert_eq!(fields(guided), ["true_cfg_scale"]);
+}

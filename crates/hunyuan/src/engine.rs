@@ -144,6 +144,8 @@ pub struct EngineInfo {
     pub geometry: Geometry,
     /// The checkpoint's own shift of the schedule.
     pub flow_shift: f64,
+    /// The checkpoint's own scale of classifier-free guidance; 1 is none.
+    pub true_cfg_scale: f64,
     /// The attention kernel and its speed, on a GPU.
     pub attention: Option<Attention>,
 }
@@ -222,7 +224,9 @@ impl Engine {
         let loaded = family.load(&plan)?;
         let attention =
             attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
-        let Loaded { networks, parameters, resident_bytes, geometry, flow_shift, train_timesteps, .. } = loaded;
+        let Loaded {
+            networks, parameters, resident_bytes, geometry, flow_shift, true_cfg_scale, train_timesteps, ..
+        } = loaded;
         let info = EngineInfo {
             device: device::name(device),
             device_class: device::class(device),
@@ -238,6 +242,7 @@ impl Engine {
             family,
             geometry,
             flow_shift,
+            true_cfg_scale,
             attention,
         };
         Ok(Self { options: options.clone(), info, device, train_timesteps, networks })
@@ -393,7 +398,7 @@ impl Engine {
     /// Whether to tile, once there is known to be memory for it.
     fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
         let tiles = &self.options.tiles;
-        let piece = first.frames.min(tiles.frames + 1);
+        let piece = if self.networks.cuts_time() { first.frames.min(tiles.frames + 1) } else { first.frames };
         let whole = self.networks.decode_bytes(piece, first.height, first.width);
         let spatial = match self.options.tiling {
             Tiling::On => true,

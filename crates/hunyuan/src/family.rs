@@ -14,13 +14,15 @@ use crate::runtime::{
     request::Defaults,
     weights::{self, WeightSource},
 };
-use crate::v1;
+use crate::{v1, v1_5};
 
 /// A model family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     /// HunyuanVideo 1.0.
     V1,
+    /// HunyuanVideo 1.5, text-to-video.
+    V1_5,
 }
 
 /// The part of `model_index.json` that says which family a folder is of.
@@ -32,7 +34,7 @@ struct ModelIndex {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 1] = [Self::V1];
+    pub const ALL: [Self; 2] = [Self::V1, Self::V1_5];
 
     /// The family of a model folder, by the pipeline that its `model_index.json` names.
     ///
@@ -53,6 +55,7 @@ impl Family {
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
+            Self::V1_5 => "v1_5",
         }
     }
 
@@ -60,6 +63,7 @@ impl Family {
     fn pipeline(self) -> &'static str {
         match self {
             Self::V1 => "HunyuanVideoPipeline",
+            Self::V1_5 => "HunyuanVideo15Pipeline",
         }
     }
 
@@ -68,7 +72,21 @@ impl Family {
     pub fn defaults(self) -> &'static Defaults {
         match self {
             Self::V1 => &v1::config::defaults::REQUEST,
+            Self::V1_5 => &v1_5::config::defaults::REQUEST,
         }
+    }
+
+    /// The same for one model folder, whose files may say more: a guidance-distilled checkpoint has no scale of guidance.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn defaults_of(self, model_dir: &Path) -> Result<Defaults> {
+        Ok(match self {
+            Self::V1 => *self.defaults(),
+            Self::V1_5 => {
+                Defaults { true_cfg_scale: v1_5::config::ModelConfig::guidance_scale(model_dir)?, ..*self.defaults() }
+            }
+        })
     }
 
     /// The components of a model folder.
@@ -76,6 +94,7 @@ impl Family {
     pub fn components(self) -> &'static [Component] {
         match self {
             Self::V1 => v1::COMPONENTS,
+            Self::V1_5 => v1_5::COMPONENTS,
         }
     }
 
@@ -83,6 +102,7 @@ impl Family {
     fn templates(self) -> &'static [&'static str] {
         match self {
             Self::V1 => &v1::prompt::TEMPLATE,
+            Self::V1_5 => &v1_5::prompt::TEMPLATE,
         }
     }
 
@@ -120,6 +140,7 @@ impl Family {
     pub(crate) fn load(self, plan: &LoadPlan) -> Result<Loaded> {
         match self {
             Self::V1 => v1::model::load(plan),
+            Self::V1_5 => v1_5::model::load(plan),
         }
     }
 }
@@ -128,13 +149,19 @@ impl Family {
 mod tests {
     use super::*;
 
-    fn fixture() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/base/model")
+    fn fixture(family: Family) -> PathBuf {
+        let folder = match family {
+            Family::V1 => "base/model",
+            Family::V1_5 => "v1_5/base/model",
+        };
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
     }
 
     #[test]
     fn a_folder_says_its_family_and_an_unknown_one_is_refused_with_the_known_ones() {
-        assert_eq!(Family::of(&fixture()).unwrap(), Family::V1);
+        for family in Family::ALL {
+            assert_eq!(Family::of(&fixture(family)).unwrap(), family);
+        }
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("model_index.json"), r#"{"_class_name": "OtherPipeline"}"#).unwrap();
         let error = Family::of(folder.path()).unwrap_err().to_string();
@@ -145,7 +172,7 @@ mod tests {
     fn every_component_is_a_folder_and_both_fingerprints_cover_some() {
         for family in Family::ALL {
             for component in family.components() {
-                assert!(fixture().join(component.folder).is_dir(), "{}", component.folder);
+                assert!(fixture(family).join(component.folder).is_dir(), "{}", component.folder);
             }
             for which in [Fingerprint::Weights, Fingerprint::Encoders] {
                 assert!(family.components().iter().any(|component| component.fingerprint == Some(which)), "{which:?}");

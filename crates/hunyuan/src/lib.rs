@@ -1,7 +1,7 @@
 //! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
 //!
 //! [`engine`] is the model as one value and [`session`] one job on it. [`family`] says what a model family is, [`networks`] what
-//! its networks do; each family has a folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0. [`runtime`] is what every family
+//! its networks do; each family has a folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] 1.5. [`runtime`] is what every family
 //! needs: weights, devices, step caches, tiling, checkpoints.
 
 pub mod engine;
@@ -10,6 +10,7 @@ pub mod networks;
 pub mod runtime;
 pub mod session;
 pub mod v1;
+pub mod v1_5;
 
 pub use engine::{Engine, EngineInfo, EngineOptions, Tiling};
 pub use family::Family;

@@ -79,6 +79,8 @@ pub(crate) struct Loaded {
     pub(crate) geometry: Geometry,
     /// The checkpoint's own shift of the schedule.
     pub(crate) flow_shift: f64,
+    /// The checkpoint's own scale of classifier-free guidance; 1 is none.
+    pub(crate) true_cfg_scale: f64,
     /// Time of the noisiest level, as the transformer counts it.
     pub(crate) train_timesteps: i64,
     pub(crate) attention: AttentionShape,
@@ -133,6 +135,9 @@ pub(crate) trait Networks: std::fmt::Debug + Send {
 
     /// Bytes of activations that decoding this many frames, rows and columns at once needs.
     fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> u64;
+
+    /// Whether a long video is decoded in pieces of frames.
+    fn cuts_time(&self) -> bool;
 
     /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder.
     fn checks(&self) -> (u64, u64);

@@ -237,7 +237,7 @@ impl Planner {
     /// The model's range with the operator's overrides, within what the model can run.
     fn adaptive_range(&self, manifest: &ModelManifest, requested: QualityTier) -> StepRange {
         let sampling = &manifest.sampling;
-        self.profiles.steps(requested).range(sampling.steps.range(requested)).up_to(sampling.steps_max)
+        self.profiles.steps(requested).range(sampling.steps.range(requested)).within(sampling)
     }
 
     fn fixed_steps(&self, manifest: &ModelManifest, requested: QualityTier) -> u32 {
@@ -247,12 +247,13 @@ impl Planner {
             // Without adaptive steps `auto` has nothing to choose by, so it is the baseline that savings are counted against.
             None => manifest.baseline_steps(),
         };
-        fixed.clamp(1, sampling.steps_max.max(1))
+        sampling.possible(fixed)
     }
 
     fn step_cache(&self, tier: Tier, asked: Option<StepCacheMode>, manifest: &ModelManifest) -> StepCachePlan {
         let profile = self.profiles.tier(tier);
-        let mode = if self.switches.step_cache { asked.unwrap_or(profile.step_cache) } else { StepCacheMode::Off };
+        let possible = self.switches.step_cache && !manifest.step_cache.is_never();
+        let mode = if possible { asked.unwrap_or(profile.step_cache) } else { StepCacheMode::Off };
         // The tier's own threshold is for the tier's own mode; a request for another mode means that mode's threshold.
         let own = profile.step_cache_threshold.filter(|_| mode == profile.step_cache && mode != StepCacheMode::Off);
         StepCachePlan { mode, threshold: own.unwrap_or_else(|| manifest.step_cache.threshold(mode)) }

@@ -145,3 +145,71 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
     let found = saving(&run, &manifest, &CostModel::from_prior(&manifest.cost_prior), 2.16);
     assert!(found.saved_s.abs() < 1e-6, "{found:?}");
 }
+
+/// Every manifest that is shipped for weights of others, by its file's name.
+fn shipped() -> Vec<(String, ModelManifest)> {
+    let models = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+    let files = std::fs::read_dir(models).expect("the folder of models").map(|entry| entry.expect("an entry").path());
+    let name = |path: &std::path::Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let manifests = files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).map(|path| {
+        let text = std::fs::read_to_string(&path).expect("a manifest");
+        (name(&path).unwrap_or_default(), parse(&text))
+    });
+    manifests.collect()
+}
+
+#[test]
+fn the_shipped_manifests_plan_what_their_publishers_name() {
+    let all = shipped();
+    assert_eq!(all.len(), 7, "{:?}", all.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    let few_steps =
+        [("fasthunyuan", 4..=8, 17.0), ("accvideo", 5..=5, 7.0), ("hunyuanvideo-1.5-480p-4-steps", 4..=4, 5.0)];
+    for (file, manifest) in &all {
+        assert_eq!(*file, format!("{}.fleet.toml", manifest.id));
+        let mut request = VideoRequest::new(PROMPTS[2]);
+        request.fill_guidance(manifest);
+        for adaptive in [true, false] {
+            for &tier in QualityTier::ALL {
+                let request = VideoRequest { quality_tier: tier, ..request.clone() };
+                let plan = plan(&planner(adaptive), manifest, &request);
+                let sampling = &manifest.sampling;
+                assert!(
+                    (sampling.steps_min..=sampling.steps_max).contains(&plan.steps),
+                    "{file} {tier}: {}",
+                    plan.steps
+                );
+                if let Some((_, steps, shift)) = few_steps.iter().find(|(id, ..)| *id == manifest.id) {
+                    assert!(
+                        steps.contains(&plan.steps) && sampling.flow_shift == *shift,
+                        "{file} {tier}: {}",
+                        plan.steps
+                    );
+                    assert_eq!(
+                        (plan.step_cache.mode, plan.step_cache.threshold),
+                        (StepCacheMode::Off, 0.0),
+                        "{file} {tier}"
+                    );
+                    assert!(steps.contains(&manifest.baseline_steps()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn guidance_by_a_second_pass_doubles_the_estimate_of_the_steps() {
+    let manifests: Vec<ModelManifest> = shipped().into_iter().map(|(_, manifest)| manifest).collect();
+    let of = |id: &str| manifests.iter().find(|manifest| manifest.id == id).expect("shipped");
+    let estimate = |manifest: &ModelManifest, infer_steps: u32| {
+        let mut request = VideoRequest { infer_steps, ..VideoRequest::new("a cat") };
+        request.fill_guidance(manifest);
+        request.video_size = "480p".to_owned();
+        request.step_cache = Some(StepCacheMode::Off);
+        plan(&planner(true), manifest, &request).estimate_s
+    };
+    // What is around the steps is the same.
+    let ten_steps = |manifest: &ModelManifest| estimate(manifest, 60) - estimate(manifest, 50);
+    let (guided, distilled) =
+        (ten_steps(of("hunyuanvideo-1.5-480p")), ten_steps(of("hunyuanvideo-1.5-480p-distilled")));
+    assert!((guided / distilled - 2.0).abs() < 1e-9, "{guided} and {distilled}");
+}

@@ -1,13 +1,14 @@
 //! Goal: the fleet behaves as documented, with the real model on real services.
 //! Method: the built executables on a separate database, virtual host and folder; faults are real signals.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testkit::{Fleet, FleetOptions, PrivateStack, eventually_seen};
+use testkit::{Fleet, FleetOptions, PrivateStack, eventually_seen, program, repository};
 
 /// Leases and sweeps short enough to see a worker's death within seconds.
 fn impatient() -> FleetOptions {
@@ -150,4 +151,70 @@ async fn without_rabbitmq_jobs_are_accepted_and_rendered() {
     stack.start_again("rabbitmq");
     let after = id(&fleet.submit(&Fleet::small_request("a green circle stays", 3, 4)).await);
     fleet.until_status(&after, &["completed"]).await;
+}
+
+/// What the second model's `fleet.toml` says before its fingerprints are written.
+const SECOND_MODEL: &str = r#"
+id = "tiny-1.5"
+family = "v1_5"
+name = "Random weights of HunyuanVideo 1.5"
+geometry = { spatial = 16, temporal = 4, patch = 1 }
+sizes = [{ name = "540p", aspects = [{ aspect = "3:2", width = 48, height = 32 }] }]
+custom_size = { multiple_of = 16, side_min = 16, pixels_max = 4096 }
+length = { max = 129, rendered_at_max = 9, rendered_min = 5 }
+memory = { base_bytes = 1000000, per_token_bytes = 1000 }
+cost_prior = { tokens = 18, step_s = 0.01, around_s = 0.5, around_cached_s = 0.4, attention_share = 0.2, baseline_steps = 8 }
+
+[sampling]
+flow_shift = 1.0
+steps_min = 2
+steps_max = 8
+
+[sampling.guidance]
+true_cfg_scale = 1.0
+
+[fingerprint]
+weights = ""
+encoders = ""
+"#;
+
+/// A model folder with random weights of HunyuanVideo 1.5, whose manifest the worker's own command has completed.
+fn second_model(folder: &Path) {
+    let from = repository().join("crates/hunyuan/tests/fixtures/v1_5/base/model/.");
+    assert!(Command::new("cp").arg("-r").arg(from).arg(folder).status().expect("cp runs").success());
+    std::fs::write(folder.join("fleet.toml"), SECOND_MODEL).expect("the manifest is written");
+    let command = Command::new(program("worker")).args(["fingerprint", "--write", "--model"]).arg(folder).output();
+    let output = command.expect("the worker runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test]
+async fn two_model_families_are_served_by_one_fleet_in_two_pools() {
+    let folder = tempfile::tempdir().expect("a folder");
+    second_model(folder.path());
+    let manifest = std::fs::read_to_string(folder.path().join("fleet.toml")).expect("the manifest");
+    assert!(manifest.contains("flow_shift = 5.0") && manifest.contains("true_cfg_scale = 6.0"), "{manifest}");
+    let path = folder.path().display().to_string();
+    let options = FleetOptions::default().with("FLEET__MODELS__DIRS", &format!("models/default,{path}"));
+    let (fleet, _processes) = Fleet::start(options).await;
+    let first = id(&fleet.submit(&Fleet::small_request("a red circle stays", 1, 4)).await);
+    // Its pool has no worker yet: the job waits while the other pool works.
+    let request = json!({ "model": "tiny-1.5", "prompt": "a cat with a sign that says \"Hello\"", "seed": 3 });
+    let second = id(&fleet.submit(&request).await);
+    let first = fleet.until_status(&first, &["completed", "failed"]).await;
+    assert_eq!(first["status"], "completed", "{first}");
+    assert_eq!(fleet.job(&second).await.expect("a job")["status"], "queued");
+
+    let _worker = fleet.worker_with("worker-1.5", &[("FLEET__WORKER__MODEL_DIR", path.as_str())]);
+    let second = fleet.until_status(&second, &["completed", "failed"]).await;
+    assert_eq!(second["status"], "completed", "{second}");
+    assert_eq!(second["optimization"]["final_steps"], 8, "no more than the model runs: {second}");
+    assert_eq!(second["request"]["true_cfg_scale"], 6.0, "the checkpoint's own guidance: {second}");
+    let video = fleet.video(&id(&second)).await;
+    assert_eq!(frames_in(&fleet, &video), second["shape"]["frames"].as_u64().expect("a number"));
+
+    let again = fleet.submit(&request).await;
+    let again = fleet.until_status(&id(&again), &["completed", "failed"]).await;
+    assert_eq!(again["optimization"]["cache_hit"], true, "its embeddings are cached too: {again}");
+    assert_eq!(fleet.video(&id(&again)).await, video, "the same seed and prompt give the same bytes");
 }

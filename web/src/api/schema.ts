@@ -665,7 +665,7 @@ export interface VideoRequest {
   infer_steps?: number;
   /** The model's id; the fleet's default when null. */
   model?: string | null;
-  /** What the video should not show; takes effect with a `true_cfg_scale` above 1. */
+  /** What the video should not show; takes effect with a `true_cfg_scale` above 1, the request's or the model's. */
   negative_prompt?: string | null;
   /** What the video shows. Any language; HunyuanVideo is trained on English and Chinese. */
   prompt: string;
@@ -676,7 +676,7 @@ export interface VideoRequest {
   /** Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null. */
   similar_prompts?: boolean | null;
   step_cache?: StepCacheMode | null;
-  /** Real classifier-free guidance; above 1 it doubles the cost of each step. */
+  /** Real classifier-free guidance; above 1 it doubles the cost of each step. 1 leaves it to the model: none for HunyuanVideo 1.0. */
   true_cfg_scale?: number;
   /** Length in frames at 24 frames per second: 4k+1, for example 129. */
   video_length?: number;

@@ -83,6 +83,8 @@ impl Renderer for Quick {
         RendererInfo {
             family: self.manifest.family,
             geometry: self.manifest.geometry,
+            flow_shift: self.manifest.sampling.flow_shift,
+            true_cfg_scale: self.manifest.sampling.guidance.true_cfg_scale,
             model_fingerprint: self.manifest.fingerprint.weights.clone(),
             encoder_fingerprint: self.manifest.fingerprint.encoders.clone(),
             device: "cpu".to_owned(),

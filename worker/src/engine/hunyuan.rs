@@ -165,8 +165,11 @@ impl Renderer for HunyuanRenderer {
         RendererInfo {
             family: match info.family {
                 Family::V1 => ModelFamily::V1,
+                Family::V1_5 => ModelFamily::V1_5,
             },
             geometry: self.geometry,
+            flow_shift: info.flow_shift,
+            true_cfg_scale: info.true_cfg_scale,
             model_fingerprint: info.model_fingerprint.clone(),
             encoder_fingerprint: info.encoder_fingerprint.clone(),
             device: info.device.clone(),

@@ -1,9 +1,10 @@
 //! Whether a model folder's `fleet.toml` describes the checkpoint beside it.
 //!
-//! The API and the scheduler believe the manifest: other weights would make other videos under the same name, and another
-//! geometry would let them accept sizes that the model cannot render.
+//! The API and the scheduler believe the manifest: other weights would make other videos under the same name, another geometry
+//! would let them accept sizes that the model cannot render, and another schedule or guidance would spoil every video.
 
 use domain::ModelManifest;
+use domain::model::Override;
 
 use super::RendererInfo;
 
@@ -24,6 +25,7 @@ pub(crate) fn check(info: &RendererInfo, manifest: &ModelManifest, skip_fingerpr
              {factor} = {found} under [geometry]"
         );
     }
+    check_sampling(info, manifest)?;
     let fingerprints = [
         ("weights", &manifest.fingerprint.weights, &info.model_fingerprint),
         ("encoders", &manifest.fingerprint.encoders, &info.encoder_fingerprint),
@@ -33,6 +35,29 @@ pub(crate) fn check(info: &RendererInfo, manifest: &ModelManifest, skip_fingerpr
             written == found,
             "fleet.toml says fingerprint.{what} = \"{written}\", but the folder's {what} are {found}; if the folder is the \
              right one, run `worker fingerprint --model DIR --write`"
+        );
+    }
+    Ok(())
+}
+
+/// Compares the numbers that both the manifest and the checkpoint's files hold; those that the manifest overrides may differ.
+fn check_sampling(info: &RendererInfo, manifest: &ModelManifest) -> anyhow::Result<()> {
+    let sampling = &manifest.sampling;
+    let numbers = [
+        (Override::FlowShift, "sampling", "flow_shift", sampling.flow_shift, info.flow_shift),
+        (
+            Override::TrueCfgScale,
+            "sampling.guidance",
+            "true_cfg_scale",
+            sampling.guidance.true_cfg_scale,
+            info.true_cfg_scale,
+        ),
+    ];
+    for (value, table, key, written, found) in numbers {
+        anyhow::ensure!(
+            written == found || sampling.overrides(value),
+            "fleet.toml says {table}.{key} = {written}, but the checkpoint's files say {found}; write {key} = {found} under \
+             [{table}], or list \"{key}\" in sampling.overrides if the checkpoint's number is wrong"
         );
     }
     Ok(())
@@ -53,6 +78,8 @@ mod tests {
         RendererInfo {
             family: ModelFamily::V1,
             geometry: manifest.geometry,
+            flow_shift: manifest.sampling.flow_shift,
+            true_cfg_scale: 1.0,
             model_fingerprint: manifest.fingerprint.weights,
             encoder_fingerprint: manifest.fingerprint.encoders,
             device: "cpu".to_owned(),
@@ -75,6 +102,20 @@ mod tests {
         let error = check(&other, &manifest(), false).unwrap_err().to_string();
         assert!(error.contains("fingerprint.encoders"), "{error}");
         check(&other, &manifest(), true).unwrap();
+    }
+
+    #[test]
+    fn a_schedule_or_guidance_that_contradicts_the_checkpoint_is_refused_with_both_values_unless_it_is_meant() {
+        let shifted = RendererInfo { flow_shift: 17.0, ..info() };
+        let error = check(&shifted, &manifest(), true).unwrap_err().to_string();
+        assert!(error.contains("sampling.flow_shift = 3") && error.contains("say 17"), "{error}");
+        let guided = RendererInfo { true_cfg_scale: 6.0, ..info() };
+        let error = check(&guided, &manifest(), true).unwrap_err().to_string();
+        assert!(error.contains("sampling.guidance.true_cfg_scale = 1") && error.contains("say 6"), "{error}");
+        let mut meant = manifest();
+        meant.sampling.overrides = vec![Override::FlowShift];
+        check(&shifted, &meant, true).unwrap();
+        assert!(check(&guided, &meant, true).is_err());
     }
 
     /// The fleet plans with one formula, the model checks with its own: they must agree on every size.

@@ -73,6 +73,10 @@ pub struct RendererInfo {
     pub family: ModelFamily,
     /// How pixels become tokens, by the checkpoint's configuration.
     pub geometry: Geometry,
+    /// Shift of the schedule, by the checkpoint's files.
+    pub flow_shift: f64,
+    /// Scale of classifier-free guidance, by the checkpoint's files; 1 is none.
+    pub true_cfg_scale: f64,
     /// Fingerprint of what decides the video, given the embeddings.
     pub model_fingerprint: String,
     /// Fingerprint of what embeddings depend on; part of their cache key.

@@ -17,10 +17,10 @@ pub struct RenderArgs {
     /// What the video shows
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: String,
-    /// Width and height in pixels, both multiples of 16 [default: the model's first size, else 1280x720]
+    /// Width and height in pixels, both multiples of 16 [default: the model's first size, else the family's: 1280x720 for HunyuanVideo 1.0]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) size: Option<(i64, i64)>,
-    /// Frames, one more than a multiple of 4 [default: the model's longest, else 129]
+    /// Frames, one more than a multiple of 4 [default: the model's longest, else the family's: 129 for HunyuanVideo 1.0]
     #[arg(long, value_name = "N")]
     pub(crate) frames: Option<i64>,
     /// Denoising steps [default: the model family's, 50 for HunyuanVideo]
@@ -41,7 +41,7 @@ pub struct RenderArgs {
     /// What the video must not show; works with --true-cfg above 1
     #[arg(long, value_name = "TEXT")]
     pub(crate) negative_prompt: Option<String>,
-    /// Scale of true classifier-free guidance; above 1 it doubles the work [default: the model family's, 1 for HunyuanVideo]
+    /// Scale of true classifier-free guidance; above 1 it doubles the work [default: the model's, 1 for HunyuanVideo 1.0]
     #[arg(long, value_name = "X")]
     pub(crate) true_cfg: Option<f64>,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise

@@ -47,7 +47,7 @@ impl Resolved {
     pub(crate) fn new(args: &RenderArgs) -> anyhow::Result<Self> {
         let manifest = read_manifest(&args.model)?;
         let manifest = manifest.as_ref();
-        let defaults = Family::of(&args.model)?.defaults();
+        let defaults = Family::of(&args.model)?.defaults_of(&args.model)?;
         let own_size = manifest.and_then(|manifest| manifest.sizes.first()?.aspects.first().cloned());
         let (width, height) = args.size.unwrap_or_else(|| {
             own_size.map_or((defaults.width, defaults.height), |size| (i64::from(size.width), i64::from(size.height)))
@@ -55,13 +55,16 @@ impl Resolved {
         let frames = args
             .frames
             .unwrap_or_else(|| manifest.map_or(defaults.frames, |manifest| i64::from(manifest.length.rendered_at_max)));
-        let true_cfg = args.true_cfg.unwrap_or(defaults.true_cfg_scale);
+        let guidance = manifest.map(|manifest| &manifest.sampling.guidance);
+        let own_true_cfg = guidance.map_or(defaults.true_cfg_scale, |guidance| guidance.true_cfg_scale);
+        let true_cfg = args.true_cfg.unwrap_or(own_true_cfg);
         let true_cfg_on = true_cfg > 1.0;
-        if true_cfg_on && args.negative_prompt.is_none() {
+        if true_cfg_on && args.true_cfg.is_some() && args.negative_prompt.is_none() {
             bail!("--true-cfg above 1 needs --negative-prompt; it may be empty");
         }
         let mut prompts = vec![args.prompt.clone()];
-        prompts.extend(args.negative_prompt.clone().filter(|_| true_cfg_on));
+        // A model that needs guidance gets the reference's empty negative prompt where none is given.
+        prompts.extend(true_cfg_on.then(|| args.negative_prompt.clone().unwrap_or_default()));
         Ok(Self {
             width,
             height,
@@ -70,9 +73,9 @@ impl Resolved {
             flow_shift: args.flow_shift.or_else(|| manifest.map(|manifest| manifest.sampling.flow_shift)),
             prompts,
             true_cfg,
-            steps: args.steps.unwrap_or(defaults.steps),
+            steps: args.steps.unwrap_or(own_steps(manifest, defaults.steps)),
             seed: args.seed,
-            guidance: args.guidance.unwrap_or(defaults.guidance),
+            guidance: args.guidance.unwrap_or(guidance.map_or(defaults.guidance, |guidance| guidance.cfg_scale)),
             flow_reverse: args.flow_reverse,
             initial_latents: args.latents.as_deref().map(read_latents).transpose()?,
         })
@@ -118,6 +121,12 @@ fn read_manifest(model: &Path) -> anyhow::Result<Option<ModelManifest>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
     }
+}
+
+/// The reference's number of steps, as far as the model can run it.
+fn own_steps(manifest: Option<&ModelManifest>, default: usize) -> usize {
+    let possible = |manifest: &ModelManifest| manifest.sampling.possible(u32::try_from(default).unwrap_or(u32::MAX));
+    manifest.map_or(default, |manifest| usize::try_from(possible(manifest)).unwrap_or(default))
 }
 
 /// As asked for, else such that the model's longest video lasts as long as the full-scale one, else the reference's.
@@ -182,6 +191,17 @@ mod tests {
         let request = resolved("models/default", &flags).unwrap();
         assert_eq!((request.width, request.height, request.frames, request.fps), (32, 48, 9, 8.0));
         assert_eq!(request.flow_shift, Some(2.5));
+    }
+
+    #[test]
+    fn a_checkpoint_that_needs_guidance_gets_an_empty_negative_prompt_and_a_distilled_one_none() {
+        let base = resolved("crates/hunyuan/tests/fixtures/v1_5/base/model", &[]).unwrap();
+        assert_eq!((base.width, base.height, base.frames, base.true_cfg), (848, 480, 121, 6.0));
+        assert_eq!(base.prompts, ["a cat", ""]);
+        let distilled = resolved("crates/hunyuan/tests/fixtures/v1_5/deep/model", &[]).unwrap();
+        assert_eq!((distilled.true_cfg, distilled.prompts), (1.0, vec!["a cat".to_owned()]));
+        let off = resolved("crates/hunyuan/tests/fixtures/v1_5/base/model", &["--true-cfg", "1"]).unwrap();
+        assert_eq!(off.prompts, ["a cat"]);
     }
 
     #[test]

@@ -26,3 +26,4 @@ pub mod frames;
 pub mod preview;
 pub mod request;
 pub mod run;
+pub(crate) mod sampler;

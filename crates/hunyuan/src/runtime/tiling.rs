@@ -85,6 +85,12 @@ impl Plan {
         })
     }
 
+    /// The same without pieces in time: all frames go through the decoder at once.
+    pub(crate) fn whole_in_time(mut self) -> Self {
+        self.frames.tile = i64::MAX;
+        self
+    }
+
     /// Decodes all tiles of `latents` and joins them.
     pub(crate) fn run(&self, latents: &Tensor, decode: DecodeTile, progress: Progress) -> Result<Tensor> {
         let size = latents.size();

@@ -4,20 +4,16 @@ use tch::{Device, Kind, Tensor};
 
 use crate::networks::Batch;
 use crate::runtime::{
-    control::Control,
     error::{Error, InOp, Result},
     frames::Frames,
-    tiling::Progress,
 };
-use crate::v1::vae::Decoder;
 
-/// Decodes a batch; frames in the order of the videos.
+/// Decodes a batch with a family's decoder, which gets latents of this format and returns `[batch, frames, height, width, 3]` in
+/// 0..1; frames in the order of the videos.
 pub(crate) fn decode(
-    decoder: &Decoder,
-    (kind, device): (Kind, Device),
     batch: &Batch,
-    control: &Control,
-    progress: Progress,
+    (kind, device): (Kind, Device),
+    decoder: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Vec<Frames>> {
     let sizes: Vec<Vec<i64>> = batch.videos.iter().map(|video| video.tensor.size()).collect();
     if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
@@ -25,6 +21,6 @@ pub(crate) fn decode(
     }
     let tensors: Vec<&Tensor> = batch.videos.iter().map(|video| &video.tensor).collect();
     let latents = Tensor::f_cat(&tensors, 0)?.f_to_device(device)?.f_to_kind(kind).in_op("decode")?;
-    let pixels = decoder.decode(&latents, batch.tiles, batch.spatial, control, progress)?;
+    let pixels = decoder(&latents)?;
     (0..batch.videos.len()).map(|index| Ok(Frames { rgb: pixels.f_select(0, index as i64)?.f_contiguous()? })).collect()
 }

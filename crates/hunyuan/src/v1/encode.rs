@@ -124,7 +124,7 @@ fn load_clip<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -
 }
 
 /// Ids as one tensor `[batch, longest]`, filled up with the last id of each, which is an end token.
-fn padded(ids: &[Vec<i64>], device: Device) -> Result<Tensor> {
+pub(crate) fn padded(ids: &[Vec<i64>], device: Device) -> Result<Tensor> {
     let longest = ids.iter().map(Vec::len).max().unwrap_or_default();
     let mut flat = Vec::with_capacity(ids.len() * longest);
     for row in ids {

@@ -52,14 +52,14 @@ struct Mlp {
 
 /// A dense layer whose bias the configuration may leave out.
 #[derive(Debug)]
-struct Dense {
+pub(crate) struct Dense {
     weight: Tensor,
     bias: Option<Tensor>,
 }
 
 /// Root-mean-square norm, computed in fp32.
 #[derive(Debug)]
-struct RmsNorm {
+pub(crate) struct RmsNorm {
     weight: Tensor,
     eps: f64,
 }
@@ -97,10 +97,11 @@ impl Llama {
 impl Layer {
     fn load(loader: &Loader, config: &LlamaConfig) -> Result<Self> {
         loader.pp("self_attn").ignore("rotary_emb");
+        let norm = |name: &str| RmsNorm::load(&loader.pp(name), config.hidden_size, config.rms_norm_eps);
         Ok(Self {
-            input_layernorm: RmsNorm::load(&loader.pp("input_layernorm"), config)?,
+            input_layernorm: norm("input_layernorm")?,
             self_attn: Attention::load(&loader.pp("self_attn"), config)?,
-            post_attention_layernorm: RmsNorm::load(&loader.pp("post_attention_layernorm"), config)?,
+            post_attention_layernorm: norm("post_attention_layernorm")?,
             mlp: Mlp::load(&loader.pp("mlp"), config)?,
         })
     }
@@ -119,8 +120,9 @@ impl Attention {
         let outputs = [heads * dim, kv_heads * dim, kv_heads * dim];
         let names = ["q_proj", "k_proj", "v_proj"];
         let bias = config.attention_bias;
+        let qkv_bias = bias || config.qkv_bias;
         Ok(Self {
-            qkv: Dense::load_fused(loader, &names, config.hidden_size, &outputs, bias)?,
+            qkv: Dense::load_fused(loader, &names, config.hidden_size, &outputs, qkv_bias)?,
             o_proj: Dense::load(&loader.pp("o_proj"), heads * dim, config.hidden_size, bias)?,
             heads,
             kv_heads,
@@ -178,13 +180,13 @@ impl Mlp {
 }
 
 impl Dense {
-    fn load(loader: &Loader, input: i64, output: i64, bias: bool) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader, input: i64, output: i64, bias: bool) -> Result<Self> {
         let weight = loader.tensor("weight", &[output, input])?;
         let bias = if bias { Some(loader.tensor("bias", &[output])?) } else { None };
         Ok(Self { weight, bias })
     }
 
-    fn load_fused(loader: &Loader, names: &[&str], input: i64, outputs: &[i64], bias: bool) -> Result<Self> {
+    pub(crate) fn load_fused(loader: &Loader, names: &[&str], input: i64, outputs: &[i64], bias: bool) -> Result<Self> {
         let weights: Vec<[i64; 2]> = outputs.iter().map(|&output| [output, input]).collect();
         let weights: Vec<&[i64]> = weights.iter().map(<[i64; 2]>::as_slice).collect();
         let biases: Vec<&[i64]> = outputs.iter().map(std::slice::from_ref).collect();
@@ -193,17 +195,17 @@ impl Dense {
         Ok(Self { weight, bias })
     }
 
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(input.f_linear(&self.weight, self.bias.as_ref())?)
     }
 }
 
 impl RmsNorm {
-    fn load(loader: &Loader, config: &LlamaConfig) -> Result<Self> {
-        Ok(Self { weight: loader.tensor("weight", &[config.hidden_size])?, eps: config.rms_norm_eps })
+    pub(crate) fn load(loader: &Loader, width: i64, eps: f64) -> Result<Self> {
+        Ok(Self { weight: loader.tensor("weight", &[width])?, eps })
     }
 
-    fn forward(&self, states: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, states: &Tensor) -> Result<Tensor> {
         let full = states.f_to_kind(Kind::Float)?;
         let mean_square = full.f_square()?.f_mean_dim([-1i64].as_slice(), true, Kind::Float)?;
         let normed = full.f_mul(&mean_square.f_add_scalar(self.eps)?.f_rsqrt()?)?;

@@ -7,7 +7,7 @@
 pub mod config;
 
 mod clip;
-mod llama;
+pub(crate) mod llama;
 pub mod transformer;
 pub mod vae;
 

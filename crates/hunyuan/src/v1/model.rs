@@ -3,7 +3,12 @@
 use tch::{Device, Kind};
 
 use super::{
-    config::ModelConfig, decode, denoise::Denoiser, encode::TextEncoders, text::Text, transformer::Transformer,
+    config::{ModelConfig, defaults},
+    decode,
+    denoise::Denoiser,
+    encode::TextEncoders,
+    text::Text,
+    transformer::Transformer,
     vae::Decoder,
 };
 use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, Residency};
@@ -15,6 +20,7 @@ use crate::runtime::{
     frames::Frames,
     request::DenoiseRequest,
     run::{Denoised, OnStep, Run},
+    sampler,
     tiling::Progress,
     weights::{self, Loader, Placements, WeightSource, Weights},
 };
@@ -64,6 +70,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
         resident_bytes: own + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
         geometry: config.geometry(),
         flow_shift: config.scheduler.shift,
+        true_cfg_scale: defaults::REQUEST.true_cfg_scale,
         train_timesteps: config.scheduler.num_train_timesteps,
         attention: AttentionShape {
             heads: config.transformer.heads(),
@@ -115,11 +122,13 @@ impl Networks for V1 {
 
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {
         let denoiser = Denoiser { transformer: &self.transformer, device: self.device, kind: self.kind };
-        denoiser.run(runs, control, on_step)
+        sampler::denoise(&denoiser, runs, control, on_step)
     }
 
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>> {
-        decode::decode(&self.decoder, (self.decoder_kind, self.device), batch, control, progress)
+        decode::decode(batch, (self.decoder_kind, self.device), |latents| {
+            self.decoder.decode(latents, batch.tiles, batch.spatial, control, progress)
+        })
     }
 
     fn denoise_bytes(&self, videos: i64, tokens: i64) -> u64 {
@@ -128,6 +137,10 @@ impl Networks for V1 {
 
     fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> u64 {
         self.decoder.activation_bytes(frames, height, width, self.decoder_kind)
+    }
+
+    fn cuts_time(&self) -> bool {
+        true
     }
 
     fn checks(&self) -> (u64, u64) {

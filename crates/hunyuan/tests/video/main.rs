@@ -5,3 +5,4 @@ mod agreement;
 mod fixture;
 mod runs;
 mod stops;
+mod v1_5;

@@ -43,7 +43,7 @@ pub struct NewJob {
     pub id: JobId,
     /// Its owner.
     pub tenant_id: TenantId,
-    /// The request with `seed` and `model` filled in.
+    /// The request with `seed`, `model` and guidance filled in.
     pub request: VideoRequest,
     /// Whether the fleet chose the seed.
     pub seed_drawn: bool,
@@ -53,7 +53,7 @@ pub struct NewJob {
     pub group_id: Option<GroupId>,
     /// The client's idempotency key, with at most one job per key; `None` without one.
     pub idempotency_key: Option<String>,
-    /// Hash of the request as it was sent, before `seed` and `model` were filled in.
+    /// Hash of the request as it was sent, before anything was filled in.
     pub payload_hash: [u8; 32],
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,

@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::text::{ClipActivation, ClipConfig, LlamaConfig};
 pub use self::video::{SchedulerConfig, TransformerConfig, VaeConfig};
+pub(crate) use self::video::{check_axes, check_compression};
 use crate::runtime::error::{Error, Result};
 use crate::runtime::json::read_json;
 use crate::runtime::request::Geometry;
@@ -116,7 +117,10 @@ impl ModelConfig {
 }
 
 /// Reads a JSON file and checks it by its own rules, which return the reason for a refusal.
-fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result::Result<(), String>) -> Result<T> {
+pub(crate) fn read_checked<T: DeserializeOwned>(
+    path: &Path,
+    check: impl Fn(&T) -> std::result::Result<(), String>,
+) -> Result<T> {
     let config = read_json(path)?;
     check(&config).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
     Ok(config)
@@ -124,22 +128,22 @@ fn read_checked<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::res
 
 /// Largest width, vocabulary or length that is looked at further: far above any network, and small enough that no product
 /// of sizes leaves 64 bits.
-const SIZE_MAX: i64 = 1 << 24;
+pub(crate) const SIZE_MAX: i64 = 1 << 24;
 /// Most layers, blocks or heads of a kind, and largest patch or compression.
 const COUNT_MAX: i64 = 1 << 10;
 
 /// Refuses sizes that no network can have.
-fn sizes(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+pub(crate) fn sizes(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
     within(1, SIZE_MAX, fields)
 }
 
 /// Refuses numbers of layers that no network can have; there may be none.
-fn layers(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+pub(crate) fn layers(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
     within(0, COUNT_MAX, fields)
 }
 
 /// Refuses heads, patches and compressions that no network can have.
-fn counts(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
+pub(crate) fn counts(fields: &[(&str, i64)]) -> std::result::Result<(), String> {
     within(1, COUNT_MAX, fields)
 }
 

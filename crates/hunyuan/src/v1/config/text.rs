@@ -31,18 +31,21 @@ pub struct LlamaConfig {
     pub rms_norm_eps: f64,
     /// Whether the attention's projections have biases.
     pub attention_bias: bool,
+    /// Whether queries, keys and values have biases where the attention's output has none: Qwen's, which no file of this class names.
+    #[serde(skip)]
+    pub qkv_bias: bool,
     /// Whether the MLP's projections have biases.
     pub mlp_bias: bool,
     /// Activation of the MLP; only `silu` exists.
     pub hidden_act: String,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<RopeParameters>,
-    rope_parameters: Option<RopeParameters>,
+    pub(crate) rope_theta: Option<f64>,
+    pub(crate) rope_scaling: Option<RopeParameters>,
+    pub(crate) rope_parameters: Option<RopeParameters>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
 #[serde(default)]
-struct RopeParameters {
+pub(crate) struct RopeParameters {
     rope_theta: Option<f64>,
     #[serde(alias = "type")]
     rope_type: Option<String>,
@@ -61,6 +64,7 @@ impl Default for LlamaConfig {
             max_position_embeddings: 2048,
             rms_norm_eps: 1e-6,
             attention_bias: false,
+            qkv_bias: false,
             mlp_bias: false,
             hidden_act: "silu".to_owned(),
             rope_theta: None,
@@ -99,7 +103,7 @@ impl LlamaConfig {
         self.num_hidden_layers - SKIPPED_LAYERS
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         sizes(&[
             ("vocab_size", self.vocab_size),
             ("hidden_size", self.hidden_size),

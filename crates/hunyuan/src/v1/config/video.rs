@@ -129,18 +129,19 @@ impl TransformerConfig {
                 "`image_condition_type` is `{kind}`: an image-to-video checkpoint; a text-to-video one is needed"
             ));
         }
-        let axes = &self.rope_axes_dim;
-        if axes.len() != 3 || axes.iter().any(|axis| !(1..=SIZE_MAX).contains(axis) || axis % 2 != 0) {
-            return Err(format!("`rope_axes_dim` is {axes:?}; it must be three positive even numbers"));
-        }
-        if axes.iter().sum::<i64>() != self.attention_head_dim {
-            return Err(format!(
-                "`rope_axes_dim` {axes:?} must add up to `attention_head_dim` {}",
-                self.attention_head_dim
-            ));
-        }
-        Ok(())
+        check_axes(&self.rope_axes_dim, self.attention_head_dim)
     }
+}
+
+/// Refuses rotary axes that do not fill a head.
+pub(crate) fn check_axes(axes: &[i64], head_dim: i64) -> Result<(), String> {
+    if axes.len() != 3 || axes.iter().any(|axis| !(1..=SIZE_MAX).contains(axis) || axis % 2 != 0) {
+        return Err(format!("`rope_axes_dim` is {axes:?}; it must be three positive even numbers"));
+    }
+    if axes.iter().sum::<i64>() != head_dim {
+        return Err(format!("`rope_axes_dim` {axes:?} must add up to `attention_head_dim` {head_dim}"));
+    }
+    Ok(())
 }
 
 /// `vae/config.json`.
@@ -200,9 +201,6 @@ impl VaeConfig {
             ("spatial_compression_ratio", self.spatial_compression_ratio),
             ("temporal_compression_ratio", self.temporal_compression_ratio),
         ])?;
-        if self.out_channels != 3 {
-            return Err(format!("`out_channels` is {}; frames have 3", self.out_channels));
-        }
         if self.act_fn != "silu" {
             return Err(format!("`act_fn` is `{}`; only `silu` is known", self.act_fn));
         }
@@ -216,19 +214,25 @@ impl VaeConfig {
         if let Some(channels) = self.block_out_channels.iter().find(unfit) {
             return Err(format!("{channels} channels cannot be normed in {} groups", self.norm_num_groups));
         }
-        for (name, ratio) in [
-            ("spatial_compression_ratio", self.spatial_compression_ratio),
-            ("temporal_compression_ratio", self.temporal_compression_ratio),
-        ] {
-            if ratio & (ratio - 1) != 0 {
-                return Err(format!("`{name}` is {ratio}; it must be a power of two"));
-            }
-        }
+        check_compression(self.out_channels, self.spatial_compression_ratio, self.temporal_compression_ratio)?;
         if !(self.scaling_factor.is_finite() && self.scaling_factor != 0.0) {
             return Err(format!("`scaling_factor` is {}", self.scaling_factor));
         }
         Ok(())
     }
+}
+
+/// Refuses frames that are not in colour, and compression that is not a power of two.
+pub(crate) fn check_compression(out_channels: i64, spatial: i64, temporal: i64) -> Result<(), String> {
+    if out_channels != 3 {
+        return Err(format!("`out_channels` is {out_channels}; frames have 3"));
+    }
+    for (name, ratio) in [("spatial_compression_ratio", spatial), ("temporal_compression_ratio", temporal)] {
+        if ratio & (ratio - 1) != 0 {
+            return Err(format!("`{name}` is {ratio}; it must be a power of two"));
+        }
+    }
+    Ok(())
 }
 
 /// `scheduler/scheduler_config.json`: the flow-match Euler schedule.
@@ -242,8 +246,7 @@ pub struct SchedulerConfig {
     pub shift: f64,
     /// What a sigma is multiplied with to become the transformer's timestep.
     pub num_train_timesteps: i64,
-    /// Whether the schedule runs from data to noise, as `flow_reverse = false` does in the original program.
-    pub invert_sigmas: bool,
+    invert_sigmas: bool,
     use_dynamic_shifting: bool,
     shift_terminal: Option<f64>,
     use_karras_sigmas: Option<bool>,
@@ -280,7 +283,7 @@ impl SchedulerConfig {
         Ok(Self { shift: defaults::FLOW_SHIFT, ..Self::default() })
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<(), String> {
         if self.class_name != SCHEDULER_CLASS {
             return Err(format!("is a `{}`; only `{SCHEDULER_CLASS}` is known", self.class_name));
         }
@@ -289,6 +292,8 @@ impl SchedulerConfig {
         }
         sizes(&[("num_train_timesteps", self.num_train_timesteps)])?;
         for (name, set) in [
+            // From data to noise: a request says that with `flow_reverse = false`, a checkpoint cannot.
+            ("invert_sigmas", self.invert_sigmas),
             ("use_dynamic_shifting", self.use_dynamic_shifting),
             ("shift_terminal", self.shift_terminal.is_some_and(|value| value != 0.0)),
             ("use_karras_sigmas", self.use_karras_sigmas == Some(true)),
@@ -301,5 +306,19 @@ impl SchedulerConfig {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_that_this_crate_does_not_have_is_refused_by_name() {
+        for name in ["invert_sigmas", "use_dynamic_shifting", "use_karras_sigmas", "stochastic_sampling"] {
+            let config: SchedulerConfig = serde_json::from_str(&format!("{{\"{name}\": true}}")).unwrap();
+            assert!(config.check().unwrap_err().contains(name), "{name}");
+        }
+        SchedulerConfig::default().check().unwrap();
     }
 }

@@ -65,6 +65,7 @@ pub(crate) struct Mlp {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     Silu,
+    Gelu,
     GeluTanh,
 }
 
@@ -95,9 +96,30 @@ impl Mlp {
 pub(crate) fn activate(tensor: &mut Tensor, activation: Activation) -> Result<()> {
     let _ = match activation {
         Activation::Silu => tensor.f_silu_()?,
+        Activation::Gelu => tensor.f_gelu_("none")?,
         Activation::GeluTanh => tensor.f_gelu_("tanh")?,
     };
     Ok(())
+}
+
+/// LayerNorm with weights.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl Norm {
+    /// Reads `weight` and `bias` below the loader's prefix.
+    pub(crate) fn load(loader: &Loader, width: i64, eps: f64) -> Result<Self> {
+        Ok(Self { weight: loader.tensor("weight", &[width])?, bias: loader.tensor("bias", &[width])?, eps })
+    }
+
+    /// Same size in and out.
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(input.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.eps, true)?)
+    }
 }
 
 /// LayerNorm without weights of its own, then `x * scale + shift` with a scale and shift per sample (`[batch, width]`).

@@ -6,12 +6,12 @@
 //! Upstream: `HunyuanVideoTransformer3DModel` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
-mod attention;
-mod double_block;
-mod embed;
+pub(crate) mod attention;
+pub(crate) mod double_block;
+pub(crate) mod embed;
 pub(crate) mod layers;
-mod refiner;
-mod rope;
+pub(crate) mod refiner;
+pub(crate) mod rope;
 mod single_block;
 
 use tch::{Kind, Tensor};

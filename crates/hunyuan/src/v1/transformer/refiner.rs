@@ -11,28 +11,12 @@ use tch::{Kind, Tensor};
 use super::{
     attention::{Heads, attend},
     embed::{NumberEmbed, pooled_embed},
-    layers::{Activation, Linear, Mlp, NORM_EPS, add_gated},
+    layers::{Activation, Linear, Mlp, NORM_EPS, Norm, add_gated},
 };
 use crate::runtime::{error::Result, weights::Loader};
 
 /// Width of the refiner's MLP relative to its input; not configurable in this architecture.
 const MLP_RATIO: i64 = 4;
-
-#[derive(Debug)]
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Norm {
-    fn load(loader: &Loader, width: i64) -> Result<Self> {
-        Ok(Self { weight: loader.tensor("weight", &[width])?, bias: loader.tensor("bias", &[width])? })
-    }
-
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(input.f_layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), NORM_EPS, true)?)
-    }
-}
 
 #[derive(Debug)]
 struct RefinerBlock {
@@ -50,10 +34,10 @@ impl RefinerBlock {
         let width = heads.width();
         let attn = loader.pp("attn");
         Ok(Self {
-            norm1: Norm::load(&loader.pp("norm1"), width)?,
+            norm1: Norm::load(&loader.pp("norm1"), width, NORM_EPS)?,
             qkv: Linear::load_fused(&attn, &["to_q", "to_k", "to_v"], width, &[width; 3])?,
             out: Linear::load(&attn.pp("to_out.0"), width, width)?,
-            norm2: Norm::load(&loader.pp("norm2"), width)?,
+            norm2: Norm::load(&loader.pp("norm2"), width, NORM_EPS)?,
             mlp: Mlp::load(&loader.pp("ff.net"), ["0.proj", "2"], [width, width * MLP_RATIO, width], Activation::Silu)?,
             gates: Linear::load(&loader.pp("norm_out.linear"), width, 2 * width)?,
             heads,

@@ -71,29 +71,35 @@ impl FrameAttention {
 
     /// Same size in and out.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let [batch, frames, height, width, channels] = extent(input)?;
-        let pixels = height * width;
         let qkv = self.norm.forward(input)?.f_linear(&self.qkv.0, Some(&self.qkv.1))?;
-        let qkv = qkv.f_view([batch, 1, frames * pixels, 3 * channels])?;
-        let part = |index: i64| qkv.f_narrow(3, index * channels, channels);
-        let (query, key, value) = (part(0)?, part(1)?, part(2)?);
-        // A mask would hide later frames; leaving them out of each frame's call costs half as much and no memory.
-        let mut attended = Vec::with_capacity(frames as usize);
-        for frame in 0..frames {
-            let seen = (frame + 1) * pixels;
-            attended.push(Tensor::f_scaled_dot_product_attention::<&Tensor>(
-                &query.f_narrow(2, frame * pixels, pixels)?,
-                &key.f_narrow(2, 0, seen)?,
-                &value.f_narrow(2, 0, seen)?,
-                None,
-                0.0,
-                false,
-                None,
-                false,
-            )?);
-        }
-        let attended = Tensor::f_cat(&attended, 2)?.f_view([batch, frames, height, width, channels])?;
+        let attended = attend_frames(&qkv)?;
         let mut out = attended.f_linear(&self.out.0, Some(&self.out.1))?;
         Ok(out.f_add_(input)?)
     }
+}
+
+/// Attention of every pixel to those of its own and earlier frames: `[batch, frames, height, width, 3 * channels]` to
+/// `[batch, frames, height, width, channels]`.
+pub(crate) fn attend_frames(qkv: &Tensor) -> Result<Tensor> {
+    let [batch, frames, height, width, triple] = extent(qkv)?;
+    let (pixels, channels) = (height * width, triple / 3);
+    let qkv = qkv.f_view([batch, 1, frames * pixels, 3 * channels])?;
+    let part = |index: i64| qkv.f_narrow(3, index * channels, channels);
+    let (query, key, value) = (part(0)?, part(1)?, part(2)?);
+    // A mask would hide later frames; leaving them out of each frame's call costs half as much and no memory.
+    let mut attended = Vec::with_capacity(frames as usize);
+    for frame in 0..frames {
+        let seen = (frame + 1) * pixels;
+        attended.push(Tensor::f_scaled_dot_product_attention::<&Tensor>(
+            &query.f_narrow(2, frame * pixels, pixels)?,
+            &key.f_narrow(2, 0, seen)?,
+            &value.f_narrow(2, 0, seen)?,
+            None,
+            0.0,
+            false,
+            None,
+            false,
+        )?);
+    }
+    Ok(Tensor::f_cat(&attended, 2)?.f_view([batch, frames, height, width, channels])?)
 }

@@ -15,10 +15,10 @@ use crate::runtime::{error::Result, weights::Loader};
 const NORM_EPS: f64 = 1e-6;
 
 /// Sizes `[batch, frames, height, width, channels]` of an activation.
-pub(super) type Extent = [i64; 5];
+pub(crate) type Extent = [i64; 5];
 
 /// The five sizes of an activation.
-pub(super) fn extent(tensor: &Tensor) -> Result<Extent> {
+pub(crate) fn extent(tensor: &Tensor) -> Result<Extent> {
     let (a, b, c, d, e) = tensor.size5()?;
     Ok([a, b, c, d, e])
 }
@@ -80,6 +80,13 @@ impl Padded {
     }
 }
 
+/// SiLU of an activation, with the rim that a convolution reads.
+pub(crate) fn silu_padded(input: &Tensor) -> Result<Tensor> {
+    let padded = Padded::empty(extent(input)?, FULL, (input.kind(), input.device()))?;
+    let _ = input.f_silu_out(&padded.middle()?)?;
+    padded.close()
+}
+
 /// An activation with a rim around it.
 pub(super) fn padded_copy(input: &Tensor, rim: Rim) -> Result<Tensor> {
     let padded = Padded::empty(extent(input)?, rim, (input.kind(), input.device()))?;
@@ -89,25 +96,25 @@ pub(super) fn padded_copy(input: &Tensor, rim: Rim) -> Result<Tensor> {
 
 /// A 3x3x3 convolution that sees only the present and past frames.
 #[derive(Debug)]
-pub(super) struct CausalConv {
+pub(crate) struct CausalConv {
     weight: Tensor,
     bias: Tensor,
 }
 
 impl CausalConv {
-    pub(super) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
         let conv = loader.pp("conv");
         let weight = conv.tensor("weight", &[output, input, 3, 3, 3])?;
         Ok(Self { weight: kernel_layout(weight)?, bias: conv.tensor("bias", &[output])? })
     }
 
     /// Convolves an activation that has its rim; the result has the size of its middle.
-    pub(super) fn forward(&self, padded: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, padded: &Tensor) -> Result<Tensor> {
         convolve(padded, &self.weight, &self.bias)
     }
 
     /// Pads and convolves.
-    pub(super) fn forward_unpadded(&self, input: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_unpadded(&self, input: &Tensor) -> Result<Tensor> {
         self.forward(&padded_copy(input, FULL)?)
     }
 }
@@ -128,19 +135,19 @@ pub(super) fn kernel_layout(weight: Tensor) -> Result<Tensor> {
 
 /// A convolution of one pixel: a matrix product.
 #[derive(Debug)]
-pub(super) struct PointConv {
+pub(crate) struct PointConv {
     weight: Tensor,
     bias: Tensor,
 }
 
 impl PointConv {
-    pub(super) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
+    pub(crate) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
         let weight = loader.tensor("weight", &[output, input, 1, 1, 1])?;
         let weight = if weight.defined() { weight.f_view([output, input])? } else { weight };
         Ok(Self { weight, bias: loader.tensor("bias", &[output])? })
     }
 
-    pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
         Ok(input.f_linear(&self.weight, Some(&self.bias))?)
     }
 }

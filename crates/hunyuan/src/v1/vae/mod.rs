@@ -6,8 +6,8 @@
 //! Upstream: `HunyuanVideoDecoder3D` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
-mod blocks;
-mod layers;
+pub(crate) mod blocks;
+pub(crate) mod layers;
 mod upsample;
 
 use tch::{Kind, Tensor};

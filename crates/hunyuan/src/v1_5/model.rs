@@ -1,0 +1,153 @@
+//! The family's networks as one value behind [`Networks`].
+
+use tch::{Device, Kind};
+
+use super::{
+    config::ModelConfig,
+    denoise::Denoiser,
+    encode::TextEncoders,
+    text::Text,
+    transformer::{Transformer, glyph_inner},
+    vae::Decoder,
+};
+use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, Residency};
+use crate::runtime::{
+    control::Control,
+    dtype::Dtype,
+    embeddings::Embeddings,
+    error::{Error, Result},
+    frames::Frames,
+    request::DenoiseRequest,
+    run::{Denoised, OnStep, Run},
+    sampler,
+    tiling::Progress,
+    weights::{self, Loader, Placements, WeightSource, Weights},
+};
+use crate::v1::decode;
+
+/// See the module.
+#[derive(Debug)]
+struct V15 {
+    config: ModelConfig,
+    device: Device,
+    source: WeightSource,
+    kind: Kind,
+    encoder_kind: Kind,
+    decoder_kind: Kind,
+    transformer: Transformer,
+    placements: Placements,
+    decoder: Decoder,
+    encoders: Option<TextEncoders>,
+}
+
+/// Loads a model folder of this family.
+pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
+    let config = ModelConfig::read(plan.model_dir)?;
+    let (source, device) = (plan.source, plan.device);
+    let [kind, encoder_kind, decoder_kind] = [plan.dtype, plan.encoder_dtype, plan.decoder_dtype].map(Dtype::kind);
+    if source == WeightSource::Files {
+        check_weights(&config)?;
+    }
+    let files = source.open(&config.component_dir("transformer"))?;
+    let inner = glyph_inner(&files);
+    let build = |loader: &Loader| Transformer::load(loader, &config.transformer, inner);
+    let parameters = weights::key_table(build)?.parameters();
+    let (transformer, placements) = weights::load_placed(&files, device, kind, build)?;
+    let files = source.open(&config.component_dir("vae"))?;
+    let build = |loader: &Loader| Decoder::load(loader, &config.vae);
+    let decoder_parameters = weights::key_table(build)?.parameters();
+    let decoder = weights::load(&files, device, decoder_kind, build)?;
+    let encoders = match plan.text_encoders {
+        Residency::Resident => Some(TextEncoders::load(&config, source, device, encoder_kind)?),
+        Residency::OnDemand => None,
+    };
+    let bytes = |parameters: i64, kind: Kind| {
+        u64::try_from(parameters).unwrap_or(0).saturating_mul(kind.elt_size_in_bytes() as u64)
+    };
+    let own = bytes(parameters, kind) + bytes(decoder_parameters, decoder_kind);
+    let hidden = config.transformer.hidden_size();
+    Ok(Loaded {
+        parameters,
+        resident_bytes: own + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
+        geometry: config.geometry(),
+        flow_shift: config.scheduler.shift,
+        true_cfg_scale: config.guider.scale(),
+        train_timesteps: config.scheduler.num_train_timesteps,
+        attention: AttentionShape {
+            heads: [config.transformer.num_attention_heads, config.transformer.attention_head_dim],
+            row_widths: vec![3 * hidden],
+        },
+        networks: Box::new(V15 {
+            config,
+            device,
+            source,
+            kind,
+            encoder_kind,
+            decoder_kind,
+            transformer,
+            placements,
+            decoder,
+            encoders,
+        }),
+    })
+}
+
+/// Compares the headers of all components' files with the configurations, before any weight is read.
+fn check_weights(config: &ModelConfig) -> Result<()> {
+    let files = Weights::open(&config.component_dir("transformer"))?;
+    let inner = glyph_inner(&files);
+    let table = weights::key_table(|loader| Transformer::load(loader, &config.transformer, inner))?;
+    let transformer = files.compare(&table);
+    let files = Weights::open(&config.component_dir("vae"))?;
+    let vae = files.compare(&weights::key_table(|loader| Decoder::load(loader, &config.vae))?);
+    let encoders = TextEncoders::mismatches(config)?;
+    let all: Vec<_> = [transformer, vae].into_iter().chain(encoders).filter(|found| !found.is_empty()).collect();
+    if all.is_empty() { Ok(()) } else { Err(Error::Checkpoint(all)) }
+}
+
+impl Networks for V15 {
+    fn text_tokens(&self, request: &DenoiseRequest) -> Result<i64> {
+        if let Some((negative, _)) = &request.negative {
+            Text::of("negative", negative)?;
+        }
+        Ok(Text::of("embeddings", &request.embeddings)?.tokens())
+    }
+
+    fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
+        if let Some(encoders) = &self.encoders {
+            return encoders.encode(prompts, control);
+        }
+        TextEncoders::load(&self.config, self.source, self.device, self.encoder_kind)?.encode(prompts, control)
+    }
+
+    fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {
+        let denoiser = Denoiser { transformer: &self.transformer, device: self.device, kind: self.kind };
+        sampler::denoise(&denoiser, runs, control, on_step)
+    }
+
+    fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>> {
+        decode::decode(batch, (self.decoder_kind, self.device), |latents| {
+            self.decoder.decode(latents, batch.tiles, batch.spatial, control, progress)
+        })
+    }
+
+    fn denoise_bytes(&self, videos: i64, tokens: i64) -> u64 {
+        self.transformer.activation_bytes(videos, tokens, self.kind)
+    }
+
+    fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> u64 {
+        self.decoder.activation_bytes(frames, height, width, self.decoder_kind)
+    }
+
+    fn cuts_time(&self) -> bool {
+        false
+    }
+
+    fn checks(&self) -> (u64, u64) {
+        (self.transformer.checks_per_forward(), self.decoder.checks_per_tile())
+    }
+
+    fn placements(&self) -> &Placements {
+        &self.placements
+    }
+}
