@@ -38,6 +38,7 @@ pub mod request;
 pub mod sampling;
 pub mod tier;
 pub mod worker;
+mod world;
 
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
@@ -48,7 +49,7 @@ pub use geometry::Geometry;
 pub use ids::{JobId, KeyId, LeaseToken, TenantId, WorkerId};
 pub use job::{Job, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};
-pub use model::ModelManifest;
+pub use model::{ModelManifest, World};
 pub use plan::{Plan, StepCachePlan, StepsReason};
 pub use pool::PoolId;
 pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};

@@ -145,3 +145,14 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
     let found = saving(&run, &manifest, &CostModel::from_prior(&manifest.cost_prior), 2.16);
     assert!(found.saved_s.abs() < 1e-6, "{found:?}");
 }
+
+#[test]
+fn the_default_model_understands_its_own_examples_and_says_what_it_does_not() {
+    let manifest = parse(DEFAULT);
+    let world = manifest.world.expect("the default model's world is small");
+    for example in &manifest.examples {
+        assert_eq!(optimizer::unknown_words(example, &world), [""; 0], "{example}");
+    }
+    assert_eq!(optimizer::unknown_words("Two dragons fly over the snow", &world), ["Two", "dragons"]);
+    assert_eq!(parse(RELEASED).world, None, "the released model was trained on everything");
+}
