@@ -6,9 +6,11 @@ Run: scripts/python -m unittest discover -s scripts/tests
 from __future__ import annotations
 
 import random
+import tomllib
 import unittest
 from dataclasses import fields
 
+from fleet_stack.paths import ROOT
 from training import shapes, words, world
 
 
@@ -26,14 +28,17 @@ class Scenes(unittest.TestCase):
             self.assertEqual(seen, set(world.FIELDS[field.name]), field.name)
 
     def test_the_small_world_has_only_its_pictures(self):
-        names = {scene.subject for scene in scenes(500, subjects=world.SMALL_WORLD)}
-        self.assertEqual(names, {*world.SMALL_WORLD, *world.SHAPES})
+        drawn = scenes(800, world=world.SMALL_WORLD)
+        self.assertEqual({scene.subject for scene in drawn}, {*world.SMALL_WORLD.subjects, *world.SHAPES})
+        for scene in drawn:
+            self.assertEqual((scene.light, scene.camera, scene.second), ("day", "still", ""))
+            self.assertTrue(scene.is_shape or (scene.color, scene.size) == ("", "medium"), scene)
 
     def test_held_out_scenes_are_few_and_never_sampled_for_training(self):
         self.assertFalse(any(map(world.is_held_out, scenes(2000))))
         self.assertTrue(all(map(world.is_held_out, scenes(200, held_out=True))))
         chooser = random.Random(6)
-        met = [world.is_held_out(world._picture_scene(chooser, tuple(world.SUBJECTS))) for _ in range(4000)]
+        met = [world.is_held_out(world._picture_scene(chooser, world.WHOLE_WORLD)) for _ in range(4000)]
         self.assertTrue(0.04 < sum(met) / len(met) < 0.08, sum(met) / len(met))
 
     def test_shape_scenes_hold_out_what_the_judge_of_the_shapes_asks_for(self):
@@ -73,6 +78,17 @@ class Captions(unittest.TestCase):
             self.assertEqual(caption, caption.strip())
             for slip in ("  ", " ,", ",,", "None", "，，", " a a", " a e"):
                 self.assertNotIn(slip, caption)
+
+    def test_captions_of_the_small_world_are_english_and_name_no_size_of_a_picture(self):
+        chooser = random.Random(10)
+        for scene in scenes(400, world=world.SMALL_WORLD):
+            caption, said = words.write(scene, chooser, world.SMALL_WORLD)
+            self.assertTrue(caption.isascii(), caption)
+            self.assertTrue(scene.is_shape or said.size is None and said.color in ("", world.NATURAL_COLORS.get(scene.subject)), caption)
+
+    def test_the_manifest_lists_every_word_of_the_shipped_models_captions(self):
+        manifest = tomllib.loads((ROOT / "models/default/fleet.toml").read_text(encoding="utf-8"))
+        self.assertEqual(manifest["world"]["words"], words.vocabulary(world.SHIPPED_WORLD))
 
     def test_what_a_caption_leaves_out_is_marked_as_unsaid(self):
         chooser = random.Random(9)

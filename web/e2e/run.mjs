@@ -3,12 +3,13 @@
  *
  * Cases run one after another on one fleet, in the order of the files below; each opens its own pages. A failed case
  * leaves screenshots of its pages in e2e/screenshots. Arguments are words: only cases whose names contain one are run,
- * after the first two, whose videos the other cases use.
+ * after the first four: two need a fleet without videos, and the other cases use the videos of the next two.
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Browser } from './browser.mjs';
 import { cases as access } from './cases/access.mjs';
+import { cases as first } from './cases/first.mjs';
 import { cases as looks } from './cases/looks.mjs';
 import { cases as trouble } from './cases/trouble.mjs';
 import { cases as watch } from './cases/watch.mjs';
@@ -16,9 +17,9 @@ import { Fleet, ROOT } from './fleet.mjs';
 
 const CASE_MAX_MS = 400_000;
 const words = process.argv.slice(2);
-const FIRST = 2;
+const FIRST = 4;
 const isWanted = ([name], index) => words.length === 0 || index < FIRST || words.some((word) => name.includes(word));
-const all = Object.entries({ ...watch, ...access, ...trouble, ...looks }).filter(isWanted);
+const all = Object.entries({ ...first, ...watch, ...access, ...trouble, ...looks }).filter(isWanted);
 
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 

@@ -17,6 +17,9 @@ pub struct AnalyzeView {
     /// Whether this prompt's embeddings are cached. Only true for prompts that the caller's tenant has used itself, so that the
     /// cache does not reveal other tenants' prompts.
     pub cache_available: bool,
+    /// Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
+    /// trained on everything.
+    pub unknown_words: Vec<String>,
 }
 
 /// How a prompt would be rendered.

@@ -40,7 +40,9 @@ pub async fn analyze(
         "Optimization: prompt analysed",
     );
     let analysis = AnalysisView::new(&request, &plan, cached, app.settings.cost.gpu_hour_usd);
-    Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached }))
+    let unknown_words = manifest.world.as_ref().map(|world| optimizer::unknown_words(&request.prompt, world));
+    let unknown_words = unknown_words.unwrap_or_default();
+    Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words }))
 }
 
 /// Whether the prompt's embeddings are cached and the caller may know it: the cache is shared, and an answer for any prompt

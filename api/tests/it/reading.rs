@@ -13,6 +13,7 @@ async fn analyze_returns_the_documented_fields() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(body["prompt"], "A cat walks");
     assert_eq!(body["cache_available"], false);
+    assert_eq!(body["unknown_words"], json!(["cat", "walks"]), "the test's model draws shapes only");
     let analysis = &body["analysis"];
     assert_eq!(analysis["complexity"], "simple");
     assert_eq!(analysis["infer_steps"], 18);

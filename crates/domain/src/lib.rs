@@ -41,6 +41,7 @@ pub mod request;
 pub mod sampling;
 pub mod tier;
 pub mod worker;
+mod world;
 
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
@@ -53,7 +54,7 @@ pub use guidance::{Guidance, GuidanceKind};
 pub use ids::{GroupId, JobId, KeyId, LeaseToken, TenantId, WorkerId};
 pub use job::{Job, PreviewRef, Rendered};
 pub use lifecycle::{InvalidTransition, JobStatus, Lifecycle};
-pub use model::ModelManifest;
+pub use model::{ModelManifest, World};
 pub use plan::{DraftSchedule, Plan, StepCachePlan, StepsReason};
 pub use pool::PoolId;
 pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};

@@ -10,6 +10,7 @@ use crate::field_error::FieldError;
 use crate::geometry::Geometry;
 pub use crate::manifest_error::ManifestError;
 pub use crate::sampling::{CostPrior, Override, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
+pub use crate::world::World;
 
 /// Contents of `fleet.toml`. Unknown keys are refused, since a misspelt limit would silently not apply.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +29,9 @@ pub struct ModelManifest {
     /// Prompts that show it well; the page offers them.
     #[serde(default)]
     pub examples: Vec<String>,
+    /// The words that it understands, if these are few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub world: Option<World>,
     /// Content hashes that identify the weights.
     pub fingerprint: Fingerprints,
     /// The schedule, and how many steps the model takes.
@@ -228,6 +232,9 @@ impl ModelManifest {
         }
         if length.rendered_min > length.rendered_at_max || length.rendered_at_max > length.max {
             return wrong("length", "must hold rendered_min <= rendered_at_max <= max".to_owned());
+        }
+        if let Some(world) = &self.world {
+            world.check()?;
         }
         self.sampling.check()?;
         self.step_cache.check()?;

@@ -318,3 +318,25 @@ fn status_bytes(name: &str) -> i64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
     line.trim().strip_suffix("kB").unwrap().trim().parse::<i64>().unwrap() * 1024
 }
+
+/// Why a copy whose language-model tokenizer was changed does not load.
+fn refusal(file: &str, edit: impl FnOnce(&mut serde_json::Value)) -> String {
+    let copy = Copy::new();
+    let path = copy.dir().join("tokenizer").join(file);
+    let mut value: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    edit(&mut value);
+    std::fs::write(&path, value.to_string()).unwrap();
+    match copy.load(Dtype::F32) {
+        Err(Error::Config { path: named, reason }) if named.ends_with("tokenizer/tokenizer.json") => reason,
+        other => panic!("a changed tokenizer gave {:?}", other.map(drop)),
+    }
+}
+
+#[test]
+fn tokens_that_the_model_was_not_trained_with_are_refused() {
+    // Some checkpoints leave begin-of-text to the library's code; the prompt would then mean something else here.
+    let reason = refusal("tokenizer.json", |tokenizer| tokenizer["post_processor"] = serde_json::Value::Null);
+    assert!(reason.contains("must start with <|begin_of_text|>"), "{reason}");
+    let reason = refusal("tokenizer_config.json", |settings| settings["add_eos_token"] = true.into());
+    assert!(reason.contains("end token"), "{reason}");
+}

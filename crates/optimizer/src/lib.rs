@@ -6,9 +6,8 @@
 //! # Reading order
 //! [`planner`] puts everything together; [`analysis`] finds what a prompt demands; [`scoring`] turns demands into a class
 //! and into steps; [`profiles`] holds what the operator decides about each tier; [`cost`] estimates how long a run takes;
-//! [`learn`] finds how few steps are enough; [`judge`] chooses among
-//! drafts of one prompt; [`saving()`] computes what a run saved; [`similar`] decides which prompts may
-//! share embeddings.
+//! [`learn`] finds how few steps are enough; [`judge`] chooses among drafts of one prompt; [`saving()`] computes what a run
+//! saved; [`similar`] decides which prompts may share embeddings; [`unknown_words()`] names what a small model will ignore.
 //!
 //! # Adding a word to the lexicon
 //! 1. Add it to its factor in `lexicon/<language>.toml`, in its base form.
@@ -28,6 +27,7 @@ pub mod saving;
 pub mod scoring;
 pub mod similar;
 mod tokens;
+mod unknown;
 
 pub use analysis::{Analysis, analyze};
 pub use cost::{CostBook, CostModel, CostRecord, CostSource, EstimateRules, RunFacts, Work};
@@ -35,3 +35,4 @@ pub use learn::{ConvergenceRecord, LearnRules, Learned, LearnedGroup, estimated_
 pub use planner::{Drafted, Planned, Planner, Switches};
 pub use profiles::{AutoProfile, ProfileError, Profiles, StepsOverride, TierProfile};
 pub use saving::{Saving, price_usd, saving};
+pub use unknown::unknown_words;

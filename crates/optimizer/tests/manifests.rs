@@ -212,4 +212,13 @@ fn guidance_by_a_second_pass_doubles_the_estimate_of_the_steps() {
     let (guided, distilled) =
         (ten_steps(of("hunyuanvideo-1.5-480p")), ten_steps(of("hunyuanvideo-1.5-480p-distilled")));
     assert!((guided / distilled - 2.0).abs() < 1e-9, "{guided} and {distilled}");
+#[test]
+fn the_default_model_understands_its_own_examples_and_says_what_it_does_not() {
+    let manifest = parse(DEFAULT);
+    let world = manifest.world.expect("the default model's world is small");
+    for example in &manifest.examples {
+        assert_eq!(optimizer::unknown_words(example, &world), [""; 0], "{example}");
+    }
+    assert_eq!(optimizer::unknown_words("Two dragons fly over the snow", &world), ["Two", "dragons"]);
+    assert_eq!(parse(RELEASED).world, None, "the released model was trained on everything");
 }

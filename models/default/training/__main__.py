@@ -4,12 +4,13 @@
 """
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
 import torch
 
-from . import carry, config, export, figures, sprites, stages
+from . import carry, config, export, figures, sprites, stages, words, world
 
 
 def parser():
@@ -23,12 +24,14 @@ def parser():
     sheet.add_argument("--count", type=int, default=16)
     sheet = commands.add_parser("sprites", help="take the sprites from the font again")
     sheet.add_argument("--font", type=Path, required=True, help="NotoColorEmoji.ttf")
+    vocabulary = commands.add_parser("vocabulary", help="the words of the captions, for [world] in fleet.toml")
+    vocabulary.add_argument("--preset", choices=config.PRESETS, help="of this training, not of the weights in the repository")
     pack = commands.add_parser("pack", help="an archive for a machine with a GPU and without a network")
     pack.add_argument("file", type=Path)
     train = commands.add_parser("train", help="all stages, then export and judgement, within --minutes")
     train.add_argument("--stage", choices=stages.STAGES, action="append", help="only this stage (may be repeated)")
     train.add_argument("--from", dest="start", type=Path, help="a checkpoint whose fitting weights to start from")
-    train.add_argument("--with-text", action="store_true", help="take over its text encoders as well")
+    train.add_argument("--text", choices=("keep", "adapt"), help="take over its text encoders as well, as they are or to teach them new words")
     train.add_argument("--parts", action="store_true", help="also write the model as files below 16 MiB")
     stage = commands.add_parser("stage", help="one stage alone, without export")
     stage.add_argument("stage", choices=stages.STAGES)
@@ -61,6 +64,10 @@ def main():
     if wanted.command == "sprites":
         sprites.write_sheet(wanted.font)
         return
+    if wanted.command == "vocabulary":
+        chosen = config.PRESETS[wanted.preset].world if wanted.preset else world.SHIPPED_WORLD
+        print(json.dumps(words.vocabulary(chosen), ensure_ascii=False))
+        return
     if wanted.command == "pack":
         print(f"{wanted.file}: {carry.pack(wanted.file) / 2**20:.1f} MiB\nthere: tar xf {wanted.file.name} && training-pack/run OUT 9")
         return
@@ -69,7 +76,7 @@ def main():
         wanted.out.mkdir(parents=True, exist_ok=True)
     if wanted.command == "train":
         if wanted.start:
-            logging.info("from %s: %s", wanted.start, export.start_from(run, wanted.start, wanted.with_text))
+            logging.info("from %s: %s", wanted.start, export.start_from(run, wanted.start, wanted.text))
         stages.train(run, wanted)
     elif wanted.command == "stage":
         stages.STAGES[wanted.stage](run)

@@ -21,12 +21,12 @@ LLAMA_SPECIAL = ("<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>"
 CROP_START = DEFAULT_PROMPT_TEMPLATE["crop_start"]
 
 
-def _texts(subjects, count=16000):
+def _texts(world, count=16000):
     chooser = random.Random(7)
-    return [words.write(sample(chooser, subjects), chooser)[0] for _ in range(count)]
+    return [words.write(sample(chooser, world), chooser, world)[0] for _ in range(count)]
 
 
-def train_llama(folder, subjects):
+def train_llama(folder, world):
     """The language model's tokenizer, saved as `tokenizer.json` and friends."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -46,7 +46,7 @@ def train_llama(folder, subjects):
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(subjects) + [template] * 60, trainer)
+    tokenizer.train_from_iterator(_texts(world) + [template] * 60, trainer)
     begin = tokenizer.token_to_id(LLAMA_SPECIAL[0])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{LLAMA_SPECIAL[0]} $A", pair=f"{LLAMA_SPECIAL[0]} $A $B", special_tokens=[(LLAMA_SPECIAL[0], begin)]
@@ -66,7 +66,7 @@ def train_llama(folder, subjects):
         raise ValueError(f"the template's beginning is {count} tokens instead of {CROP_START}: train on more of its words")
 
 
-def train_clip(folder, subjects):
+def train_clip(folder, world):
     """CLIP's tokenizer, saved as `vocab.json` and `merges.txt`."""
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
     tokenizer.normalizer = normalizers.Lowercase()
@@ -82,7 +82,7 @@ def train_clip(folder, subjects):
     trainer = trainers.BpeTrainer(
         vocab_size=4000, min_frequency=30, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
     )
-    tokenizer.train_from_iterator(_texts(subjects), trainer)
+    tokenizer.train_from_iterator(_texts(world), trainer)
     learnt = json.loads(tokenizer.to_str())["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in learnt["merges"]]
     words = alphabet + [letter + "</w>" for letter in alphabet] + ["".join(merge.split(" ")) for merge in merges]

@@ -5,7 +5,7 @@
 
 from dataclasses import dataclass, replace
 
-from .world import SMALL_WORLD, SUBJECTS
+from .world import SMALL_WORLD, WHOLE_WORLD, World
 
 SPATIAL_RATIO = TEMPORAL_RATIO = 4  # pixels and frames per latent cell: 4 keeps edges sharp after little training
 TEXT_TOKENS = 40  # longest caption and suffix, in the language model's tokens
@@ -23,7 +23,7 @@ class Preset:
     On a GPU text encoders and reader train beside the autoencoder, so that their shares count once.
     """
 
-    subjects: tuple
+    world: World
     side: int  # of the largest frames, in pixels; frames of 64 are trained too
     minutes: float  # the whole plan, where --plan does not say otherwise
     shares: dict
@@ -49,6 +49,7 @@ class Preset:
     small_share: float  # share of the time before the first step at the full size
     muon_rate: float
     average_decay: float
+    encoder_part: float  # part of the autoencoder's time in which its encoder trains too; below 0 the encoder of an export stays as it is
     # Reader
     reader_width: int
     reader_batch: int
@@ -63,21 +64,21 @@ class Preset:
 
 
 CARD = Preset(
-    subjects=tuple(SUBJECTS), side=128, minutes=9.0, shares=dict(vae=0.33, text=0.3, judge=0.32, transformer=0.5, distil=0.1), steps={},
+    world=WHOLE_WORLD, side=128, minutes=9.0, shares=dict(vae=0.33, text=0.3, judge=0.32, transformer=0.5, distil=0.1), steps={},
     channels=(16, 32, 64), latent_channels=12, vae_batch=24, vae_frames=17, vae_crop=64, vae_rate=1.0e-3,
     text_width=128, text_batch=256,
     heads=8, double_blocks=2, single_blocks=6, batches={64: 320, 128: 96}, pool={64: 49152, 128: 16384}, fresh=256, refill_every=16,
-    small_share=0.6, muon_rate=3e-3, average_decay=0.999,
+    small_share=0.6, muon_rate=3e-3, average_decay=0.999, encoder_part=0.68,
     reader_width=32, reader_batch=96, judged=600, judge_steps=25,
 )  # fmt: skip
 CORES = replace(
-    CARD, subjects=SMALL_WORLD, side=64, minutes=480.0, shares=dict(vae=0.33, text=0.05, judge=0.12, transformer=0.5, distil=0.2), steps={},
-    channels=(16, 32, 48), latent_channels=8, vae_batch=4, vae_frames=9, vae_crop=32, text_width=96, text_batch=96,
-    heads=6, double_blocks=1, single_blocks=4, batches={64: 24}, pool={64: 8192}, fresh=16, refill_every=8, small_share=1.0,
-    average_decay=0.995, reader_width=16, reader_batch=24, judged=200,
+    CARD, world=SMALL_WORLD, side=64, minutes=480.0, shares=dict(vae=0.25, text=0.03, judge=0.0, transformer=0.72, distil=0.2), steps={},
+    channels=(16, 32, 48), latent_channels=8, vae_batch=4, vae_frames=9, vae_crop=32, vae_rate=7.0e-4, text_width=96, text_batch=96,
+    heads=6, double_blocks=1, single_blocks=4, batches={64: 16}, pool={64: 4096}, fresh=8, refill_every=8, small_share=1.0,
+    muon_rate=2e-3, average_decay=0.99, encoder_part=-1.0, reader_width=16, reader_batch=24, judged=200,
 )  # fmt: skip
 SMOKE = replace(
-    CORES, subjects=SMALL_WORLD[:3], minutes=30.0, steps=dict(vae=4, text=3, judge=3, transformer=4, distil=2), vae_batch=1, vae_crop=16,
+    CORES, world=replace(SMALL_WORLD, subjects=SMALL_WORLD.subjects[:3]), minutes=30.0, steps=dict(vae=4, text=3, judge=3, transformer=4, distil=2), vae_batch=1, vae_crop=16, encoder_part=0.5,
     text_width=32, text_batch=8, heads=2, single_blocks=1, batches={64: 2}, pool={64: 4}, fresh=2, refill_every=2,
     reader_width=8, reader_batch=2, judged=2, judge_steps=2,
 )  # fmt: skip

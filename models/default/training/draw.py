@@ -11,13 +11,16 @@ import torch
 import torch.nn.functional as F
 
 from . import places, shapes, sprites
-from .world import SHAPES, SUBJECTS, kind_of
+from .world import SHAPES, WHOLE_WORLD, kind_of
 
 FRAMES, FPS = 17, 8
 SPIN_RADIANS = {True: math.radians(160), False: math.radians(320)}  # of a shape, of a picture
 SMALLEST_SCALE = 0.5  # a growing subject starts at this fraction of its size
 SHAPE_EXTENT = 1.6  # half a shape's texture, in radii of the circle of the same area
 PICTURE_SIZES = {"small": 0.28, "medium": 0.38, "large": 0.5}
+SIMPLE_SIZE = 0.48
+REACH, SIMPLE_REACH = {"walk": 0.22, "run": 0.4, "move": 0.34}, {"walk": 0.2, "move": 0.28}  # half of how far it goes
+PLAIN_VIEW = 1.0  # where a place's one view in a simple world begins, in frames, if `places.VIEWS` says nothing else
 PAN, ZOOM = 0.4, 1.5  # how far a pan goes, in frames; the larger of a zoom's two scales
 
 
@@ -72,11 +75,11 @@ def height_of(kind, place, half, chooser):
     return max(foot - half, 0.5)
 
 
-def picture_track(scene, frames, chooser):
+def picture_track(scene, frames, chooser, simple=False):
     """How a picture moves: walkers bob, runners leap, boats rock, flyers glide."""
     kind = kind_of(scene.subject)
     zooms = scene.camera.startswith("zoom")
-    half = PICTURE_SIZES[scene.size] / 2 * chooser.uniform(0.94, 1.06) * (0.8 if zooms else 1.0)
+    half = (SIMPLE_SIZE if simple else PICTURE_SIZES[scene.size]) / 2 * chooser.uniform(0.94, 1.06) * (0.8 if zooms else 1.0)
     track = Tracks(frames, half)
     time, phase = track.time, chooser.uniform(0, 2 * math.pi)
     track.y = np.full(frames, height_of(kind, scene.place, half, chooser))
@@ -84,7 +87,7 @@ def picture_track(scene, frames, chooser):
         track.y = np.minimum(track.y, 0.76 - half)
     room = 0.25 if scene.camera == f"pan {scene.direction}" else 0.65 if zooms else 1.0
     if scene.direction in ("left", "right"):
-        reach = {"walk": 0.22, "run": 0.4, "move": 0.34}[scene.motion] * chooser.uniform(0.9, 1.0) * room
+        reach = (SIMPLE_REACH if simple else REACH)[scene.motion] * chooser.uniform(0.9, 1.0) * room
         sweep = (2 * time - 1) * reach
         track.x = 0.5 + (sweep if scene.direction == "right" else -sweep)
         track.mirrored = scene.direction == "right"
@@ -102,7 +105,7 @@ def picture_track(scene, frames, chooser):
         track.y = track.y - 0.07 * np.abs(np.sin(4 * math.pi * time + phase))
         track.angle = 0.16 * np.sin(8 * math.pi * time + phase)
     elif scene.motion == "bounce":
-        track.y = track.y - 0.26 * np.abs(np.sin(2 * math.pi * time))
+        track.y = track.y - (0.2 if simple else 0.26) * np.abs(np.sin(2 * math.pi * time))
     elif scene.motion == "spin":
         track.angle = time * SPIN_RADIANS[False]
     elif kind == "boat":
@@ -134,10 +137,10 @@ def camera_of(scene, frames):
 class Painter:
     """Textures and panoramas for frames of one size, on one device."""
 
-    def __init__(self, side, device, names=tuple(SUBJECTS)):
-        self.side, self.device = side, device
+    def __init__(self, side, device, world=WHOLE_WORLD):
+        self.side, self.device, self.world = side, device, world
         texture = side * 3 // 4
-        textures, self.numbers = sprites.pictures(texture, names)
+        textures, self.numbers = sprites.pictures(texture, world.subjects)
         line = ((torch.arange(4 * texture) + 0.5) / (2 * texture) - 1) * SHAPE_EXTENT
         rows, columns = torch.meshgrid(line, line, indexing="ij")
         masks = {shape: F.avg_pool2d(shapes.coverage(shape, columns, rows)[None], 4) for shape in SHAPES}
@@ -153,12 +156,12 @@ class Painter:
     def plan(self, scene, frames, chooser):
         """Everything about one clip as numbers: (background, x offset, camera, tint) and two objects (texture, track)."""
         shift, scale = camera_of(scene, frames)
-        offset = chooser.uniform(0.5, places.WIDE - 1.5)
+        offset = places.VIEWS.get(scene.place, PLAIN_VIEW) if self.world.simple else chooser.uniform(0.5, places.WIDE - 1.5)
         objects = []
         if scene.is_shape:
             objects.append((self.numbers[scene.subject, scene.color], shape_track(scene, frames, chooser)))
             return self.backgrounds[scene.place, ""], offset, shift, scale, (1.0, 1.0, 1.0), objects
-        track = picture_track(scene, frames, chooser)
+        track = picture_track(scene, frames, chooser, self.world.simple)
         second = beside(track, scene, chooser) if scene.second else None
         for each in filter(None, (track, second)):
             if not scene.direction:
@@ -190,6 +193,15 @@ class Painter:
             image[present] = image[present] * (1 - alpha) + sprite[:, :3] * tint[present]
             covered[present] = torch.maximum(covered[present], alpha)
         return tuple(F.avg_pool3d(value, (1, 2, 2)).clamp(0, 1) for value in (image, covered))
+
+    def views(self):
+        """Every background of a simple world as clips show it, (N, 3, side, side), and what each is: pairs of place and light."""
+        names = [name for name in self.backgrounds if name[1] in ("", "day")]
+        line = (torch.arange(2 * self.side, device=self.device) + 0.5) / (2 * self.side)
+        x = self._tensor([[[places.VIEWS.get(place, PLAIN_VIEW)]] for place, _ in names]) + line
+        chosen = self.panoramas[[self.backgrounds[name] for name in names]]
+        image = self._sampled(chosen, x * 2 / places.WIDE - 1, line.expand(len(names), 1, -1) * 2 - 1, "border")
+        return F.avg_pool3d(image, (1, 2, 2))[:, :, 0].clamp(0, 1), names
 
     def _object(self, drawn, line):
         numbers, tracks = zip(*drawn)

@@ -15,7 +15,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file
 from transformers import LlamaModel
 
-from . import config, flow, state, text, vae
+from . import config, flow, portable, state, text, vae
 
 COMPONENTS = {
     "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
@@ -53,15 +53,6 @@ def _full_llama(preset, encoders):
     return full
 
 
-def _plain_tokenizer_config(path, tokenizer_class):
-    """Drops what only this version of transformers understands, and names the class that every version has."""
-    settings = json.loads(path.read_text())
-    for key in ("backend", "is_local", "local_files_only"):
-        settings.pop(key, None)
-    settings["tokenizer_class"] = tokenizer_class
-    path.write_text(json.dumps(settings, indent=2) + "\n")
-
-
 def _write(run, target, network):
     saved = state.load(run.work / "statistics.pt")
     fold_normalisation(vae.averaged(run).cpu(), saved["mean"], saved["std"]).half().save_pretrained(target / "vae")
@@ -73,8 +64,7 @@ def _write(run, target, network):
     encoders.clip_tokenizer.save_pretrained(target / "tokenizer_2")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(run.work / "tokenizer_2" / name, target / "tokenizer_2" / name)
-    for part in ("tokenizer", "tokenizer_2"):
-        _plain_tokenizer_config(target / part / "tokenizer_config.json", COMPONENTS[part][1])
+    portable.make_portable(target)
     FlowMatchEulerDiscreteScheduler(shift=config.FLOW_SHIFT).save_pretrained(target / "scheduler")
     index = {"_class_name": "HunyuanVideoPipeline", "_diffusers_version": "0.36.0"} | COMPONENTS
     (target / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
@@ -109,11 +99,11 @@ def _take_over(module, weights):
     return f"{len(fitting)} of {len(own)} tensors"
 
 
-def start_from(run, model_dir, with_text):
-    """Fills an empty work folder from an export: what fits of autoencoder and transformer, and with `with_text` the encoders too.
+def start_from(run, model_dir, text_use):
+    """Fills an empty work folder from an export: what fits of autoencoder and transformer, and with `text_use` the encoders too.
 
-    The encoders fit only where the export comes from the same captions. Optimisers start fresh. The export's latents are
-    normalised already, but those of an autoencoder that is trained on will not stay so: statistics are taken again.
+    `text_use` is `keep` (the export comes from the same captions) or `adapt` (they learn new words on top). Optimisers start fresh. The export's latents are
+    normalised already, but those of an autoencoder whose encoder is trained on will not stay so: statistics are taken again.
     """
     taken = {}
     for name, module, file in (("vae", vae.build(run.preset), "vae"), ("transformer", flow.build(run.preset), "transformer")):
@@ -121,13 +111,19 @@ def start_from(run, model_dir, with_text):
             raise FileExistsError(f"{run.work} already holds {name}.pt: start from an export in an empty work folder")
         taken[name] = _take_over(module, load_file(model_dir / file / WEIGHTS))
         _save_start(run.work / f"{name}.pt", module)
-    if with_text:
+    if run.preset.encoder_part < 0:  # the latents stay what they are: normalised
+        channels = run.preset.latent_channels
+        state.save(run.work / "statistics.pt", mean=torch.zeros(channels), std=torch.ones(channels))
+    if text_use:
         for name in ("tokenizer", "tokenizer_2"):
             shutil.copytree(model_dir / name, run.work / name, dirs_exist_ok=True)
         both = text.untrained(run)
         for name, part, folder in (("llama", both[0].llama, "text_encoder"), ("clip", both[0].clip, "text_encoder_2")):
-            taken[name] = _take_over(part, load_file(model_dir / folder / "model.safetensors"))
-        _save_start(run.work / "text.pt", both, spent_s=FOREVER_S)
+            weights = load_file(model_dir / folder / "model.safetensors")
+            taken[name] = _take_over(part, {name.removeprefix(portable.CLIP_PREFIX): value for name, value in weights.items()})
+        _save_start(run.work / "text.pt", both, spent_s=FOREVER_S if text_use == "keep" else 0.0)
+        if text_use == "adapt":
+            state.save(run.work / "text_start.pt", encoders=both[0].state_dict())
     return taken
 
 

@@ -49,24 +49,24 @@ def through_autoencoder(run, pipeline, reader, count):
         decoded = pipeline.vae.decode(pipeline.vae.encode(clips * 2 - 1).latent_dist.mode()).sample
         decoded = (decoded / 2 + 0.5).clamp(0, 1)
         psnr += (-10 * (decoded - clips).square().mean((1, 2, 3, 4)).log10()).tolist()
-        pairs += zip(scenes, judge.read(reader, decoded))
+        pairs += zip(scenes, reader(decoded))
     return {"psnr_db": judge.floor(sum(psnr) / len(psnr)), "read": judge.score(pairs)}
 
 
 def report(run, model_dir, out, steps=None, reader=None):
     """Writes `judgement.json` and `sheet.png` into `out`, more and more of them until the time is over."""
     preset, steps = run.preset, steps or run.preset.judge_steps
-    pipeline, reader = load(model_dir, run.device), judge.trained(run, reader)
+    pipeline, reader = load(model_dir, run.device), judge.reader_of(run, reader)
     contact_sheet(pipeline, SHEET_PROMPTS[: preset.judged], steps, preset.side, out / "sheet.png")
     drawn = min(600, 5 * preset.judged)
     figures = {"preset": run.name, "side": preset.side, "steps": steps, "read_on_drawn_clips": judge.on_drawn_clips(run, reader, drawn)}
     figures["autoencoder"] = through_autoencoder(run, pipeline, reader, drawn // 3)
     chooser, pairs, batch = random.Random(17), [], 50 if run.device.type == "cuda" else 2
     while len(pairs) < preset.judged and (not pairs or time.monotonic() < run.deadline_s):
-        scenes = [sample(chooser, preset.subjects, held_out=True) for _ in range(min(batch, preset.judged - len(pairs)))]
-        prompts = [words.plain(scene, words.chinese if number % 3 == 2 else words.english) for number, scene in enumerate(scenes)]
+        scenes = [sample(chooser, preset.world, held_out=True) for _ in range(min(batch, preset.judged - len(pairs)))]
+        prompts = [words.plain(scene, words.chinese if number % 3 == 2 and not preset.world.simple else words.english) for number, scene in enumerate(scenes)]
         clips = render(pipeline, prompts, range(len(pairs), len(pairs) + len(scenes)), steps, preset.side)
-        pairs += zip(scenes, judge.read(reader, clips))
+        pairs += zip(scenes, reader(clips))
         figures |= {"held_out_prompts": len(pairs), "read_in_videos": judge.score(pairs)}
         for kind, wanted in (("shapes", True), ("pictures", False)):
             figures[f"read_in_videos_of_{kind}"] = judge.score([pair for pair in pairs if pair[0].is_shape == wanted])
@@ -95,6 +95,6 @@ def contact_sheet(pipeline, prompts, steps, side, path):
 def drawn_sheet(preset, seed, count, path):
     """A picture of drawn clips, to look at the world; returns their captions."""
     chooser = random.Random(seed)
-    scenes = [sample(chooser, preset.subjects, shape_chance=0.15) for _ in range(count)]
-    picture_of(Painter(preset.side, "cpu", preset.subjects).clips(scenes, chooser)[0], path, columns=2)
+    scenes = [sample(chooser, preset.world, shape_chance=0.15) for _ in range(count)]
+    picture_of(Painter(preset.side, "cpu", preset.world).clips(scenes, chooser)[0], path, columns=2)
     return [f"{words.write(scene, chooser)[0]} ({FRAMES} frames, {FPS} a second)" for scene in scenes]

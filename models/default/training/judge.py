@@ -14,6 +14,7 @@ from torch import nn
 
 from . import muon, state
 from .draw import FRAMES, Painter
+from .match import Matcher
 from .world import FIELDS, Scene, sample
 
 SIDE = 64
@@ -71,7 +72,9 @@ def roughened(clips, chooser):
 
 
 def train(run):
-    """Trains the reader within the stage's time, resuming from `judge.pt`."""
+    """Trains the reader within the stage's time, resuming from `judge.pt`. A simple world is read without learning."""
+    if run.preset.world.simple:
+        return
     torch.manual_seed(3)
     preset = run.preset
     reader = Reader(preset.reader_width).to(run.device)
@@ -79,9 +82,9 @@ def train(run):
     pair = muon.optimizers(reader.named_parameters(), PEAK_RATE, PEAK_RATE / 2, inside)
     training = state.Training(reader, pair, 0.995, run.work / "judge.pt").resume()
     chooser, clock = random.Random(training.step + 7), run.clock("judge", training)
-    painters = [Painter(side, run.device, preset.subjects) for side in preset.sides]
+    painters = [Painter(side, run.device, preset.world) for side in preset.sides]
     while not clock.over:
-        scenes = [sample(chooser, preset.subjects) for _ in range(preset.reader_batch)]
+        scenes = [sample(chooser, preset.world) for _ in range(preset.reader_batch)]
         clips = chooser.choice(painters).clips(scenes, chooser)[0]
         labels = labels_of(scenes, run.device)
         with torch.autocast(run.device.type, torch.bfloat16):
@@ -90,7 +93,7 @@ def train(run):
         training.update(loss, min(1.0, (training.step + 1) / 50, max(0.02, 1.5 * (1 - clock.part))))
         training.report("judge", clock)
     training.save(clock)
-    log.info("judge: %d steps, on unseen drawn clips: %s", training.step, on_drawn_clips(run, trained(run), min(600, 10 * preset.judged)))
+    log.info("judge: %d steps, on unseen drawn clips: %s", training.step, on_drawn_clips(run, reader_of(run), min(600, 10 * preset.judged)))
 
 
 def trained(run, weights=None):
@@ -107,10 +110,23 @@ def write_weights(run, path):
     save_file({name: value.half().contiguous().cpu() for name, value in trained(run).state_dict().items()}, path)
 
 
+def is_there(run):
+    """Whether clips can be judged: without learning, or with a trained reader."""
+    return run.preset.world.simple or (run.work / "judge.pt").exists()
+
+
+def reader_of(run, weights=None):
+    """A function that gives the scenes which clips (B, 3, T, H, W) in 0..1 show."""
+    if run.preset.world.simple:
+        matcher = Matcher(run.preset.side, run.preset.world, run.device)
+        return lambda clips: [matcher.read(clip) for clip in clips]
+    network = trained(run, weights)
+    return lambda clips: _read(network, clips)
+
+
 @torch.no_grad()
-def read(reader, clips):
-    """What each clip (B, 3, T, H, W) in 0..1 shows, as scenes."""
-    numbers = {field: logits.argmax(1).tolist() for field, logits in reader(clips).items()}
+def _read(network, clips):
+    numbers = {field: logits.argmax(1).tolist() for field, logits in network(clips).items()}
     return [Scene(**{field: names[numbers[field][place]] for field, names in FIELDS.items()}) for place in range(len(clips))]
 
 
@@ -129,12 +145,12 @@ def floor(value):
 
 def drawn(run, count, chooser, batch=20):
     """Unseen drawn clips, in batches of (scenes, clips)."""
-    painter = Painter(run.preset.side, run.device, run.preset.subjects)
+    painter = Painter(run.preset.side, run.device, run.preset.world)
     for first in range(0, count, batch):
-        scenes = [sample(chooser, run.preset.subjects, held_out=True) for _ in range(min(batch, count - first))]
+        scenes = [sample(chooser, run.preset.world, held_out=True) for _ in range(min(batch, count - first))]
         yield scenes, painter.clips(scenes, chooser)[0]
 
 
 def on_drawn_clips(run, reader, count):
     """The reader's scores on unseen drawn clips."""
-    return score([pair for scenes, clips in drawn(run, count, random.Random(19)) for pair in zip(scenes, read(reader, clips))])
+    return score([pair for scenes, clips in drawn(run, count, random.Random(19)) for pair in zip(scenes, reader(clips))])

@@ -20,6 +20,7 @@ SKIES = {  # colour at the zenith and at the horizon
 TINTS = {"day": (1.0, 1.0, 1.0), "sunset": (1.0, 0.74, 0.58), "night": (0.34, 0.4, 0.66), "neon": (0.5, 0.42, 0.78)}
 # How the light falls on subjects: like on the ground, but they have to stay visible.
 SUBJECT_TINTS = {"day": (1.0, 1.0, 1.0), "sunset": (1.0, 0.84, 0.72), "night": (0.62, 0.68, 0.9), "neon": (0.84, 0.72, 1.0)}
+VIEWS = {"space": 1.0}  # where the one view in a simple world begins, in frames
 HORIZON = {"grass": 0.46, "beach": 0.36, "sea": 0.4, "city": 0.66, "snow": 0.48, "desert": 0.46}
 
 

@@ -25,7 +25,7 @@ class Pool:
         preset = run.preset
         self.run, self.side, self.vae, self.encoders = run, side, vae, encoders
         self.chooser = random.Random(seed)
-        self.painter = Painter(side, run.device, preset.subjects)
+        self.painter = Painter(side, run.device, preset.world)
         self.count, self.next_place, self.filled = preset.pool[side], 0, 0
         cells = side // config.SPATIAL_RATIO
         self.shape = ((FRAMES - 1) // config.TEMPORAL_RATIO + 1, cells, cells)
@@ -42,14 +42,14 @@ class Pool:
     @torch.no_grad()
     def refill(self, count):
         """Draws `count` clips into the oldest places."""
-        scenes = [sample(self.chooser, self.run.preset.subjects) for _ in range(count)]
+        scenes = [sample(self.chooser, self.run.preset.world) for _ in range(count)]
         places = torch.arange(self.next_place, self.next_place + count, device=self.run.device) % self.count
         with torch.autocast(self.run.device.type, torch.bfloat16):
             clips, covered = self.painter.clips(scenes, self.chooser)
             for some, part in zip(places.split(ENCODED_AT_ONCE), clips.split(ENCODED_AT_ONCE)):
                 self.latents[some] = self.vae.encode(part * 2 - 1).latent_dist.mode().half()
             empty = [self.chooser.random() < config.EMPTY_PROMPT_CHANCE for _ in scenes]
-            prompts = ["" if none else words.write(scene, self.chooser)[0] for scene, none in zip(scenes, empty)]
+            prompts = ["" if none else words.write(scene, self.chooser, self.run.preset.world)[0] for scene, none in zip(scenes, empty)]
             states, mask, self.pooled[places] = (value.to(self.pooled.dtype) for value in self.encoders(prompts))
         self.states[places] = F.pad(states, (0, 0, 0, config.TEXT_TOKENS - states.shape[1]))
         self.mask[places] = F.pad(mask.long(), (0, config.TEXT_TOKENS - mask.shape[1]))

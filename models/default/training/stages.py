@@ -95,8 +95,9 @@ def finish(run, wanted, network):
     model = export_parts(run, wanted, network) if wanted.parts else wanted.out / "model"
     if not wanted.parts:
         log.info("exported %.1f MB", export.export(run, model, network) / 1e6)
-    if (run.work / "judge.pt").exists():
+    if not run.preset.world.simple and judge.is_there(run):
         judge.write_weights(run, wanted.out / "reader.safetensors")
+    if judge.is_there(run):
         figures.report(run, model, wanted.out, steps=flow.FEW_STEPS if network == "twin" else None)
 
 

@@ -4,6 +4,7 @@ They are frozen afterwards. The transformer then starts from a prompt whose mean
 minutes instead of the greater part of its training.
 """
 
+import copy
 import logging
 import random
 
@@ -17,6 +18,8 @@ from . import bpe, config, state, words
 from .world import FIELDS, sample
 
 PEAK_RATE = 2e-3
+ADAPTING_RATE = 6e-4  # of encoders that already understand the shapes
+KEEP_WEIGHT = 3.0  # of what they make of captions of shape scenes, which a transformer has learnt to follow
 log = logging.getLogger(__name__)
 
 
@@ -32,8 +35,8 @@ class Encoders(nn.Module):
     def __init__(self, folder, preset):
         super().__init__()
         if not (folder / "tokenizer_2" / "vocab.json").exists():
-            bpe.train_llama(folder / "tokenizer", preset.subjects)
-            bpe.train_clip(folder / "tokenizer_2", preset.subjects)
+            bpe.train_llama(folder / "tokenizer", preset.world)
+            bpe.train_clip(folder / "tokenizer_2", preset.world)
         self.llama_tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
         self.clip_tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
         self.llama = LlamaModel(llama_config(preset, self.llama_tokenizer, config.LLAMA_LAYERS_USED))
@@ -74,48 +77,65 @@ class Readout(nn.Module):
         return sum(F.cross_entropy(answers[field], labels[field]) for field in FIELDS), right.float().mean()
 
 
-def labelled_prompts(subjects, count, chooser, device, held_out=False):
-    """Captions and, for each field, the number of the value or of "left unsaid"."""
-    prompts, said = zip(*(words.write(sample(chooser, subjects, held_out), chooser) for _ in range(count)))
+def labelled_prompts(world, count, chooser, device, held_out=False):
+    """Captions; for each field, the number of the value or of "left unsaid"; and which captions are of shape scenes."""
+    scenes = [sample(chooser, world, held_out) for _ in range(count)]
+    prompts, said = zip(*(words.write(scene, chooser, world) for scene in scenes))
     numbers = lambda field, names: [len(names) if getattr(s, field) is None else names.index(getattr(s, field)) for s in said]  # noqa: E731
-    return list(prompts), {field: torch.tensor(numbers(field, names), device=device) for field, names in FIELDS.items()}
+    labels = {field: torch.tensor(numbers(field, names), device=device) for field, names in FIELDS.items()}
+    return list(prompts), labels, torch.tensor([scene.is_shape for scene in scenes], device=device)
 
 
-def vectors(encoders, prompts):
+def vectors(states, mask, pooled):
     """What the readouts see: the mean of the states, the last state and the pooled vector."""
-    states, mask, pooled = encoders(prompts)
     weight = mask[..., None].to(states.dtype)
-    last = states[torch.arange(len(prompts), device=states.device), mask.sum(1) - 1]
+    last = states[torch.arange(len(states), device=states.device), mask.sum(1) - 1]
     return {"mean": (states * weight).sum(1) / weight.sum(1), "last": last, "pooled": pooled}
 
 
 def train(run):
-    """Trains both encoders, resuming from `text.pt`."""
+    """Trains both encoders, resuming from `text.pt`; those of `text_start.pt`, if it exists, only learn what they do not know yet."""
     torch.manual_seed(1)
     preset = run.preset
     both = untrained(run).to(run.device)
     readouts = both[1]
-    optimizer = torch.optim.AdamW(both.parameters(), lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=0.01)
-    optimizer.param_groups[0]["peak_lr"] = PEAK_RATE
+    known = state.load(run.work / "text_start.pt")
+    start = known and copy.deepcopy(both[0]).eval().requires_grad_(False)
+    if start:
+        start.load_state_dict(known["encoders"])
+    rates = (ADAPTING_RATE if start else PEAK_RATE, PEAK_RATE)
+    groups = [dict(params=list(part.parameters()), lr=rate, peak_lr=rate) for part, rate in zip(both, rates)]
+    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
     training = state.Training(both, [optimizer], 0.98, run.work / "text.pt").resume()
     chooser, clock = random.Random(training.step + 11), run.clock("text", training)
     while not clock.over:
-        prompts, labels = labelled_prompts(preset.subjects, preset.text_batch, chooser, run.device)
-        seen = vectors(both[0], prompts)
+        prompts, labels, shapes = labelled_prompts(preset.world, preset.text_batch, chooser, run.device)
+        outputs = both[0](prompts)
+        seen = vectors(*outputs)
         # States of unit size keep the transformer's first layers in a healthy range.
         size = sum((seen[name].square().mean() - 1).square() for name in ("mean", "pooled"))
         loss = sum(readouts[name].loss_and_hits(vector, labels)[0] for name, vector in seen.items()) + 0.1 * size
+        if start:
+            loss = loss + KEEP_WEIGHT * change(outputs, start(prompts), shapes)
         training.update(loss, min(1.0, (training.step + 1) / 50, max(0.02, 2 * (1 - clock.part))))
         training.report("text", clock)
     training.save(clock)
     log.info("text: %d steps, held-out captions read whole from last, pooled: %s", training.step, held_out_hits(run, both))
 
 
+def change(outputs, before, shapes):
+    """Mean square of the difference between two encoders' states and pooled vectors, over the captions of shape scenes."""
+    (states, mask, pooled), (states_before, _, pooled_before) = outputs, before
+    weight = (mask * shapes[:, None])[..., None]
+    of_states = (weight * (states - states_before).square()).sum() / (weight.sum() * states.shape[2]).clamp(min=1)
+    return of_states + (pooled - pooled_before)[shapes].square().mean()
+
+
 @torch.no_grad()
 def held_out_hits(run, both, count=400):
     """Share of captions of held-out scenes whose every property is read right from the last state and the pooled vector."""
-    prompts, labels = labelled_prompts(run.preset.subjects, count, random.Random(13), run.device, held_out=True)
-    seen = vectors(both[0], prompts)
+    prompts, labels, _ = labelled_prompts(run.preset.world, count, random.Random(13), run.device, held_out=True)
+    seen = vectors(*both[0](prompts))
     return [round(float(both[1][name].loss_and_hits(seen[name], labels)[1]), 3) for name in ("last", "pooled")]
 
 

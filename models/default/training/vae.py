@@ -2,7 +2,8 @@
 
 Subjects are a small part of the pixels, so their surroundings weigh more in the loss. A quarter of the steps decode only
 the end of a clip: diffusers and the fleet decode long clips in tiles of a few latent frames, whose first latent frame
-then stands for one frame instead of four. For the last third the encoder is frozen, as latents may be cached by then.
+then stands for one frame instead of four. At the end the encoder is frozen, as latents may be cached by then; where the training
+starts from an export whose transformer goes on too, it is frozen from the beginning, so that the latents keep their meaning.
 """
 
 import logging
@@ -19,7 +20,6 @@ from .world import sample
 
 OBJECT_WEIGHT = 6.0
 KL_WEIGHT = 1e-6
-ENCODER_PART = 0.68  # of the time; the decoder alone afterwards
 AVERAGE_DECAY = 0.995
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Crops:
 
     def __init__(self, preset, device, seed):
         self.preset, self.chooser = preset, random.Random(seed)
-        self.painters = [Painter(side, device, preset.subjects) for side in preset.sides]
+        self.painters = [Painter(side, device, preset.world) for side in preset.sides]
 
     def next(self, whole=False):
         """Crops in -1..1 (B, 3, T, crop, crop) and the weight of each pixel (B, 1, T, crop, crop)."""
@@ -51,7 +51,7 @@ class Crops:
         crop, frames = (painter.side, FRAMES) if whole else (preset.vae_crop, preset.vae_frames)
         volume = preset.vae_batch * preset.vae_crop**2 * preset.vae_frames
         count = max(1, volume // (crop**2 * frames))
-        clips, covered = painter.clips([sample(chooser, preset.subjects) for _ in range(count)], chooser)
+        clips, covered = painter.clips([sample(chooser, preset.world) for _ in range(count)], chooser)
         if crop < painter.side or frames < FRAMES:
             parts = [self._window(cover, crop, frames) for cover in covered]
             clips, covered = (torch.stack([clip[(slice(None), *part)] for clip, part in zip(of, parts)]) for of in (clips, covered))
@@ -121,6 +121,8 @@ def quickest(run, vae, crops):
 def train(run):
     """Trains within the stage's time, resuming from `vae.pt`."""
     torch.manual_seed(0)
+    if run.preset.encoder_part < 0 and not (run.work / "vae.pt").exists():
+        raise ValueError(f"the preset {run.name} refines the decoder of an export: start with --from models/default")
     vae = build(run.preset).to(run.device)
     training = state.Training(vae, optimizers(vae, run.preset.vae_rate), AVERAGE_DECAY, run.work / "vae.pt").resume()
     crops = Crops(run.preset, run.device, training.step + 1)
@@ -128,12 +130,13 @@ def train(run):
     half, layout = quickest(run, vae, crops)
     vae.to(memory_format=layout)
     while not clock.over:
-        if clock.part > ENCODER_PART and not frozen:
+        if clock.part > run.preset.encoder_part and not frozen:
             frozen = True
             training.average.copy_to(vae)
             vae.encoder.requires_grad_(False)
             vae.quant_conv.requires_grad_(False)
-        rate = min(1.0, (training.step + 1) / 50, max(0.03, 2.0 * (1 - clock.part)))
+        fall = 1.0 if run.preset.encoder_part < 0 else 2.0  # a decoder that is only refined needs no long time at the full rate
+        rate = min(1.0, (training.step + 1) / 50, max(0.03, fall * (1 - clock.part)))
         clips, weight = crops.next(whole=clock.part > 0.85)
         with torch.autocast(run.device.type, torch.bfloat16, enabled=half):
             loss = loss_of(vae, clips.contiguous(memory_format=layout), weight, crops.chooser)
@@ -152,9 +155,9 @@ def averaged(run):
 def held_out_psnr(run, vae, clips=16):
     """Mean over unseen clips of the PSNR in dB of decode(encode(clip)), whole clips, without noise on the latents."""
     chooser, values = random.Random(5), []
-    painter = Painter(run.preset.side, run.device, run.preset.subjects)
+    painter = Painter(run.preset.side, run.device, run.preset.world)
     for _ in range(min(clips, 4 * run.preset.judged)):
-        clip = painter.clips([sample(chooser, run.preset.subjects, held_out=True)], chooser)[0]
+        clip = painter.clips([sample(chooser, run.preset.world, held_out=True)], chooser)[0]
         decoded = vae.decode(vae.encode(clip * 2 - 1).latent_dist.mode()).sample
         values.append(-10 * float(((decoded / 2 + 0.5).clamp(0, 1) - clip).square().mean().log10()))
     return sum(values) / len(values)

@@ -3,7 +3,10 @@
 The words are in `words.toml`. In every list the plainest wording comes first; `plain` uses only that one.
 """
 
-from .world import WORDS, kind_of, unsay
+import re
+from dataclasses import replace
+
+from .world import KINDS, NATURAL_COLORS, PAINTED_PLACES, PLAIN_PLACES, SHAPE_COLORS, WHOLE_WORLD, WORDS, kind_of, unsay
 
 NOUNS = WORDS["shapes"] | WORDS["subjects"]
 CHINESE_CHANCE = 0.35
@@ -84,13 +87,32 @@ def chinese(scene, pick, random):
     return "，".join(filter(None, [*parts, pick(WORDS["manners"]["endings"]["zh"])])) + ("。" if random() < 0.3 else "")
 
 
-def write(scene, chooser):
+def write(scene, chooser, world=WHOLE_WORLD):
     """A caption for the scene, and the scene with None for everything that the caption does not say."""
     said = unsay(scene, chooser)
-    language = chinese if chooser.random() < CHINESE_CHANCE else english
+    if world.simple and not scene.is_shape:  # one size, own colours
+        said = replace(said, size=None, color=NATURAL_COLORS.get(scene.subject, "") if chooser.random() < 0.25 else "")
+    language = chinese if not world.simple and chooser.random() < CHINESE_CHANCE else english
     return language(said, chooser.choice, chooser.random), said
 
 
 def plain(scene, language=english):
     """The one plain wording of a scene, which the judge uses."""
     return language(scene, lambda wordings: wordings[0], lambda: 0.5)
+
+
+def vocabulary(world=WHOLE_WORLD):
+    """Every word that captions of this world use, sorted: single English words, and Chinese wordings as they are."""
+    kinds = {"shape": KINDS["shape"]} | {kind: world.kinds[kind] for kind in map(kind_of, world.subjects)}
+    doing = {(motion, kind) for kind, behaviour in kinds.items() for motion, _ in behaviour.motions}
+    colors = SHAPE_COLORS if world.simple else WORDS["colors"]
+    places = (*PLAIN_PLACES, *(PAINTED_PLACES if world.subjects else ()))
+    wordings = [NOUNS[name] for name in (*WORDS["shapes"], *world.subjects)]
+    wordings += [ANY_SHAPE, *(WORDS["colors"][color] for color in colors), *WORDS["sizes"].values(), *WORDS["directions"].values(), *WORDS["manners"].values()]
+    wordings += [WORDS["places"][place] for place in dict.fromkeys(places)]
+    wordings += [WORDS["motions"][motion].get(kind, WORDS["motions"][motion]["any"]) for motion, kind in doing]
+    for table, plainest in (("lights", "day"), ("cameras", "still")):
+        wordings += [said for name, said in WORDS[table].items() if name == plainest or not world.simple]
+    english = {word for said in wordings for text in said["en"] for word in re.findall(r"[a-z0-9]+", text.lower())}
+    chinese = {text for said in wordings for text in said["zh"] if text} if not world.simple else set()
+    return sorted(english) + sorted(chinese)

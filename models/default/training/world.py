@@ -40,6 +40,15 @@ KINDS = {
     "boat": Kind((("move", SIDEWAYS), ("move", SIDEWAYS), *IN_PLACE), ("sea",)),
     "thing": Kind((("bounce", ("",)), ("move", UPRIGHT), *IN_PLACE), (*LAND, "sky")),
 }
+ACROSS, STILL = ("move", SIDEWAYS), ("stay", ("",))
+SIMPLE_KINDS = {
+    "walker": Kind((("walk", SIDEWAYS), ("walk", SIDEWAYS), ("bounce", ("",)), STILL), ("grass", "grass", "beach", "snow")),
+    "flyer": Kind((ACROSS, ACROSS, STILL), ("sky", "sky", "grass")),
+    "swimmer": Kind((ACROSS, ACROSS, STILL), ("sea",)),
+    "vehicle": Kind((ACROSS, ACROSS, STILL), ("city", "city", "grass")),
+    "boat": Kind((ACROSS, ACROSS, STILL), ("sea",)),
+    "thing": Kind((("grow", ("",)), STILL), ("grass", "snow")),
+}
 
 
 @dataclass(frozen=True)
@@ -53,11 +62,34 @@ class Subject:
 
 WORDS = tomllib.loads(Path(__file__).with_name("words.toml").read_text(encoding="utf-8"))
 SUBJECTS = {name: Subject(about["code"], about["kind"], tuple(about.get("colors", ()))) for name, about in WORDS["subjects"].items()}
-SMALL_WORLD = ("cat", "dog", "bird", "fish", "car", "boat", "tree")  # ball and star are shapes
+NATURAL_COLORS = {"car": "red", "boat": "red", "bird": "blue", "fish": "blue", "tree": "green"}  # what their own colours may be called
 STATIC = ("tree", "house")  # these neither bounce nor turn nor rise
 SHAPE_UNSAID = dict(color=0.03, size=0.10, subject=0.02, motion=0.03, place=0.04)  # chances that a caption leaves it open
 PICTURE_UNSAID = dict(size=0.5, direction=0.2, motion=0.04, place=0.05)
 PAIR_CHANCE, SHAPE_CHANCE, ODD_PLACE_CHANCE, DAY_CHANCE, STILL_CHANCE = 0.15, 0.3, 0.15, 0.6, 0.6
+
+
+@dataclass(frozen=True)
+class World:
+    """Which part of all this is drawn.
+
+    A `simple` world is for little training: one subject in its own colours and in one size, `SIMPLE_KINDS`; daylight; a still
+    camera; one view of every place instead of a random part of its panorama; English captions.
+    """
+
+    subjects: tuple = tuple(SUBJECTS)
+    simple: bool = False
+    shape_chance: float = SHAPE_CHANCE
+
+    @property
+    def kinds(self):
+        """How groups of subjects behave."""
+        return SIMPLE_KINDS if self.simple else KINDS
+
+
+WHOLE_WORLD = World()
+SMALL_WORLD = World(("cat", "dog", "bird", "fish", "car", "boat", "tree"), simple=True, shape_chance=0.4)  # ball and star are shapes
+SHIPPED_WORLD = World((), simple=True, shape_chance=1.0)  # of the weights in this repository; fleet.toml lists its words
 
 
 @dataclass(frozen=True)
@@ -124,30 +156,33 @@ def _camera(motion, direction, chooser):
     return chooser.choice([*pans, *pans, "zoom in", "zoom out"])
 
 
-def _picture_scene(chooser, subjects):
-    subject = chooser.choice(subjects)
-    about, kind = SUBJECTS[subject], KINDS[SUBJECTS[subject].kind]
+def _picture_scene(chooser, world):
+    subject = chooser.choice(world.subjects)
+    about, kind = SUBJECTS[subject], world.kinds[SUBJECTS[subject].kind]
     motion, directions = chooser.choice(kind.motions)
     if subject in STATIC and motion in ("bounce", "spin", "move"):
         motion, directions = "stay", ("",)
-    place = chooser.choice(PAINTED_PLACES if chooser.random() < ODD_PLACE_CHANCE else kind.homes)
-    light = "day" if place == "space" or chooser.random() < DAY_CHANCE else chooser.choice(LIGHTS[1:])
+    place = chooser.choice(PAINTED_PLACES if not world.simple and chooser.random() < ODD_PLACE_CHANCE else kind.homes)
+    light = "day" if world.simple or place == "space" or chooser.random() < DAY_CHANCE else chooser.choice(LIGHTS[1:])
     direction = chooser.choice(directions)
-    color = chooser.choice(about.colors) if about.colors and chooser.random() < 0.5 else ""
+    color = chooser.choice(about.colors) if about.colors and not world.simple and chooser.random() < 0.5 else ""
     if color == "white" and place in ("snow", "sky"):  # would not be seen
         color = ""
-    pair = chooser.random() < PAIR_CHANCE and motion not in ("grow", "shrink", "spin")
-    others = [name for name in subjects if SUBJECTS[name].kind == about.kind and name != subject]
+    pair = not world.simple and chooser.random() < PAIR_CHANCE and motion not in ("grow", "shrink", "spin")
+    others = [name for name in world.subjects if SUBJECTS[name].kind == about.kind and name != subject]
     second = chooser.choice(others) if pair and others else ""
-    size = chooser.choice(SIZES[:2] if second else SIZES)
-    return Scene(subject, color, size, motion, direction, place, light, _camera(motion, direction, chooser), second)
+    size = chooser.choice(("medium",) if world.simple else SIZES[:2] if second else SIZES)
+    camera = "still" if world.simple else _camera(motion, direction, chooser)
+    return Scene(subject, color, size, motion, direction, place, light, camera, second)
 
 
-def sample(chooser, subjects=tuple(SUBJECTS), held_out=False, shape_chance=SHAPE_CHANCE):
+def sample(chooser, world=WHOLE_WORLD, held_out=False, shape_chance=None):
     """A random scene, one of those kept from training or one of the others."""
+    chance = world.shape_chance if shape_chance is None else shape_chance
     while True:
-        scene = _shape_scene(chooser) if chooser.random() < shape_chance else _picture_scene(chooser, subjects)
-        if is_held_out(scene) == held_out:
+        scene = _shape_scene(chooser) if chooser.random() < chance else _picture_scene(chooser, world)
+        few = world.simple and not scene.is_shape  # too few combinations to keep any of them from training
+        if few or is_held_out(scene) == held_out:
             return scene
 
 

@@ -117,7 +117,7 @@ export const cases = {
     await field.press('Enter');
     await page.getByText('Live', { exact: true }).waitFor();
     // The fleet's other videos belong to another tenant.
-    await page.getByText('No videos yet').waitFor();
+    await page.getByRole('region', { name: 'Examples' }).waitFor();
     const prompt = 'a large yellow ball falls at night';
     await submit(page, prompt);
     await untilStatus(page, prompt, 'completed');

@@ -41,6 +41,11 @@ export interface AnalyzeView {
   cache_available: boolean;
   /** The prompt that was analysed. */
   prompt: string;
+  /**
+   * Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
+   * trained on everything.
+   */
+  unknown_words: string[];
 }
 
 /** One aspect ratio of a named size. */

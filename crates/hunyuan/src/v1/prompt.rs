@@ -9,9 +9,12 @@
 use std::path::Path;
 
 use ::tokenizers::Tokenizer;
+use serde::Deserialize;
 
 use super::config::defaults;
-use crate::runtime::{error::Result, tokenizers};
+use crate::runtime::error::{Error, Result};
+use crate::runtime::json::read_json;
+use crate::runtime::tokenizers;
 
 /// The instruction of the video model around a prompt (`dit-llm-encode-video`): the text before it and after it.
 pub(crate) const TEMPLATE: [&str; 2] = [
@@ -28,6 +31,39 @@ pub(crate) const TEMPLATE: [&str; 2] = [
     "<|eot_id|>",
 ];
 
+/// What LLaMA 3 begins every text with.
+const BEGIN: &str = "<|begin_of_text|>";
+
+/// What matters here of `tokenizer_config.json`.
+#[derive(Default, Deserialize)]
+struct Settings {
+    bos_token: Option<Special>,
+    add_eos_token: Option<bool>,
+}
+
+/// A special token: its text, or an object with it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Special {
+    Text(String),
+    Token { content: String },
+}
+
+impl Special {
+    fn content(&self) -> &str {
+        match self {
+            Self::Text(content) | Self::Token { content } => content,
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the file; a folder may lack it.
+    fn load(path: &Path) -> Result<Self> {
+        if path.exists() { read_json(path) } else { Ok(Self::default()) }
+    }
+}
+
 /// The language model's tokenizer.
 pub(crate) struct LlamaTokenizer {
     tokenizer: Tokenizer,
@@ -35,11 +71,29 @@ pub(crate) struct LlamaTokenizer {
 }
 
 impl LlamaTokenizer {
-    /// Reads `tokenizer.json` of the folder.
+    /// Reads `tokenizer.json` of the folder, which alone decides the tokens: what `tokenizer_config.json` would have added at run
+    /// time is refused, unless `tokenizer.json` adds it too.
+    ///
+    /// # Errors
+    /// Files that cannot be read; texts that do not start with begin-of-text, or that get an end token.
     pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let tokenizer = tokenizers::read(&dir.join("tokenizer.json"))?;
-        let crop_start = tokenizers::ids(&tokenizer, TEMPLATE[0], true)?.len();
-        Ok(Self { tokenizer, crop_start })
+        let path = dir.join("tokenizer.json");
+        let tokenizer = tokenizers::read(&path)?;
+        let settings = Settings::load(&dir.join("tokenizer_config.json"))?;
+        let ids = tokenizers::ids(&tokenizer, TEMPLATE[0], true)?;
+        let wrong = |reason: String| Err(Error::Config { path: path.clone(), reason });
+        let begin = settings.bos_token.as_ref().map_or(BEGIN, Special::content);
+        if tokenizer.token_to_id(begin).map(i64::from) != ids.first().copied() {
+            return wrong(format!(
+                "its texts must start with {begin}, as the model was trained: add the token to its post_processor, \
+                 for example by saving the tokenizer again with add_bos_token on"
+            ));
+        }
+        let plain = tokenizers::ids(&tokenizer, TEMPLATE[0], false)?.len();
+        if settings.add_eos_token == Some(true) || ids.len() > plain + 1 {
+            return wrong("it adds an end token to every text, which the model was not trained with".to_owned());
+        }
+        Ok(Self { tokenizer, crop_start: ids.len() })
     }
 
     /// Tokens of the instruction before the prompt, begin-of-text included.

@@ -26,6 +26,17 @@ function Figure({ label, value, note }: { label: string; value: ReactNode; note?
   );
 }
 
+/** Says which words the model will ignore, before anybody waits for a video without them. */
+function UnknownWords({ words: unknown }: { words: string[] }) {
+  const list = new Intl.ListFormat('en', { type: 'conjunction' }).format(unknown.map((word) => `“${word}”`));
+  return (
+    <p data-testid="unknown-words" className="flex items-start gap-1.5 rounded-lg bg-wait-soft px-2.5 py-2 text-xs">
+      <Icon name="info" className="mt-0.5 size-3.5 shrink-0 text-wait" />
+      <span>This model has not learnt {list} and will leave {unknown.length === 1 ? 'it' : 'them'} out. What it can draw is listed below.</span>
+    </p>
+  );
+}
+
 interface Props {
   answer: AnalyzeView | undefined;
   isLoading: boolean;
@@ -67,6 +78,7 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
         <Figure label="Time" value={duration(seconds)} note="without queueing" />
         <Figure label="Cost" value={usd(analysis.estimated_cost_usd)} note="of GPU time" />
       </dl>
+      {answer.unknown_words.length > 0 && <UnknownWords words={answer.unknown_words} />}
       {counting.length > 0 && (
         <ul className="space-y-1.5 border-t border-line pt-2.5" aria-label="What adds complexity">
           {counting.map((factor) => (

@@ -11,6 +11,7 @@ import { getSettings } from '../../api/getSettings';
 import type { ModelView, SettingsView } from '../../api/schema';
 import { keys } from '../../lib/keys';
 import { onRemix } from '../../lib/remix';
+import { onSuggest } from '../../lib/suggest';
 import { Button } from '../../ui/Button';
 import { Notice } from '../../ui/Notice';
 import { Skeleton } from '../../ui/Skeleton';
@@ -78,6 +79,17 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         form.current?.scrollIntoView({ block: 'start' });
         form.current?.querySelector('textarea')?.focus({ preventScroll: true });
         toast('Settings and seed copied to the form.');
+      }),
+    [],
+  );
+
+  useEffect(
+    () =>
+      onSuggest(({ prompt, seed }) => {
+        change({ text: prompt, isSeveral: false, seed: String(seed) });
+        setCaret(prompt.length);
+        form.current?.scrollIntoView({ block: 'start' });
+        form.current?.querySelector('textarea')?.focus({ preventScroll: true });
       }),
     [],
   );

@@ -5,6 +5,7 @@ import { Button } from '../../ui/Button';
 import { Icon } from '../../ui/Icon';
 import { Notice } from '../../ui/Notice';
 import { Skeleton } from '../../ui/Skeleton';
+import { Gallery, useHasGallery } from '../gallery/Gallery';
 import { everything, type Filter, JobFilters, queryOf } from './JobFilters';
 import { JobDialog } from './JobDialog';
 import { JobList } from './JobList';
@@ -19,6 +20,7 @@ export function JobsPanel() {
   const { fetchNextPage } = list;
   const loadMore = useCallback(() => void fetchNextPage(), [fetchNextPage]);
   const isFiltered = Object.keys(query).length > 0;
+  const hasGallery = useHasGallery();
   return (
     <section aria-label="Your videos" className="min-w-0">
       <div className="mb-3 space-y-2.5">
@@ -31,7 +33,7 @@ export function JobsPanel() {
           {list.error.message}
         </Notice>
       )}
-      {list.data && list.jobs.length === 0 && !list.hasNextPage && <Empty isFiltered={isFiltered} />}
+      {list.data && list.jobs.length === 0 && !list.hasNextPage && (hasGallery && !isFiltered ? <Gallery /> : <Empty isFiltered={isFiltered} />)}
       {list.data && (list.jobs.length > 0 || list.hasNextPage) && (
         <div className={`transition-opacity ${list.isPlaceholderData ? 'opacity-60' : ''}`}>
           <JobList
