@@ -24,7 +24,7 @@ use crate::live::{Tail, TailOptions};
 use crate::models::Models;
 
 /// Most events that a stream reads at once.
-pub const EVENTS_PAGE: u32 = 500;
+pub(crate) const EVENTS_PAGE: u32 = 500;
 /// Number of items that a stream may lag behind the tail before it reads the database itself.
 const TAIL_BUFFER: usize = 4_096;
 
@@ -154,13 +154,13 @@ impl App {
     }
 
     /// Stores the worker pools.
-    pub fn set_pools(&self, pools: Vec<PoolLoad>) {
+    pub(crate) fn set_pools(&self, pools: Vec<PoolLoad>) {
         *self.pools.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(pools);
     }
 
     /// Whether the start is complete and no stop was requested.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         self.started.load(Ordering::Acquire) && !self.stop.soft().is_cancelled()
     }
 
@@ -180,7 +180,7 @@ impl App {
     /// Estimated seconds until a worker starts a waiting job: the jobs before it and the remainder of the running ones, each assumed
     /// to be as long as this job, divided by the slots that can run it. `None` without a plan, a position or a suitable worker.
     #[must_use]
-    pub fn queue_wait_s(&self, job: &Job) -> Option<f64> {
+    pub(crate) fn queue_wait_s(&self, job: &Job) -> Option<f64> {
         let (plan, ahead) = (job.plan.as_ref()?, job.queue_position?);
         let model_id = job.request.model.as_deref()?;
         let pools = self.pools();

@@ -29,7 +29,7 @@ pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<
 ///
 /// # Errors
 /// 429 with the rate's headers, 503 when the backlog is full, both with `Retry-After`.
-pub async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateState>> {
+pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateState>> {
     let rate = app.rate.take(caller.rate_key(), cost, Instant::now()).map_err(|state| {
         let detail = format!("this key's rate is used up; try again in {} s", state.wait_s);
         let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(state.wait_s);

@@ -153,7 +153,7 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-How many workers a model needs: one for each running job, plus one for each `secondsPerWorker` estimated seconds of waiting
+How many workers a model needs: each worker that has a job, plus one for each `secondsPerWorker` estimated seconds of waiting
 work. Each part reads one partial index, so a long history costs nothing.
 */}}
 {{- define "fleet.workQuery" -}}
@@ -165,7 +165,7 @@ SELECT estimate_s FROM jobs WHERE status = 'queued' AND plan IS NOT NULL AND mod
 UNION ALL
 SELECT NULL FROM jobs WHERE status = 'queued' AND plan IS NULL AND model_id = '{{ .model }}'
 )
-SELECT (SELECT count(*) FROM jobs WHERE status = 'running' AND model_id = '{{ .model }}')
+SELECT (SELECT count(DISTINCT worker_id) FROM jobs WHERE status = 'running' AND model_id = '{{ .model }}')
 + (SELECT ceil(coalesce(sum(coalesce(estimate_s, {{ .seconds }})), 0) / {{ .seconds }})::bigint FROM waiting)
 {{- end -}}
 {{- end -}}

@@ -104,6 +104,12 @@ const workersGpus: Item[] = [
   lines('Busy', 'Share of time that a worker had a job.', 'percentunit', [
     ['sum by (instance) (rate(fleet_worker_busy_seconds_total[$__rate_interval]))', '{{instance}}'],
   ], { highest: 1 }),
+  lines('Model at work', 'Share of time that the model encoded, denoised or decoded. Below "Busy" by what a job waits for: its checkpoint, another worker\'s embedding, a place for its delivery.', 'percentunit', [
+    ['sum by (instance) (rate(fleet_worker_model_seconds_total[$__rate_interval]))', '{{instance}}'],
+  ], { highest: 1 }),
+  lines('Deliveries', 'Finished videos that are written and uploaded beside the next job. Constantly at worker.deliveries_max: the object store is too slow for this worker.', 'short', [
+    ['sum by (instance) (fleet_worker_deliveries)', '{{instance}}'],
+  ]),
   lines('Slots by pool', 'Slots of workers with a recent heartbeat.', 'short', [['max by (pool, state) (fleet_worker_slots)', '{{pool}} {{state}}']], { stacked: true }),
   lines('Time since last progress', 'Of the model while a job runs, otherwise of the main loop.', 's', [
     ['time() - fleet_worker_last_progress_timestamp_seconds', '{{instance}}'],

@@ -33,7 +33,8 @@ def of_all(results: list[dict], stage: int, what: str) -> str:
 def table(results: list[dict], sizes: tuple[str, ...] = SIZES) -> str:
     """Markdown. Without results every figure is said not to be measured."""
     speed, stop, decode, theirs = (rows_of(results, stage) for stage in (5, 6, 7, 8))
-    load, encode, stop, decode = speed.get("load"), speed.get("encode"), stop.get("stop"), decode.get("decode")
+    load, encode, decode = speed.get("load"), speed.get("encode"), decode.get("decode")
+    stop, drain = stop.get("stop"), stop.get("drain")
     chosen = (load or {}).get("attention")
     gib = "{:.1f} GiB"
     out = [("the worker starts and renders", of_all(results, 1, "ways"), "with NVIDIA's run-time compiler off the search path too")]
@@ -50,6 +51,7 @@ def table(results: list[dict], sizes: tuple[str, ...] = SIZES) -> str:
         ]
     out += [
         ("from a cancel in the middle of a step to its effect", number(stop, "seconds", "{:.2f} s"), "one transformer block"),
+        ("from SIGTERM in the middle of a step to a checkpoint to hand back", number(drain, "seconds", "{:.2f} s"), "10 s with its upload"),
         ("encoding a prompt", number(encode, "seconds", "{:.2f} s"), ""),
         (f"decoding {sizes[-1]}", number(decode, "seconds", "{:.1f} s"), ""),
     ]

@@ -158,11 +158,11 @@ STAGES = [
     Stage(3, "kernels", 60, kernels),
     Stage(4, "a resumed run has the same bits", 90, resume),
     Stage(5, "steps at the released size", 240, speed),
-    Stage(6, "a stop in the middle of a step", 0, lambda *_: iter(())),
+    Stage(6, "a cancel and a drain in the middle of a step", 0, lambda *_: iter(())),
     Stage(7, "decoding", 0, lambda *_: iter(())),
     Stage(8, "diffusers", 130, beside),
 ]
-ROUTES = {"stop": 6, "decode": 7}
+ROUTES = {"stop": 6, "drain": 6, "decode": 7}
 
 
 def numbers(text: str) -> list[int]:

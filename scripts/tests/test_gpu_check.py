@@ -45,6 +45,8 @@ class GpuCheckTest(unittest.TestCase):
         self.assertEqual([row["ok"] for row in results[4]["rows"]], [True, True, True])
         self.assertGreater(rows[5]["steps 96x64x9"]["step_s"], 0)
         self.assertTrue(rows[6]["stop"]["ok"])
+        self.assertTrue(rows[6]["drain"]["ok"])
+        self.assertGreaterEqual(rows[6]["drain"]["steps_kept"], 1)
         self.assertEqual(rows[7]["decode"]["bytes"], 96 * 64 * 9 * 3)
         self.assertIn("a step at 96x64x9", (self.folder / "report.md").read_text())
         self.assertTrue((self.folder / "stage-7.json").exists())
@@ -87,7 +89,7 @@ class GpuCheckTest(unittest.TestCase):
     def test_what_was_not_measured_is_said(self) -> None:
         document = (SCRIPTS.parent / "docs/performance.md").read_text()
         block = document.split("<!-- gpu-check: begin -->\n")[1].split("<!-- gpu-check: end -->")[0]
-        if "No card has run" in block:
+        if "has not run on a GPU yet" in block:
             self.assertEqual(block, report.text([]), "write it with: scripts/gpu-check's report.into_docs([], ...)")
         copy = self.folder / "performance.md"
         shutil.copy(SCRIPTS.parent / "docs/performance.md", copy)

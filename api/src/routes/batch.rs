@@ -28,7 +28,7 @@ pub struct BatchRequest {
 
 /// The jobs of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BatchView {
+pub(crate) struct BatchView {
     /// One entry for each request, in order.
     pub jobs: Vec<BatchItem>,
 }

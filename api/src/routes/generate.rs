@@ -103,7 +103,7 @@ fn accepted(job: JobView, rate: Option<RateState>) -> Response {
 
 /// The problem of a key that was used for another payload.
 #[must_use]
-pub fn key_reused() -> Problem {
+pub(crate) fn key_reused() -> Problem {
     let detail = "this Idempotency-Key was used for another request; send a fresh one for a new request";
     Problem::new(ProblemKind::KeyReused, detail)
 }

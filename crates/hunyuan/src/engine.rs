@@ -25,7 +25,7 @@ use crate::runtime::{
     run::{Latents, Run},
     step_cache::StepCacheConfig,
     tiling::{Progress, TileSizes},
-    weights::{Placements, WeightSource},
+    weights::{Hashes, Placements, WeightSource},
 };
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
@@ -66,8 +66,12 @@ pub struct EngineOptions {
     pub decoder_dtype: Option<Dtype>,
     /// Where the weights come from.
     pub weights: WeightSource,
+    /// Folder in which hashes of large weight files are remembered by size and time of change; none reads every file.
+    pub hashes_dir: Option<PathBuf>,
     /// Which attention kernel to use on a GPU; none for the fastest one that computes correctly there.
     pub attention: Option<Backend>,
+    /// The user's build of FlashAttention 3, to be tried with libtorch's kernels.
+    pub attention_library: Option<PathBuf>,
     /// Width, height and frames of the largest video that will be asked for: the size at which attention kernels are tried.
     /// None for a small trial.
     pub largest: Option<[i64; 3]>,
@@ -93,7 +97,9 @@ impl EngineOptions {
             encoder_dtype: None,
             decoder_dtype: None,
             weights: WeightSource::default(),
+            hashes_dir: None,
             attention: None,
+            attention_library: None,
             largest: None,
             tiling: Tiling::default(),
             text_encoders: Residency::default(),
@@ -227,6 +233,11 @@ impl Engine {
         let Loaded {
             networks, parameters, resident_bytes, geometry, flow_shift, true_cfg_scale, train_timesteps, ..
         } = loaded;
+        let mut hashes = options.hashes_dir.as_deref().map_or_else(Hashes::fresh, Hashes::remembered_in);
+        let mut fingerprint = |which| family.fingerprint(model_dir, source, which, &mut hashes);
+        let model_fingerprint = fingerprint(Fingerprint::Weights)?;
+        let encoder_fingerprint = fingerprint(Fingerprint::Encoders)?;
+        hashes.save();
         let info = EngineInfo {
             device: device::name(device),
             device_class: device::class(device),
@@ -235,8 +246,8 @@ impl Engine {
             decoder_dtype,
             threads: device::threads(device),
             build: BUILD.to_owned(),
-            model_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Weights)?,
-            encoder_fingerprint: family.fingerprint(model_dir, source, Fingerprint::Encoders)?,
+            model_fingerprint,
+            encoder_fingerprint,
             parameters,
             resident_bytes,
             family,
@@ -430,6 +441,9 @@ fn choose_attention(options: &EngineOptions, tried: &Tried) -> Result<Option<Att
         Some([width, height, frames]) => geometry.tokens(geometry.latent_shape(width, height, frames)?),
         None => attention::SMALL_TRIAL_TOKENS,
     };
+    if let Some(extension) = &options.attention_library {
+        attention::load_flash3(extension)?;
+    }
     let trial = Trial { device, kind: dtype.kind(), heads: shape.heads, tokens, row_widths: &shape.row_widths };
     attention::choose(&trial, options.attention).map(Some)
 }

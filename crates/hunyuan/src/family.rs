@@ -12,7 +12,7 @@ use crate::runtime::{
     error::{Error, Result},
     json::read_json,
     request::Defaults,
-    weights::{self, WeightSource},
+    weights::{self, Hashes, WeightSource},
 };
 use crate::{v1, v1_5};
 
@@ -106,11 +106,17 @@ impl Family {
         }
     }
 
-    /// blake3 of everything that a fingerprint covers, hex. Needs no network in memory.
+    /// blake3 of everything that a fingerprint covers, hex. Needs no network in memory; files whose hash is remembered are not read.
     ///
     /// # Errors
     /// Files that cannot be read.
-    pub fn fingerprint(self, model_dir: &Path, source: WeightSource, which: Fingerprint) -> Result<String> {
+    pub(crate) fn fingerprint(
+        self,
+        model_dir: &Path,
+        source: WeightSource,
+        which: Fingerprint,
+        hashes: &mut Hashes,
+    ) -> Result<String> {
         let mut files: Vec<PathBuf> = Vec::new();
         for component in self.components().iter().filter(|component| component.fingerprint == Some(which)) {
             let dir = model_dir.join(component.folder);
@@ -124,7 +130,7 @@ impl Family {
                 }
             }
         }
-        let content = weights::fingerprint(files.iter().map(PathBuf::as_path))?;
+        let content = weights::fingerprint(files.iter().map(PathBuf::as_path), hashes)?;
         if which == Fingerprint::Weights {
             return Ok(content);
         }

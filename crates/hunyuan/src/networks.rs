@@ -24,6 +24,8 @@ pub enum Residency {
     Resident,
     /// Loaded for each call of [`crate::Engine::encode`] and dropped after it.
     OnDemand,
+    /// Loaded for the first call of [`crate::Engine::encode`], and kept from then on.
+    FirstUse,
 }
 
 /// Which fingerprint a component's files belong to.

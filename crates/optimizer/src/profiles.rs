@@ -143,7 +143,7 @@ impl Profiles {
 
     /// The tier that a request names; `None` for `auto`.
     #[must_use]
-    pub fn named_tier(&self, requested: QualityTier) -> Option<Tier> {
+    pub(crate) fn named_tier(&self, requested: QualityTier) -> Option<Tier> {
         match requested {
             QualityTier::Auto => None,
             QualityTier::Preview => Some(Tier::Preview),

@@ -5,7 +5,7 @@
 
 /// The `q`-quantile (0 to 1) by linear interpolation; `None` without finite values.
 #[must_use]
-pub fn quantile(values: &[f64], q: f64) -> Option<f64> {
+pub(crate) fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     if sorted.is_empty() {
         return None;

@@ -28,7 +28,7 @@ impl Source {
     ///
     /// # Errors
     /// [`SettingsError::NoFolder`] if no folder contains a base file.
-    pub fn of_process() -> Result<Self, SettingsError> {
+    fn of_process() -> Result<Self, SettingsError> {
         // A variable that is not valid Unicode cannot be a setting.
         let variables: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))

@@ -60,8 +60,7 @@ impl SecretUrl {
     }
 
     /// The URL without password and query, for logs.
-    #[must_use]
-    pub fn redacted(&self) -> String {
+    fn redacted(&self) -> String {
         // A text that is not a URL may be anything, even a bare password.
         let Some((scheme, rest)) = self.0.split_once("://") else { return "[redacted]".to_owned() };
         let rest = rest.split(['?', '#']).next().unwrap_or_default();

@@ -22,7 +22,7 @@ pub struct PoolLoad {
     pub workers: u32,
     /// Their slots.
     pub slots: u32,
-    /// Jobs that those workers are running.
+    /// Jobs that occupy those slots: running jobs without those that are being delivered.
     pub running: u32,
     /// Released jobs that no worker has claimed yet.
     pub scheduled: u32,
@@ -104,9 +104,10 @@ impl Store {
             ), manned AS (
                 SELECT pool, count(*) AS workers, sum(slots) AS slots FROM alive GROUP BY pool
             ), busy AS (
-                -- Counted by the worker's pool: a worker that registered again in another pool runs its job there.
+                -- Counted by the worker's pool: a worker that registered again in another pool runs its job there. A job
+                -- that is being delivered has left its worker's slot.
                 SELECT alive.pool, count(*) AS running FROM jobs JOIN alive ON alive.id = jobs.worker_id
-                WHERE jobs.status = 'running' GROUP BY alive.pool
+                WHERE jobs.status = 'running' AND jobs.stage IS DISTINCT FROM 'deliver' GROUP BY alive.pool
             ), live AS (
                 SELECT pool, count(*) FILTER (WHERE status = 'scheduled') AS scheduled FROM jobs
                 WHERE status IN ('scheduled', 'running') GROUP BY pool

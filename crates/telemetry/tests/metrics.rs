@@ -152,6 +152,23 @@ fn a_hit_saves_the_mean_encoding_time_and_busy_time_grows_only_with_a_job() {
     assert!((value(&metrics.render(), "fleet_worker_busy_seconds_total") - busy).abs() < f64::EPSILON);
 }
 
+#[test]
+fn the_model_is_idle_between_two_pieces_of_work() {
+    let metrics = WorkerMetrics::default();
+    let worked = || value(&metrics.render(), "fleet_worker_model_seconds_total");
+    metrics.slots(1, 1);
+    metrics.count_busy();
+    assert!(worked().abs() < f64::EPSILON, "a slot in use is not a model at work");
+    drop(metrics.model_works());
+    let first = worked();
+    assert!(first > 0.0);
+    metrics.count_busy();
+    assert!((worked() - first).abs() < f64::EPSILON);
+    let _work = metrics.model_works();
+    metrics.count_busy();
+    assert!(worked() > first, "long work is counted while it lasts");
+}
+
 fn value(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.expect("the metric is exported").parse().expect("a number")

@@ -19,9 +19,11 @@ pub enum Backend {
     Efficient,
     /// Plain matrix products: needs memory for all pairs of tokens.
     Math,
+    /// FlashAttention 3 from an extension that the user has built; see [`crate::flash3`].
+    Flash3,
 }
 
-/// All of them, in the order in which libtorch would try them on a Hopper GPU.
+/// libtorch's own, in the order in which libtorch would try them on a Hopper GPU.
 pub const ALL: [Backend; 4] = [Backend::Cudnn, Backend::Flash, Backend::Efficient, Backend::Math];
 
 impl Backend {
@@ -33,16 +35,18 @@ impl Backend {
             Self::Flash => "flash",
             Self::Efficient => "efficient",
             Self::Math => "math",
+            Self::Flash3 => "flash3",
         }
     }
 
-    /// libtorch's number (`at::SDPBackend`).
-    const fn number(self) -> i64 {
+    /// libtorch's number (`at::SDPBackend`); none for what is not libtorch's.
+    const fn number(self) -> Option<i64> {
         match self {
-            Self::Math => 0,
-            Self::Flash => 1,
-            Self::Efficient => 2,
-            Self::Cudnn => 3,
+            Self::Math => Some(0),
+            Self::Flash => Some(1),
+            Self::Efficient => Some(2),
+            Self::Cudnn => Some(3),
+            Self::Flash3 => None,
         }
     }
 }
@@ -57,19 +61,21 @@ impl FromStr for Backend {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let found = ALL.into_iter().find(|backend| backend.as_str() == text);
-        found.ok_or_else(|| format!("`{text}` is not an attention backend; use cudnn, flash, efficient or math"))
+        let found = ALL.into_iter().chain([Self::Flash3]).find(|backend| backend.as_str() == text);
+        found
+            .ok_or_else(|| format!("`{text}` is not an attention backend; use cudnn, flash, flash3, efficient or math"))
     }
 }
 
-/// Enables exactly these backends, the preferred one first.
+/// Enables exactly these backends of libtorch's, the preferred one first.
 ///
 /// # Errors
-/// [`Error::Failed`] for an empty list or a repeated backend, and what libtorch refuses.
+/// [`Error::Failed`] for an empty list, a repeated backend or one that is not libtorch's, and what libtorch refuses.
 pub fn set(backends: &[Backend]) -> Result<()> {
     let mut order = backends.to_vec();
     order.extend(ALL.into_iter().filter(|backend| !backends.contains(backend)));
-    let numbers: Vec<i64> = order.iter().map(|backend| backend.number()).collect();
+    let numbers: Option<Vec<i64>> = order.iter().map(|backend| backend.number()).collect();
+    let numbers = numbers.ok_or_else(|| Error::Failed("flash3 is not one of libtorch's backends".to_owned()))?;
     let numbers: [i64; 4] = numbers.try_into().map_err(|_| Error::Failed("name each backend once".to_owned()))?;
     if backends.is_empty() {
         return Err(Error::Failed("enable at least one attention backend".to_owned()));
@@ -83,7 +89,7 @@ pub fn set(backends: &[Backend]) -> Result<()> {
 /// libtorch's.
 pub fn enabled() -> Result<Vec<Backend>> {
     let numbers = shim::attention()?;
-    Ok(numbers.iter().filter_map(|&number| ALL.into_iter().find(|backend| backend.number() == number)).collect())
+    Ok(numbers.iter().filter_map(|&number| ALL.into_iter().find(|backend| backend.number() == Some(number))).collect())
 }
 
 #[cfg(test)]
@@ -112,11 +118,12 @@ mod tests {
         set(&before).unwrap();
         assert_eq!(enabled().unwrap(), before);
         assert!(set(&[]).is_err() && set(&[Backend::Math, Backend::Math]).is_err());
+        assert!(set(&[Backend::Flash3]).is_err(), "libtorch does not have it");
     }
 
     #[test]
     fn names_read_as_they_are_written() {
-        for backend in ALL {
+        for backend in ALL.into_iter().chain([Backend::Flash3]) {
             assert_eq!(backend.as_str().parse(), Ok(backend));
         }
         assert!("fa3".parse::<Backend>().unwrap_err().contains("use cudnn"));

@@ -9,11 +9,11 @@ use crate::{Error, Result, shim};
 pub struct Memory {
     /// In tensors now.
     pub allocated: u64,
-    /// In tensors at most, since the start or [`reset_peak`].
+    /// In tensors at most, since the start.
     pub allocated_peak: u64,
     /// Taken from the driver now.
     pub reserved: u64,
-    /// Taken from the driver at most, since the start or [`reset_peak`].
+    /// Taken from the driver at most, since the start.
     pub reserved_peak: u64,
 }
 
@@ -36,22 +36,6 @@ pub fn memory(index: usize) -> Result<Memory> {
     Ok(Memory { allocated, allocated_peak, reserved, reserved_peak })
 }
 
-/// Starts the peaks of [`memory`] again from what is in use now.
-///
-/// # Errors
-/// As [`synchronize`].
-pub fn reset_peak(index: usize) -> Result<()> {
-    shim::reset_peak(existing(index)?)
-}
-
-/// Returns memory that holds no tensor to the driver, on all GPUs. Does nothing on a machine without one.
-///
-/// # Errors
-/// [`Error::Failed`] as [`synchronize`].
-pub fn empty_cache() -> Result<()> {
-    if Cuda::device_count() > 0 { shim::empty_cache() } else { Ok(()) }
-}
-
 /// The index as libtorch takes it, if there is such a GPU.
 fn existing(index: usize) -> Result<i64> {
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
@@ -67,21 +51,16 @@ mod tests {
 
     #[test]
     fn a_gpu_that_does_not_exist_is_an_error() {
-        for answer in [synchronize(9999), memory(9999).map(drop), reset_peak(9999)] {
+        for answer in [synchronize(9999), memory(9999).map(drop)] {
             assert!(matches!(&answer, Err(Error::NotAvailable(_))), "{answer:?}");
         }
-    }
-
-    #[test]
-    fn emptying_the_cache_is_harmless_without_a_gpu() {
-        empty_cache().unwrap();
     }
 
     /// What the shim does where the CUDA half of libtorch is not loaded: an error with a text, and no crash.
     #[test]
     fn the_shim_turns_exceptions_into_errors() {
         if Cuda::device_count() == 0 {
-            for answer in [shim::synchronize(0), shim::memory(0).map(drop), shim::empty_cache()] {
+            for answer in [shim::synchronize(0), shim::memory(0).map(drop)] {
                 let Err(Error::Failed(text)) = answer else { panic!("{answer:?}") };
                 assert!(!text.is_empty() && !text.contains('\n'), "{text}");
             }

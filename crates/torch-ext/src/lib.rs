@@ -10,6 +10,8 @@
 pub mod attention;
 pub mod device;
 pub mod driver;
+pub mod flash3;
+pub mod host;
 pub mod library;
 pub mod nvrtc;
 mod shim;

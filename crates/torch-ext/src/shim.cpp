@@ -2,13 +2,19 @@
 // (`room` bytes, always terminated). No exception may leave a function: Rust cannot unwind it.
 
 #include <ATen/Context.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/cuda.h>
 
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 namespace {
@@ -45,6 +51,20 @@ bool enabled(at::SDPBackend backend) {
     case at::SDPBackend::efficient_attention: return context.userEnabledMemEfficientSDP();
     case at::SDPBackend::cudnn_attention: return context.userEnabledCuDNNSDP();
     default: return false;
+  }
+}
+
+// What an argument of an operator is when the caller has no value for it.
+c10::IValue absent(const c10::Argument& argument) {
+  if (argument.default_value()) {
+    return *argument.default_value();
+  }
+  switch (argument.type()->kind()) {
+    case c10::TypeKind::OptionalType: return {};
+    case c10::TypeKind::BoolType: return false;
+    case c10::TypeKind::IntType: return static_cast<int64_t>(0);
+    case c10::TypeKind::FloatType: return 0.0;
+    default: throw std::runtime_error("flash_attn_3::fwd needs `" + argument.name() + "`, which this version does not know");
   }
 }
 
@@ -92,17 +112,46 @@ int torch_ext_memory(int64_t device, int64_t* out, char* message, size_t room) {
   });
 }
 
-// Starts the peaks of torch_ext_memory again from what is used now.
-int torch_ext_reset_peak(int64_t device, char* message, size_t room) {
+// Whether an operator of this name is registered.
+int torch_ext_has_operator(const char* name, int* found, char* message, size_t room) {
   return guarded(message, room, [&] {
-    const auto index = static_cast<c10::DeviceIndex>(device);
-    c10::getDeviceAllocator(c10::DeviceType::CUDA)->resetPeakStats(index);
+    *found = c10::Dispatcher::singleton().findSchema({name, ""}).has_value() ? 1 : 0;
   });
 }
 
-// Returns the blocks that hold no tensor to the driver.
-int torch_ext_empty_cache(char* message, size_t room) {
-  return guarded(message, room, [&] { c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache(); });
+// Attention by the registered operator flash_attn_3::fwd. Queries, keys and values are [batch, tokens, heads, width], strided as
+// they like except along the width; so is the result. Arguments are given by name, because their number differs between builds.
+int torch_ext_flash3(
+    const at::Tensor* query, const at::Tensor* key, const at::Tensor* value, at::Tensor** out, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("flash_attn_3::fwd", "");
+    at::AutoDispatchBelowADInplaceOrView no_autograd;
+    torch::jit::Stack stack;
+    for (const auto& argument : op.schema().arguments()) {
+      const auto& name = argument.name();
+      if (name == "q") {
+        stack.emplace_back(*query);
+      } else if (name == "k") {
+        stack.emplace_back(*key);
+      } else if (name == "v") {
+        stack.emplace_back(*value);
+      } else if (name == "softmax_scale") {
+        stack.emplace_back(1.0 / std::sqrt(static_cast<double>(query->size(-1))));
+      } else {
+        stack.emplace_back(absent(argument));
+      }
+    }
+    op.callBoxed(&stack);
+    *out = new at::Tensor(stack.at(0).toTensor());
+  });
+}
+
+// Bytes in page-locked host memory, which a GPU reads and writes without a copy in between. The allocator keeps freed blocks for
+// the next call.
+int torch_ext_pinned(int64_t bytes, at::Tensor** out, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    *out = new at::Tensor(at::empty({bytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true)));
+  });
 }
 
 }  // extern "C"

@@ -1,6 +1,9 @@
 //! Declarations of `shim.cpp`, and the one place that calls it.
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::ptr;
+
+use tch::Tensor;
 
 use crate::{Error, Result};
 
@@ -14,8 +17,16 @@ unsafe extern "C" {
     fn torch_ext_attention(order: *mut i64, count: *mut usize, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_synchronize(device: i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_memory(device: i64, out: *mut i64, message: *mut c_char, room: usize) -> c_int;
-    fn torch_ext_reset_peak(device: i64, message: *mut c_char, room: usize) -> c_int;
-    fn torch_ext_empty_cache(message: *mut c_char, room: usize) -> c_int;
+    fn torch_ext_has_operator(name: *const c_char, found: *mut c_int, message: *mut c_char, room: usize) -> c_int;
+    fn torch_ext_flash3(
+        query: *const c_void,
+        key: *const c_void,
+        value: *const c_void,
+        out: *mut *mut c_void,
+        message: *mut c_char,
+        room: usize,
+    ) -> c_int;
+    fn torch_ext_pinned(bytes: i64, out: *mut *mut c_void, message: *mut c_char, room: usize) -> c_int;
 }
 
 /// Calls a function of the shim with room for its message.
@@ -60,14 +71,43 @@ pub(crate) fn memory(device: i64) -> Result<[i64; 4]> {
     Ok(out)
 }
 
-pub(crate) fn reset_peak(device: i64) -> Result<()> {
+pub(crate) fn has_operator(name: &CStr) -> Result<bool> {
+    let mut found: c_int = 0;
     #[expect(unsafe_code, reason = "a foreign function")]
-    // SAFETY: plain values.
-    call(|message, room| unsafe { torch_ext_reset_peak(device, message, room) })
+    // SAFETY: the name ends with a zero byte; the shim writes one integer.
+    call(|message, room| unsafe { torch_ext_has_operator(name.as_ptr(), &raw mut found, message, room) })?;
+    Ok(found != 0)
 }
 
-pub(crate) fn empty_cache() -> Result<()> {
-    #[expect(unsafe_code, reason = "a foreign function")]
-    // SAFETY: plain values.
-    call(|message, room| unsafe { torch_ext_empty_cache(message, room) })
+pub(crate) fn flash3(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    let [query, key, value] = [query, key, value].map(|tensor| tensor.as_ptr().cast());
+    tensor(|out, message, room| {
+        #[expect(unsafe_code, reason = "a foreign function")]
+        // SAFETY: the tensors outlive the call, which only reads them.
+        unsafe {
+            torch_ext_flash3(query, key, value, out, message, room)
+        }
+    })
+}
+
+pub(crate) fn pinned(bytes: i64) -> Result<Tensor> {
+    tensor(|out, message, room| {
+        #[expect(unsafe_code, reason = "a foreign function")]
+        // SAFETY: plain values.
+        unsafe {
+            torch_ext_pinned(bytes, out, message, room)
+        }
+    })
+}
+
+/// Calls a function of the shim that makes a tensor.
+fn tensor(function: impl FnOnce(*mut *mut c_void, *mut c_char, usize) -> c_int) -> Result<Tensor> {
+    let mut made: *mut c_void = ptr::null_mut();
+    call(|message, room| function(&raw mut made, message, room))?;
+    if made.is_null() {
+        return Err(Error::Failed("the shim made no tensor".to_owned()));
+    }
+    #[expect(unsafe_code, reason = "a tensor that the shim has just made for us")]
+    // SAFETY: it is an at::Tensor on the heap, as tch's own wrappers return it, and nothing else owns it.
+    Ok(unsafe { Tensor::from_ptr(made.cast()) })
 }

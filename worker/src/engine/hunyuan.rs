@@ -13,7 +13,7 @@ use domain::{Failure, FailureAction, Geometry, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, LatentRgb, Residency, Session, StepCacheConfig, StepEnd,
+    Error, Family, LatentRgb, Session, StepCacheConfig, StepEnd,
 };
 use tracing::warn;
 
@@ -41,12 +41,14 @@ impl HunyuanRenderer {
         let engine = Engine::load(&EngineOptions {
             device: options.device,
             attention: options.attention,
+            attention_library: options.attention_library.clone(),
             dtype: options.dtype,
             encoder_dtype: options.encoder_dtype,
             decoder_dtype: options.decoder_dtype,
             largest: options.largest,
             threads: options.threads,
-            text_encoders: if options.keep_encoders { Residency::Resident } else { Residency::OnDemand },
+            text_encoders: options.text_encoders,
+            hashes_dir: options.hashes_dir.clone(),
             ..EngineOptions::new(&options.model_dir)
         })
         .context("load the model")?;

@@ -20,7 +20,7 @@ pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -31,6 +31,8 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// Attention kernel on a GPU; `None` for the fastest one that computes correctly there.
     pub attention: Option<AttentionBackend>,
+    /// A build of FlashAttention 3 to be tried beside libtorch's kernels.
+    pub attention_library: Option<PathBuf>,
     /// Number format of the transformer; `None` for what suits the device.
     pub dtype: Option<Dtype>,
     /// Number format of the text encoders; `None` for what suits the device.
@@ -42,7 +44,9 @@ pub struct LoadOptions {
     /// CPU threads of libtorch; `None` for its own choice.
     pub threads: Option<usize>,
     /// Whether the text encoders stay in memory between jobs.
-    pub keep_encoders: bool,
+    pub text_encoders: Residency,
+    /// Folder that remembers hashes of large weight files; none hashes them all.
+    pub hashes_dir: Option<PathBuf>,
     /// Memory the device has for us, bytes.
     pub memory_bytes: u64,
 }
@@ -55,12 +59,14 @@ impl LoadOptions {
             model_dir: model_dir.into(),
             device,
             attention: None,
+            attention_library: None,
             dtype: None,
             encoder_dtype: None,
             decoder_dtype: None,
             largest: None,
             threads: None,
-            keep_encoders: true,
+            text_encoders: Residency::Resident,
+            hashes_dir: None,
             memory_bytes,
         }
     }

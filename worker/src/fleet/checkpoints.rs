@@ -3,11 +3,14 @@
 //! The object is written first, then the row points to it, then the object it pointed to before is deleted. Whatever
 //! fails on the way costs at most the work since the last one.
 
+use std::sync::Arc;
+
 use artifacts::keys;
 use bytes::Bytes;
 use domain::CheckpointRef;
 use store::leases::{ResumeOutcome, SavedCheckpoint};
 use store::{Lease, StoreError};
+use tokio::task::JoinHandle;
 use tracing::{debug, info, warn};
 
 use super::Fleet;
@@ -82,6 +85,48 @@ pub(super) async fn store(fleet: &Fleet, lease: Lease, step: u32, bytes: Vec<u8>
         Err(error) => {
             fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
             Err(error.into())
+        }
+    }
+}
+
+/// Checkpoints of one run on their way to the object store, one at a time; the newest wins.
+pub(super) struct Uploads {
+    fleet: Arc<Fleet>,
+    lease: Lease,
+    running: Option<JoinHandle<()>>,
+    waiting: Option<(u32, Vec<u8>)>,
+}
+
+impl Uploads {
+    pub(super) fn new(fleet: &Arc<Fleet>, lease: Lease) -> Self {
+        Self { fleet: Arc::clone(fleet), lease, running: None, waiting: None }
+    }
+
+    /// Takes the newest checkpoint, in place of one that has not begun.
+    pub(super) fn push(&mut self, step: u32, bytes: Vec<u8>) {
+        self.waiting = Some((step, bytes));
+    }
+
+    /// Begins the next upload if none is running.
+    pub(super) fn go_on(&mut self) {
+        if self.running.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.running = self.waiting.take().map(|(step, bytes)| {
+                let (fleet, lease) = (Arc::clone(&self.fleet), self.lease);
+                tokio::spawn(async move {
+                    if let Err(error) = store(&fleet, lease, step, bytes).await {
+                        warn!(job.id = %lease.job_id, error = format!("{error:#}"), "checkpoint not stored");
+                    }
+                })
+            });
+        }
+    }
+
+    /// Resolves when all of them are stored or have failed.
+    pub(super) async fn finish(mut self) {
+        while let Some(running) = self.running.take() {
+            // A panic was already reported where it happened.
+            drop(running.await);
+            self.go_on();
         }
     }
 }

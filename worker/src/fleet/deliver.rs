@@ -3,9 +3,10 @@
 //! Nothing here touches the row. Objects of a lease that was lost in the meantime stay where they are until the orphan
 //! sweep; deleting them would need to know that nobody points at them, and only the row knows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use artifacts::{ArtifactError, keys};
 use domain::{FailureAction, Rendered};
@@ -15,6 +16,10 @@ use super::assignment::{Assignment, Ended};
 use super::heart::HeldLease;
 use crate::engine::RenderedFrames;
 use crate::mp4::{Clip, Encoder, Mp4Error, PosterFormat};
+
+/// How long an interrupted upload may take to finish its part, so that it can abort itself in the store. A longer time delays
+/// a hand-back, which has `worker.drain_s` in all; a shorter one leaves parts behind that only the bucket's own rules remove.
+const PART_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Writes and uploads a job's video; stops within a frame or an upload part when the lease is interrupted.
 ///
@@ -26,15 +31,16 @@ pub(super) async fn deliver(
     frames: RenderedFrames,
     lease: &HeldLease,
 ) -> Result<Rendered, Ended> {
+    if lease.interrupted().is_some() {
+        return Err(Ended::Interrupted { checkpoint: None });
+    }
     let folder =
         tempfile::Builder::new().prefix("fleet-video-").tempdir_in(&fleet.scratch).map_err(|error| disk(&error))?;
     let files = write_files(fleet.mp4.clone(), folder.path().to_owned(), job.job.shape.fps, frames, lease).await?;
     let video_key = keys::video(job.lease.job_id, job.lease.token);
     let poster_key = keys::poster(job.lease.job_id, job.lease.token);
-    let go_on = || lease.interrupted().is_none();
-    let video_bytes =
-        fleet.artifacts.put_file(&video_key, &files.video, &go_on).await.map_err(|error| stored(&error))?;
-    fleet.artifacts.put_file(&poster_key, &files.poster, &go_on).await.map_err(|error| stored(&error))?;
+    let video_bytes = upload(fleet, &video_key, &files.video, lease).await?;
+    upload(fleet, &poster_key, &files.poster, lease).await?;
     Ok(Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) })
 }
 
@@ -73,6 +79,21 @@ async fn write_files(
         Ok(Err(error)) => Err(Ended::failed("video_encoding_failed", error.to_string(), FailureAction::Retry)),
         Err(panic) => Err(Ended::failed("worker_broken", panic.to_string(), FailureAction::Retry)),
     }
+}
+
+/// Uploads a file. An interrupted upload stops between two parts; one whose part takes long is dropped.
+async fn upload(fleet: &Fleet, key: &str, file: &Path, lease: &HeldLease) -> Result<u64, Ended> {
+    let go_on = || lease.interrupted().is_none();
+    let uploading = fleet.artifacts.put_file(key, file, &go_on);
+    tokio::pin!(uploading);
+    let uploaded = tokio::select! {
+        uploaded = &mut uploading => uploaded,
+        _ = lease.until_interrupted() => match tokio::time::timeout(PART_PATIENCE, uploading).await {
+            Ok(uploaded) => uploaded,
+            Err(_) => return Err(Ended::Interrupted { checkpoint: None }),
+        }
+    };
+    uploaded.map_err(|error| stored(&error))
 }
 
 fn stored(error: &ArtifactError) -> Ended {

@@ -7,6 +7,8 @@
 //! - No renewal without progress: when the model passes no check for `stall_s`, the GPU is wedged, and the job must be
 //!   free to go elsewhere.
 //! - A failed renewal is tried again until the lease runs out; Postgres may come back.
+//! - Several leases are held at a time: of the job that has the model, and of jobs whose videos are being delivered. They are
+//!   renewed side by side, and deadlines are checked while a renewal waits for its reply, so that no lease delays another.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +20,7 @@ use domain::{JobId, LeaseToken, WorkerId};
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -57,6 +60,8 @@ struct Held {
     deadline: Instant,
     /// Whether the model has a command of this job, so that it owes us checks.
     watched: bool,
+    /// Whether the job occupies the worker's slot; not while its video is delivered beside the next job.
+    in_slot: bool,
     beats: u64,
     beaten_at: Instant,
 }
@@ -86,7 +91,10 @@ pub(crate) struct Heart {
     rhythm: Rhythm,
     /// Whether the fleet still knows this worker; `false` asks for a new registration.
     known: Arc<watch::Sender<bool>>,
+    /// Nothing new is taken.
     draining: Arc<AtomicBool>,
+    /// Nothing is finished either.
+    stopping: Arc<AtomicBool>,
 }
 
 /// A lease that the heartbeat keeps alive until this is dropped.
@@ -111,6 +119,13 @@ impl HeldLease {
     fn set_watched(&self, watched: bool) {
         if let Some(held) = self.heart.leases().get_mut(&self.token) {
             (held.watched, held.beaten_at) = (watched, Instant::now());
+        }
+    }
+
+    /// From now on the job does not occupy the worker's slot: heartbeats report the next job, or a free slot.
+    pub(crate) fn leave_slot(&self) {
+        if let Some(held) = self.heart.leases().get_mut(&self.token) {
+            held.in_slot = false;
         }
     }
 
@@ -148,10 +163,16 @@ impl Drop for HeldLease {
 impl Heart {
     /// A heart that holds nothing yet; [`Heart::spawn`] makes it beat.
     pub(crate) fn new(rhythm: Rhythm) -> Self {
-        Self { leases: Arc::default(), rhythm, known: Arc::new(watch::channel(true).0), draining: Arc::default() }
+        Self {
+            leases: Arc::default(),
+            rhythm,
+            known: Arc::new(watch::channel(true).0),
+            draining: Arc::default(),
+            stopping: Arc::default(),
+        }
     }
 
-    /// Holds a lease whose claim was sent at `sent_at`.
+    /// Holds a lease whose claim was sent at `sent_at`. A worker that is stopping interrupts it at once.
     pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant) -> HeldLease {
         let (sender, interrupt) = watch::channel(None);
         let held = Held {
@@ -160,10 +181,17 @@ impl Heart {
             interrupt: sender,
             deadline: sent_at + self.rhythm.lease - self.rhythm.margin,
             watched: false,
+            in_slot: true,
             beats: control.beats(),
             beaten_at: Instant::now(),
         };
-        self.leases().insert(lease.token, held);
+        let mut leases = self.leases();
+        // Under the same lock that a drain takes, so that no lease escapes it.
+        if self.stopping.load(Ordering::Relaxed) {
+            held.interrupt(Interrupt::Draining);
+        }
+        leases.insert(lease.token, held);
+        drop(leases);
         HeldLease { heart: self.clone(), token: lease.token, interrupt }
     }
 
@@ -181,14 +209,17 @@ impl Heart {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Says that nothing new is taken, and interrupts every held lease.
-    pub(crate) fn drain(&self) {
+    /// Reports from now on that nothing new is taken. Leases are kept: deliveries that are under way finish.
+    pub(crate) fn take_nothing_new(&self) {
         self.draining.store(true, Ordering::Relaxed);
-        self.interrupt_all(Interrupt::Draining);
     }
 
-    fn interrupt_all(&self, why: Interrupt) {
-        self.leases().values().for_each(|held| held.interrupt(why));
+    /// The same, and interrupts every lease that is held or will be.
+    pub(crate) fn drain(&self) {
+        self.take_nothing_new();
+        let leases = self.leases();
+        self.stopping.store(true, Ordering::Relaxed);
+        leases.values().for_each(|held| held.interrupt(Interrupt::Draining));
     }
 
     /// Interrupts the lease of one job (a cancel event); jobs of others are none of ours.
@@ -223,18 +254,24 @@ impl Heart {
     }
 
     async fn run(&self, store: &Store, worker: WorkerId, stop: &CancellationToken) {
-        let tick = (self.rhythm.interval / 4).max(Duration::from_millis(20));
-        let mut renew_at = Instant::now();
-        while !stop.is_cancelled() {
-            self.check_deadlines();
-            if Instant::now() >= renew_at {
-                renew_at = Instant::now() + self.rhythm.interval;
+        let deadlines = async {
+            let tick = (self.rhythm.interval / 4).max(Duration::from_millis(20));
+            loop {
+                self.check_deadlines();
+                tokio::time::sleep(tick).await;
+            }
+        };
+        let beats = async {
+            loop {
+                let next = tokio::time::Instant::now() + self.rhythm.interval;
                 self.beat(store, worker).await;
+                tokio::time::sleep_until(next).await;
             }
-            tokio::select! {
-                () = tokio::time::sleep(tick) => {}
-                () = stop.cancelled() => {}
-            }
+        };
+        tokio::select! {
+            () = deadlines => {}
+            () = beats => {}
+            () = stop.cancelled() => {}
         }
     }
 
@@ -254,26 +291,28 @@ impl Heart {
 
     async fn beat(&self, store: &Store, worker: WorkerId) {
         let now = Instant::now();
-        let (alive, stalled): (Vec<_>, Vec<_>) = self
-            .leases()
-            .values()
-            .map(|held| (held.lease, !held.watched || now.duration_since(held.beaten_at) < self.rhythm.stall))
-            .partition(|(_, progresses)| *progresses);
-        for (lease, _) in stalled {
-            if let Some(held) = self.leases().get(&lease.token) {
-                error!(job.id = %lease.job_id, "the model makes no progress; its lease is not renewed");
+        let mut alive = Vec::new();
+        for held in self.leases().values() {
+            if !held.watched || now.duration_since(held.beaten_at) < self.rhythm.stall {
+                alive.push((held.lease, held.in_slot));
+            } else {
+                error!(job.id = %held.lease.job_id, "the model makes no progress; its lease is not renewed");
                 held.interrupt(Interrupt::Stalled);
             }
         }
+        let mut renewals = JoinSet::new();
         for (lease, _) in &alive {
-            self.renew(store, *lease).await;
+            let (heart, store, lease) = (self.clone(), store.clone(), *lease);
+            renewals.spawn(async move { heart.renew(&store, lease).await });
         }
-        let state = match (self.is_draining(), alive.is_empty()) {
+        while renewals.join_next().await.is_some() {}
+        let rendered = alive.iter().find(|(_, in_slot)| *in_slot).map(|(lease, _)| lease.job_id);
+        let state = match (self.is_draining(), rendered) {
             (true, _) => WorkerState::Draining,
-            (false, true) => WorkerState::Ready,
-            (false, false) => WorkerState::Busy,
+            (false, None) => WorkerState::Ready,
+            (false, Some(_)) => WorkerState::Busy,
         };
-        let job_id = alive.first().map(|(lease, _)| lease.job_id);
+        let job_id = rendered.or_else(|| alive.first().map(|(lease, _)| lease.job_id));
         // One interval is all an answer gets: the next beat must not wait for a dead connection.
         match tokio::time::timeout(self.rhythm.interval, store.heartbeat(worker, state, job_id)).await {
             Ok(Ok(known)) => drop(self.known.send_replace(known)),

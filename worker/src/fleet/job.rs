@@ -1,7 +1,8 @@
 //! One job on this worker, from the claim to the row's next state.
 //!
-//! It reads as the story goes: prepare, encode, denoise and decode, deliver, end. Whatever happens, exactly one of the
-//! ends at the bottom is written, under the lease; a lease that is lost is left alone.
+//! It has two halves. [`render`] needs the model: prepare, encode, denoise, decode. [`finish`] does not: [`Deliveries`] runs it
+//! beside the next job. Whatever happens, exactly one of the ends at the bottom is written, under the lease; a lease
+//! that is lost is left alone.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,10 +18,12 @@ use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
 use super::assignment::{Assignment, Ended};
+use super::checkpoints::Uploads;
 use super::deliver::deliver;
+use super::deliveries::Deliveries;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
-use super::progress::{Follower, Seen};
+use super::progress::{Followed, Follower, Seen};
 use super::{Fleet, checkpoints, lasting, pause, watch};
 use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
@@ -32,25 +35,41 @@ const FREE_DEVICE_FAULTS: i32 = 3;
 /// Attempts of a job whose result was not finite.
 const NOT_FINITE_ATTEMPTS: i32 = 2;
 
-/// Runs a claimed job to its end. `sent_at` is when the claim was sent: the lease counts from there.
-pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
+/// Runs a claimed job until it does not need the worker's slot any more: to its end, or until `deliveries` has its video.
+/// `sent_at` is when the claim was sent: the lease counts from there.
+pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, deliveries: &mut Deliveries) {
     let control = Control::new();
     let lease = fleet.heart.hold(job.lease, &control, sent_at);
     let begun = Instant::now();
     info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
-    let ended = match render(fleet, &job, &lease, &control).await {
-        Ok(done) => complete(fleet, &job, done).await,
-        Err(Ended::Interrupted { checkpoint }) => {
-            interrupted(fleet, &job, &lease, checkpoint, begun.elapsed().as_secs_f64()).await
-        }
-        Err(Ended::Paused(draft)) => paused(fleet, &job, &lease, *draft, begun.elapsed().as_secs_f64()).await,
-        Err(Ended::DeviceBroken { reason }) => device_broken(fleet, &job, reason, begun.elapsed().as_secs_f64()).await,
-        Err(Ended::Failed { failure, action }) => {
-            fail(fleet, &job, failure, action, begun.elapsed().as_secs_f64()).await
-        }
+    let video = match render(fleet, &job, &lease, &control).await {
+        Ok(video) => video,
+        Err(ended) => return end(fleet, &job, &lease, Err(ended), begun.elapsed().as_secs_f64()).await,
+    };
+    let Some(place) = deliveries.place(&lease).await else {
+        let done = Box::pin(finish(fleet, &job, &lease, video, false)).await;
+        return end(fleet, &job, &lease, done, begun.elapsed().as_secs_f64()).await;
+    };
+    let slot_s = begun.elapsed().as_secs_f64();
+    lease.leave_slot();
+    let its_fleet = Arc::clone(fleet);
+    deliveries.begin(fleet, place, async move {
+        let done = finish(&its_fleet, &job, &lease, video, true).await;
+        end(&its_fleet, &job, &lease, done, slot_s).await;
+    });
+}
+
+/// Writes how the run ended. `gpu_seconds` is how long it occupied the slot.
+async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: Result<Done, Ended>, gpu_seconds: f64) {
+    let ended = match outcome {
+        Ok(done) => complete(fleet, job, done).await,
+        Err(Ended::Interrupted { checkpoint }) => interrupted(fleet, job, lease, checkpoint, gpu_seconds).await,
+        Err(Ended::Paused(draft)) => paused(fleet, job, lease, *draft, gpu_seconds).await,
+        Err(Ended::DeviceBroken { reason }) => device_broken(fleet, job, reason, gpu_seconds).await,
+        Err(Ended::Failed { failure, action }) => fail(fleet, job, failure, action, gpu_seconds).await,
     };
     match ended {
-        Ok(Some(status)) => tell(fleet, &job, status),
+        Ok(Some(status)) => tell(fleet, job, status),
         Ok(None) => {}
         // The sweep finds the row once the lease has run out.
         Err(error) => {
@@ -59,13 +78,23 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
     }
 }
 
-/// A finished video and its record.
+/// Frames that wait for their delivery, and what is known of their making.
+struct Video {
+    frames: RenderedFrames,
+    text: Text,
+    encode_s: f64,
+    follower: Follower,
+    seen: Seen,
+    uploads: Uploads,
+}
+
+/// A delivered video and its record.
 struct Done {
     rendered: Rendered,
     record: RunRecord,
 }
 
-async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control: &Control) -> Result<Done, Ended> {
+async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control: &Control) -> Result<Video, Ended> {
     let begun = Instant::now();
     let mut follower = Follower::new(fleet, job);
     follower.stage(Stage::Prepare).await;
@@ -86,22 +115,59 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         following.abort();
     }
     let followed = following.await;
-    let frames = rendered?;
-    if lost {
-        return Err(Ended::Interrupted { checkpoint: None });
-    }
-    let Ok((mut follower, mut seen)) = followed else {
+    let frames = match rendered {
+        Ok(frames) if !lost => frames,
+        Ok(_) => return Err(Ended::Interrupted { checkpoint: None }),
+        Err(ended) => {
+            if let Ok(followed) = followed {
+                // The row must point to the newest one before the job goes elsewhere.
+                followed.uploads.finish().await;
+            }
+            return Err(ended);
+        }
+    };
+    let Ok(Followed { follower, mut seen, uploads }) = followed else {
         return Err(Ended::failed("worker_broken", "progress could not be followed".to_owned(), FailureAction::Retry));
     };
     seen.restarted_because = seen.restarted_because.or(start.dropped_because);
+    Ok(Video { frames, text, encode_s, follower, seen, uploads })
+}
 
+/// From frames to a delivered video. `beside` says that other jobs have the model meanwhile.
+async fn finish(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    lease: &HeldLease,
+    video: Video,
+    beside: bool,
+) -> Result<Done, Ended> {
+    let Video { frames, text, encode_s, mut follower, seen, uploads } = video;
     follower.stage(Stage::Deliver).await;
     let measured = Measured::of(&frames);
-    let delivering = Instant::now();
-    let rendered = deliver(fleet, job, frames, lease).await?;
-    let deliver_s = delivering.elapsed().as_secs_f64();
+    let delivering = async {
+        let begun = Instant::now();
+        let rendered = deliver(fleet, job, frames, lease).await;
+        (rendered, begun.elapsed().as_secs_f64())
+    };
+    let ((rendered, deliver_s), ()) = tokio::join!(delivering, stored(uploads, lease));
+    let rendered = rendered?;
     let stages = StageSeconds { encode_s, denoise_s: measured.denoise_s, decode_s: measured.decode_s, deliver_s };
-    Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, seen) })
+    let gpu_s = stages.total_s() - if beside { deliver_s } else { 0.0 };
+    Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, (seen, gpu_s)) })
+}
+
+/// Resolves when the last checkpoints are stored. A cancelled or lost job does not need them.
+async fn stored(uploads: Uploads, lease: &HeldLease) {
+    let finish = uploads.finish();
+    tokio::pin!(finish);
+    tokio::select! {
+        () = &mut finish => {}
+        why = lease.until_interrupted() => {
+            if !matches!(why, Interrupt::Cancelled | Interrupt::LeaseLost) {
+                finish.await;
+            }
+        }
+    }
 }
 
 /// What the record keeps of the frames' making, without the frames.
@@ -159,10 +225,10 @@ fn record(
     text: &Text,
     measured: Measured,
     stages: StageSeconds,
-    seen: Seen,
+    (seen, gpu_s): (Seen, f64),
 ) -> RunRecord {
     let info = fleet.engine.info();
-    let gpu_seconds = job.gpu_seconds_before + stages.total_s();
+    let gpu_seconds = job.gpu_seconds_before + gpu_s;
     let mut record = RunRecord {
         cache_match: text.matched,
         cache_score: text.score,

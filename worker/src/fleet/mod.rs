@@ -2,12 +2,14 @@
 //!
 //! # Reading order
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
-//! [`checkpoints`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`heart`] keeps the lease and [`watch`] notices a wedged model;
+//! [`checkpoints`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
+//! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model;
 //! [`lasting`] makes sure that what was done is written down.
 
 mod assignment;
 mod checkpoints;
 mod deliver;
+mod deliveries;
 mod device;
 mod embeddings;
 mod heart;
@@ -82,6 +84,8 @@ pub(crate) struct Fleet {
     pub(crate) retries: RetryPolicy,
     /// Starts from one checkpoint.
     pub(crate) resumes_max: u32,
+    /// Videos that may be delivered beside the next job.
+    pub(crate) deliveries_max: u32,
 }
 
 impl Fleet {

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
 use super::assignment::Assignment;
+use super::checkpoints::Uploads;
 use super::{Fleet, checkpoints, preview};
 use crate::engine::{PreviewFrames, RenderEvent};
 
@@ -24,6 +25,16 @@ pub(super) struct Seen {
     pub(super) resumed_from: Option<u32>,
     /// Why a checkpoint was not used.
     pub(super) restarted_because: Option<String>,
+}
+
+/// A run that was followed to the end of its rendering.
+pub(super) struct Followed {
+    /// For the stages after it.
+    pub(super) follower: Follower,
+    /// What the renderer said.
+    pub(super) seen: Seen,
+    /// Checkpoints that are not stored yet.
+    pub(super) uploads: Uploads,
 }
 
 /// Follows one run.
@@ -49,12 +60,12 @@ impl Follower {
         self.write().await;
     }
 
-    /// Follows the renderer's events to their end; uploads checkpoints beside the run, one at a time, the newest wins.
-    pub(super) async fn follow(mut self, mut events: mpsc::UnboundedReceiver<RenderEvent>) -> (Self, Seen) {
+    /// Follows the renderer's events to their end; checkpoints are uploaded beside the run, and the last ones may still be on
+    /// their way when this returns.
+    pub(super) async fn follow(mut self, mut events: mpsc::UnboundedReceiver<RenderEvent>) -> Followed {
         let mut seen = Seen::default();
-        let mut upload: Option<tokio::task::JoinHandle<()>> = None;
-        let mut waiting: Option<(u32, Vec<u8>)> = None;
         let mut showing: Option<tokio::task::JoinHandle<()>> = None;
+        let mut uploads = Uploads::new(&self.fleet, self.job.lease);
         while let Some(event) = events.recv().await {
             match event {
                 RenderEvent::Started { resumed_from, restarted_because } => {
@@ -70,7 +81,7 @@ impl Follower {
                     (self.mark.step, self.mark.steps_skipped, self.remaining_s) = (step, skipped, remaining_s);
                     self.throttled().await;
                 }
-                RenderEvent::Checkpoint { step, bytes } => waiting = Some((step, bytes)),
+                RenderEvent::Checkpoint { step, bytes } => uploads.push(step, bytes),
                 RenderEvent::Preview { step, frames, seconds } => {
                     self.fleet.metrics.preview_seconds.inc_by(seconds);
                     // One that is still on its way is not overtaken: the next preview will be newer still.
@@ -83,31 +94,12 @@ impl Follower {
                     self.stage(Stage::Decode).await;
                 }
             }
-            if upload.as_ref().is_none_or(tokio::task::JoinHandle::is_finished)
-                && let Some((step, bytes)) = waiting.take()
-            {
-                upload = Some(self.upload(step, bytes));
-            }
+            uploads.go_on();
         }
         if let Some(showing) = showing {
             drop(showing.await);
         }
-        if let Some(upload) = upload {
-            drop(upload.await);
-        }
-        if let Some((step, bytes)) = waiting {
-            drop(self.upload(step, bytes).await);
-        }
-        (self, seen)
-    }
-
-    fn upload(&self, step: u32, bytes: Vec<u8>) -> tokio::task::JoinHandle<()> {
-        let (fleet, lease) = (Arc::clone(&self.fleet), self.job.lease);
-        tokio::spawn(async move {
-            if let Err(error) = checkpoints::store(&fleet, lease, step, bytes).await {
-                warn!(job.id = %lease.job_id, error = format!("{error:#}"), "checkpoint not stored");
-            }
-        })
+        Followed { follower: self, seen, uploads }
     }
 
     fn show(&self, step: u32, frames: PreviewFrames) -> tokio::task::JoinHandle<()> {

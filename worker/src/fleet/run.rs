@@ -1,8 +1,9 @@
 //! Putting the worker together, and taking it apart on a stop.
 //!
-//! The first stop signal: take nothing new, hand the job back from its last step boundary, leave. The second: leave now.
+//! The first stop signal: take nothing new, hand each job back from its last step boundary, leave. The second: leave now.
 //! A model that does not stop in time is left behind with the process; its lease ends by itself.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -20,10 +21,13 @@ use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};
 use tracing::{info, warn};
 
+use super::deliveries::Deliveries;
 use super::heart::{Heart, Interrupt, Rhythm};
 use super::take::Source;
 use super::{Fleet, device, job, register};
-use crate::engine::{DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, check_manifest};
+use crate::engine::{
+    DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, check_manifest,
+};
 use crate::mp4::Encoder;
 
 /// Connections of the main part; the heartbeat has one of its own.
@@ -110,17 +114,21 @@ where
 }
 
 async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
+    let mut deliveries = Deliveries::new(fleet.deliveries_max);
     while let Some(taken) = Box::pin(source.next(stop.soft())).await {
         fleet.metrics.slots(1, 1);
-        Box::pin(job::run(&fleet, taken.job, taken.sent_at)).await;
+        Box::pin(job::run(&fleet, taken.job, taken.sent_at, &mut deliveries)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
             // The supervisor starts a new process, which loads the model again.
             fleet.leave("the model's thread has ended or hangs");
             warn!(reason = fleet.leaving.get(), "leaving");
-            return;
+            fleet.heart.take_nothing_new();
+            break;
         }
     }
+    // They need no model. A drain has interrupted them, so that they hand their jobs back.
+    deliveries.finished().await;
 }
 
 /// Resolves when a drain has lasted too long.
@@ -184,18 +192,29 @@ where
         model_dir: settings.model_dir.clone(),
         device,
         attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
+        attention_library: named(&settings.attention_library),
         dtype: dtype(settings.transformer_dtype)?,
         encoder_dtype: dtype(settings.encoder_dtype)?,
         decoder_dtype: dtype(settings.decoder_dtype)?,
         largest: largest(manifest),
         threads: (settings.threads > 0).then_some(settings.threads as usize),
-        keep_encoders: settings.encoders == EncoderResidence::Resident,
+        text_encoders: match settings.encoders {
+            EncoderResidence::Resident => Residency::Resident,
+            EncoderResidence::OnDemand => Residency::OnDemand,
+            EncoderResidence::FirstUse => Residency::FirstUse,
+        },
+        hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
     let engine = EngineThread::start(move || load(&options)).await?;
     check_manifest(engine.info(), manifest, false)?;
     Ok(engine)
+}
+
+/// A path that may be left empty.
+fn named(path: &Path) -> Option<PathBuf> {
+    (!path.as_os_str().is_empty()).then(|| path.to_owned())
 }
 
 fn dtype(choice: DtypeChoice) -> anyhow::Result<Option<Dtype>> {
@@ -243,6 +262,7 @@ fn assemble(
         preview_every: Duration::from_millis(worker.preview_ms),
         retries: retries(settings),
         resumes_max: settings.scheduler.checkpoint_resumes_max,
+        deliveries_max: worker.deliveries_max,
         pool,
         manifest,
         engine,

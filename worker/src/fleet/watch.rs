@@ -20,6 +20,7 @@ pub(super) async fn answer<T>(
     command: impl Future<Output = Result<T, RenderError>>,
 ) -> Result<T, Ended> {
     let _watched = lease.watch_model();
+    let _works = fleet.metrics.model_works();
     tokio::pin!(command);
     let why = tokio::select! {
         answered = &mut command => return answered.map_err(Ended::from),

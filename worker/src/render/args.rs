@@ -56,9 +56,12 @@ pub struct RenderArgs {
     /// Number format of the video decoder [default: as for the text encoders]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) decoder_dtype: Option<Dtype>,
-    /// Attention kernel on a GPU: cudnn, flash, efficient or math [default: the fastest correct one]
+    /// Attention kernel on a GPU: cudnn, flash, flash3, efficient or math [default: the fastest correct one]
     #[arg(long, value_name = "KERNEL")]
     pub(crate) attention: Option<String>,
+    /// Your own build of FlashAttention 3 (_C.abi3.so), to be tried beside libtorch's kernels
+    #[arg(long, value_name = "FILE")]
+    pub(crate) attention_library: Option<PathBuf>,
     /// Decode in tiles: on, off or auto
     #[arg(long, value_name = "WHEN", value_parser = parse_tiling, default_value = "auto")]
     pub(crate) tiling: Tiling,
@@ -104,6 +107,7 @@ impl RenderArgs {
             encoder_dtype: self.encoder_dtype,
             decoder_dtype: self.decoder_dtype,
             attention: attention.map_err(|reason: String| anyhow::anyhow!("--attention: {reason}"))?,
+            attention_library: self.attention_library.clone(),
             tiling: self.tiling,
             text_encoders: if self.encoders_on_demand { Residency::OnDemand } else { Residency::Resident },
             threads: self.threads,

@@ -7,6 +7,7 @@
 mod agree;
 mod info;
 mod kernels;
+mod load;
 mod resume;
 mod speed;
 
@@ -22,13 +23,14 @@ fn main() -> Result<()> {
     match words.as_slice() {
         ["info", rest @ ..] => info::run(rest),
         ["agree", fixtures, device] => agree::run(fixtures, parsed(device)?),
+        ["load", folder, device] => load::run(folder, parsed(device)?),
         ["kernels", model, device, size] => kernels::run(model, parsed(device)?, parse_size(size)?),
         ["resume", model, device, size, folder] => resume::whole(model, parsed(device)?, parse_size(size)?, folder),
         ["resumed", model, device, size, folder] => resume::rest(model, parsed(device)?, parse_size(size)?, folder),
         ["speed", model, device, sizes @ ..] if !sizes.is_empty() => speed::run(model, parsed(device)?, sizes),
         _ => Err(Error::input(
             "arguments",
-            "use info [MODEL], agree FIXTURES DEVICE, kernels|resume|resumed MODEL DEVICE WxHxF [FOLDER], \
+            "use info [MODEL], agree FIXTURES DEVICE, load FOLDER DEVICE, kernels|resume|resumed MODEL DEVICE WxHxF [FOLDER], \
              or speed MODEL DEVICE WxHxFxSTEPS...",
         )),
     }

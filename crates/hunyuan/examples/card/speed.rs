@@ -7,9 +7,11 @@ use hunyuan::v1::{
     config::{ModelConfig, TransformerConfig},
     text,
 };
-use hunyuan::{Control, DenoiseRequest, DeviceChoice, Embeddings, Engine, Error, Result, runtime::device};
+use hunyuan::{Checkpoint, Control, DenoiseRequest, DeviceChoice, Embeddings, Engine, Error, Result, runtime::device};
 use serde_json::{Value, json};
 
+/// `worker.drain_s`: what a worker has to hand its job back.
+const DRAIN_S: f64 = 10.0;
 /// Blocks to let pass before the stop, and the pause between two looks.
 const BLOCKS_BEFORE_STOP: u64 = 20;
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -43,6 +45,7 @@ pub(crate) fn run(model: &str, choice: DeviceChoice, sizes: &[&str]) -> Result<(
         steps((&engine, &config.transformer), &embeddings, *size, on)?;
     }
     stop(&engine, &embeddings, largest)?;
+    drain(&engine, &embeddings, largest)?;
     decode(&engine, &embeddings, largest, on)
 }
 
@@ -116,17 +119,8 @@ fn tflop(config: &TransformerConfig, tokens: i64) -> f64 {
 /// Seconds from asking a run in the middle of a step to stop until it has stopped.
 fn stop(engine: &Engine, embeddings: &Embeddings, size: [i64; 3]) -> Result<()> {
     let control = Control::new();
-    let watcher = control.clone();
     // A model with few blocks is stopped within its second step instead.
-    let wanted = BLOCKS_BEFORE_STOP.min(engine.checks().0 + 2);
-    let asking = std::thread::spawn(move || {
-        while watcher.beats() < wanted {
-            std::thread::sleep(LOOK_EVERY);
-        }
-        let asked = Instant::now();
-        watcher.cancel();
-        asked
-    });
+    let asking = cancel_at(&control, BLOCKS_BEFORE_STOP.min(engine.checks().0 + 2));
     let outcome =
         engine.denoise(&request(engine, embeddings, size, 50), None, &control, &mut |_| ControlFlow::Continue(()));
     let stopped = Instant::now();
@@ -134,6 +128,41 @@ fn stop(engine: &Engine, embeddings: &Embeddings, size: [i64; 3]) -> Result<()> 
     let cancelled = matches!(outcome, Err(Error::Cancelled));
     crate::tell(&json!({
         "item": "stop", "ok": cancelled, "seconds": stopped.saturating_duration_since(asked).as_secs_f64(),
+    }))
+}
+
+/// Cancels once this many checks have passed; returns when it did so.
+fn cancel_at(control: &Control, checks: u64) -> std::thread::JoinHandle<Instant> {
+    let watcher = control.clone();
+    std::thread::spawn(move || {
+        while watcher.beats() < checks {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let asked = Instant::now();
+        watcher.cancel();
+        asked
+    })
+}
+
+/// What a worker does with its job on SIGTERM, up to the upload: seconds from a stop in the middle of the second step until the
+/// state after the first one is a checkpoint's bytes. The worker has 10 s in all.
+fn drain(engine: &Engine, embeddings: &Embeddings, size: [i64; 3]) -> Result<()> {
+    let control = Control::new();
+    let in_second_step = engine.checks().0 + BLOCKS_BEFORE_STOP.min(engine.checks().0 / 2).max(2);
+    let asking = cancel_at(&control, in_second_step);
+    let mut last = None;
+    let outcome = engine.denoise(&request(engine, embeddings, size, 50), None, &control, &mut |end| {
+        last = Some(end.checkpoint());
+        ControlFlow::Continue(())
+    });
+    let bytes = last.map(|state| state.to_bytes()).transpose()?.unwrap_or_default();
+    let ready = Instant::now();
+    let asked = asking.join().map_err(|_| Error::input("drain", "the thread that asks has panicked"))?;
+    let steps = Checkpoint::from_bytes(&bytes)?.step;
+    let drained_s = ready.saturating_duration_since(asked).as_secs_f64();
+    let ok = matches!(outcome, Err(Error::Cancelled)) && steps >= 1 && drained_s < DRAIN_S;
+    crate::tell(&json!({
+        "item": "drain", "ok": ok, "seconds": drained_s, "steps_kept": steps, "checkpoint_bytes": bytes.len(),
     }))
 }
 

@@ -1,15 +1,18 @@
-//! Which of libtorch's attention kernels runs: each is tried on this GPU, and the fastest correct one is used.
+//! Which attention kernel runs: each of libtorch's, and FlashAttention 3 where the user has a build of it, is tried on this GPU,
+//! and the fastest correct one is used.
 //!
 //! The rule: nothing is believed about a kernel that was not computed here, in the layout and at the size of the model.
 //! A kernel that fails or computes wrongly is skipped with a warning; it never keeps a worker from starting. On Hopper
 //! the choice decides over half of a video's time, and one kernel silently reads wrong rows where a buffer has more than
 //! 2^31 elements.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tch::{Device, Kind, Tensor};
 use torch_ext::attention::{self, ALL, Backend};
+use torch_ext::flash3;
 
 use crate::runtime::device;
 use crate::runtime::error::{Error, InOp, Result};
@@ -27,6 +30,8 @@ const HOPPER: [&str; 4] = ["H100", "H200", "H800", "GH200"];
 
 /// Set once the kernel in use has computed correctly in a buffer whose extent passes 2^31 elements.
 static LONG_EXTENT_PROVEN: AtomicBool = AtomicBool::new(false);
+/// Set while FlashAttention 3 is the kernel in use. Like libtorch's own choice it is the process's.
+static FLASH3_IN_USE: AtomicBool = AtomicBool::new(false);
 
 /// The kernel in use, and what became of the others.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,6 +69,49 @@ pub struct Trial<'a> {
     pub row_widths: &'a [i64],
 }
 
+/// Loads the user's build of FlashAttention 3, so that it is tried with the others.
+///
+/// # Errors
+/// [`Error::Input`] when `extension` is not such a build or does not fit this libtorch.
+pub fn load_flash3(extension: &Path) -> Result<()> {
+    flash3::load(extension).map_err(|error| {
+        let reason =
+            format!("{error}; give FlashAttention-3's _C.abi3.so, built for this version of PyTorch, or nothing");
+        Error::input("attention_library", reason)
+    })
+}
+
+/// The kernels that this process has.
+fn available() -> Result<Vec<Backend>> {
+    let mut all = ALL.to_vec();
+    if flash3::is_loaded()? {
+        all.insert(0, Backend::Flash3);
+    }
+    Ok(all)
+}
+
+/// Full attention of `[batch, heads, tokens, width]` by the kernel in use.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn attend(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    // It takes 16 bits only; a model that is loaded again in fp32 goes on with libtorch's kernels.
+    if FLASH3_IN_USE.load(Ordering::Acquire) && query.kind() != Kind::Float {
+        return by_flash3(query, key, value);
+    }
+    by_libtorch(query, key, value)
+}
+
+fn by_libtorch(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    Ok(Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, false, None, false)?)
+}
+
+/// It takes tokens before heads, which is how our buffers lie, so the transposes cost nothing.
+fn by_flash3(query: &Tensor, key: &Tensor, value: &Tensor) -> Result<Tensor> {
+    let swapped = |tensor: &Tensor| tensor.f_transpose(1, 2);
+    Ok(flash3::attend(&swapped(query)?, &swapped(key)?, &swapped(value)?)?.f_transpose(1, 2)?)
+}
+
 /// Tries every kernel, or only the forced one, enables the correct ones with the fastest first, and logs what was found.
 ///
 /// # Errors
@@ -71,14 +119,20 @@ pub struct Trial<'a> {
 pub fn choose(trial: &Trial, forced: Option<Backend>) -> Result<Attention> {
     let tried = match forced {
         Some(forced) => try_each(trial, &[forced])?,
-        None => try_each(trial, &ALL)?,
+        None => try_each(trial, &available()?)?,
     };
     if let (Some(forced), Some(Tried { outcome: Err(reason), .. })) = (forced, tried.first()) {
-        return Err(Error::input("attention", format!("`{forced}` cannot be used on this GPU: {reason}; use auto")));
+        let remedy = match forced {
+            Backend::Flash3 => "name its extension with worker.attention_library, or use auto",
+            _ => "use auto",
+        };
+        return Err(Error::input("attention", format!("`{forced}` cannot be used on this GPU: {reason}; {remedy}")));
     }
     let order = order(&tried);
-    attention::set(&order)?;
     let backend = order[0];
+    let of_libtorch: Vec<Backend> = order.into_iter().filter(|backend| *backend != Backend::Flash3).collect();
+    attention::set(&of_libtorch)?;
+    FLASH3_IN_USE.store(backend == Backend::Flash3, Ordering::Release);
     let tflops = tried
         .iter()
         .find(|tried| tried.backend == backend)
@@ -184,11 +238,13 @@ impl Data {
     }
 
     fn measure(&self, trial: &Trial, backend: Backend) -> Result<(f64, f64)> {
-        attention::set(&[backend])?;
-        let attend = || -> Result<Tensor> {
-            let (query, key, value) = (&self.query, &self.key, &self.value);
-            Ok(Tensor::f_scaled_dot_product_attention::<&Tensor>(query, key, value, None, 0.0, false, None, false)?)
+        let attend = || match backend {
+            Backend::Flash3 => by_flash3(&self.query, &self.key, &self.value),
+            _ => by_libtorch(&self.query, &self.key, &self.value),
         };
+        if backend != Backend::Flash3 {
+            attention::set(&[backend])?;
+        }
         let got = attend()?.f_select(0, 0)?.f_index_select(1, &self.rows)?.f_to_kind(Kind::Float)?;
         let distance = got.f_sub(&self.wanted)?.f_norm()?.f_double_value(&[])?;
         let error = distance / self.wanted.f_norm()?.f_double_value(&[])?;

@@ -24,12 +24,11 @@ pub(crate) struct TextEncoders {
     tokenizer_2: ClipTokenizer,
     text_encoder_2: Clip,
     device: Device,
-    resident_bytes: u64,
 }
 
 impl std::fmt::Debug for TextEncoders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TextEncoders").field("resident_bytes", &self.resident_bytes).finish_non_exhaustive()
+        f.debug_struct("TextEncoders").field("device", &self.device).finish_non_exhaustive()
     }
 }
 
@@ -41,15 +40,12 @@ impl TextEncoders {
     pub(crate) fn load(config: &ModelConfig, source: WeightSource, device: Device, kind: Kind) -> Result<Self> {
         let llama = source.open(&config.component_dir("text_encoder"))?;
         let build = load_llama(&llama, config);
-        let llama_parameters = weights::key_table(&build)?.parameters();
         let text_encoder = weights::load(&llama, device, kind, build)?;
 
         let clip = source.open(&config.component_dir("text_encoder_2"))?;
         let build = load_clip(&clip, config);
-        let clip_parameters = weights::key_table(&build)?.parameters();
         let text_encoder_2 = weights::load(&clip, device, kind, build)?;
 
-        let parameters = u64::try_from(llama_parameters + clip_parameters).unwrap_or_default();
         let length_max = config.text_encoder_2.max_position_embeddings;
         Ok(Self {
             tokenizer: LlamaTokenizer::load(&config.component_dir("tokenizer"))?,
@@ -57,8 +53,19 @@ impl TextEncoders {
             tokenizer_2: ClipTokenizer::load(&config.component_dir("tokenizer_2"), length_max)?,
             text_encoder_2,
             device,
-            resident_bytes: parameters * kind.elt_size_in_bytes() as u64,
         })
+    }
+
+    /// Bytes of both encoders' weights in memory; nothing is loaded for it.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn bytes(config: &ModelConfig, source: WeightSource, kind: Kind) -> Result<u64> {
+        let llama = source.open(&config.component_dir("text_encoder"))?;
+        let clip = source.open(&config.component_dir("text_encoder_2"))?;
+        let tables = [weights::key_table(load_llama(&llama, config))?, weights::key_table(load_clip(&clip, config))?];
+        let parameters: i64 = tables.iter().map(weights::KeyTable::parameters).sum();
+        Ok(u64::try_from(parameters).unwrap_or_default() * kind.elt_size_in_bytes() as u64)
     }
 
     /// What differs between both encoders' files and their configurations; nothing is loaded for it.
@@ -72,11 +79,6 @@ impl TextEncoders {
             llama.compare(&weights::key_table(load_llama(&llama, config))?),
             clip.compare(&weights::key_table(load_clip(&clip, config))?),
         ])
-    }
-
-    /// Bytes of weights that stay in memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        self.resident_bytes
     }
 
     /// Embeds prompts, all in one pass of each encoder.

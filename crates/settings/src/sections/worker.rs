@@ -13,6 +13,8 @@ pub enum EncoderResidence {
     Resident,
     /// Loaded for a miss, then dropped: a hit needs no memory for them.
     OnDemand,
+    /// Loaded for the first miss, then kept: the worker is ready sooner.
+    FirstUse,
 }
 
 /// Which attention kernel runs on a GPU.
@@ -29,6 +31,8 @@ pub enum AttentionChoice {
     Efficient,
     /// Plain matrix products.
     Math,
+    /// FlashAttention 3 from `attention_library`.
+    Flash3,
 }
 
 impl AttentionChoice {
@@ -41,6 +45,7 @@ impl AttentionChoice {
             Self::Flash => Some("flash"),
             Self::Efficient => Some("efficient"),
             Self::Math => Some("math"),
+            Self::Flash3 => Some("flash3"),
         }
     }
 }
@@ -86,8 +91,10 @@ pub struct WorkerSettings {
     pub metrics_bind: IpAddr,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
-    /// `auto`, `cudnn`, `flash`, `efficient` or `math`.
+    /// `auto`, `cudnn`, `flash`, `flash3`, `efficient` or `math`.
     pub attention: AttentionChoice,
+    /// The user's build of FlashAttention 3; empty for none.
+    pub attention_library: PathBuf,
     /// Number format of the transformer: `auto`, `f32`, `bf16` or `f16`.
     pub transformer_dtype: DtypeChoice,
     /// Number format of the text encoders.
@@ -124,4 +131,8 @@ pub struct WorkerSettings {
     pub video_crf: u8,
     /// Folder for temporary files; empty for the system's.
     pub scratch_dir: PathBuf,
+    /// Where hashes of weight files are remembered; empty for the model folder.
+    pub hashes_dir: PathBuf,
+    /// Finished videos that may be delivered beside the next job; 0 delivers each before the next job.
+    pub deliveries_max: u32,
 }

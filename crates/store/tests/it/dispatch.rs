@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use domain::worker::WorkerInfo;
-use domain::{JobId, JobStatus, Plan, PoolId, TenantId, WorkerId};
+use domain::{JobId, JobStatus, Plan, PoolId, Stage, TenantId, WorkerId};
 use futures::future::join_all;
-use store::StoreError;
 use store::jobs::Scope;
+use store::leases::ProgressMark;
 use store::planning::PlannedJob;
 use store::workers::WorkerState;
+use store::{Lease, StoreError};
 use uuid::Uuid;
 
 use crate::support::{Fixture, MODEL, new_job, plan, pool};
@@ -252,6 +253,13 @@ async fn pools_count_slots_and_jobs_of_live_workers() {
     assert_eq!((load.workers, load.slots, load.running, load.scheduled), (2, 3, 1, 2));
     assert_eq!((load.room(0), load.room(1)), (0, 1));
     assert_eq!(loads.len(), 2);
+    // A job that is being delivered is still running, but its slot is free for another one.
+    let lease = Lease { job_id: released[0].job_id, token };
+    let mark = ProgressMark { stage: Stage::Deliver, step: 20, steps_skipped: 0 };
+    f.store.progress(lease, mark).await.expect("progress");
+    let loads = f.store.pools(60.0).await.expect("pools");
+    let load = loads.iter().find(|load| load.pool == pool()).expect("the pool");
+    assert_eq!((load.running, load.scheduled, load.room(0)), (0, 2, 1));
     // A draining worker offers no slots, and neither does one that is gone. Their jobs occupy no live slot.
     assert!(f.store.heartbeat(two.id, WorkerState::Draining, None).await.expect("beat"));
     f.store.worker_gone(one.id, None).await.expect("gone");

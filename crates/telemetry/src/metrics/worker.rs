@@ -10,7 +10,7 @@ use super::declare::{LONG_S, STEPS, metrics, raise};
 
 /// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "drafted", "failed", "cancelled", "handed_back", "lease_lost"];
-const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "efficient", "math"];
+const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "flash3", "efficient", "math"];
 const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
 
 metrics! {
@@ -38,8 +38,12 @@ metrics! {
         cache_errors: IntCounter = "fleet_embedding_cache_errors_total";
         /// Playback time of the rendered videos, in seconds.
         video_seconds: Counter = "fleet_video_seconds_total";
-        /// Time during which this worker had a job, in seconds.
+        /// Time during which a job occupied this worker's slot, in seconds.
         busy_seconds: Counter = "fleet_worker_busy_seconds_total";
+        /// Time during which the model encoded, denoised or decoded, in seconds. The rest of the time the device was idle.
+        model_seconds: Counter = "fleet_worker_model_seconds_total";
+        /// Finished videos that are being written and uploaded while the slot is free for the next job.
+        pub deliveries: IntGauge = "fleet_worker_deliveries";
         /// Failed runs, by error code.
         pub failures: IntCounterVec = "fleet_run_failures_total", labels &["code"];
         /// Jobs handed back because the worker is shutting down.
@@ -80,6 +84,8 @@ metrics! {
         encoded: Mutex<(f64, f64)>;
         /// The time since which a slot has been in use and has not been counted.
         busy_since: Mutex<Option<Instant>>;
+        /// The same for the model.
+        model_since: Mutex<Option<Instant>>;
     }
 }
 
@@ -178,13 +184,22 @@ impl WorkerMetrics {
         *locked(&self.busy_since) = (used > 0).then(Instant::now);
     }
 
-    /// Adds the time since the last call if a slot has been in use. It is called often, so that a long run does not appear as a single
-    /// jump at its end.
+    /// Records that the model begins a piece of work; it ends when the guard is dropped.
+    #[must_use]
+    pub fn model_works(&self) -> ModelWork<'_> {
+        *locked(&self.model_since) = Some(Instant::now());
+        ModelWork { metrics: self }
+    }
+
+    /// Adds the time since the last call if a slot or the model has been in use. It is called often, so that a long run does not
+    /// appear as a single jump at its end.
     pub fn count_busy(&self) {
-        if let Some(since) = locked(&self.busy_since).as_mut() {
-            let now = Instant::now();
-            self.busy_seconds.inc_by(now.duration_since(*since).as_secs_f64());
-            *since = now;
+        for (since, counter) in [(&self.busy_since, &self.busy_seconds), (&self.model_since, &self.model_seconds)] {
+            if let Some(since) = locked(since).as_mut() {
+                let now = Instant::now();
+                counter.inc_by(now.duration_since(*since).as_secs_f64());
+                *since = now;
+            }
         }
     }
 
@@ -204,6 +219,19 @@ impl WorkerMetrics {
         for (state, bytes) in [("used", used), ("total", total)] {
             self.device_memory_bytes.with_label_values(&[state]).set(i64::try_from(bytes).unwrap_or(i64::MAX));
         }
+    }
+}
+
+/// The model works for as long as this lives. There is one model, so at most one of these exists at a time.
+#[derive(Debug)]
+pub struct ModelWork<'m> {
+    metrics: &'m WorkerMetrics,
+}
+
+impl Drop for ModelWork<'_> {
+    fn drop(&mut self) {
+        self.metrics.count_busy();
+        *locked(&self.metrics.model_since) = None;
     }
 }
 

@@ -52,6 +52,9 @@ pub(crate) fn tidy(options: FleetOptions) -> FleetOptions {
 /// For processes whose statement the proxy holds: they must not time out before the test releases it.
 pub(crate) const PATIENT: (&str, &str) = ("FLEET__DATABASE__STATEMENT_TIMEOUT_MS", "120000");
 
+/// For workers that must not take another job while they deliver.
+pub(crate) const ONE_AT_A_TIME: (&str, &str) = ("FLEET__WORKER__DELIVERIES_MAX", "0");
+
 /// Six steps, no step cache, every field set: the same bytes each time.
 pub(crate) fn request(seed: i64) -> Value {
     json!({

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 use testkit::{Accounting, Catch, Fleet, ObjectStore, Protocol, Proxy, eventually_seen};
 
 use crate::support::{
-    CHECKPOINTED, PATIENCE, PATIENT, Recovery, database, impatient, report, submit, tell, undisturbed, until_completed,
-    until_count, until_workers,
+    CHECKPOINTED, ONE_AT_A_TIME, PATIENCE, PATIENT, Recovery, database, impatient, report, submit, tell, undisturbed,
+    until_completed, until_count, until_workers,
 };
 
 /// Goal: at each stage a SIGKILL costs a lease, not the video. Five workers are held at a different stage each, all are killed
@@ -31,7 +31,7 @@ async fn killed_at_any_stage_the_job_goes_on_elsewhere_with_the_same_bytes() {
     let database = Proxy::start(Protocol::Postgres, fleet.variable("FLEET__DATABASE__URL"));
     database.arm("complete_job", Catch::Hold);
     let url = database.through(fleet.variable("FLEET__DATABASE__URL"));
-    let mut workers = vec![fleet.quick_worker("commit", &[("FLEET__DATABASE__URL", &url), PATIENT])];
+    let mut workers = vec![fleet.quick_worker("commit", &[("FLEET__DATABASE__URL", &url), PATIENT, ONE_AT_A_TIME])];
     for seed in 2..=5 {
         ids.push(submit(&fleet, &book, seed).await);
     }
@@ -114,7 +114,7 @@ async fn a_worker_that_slept_past_its_lease_is_refused_and_touches_no_object() {
     let url = database.through(fleet.variable("FLEET__DATABASE__URL"));
     let gates = fleet.gates("sleeper");
     gates.hold("step-4");
-    let at_commit = fleet.quick_worker("at-commit", &[("FLEET__DATABASE__URL", &url), PATIENT]);
+    let at_commit = fleet.quick_worker("at-commit", &[("FLEET__DATABASE__URL", &url), PATIENT, ONE_AT_A_TIME]);
     let at_step = fleet.gated_worker("at-step", &gates, &[]);
     let mut ids = vec![submit(&fleet, &book, 1).await, submit(&fleet, &book, 2).await];
     database.until_sprung().await;

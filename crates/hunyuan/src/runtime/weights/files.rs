@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use memmap2::{Mmap, UncheckedAdvice};
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 use serde::Deserialize;
 
 use crate::runtime::error::{Error, Result};
@@ -83,15 +83,21 @@ fn from_index(dir: &Path, index_path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files.into_iter().map(|name| dir.join(name)).collect())
 }
 
-/// Maps a file for reading.
-pub(super) fn map(path: &Path) -> Result<Mmap> {
+/// Opens a file and maps it for reading.
+pub(super) fn map(path: &Path) -> Result<(File, Mmap)> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
     // SAFETY: the map is private to this process and only read. Somebody who truncates a checkpoint while it is being
     // loaded kills the process, as with every program that maps files; copying first would cost the model's size.
     #[expect(unsafe_code, reason = "mapping is what keeps the memory of a load at the size of the model")]
-    unsafe {
-        Mmap::map(&file).map_err(read)
+    let map = unsafe { Mmap::map(&file).map_err(read)? };
+    Ok((file, map))
+}
+
+/// Starts reading a range, so that copying it does not wait for the disk page by page.
+pub(super) fn read_ahead(map: &Mmap, offset: usize, length: usize) {
+    if let Err(error) = map.advise_range(Advice::WillNeed, offset, length) {
+        tracing::debug!(%error, "weights are not read ahead");
     }
 }
 

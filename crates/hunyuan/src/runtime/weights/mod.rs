@@ -1,21 +1,27 @@
 //! A component's safetensors files: found, mapped, listed; tensors are read through a [`Loader`].
 //!
-//! The rule: mapping costs no memory, a tensor is copied once from the map into its final place, device and dtype, and
-//! the pages it was read from are dropped again. So a load never needs much more than what stays resident.
+//! The rule: mapping costs no memory, a tensor is copied once from the file into its final place, device and dtype, and
+//! the pages it was read from are dropped again. So a load never needs much more than what stays resident. On a CPU libtorch's
+//! threads copy out of the map; for a GPU [`staged`] reads the file.
 
 mod files;
+mod hashes;
 mod loader;
 mod placements;
+mod staged;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
+pub use self::hashes::Hashes;
 pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
 pub use self::placements::{Placements, RowRange};
+use self::staged::Part;
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
 
 /// Bytes of a file that one copy moves. Larger needs more memory beside the destination, smaller more calls.
@@ -43,9 +49,7 @@ impl WeightSource {
     pub fn open(self, component_dir: &Path) -> Result<Weights> {
         match self {
             Self::Files => Weights::open(component_dir),
-            Self::Random => {
-                Ok(Weights { dir: component_dir.to_owned(), files: Vec::new(), entries: BTreeMap::new(), source: self })
-            }
+            Self::Random => Ok(Weights::none(component_dir, self)),
         }
     }
 }
@@ -57,11 +61,13 @@ pub struct Weights {
     source: WeightSource,
     files: Vec<MappedFile>,
     entries: BTreeMap<String, Entry>,
+    buffers: staged::Buffers,
 }
 
 #[derive(Debug)]
 struct MappedFile {
     path: PathBuf,
+    file: File,
     map: Mmap,
 }
 
@@ -81,20 +87,20 @@ impl Weights {
     /// # Errors
     /// When the folder holds no weights, a file cannot be mapped, or a file is not safetensors.
     pub fn open(component_dir: &Path) -> Result<Self> {
-        let mut weights = Self {
-            dir: component_dir.to_owned(),
-            files: Vec::new(),
-            entries: BTreeMap::new(),
-            source: WeightSource::Files,
-        };
+        let mut weights = Self::none(component_dir, WeightSource::Files);
         for path in files::find(component_dir)? {
             weights.add(path)?;
         }
         Ok(weights)
     }
 
+    fn none(component_dir: &Path, source: WeightSource) -> Self {
+        let (files, entries, buffers) = (Vec::new(), BTreeMap::new(), staged::Buffers::default());
+        Self { dir: component_dir.to_owned(), source, files, entries, buffers }
+    }
+
     fn add(&mut self, path: PathBuf) -> Result<()> {
-        let map = files::map(&path)?;
+        let (file, map) = files::map(&path)?;
         let broken = |error| Error::Config { path: path.clone(), reason: format!("not a safetensors file: {error}") };
         let (header_bytes, metadata) = SafeTensors::read_metadata(&map).map_err(broken)?;
         let base = LENGTH_PREFIX_BYTES + header_bytes;
@@ -108,7 +114,7 @@ impl Weights {
                 return Err(Error::Config { path, reason });
             }
         }
-        self.files.push(MappedFile { path, map });
+        self.files.push(MappedFile { path, file, map });
         Ok(())
     }
 
@@ -141,7 +147,7 @@ impl Weights {
     /// # Errors
     /// When a file cannot be read.
     pub fn fingerprint(&self) -> Result<String> {
-        fingerprint(self.paths())
+        fingerprint(self.paths(), &mut Hashes::fresh())
     }
 
     /// What differs between these files and the keys that a network needs.
@@ -182,22 +188,46 @@ impl Weights {
             path: file.path.clone(),
             reason: format!("`{key}` is stored as {:?}; only F32, F16, BF16 and F64 weights can be used", entry.dtype),
         })?;
-        let rows = entry.shape.first().copied().unwrap_or(1).max(1);
-        let row_bytes = ((entry.end - entry.start) / usize::try_from(rows).unwrap_or(1)).max(1);
-        let rows_per_copy = i64::try_from(COPY_CHUNK_BYTES / row_bytes).unwrap_or(1).max(1);
-        for first in (0..rows).step_by(usize::try_from(rows_per_copy).unwrap_or(1)) {
-            let count = rows_per_copy.min(rows - first);
-            let offset = entry.start + usize::try_from(first).unwrap_or(0) * row_bytes;
-            let length = usize::try_from(count).unwrap_or(0) * row_bytes;
-            let (mut target, mut shape) = (destination.shallow_clone(), entry.shape.clone());
-            if let Some(leading) = shape.first_mut() {
-                *leading = count;
-                target = destination.f_narrow(0, first, count).in_op(key)?;
-            }
-            copy_bytes(&file.map[offset..offset + length], &shape, kind, &mut target).in_op(key)?;
-            files::forget_pages(&file.map, offset, length);
+        if staged::is_for(destination.device()) && entry.row_bytes() <= staged::PART_BYTES {
+            let parts = entry.parts(destination, staged::PART_BYTES).in_op(key)?;
+            return self.buffers.copy((&file.path, &file.file), kind, parts).in_op(key);
+        }
+        files::read_ahead(&file.map, entry.start, entry.end - entry.start);
+        for mut part in entry.parts(destination, COPY_CHUNK_BYTES).in_op(key)? {
+            let offset = usize::try_from(part.offset).unwrap_or(usize::MAX);
+            copy_bytes(&file.map[offset..offset + part.length], &part.shape, kind, &mut part.target).in_op(key)?;
+            files::forget_pages(&file.map, offset, part.length);
         }
         Ok(())
+    }
+}
+
+impl Entry {
+    fn rows(&self) -> i64 {
+        self.shape.first().copied().unwrap_or(1).max(1)
+    }
+
+    fn row_bytes(&self) -> usize {
+        ((self.end - self.start) / usize::try_from(self.rows()).unwrap_or(1)).max(1)
+    }
+
+    /// Whole rows of at most `bytes` (one row where a single one has more), with their places in `destination`.
+    fn parts(&self, destination: &Tensor, bytes: usize) -> Result<Vec<Part>> {
+        let (rows, row_bytes) = (self.rows(), self.row_bytes());
+        let at_once = i64::try_from(bytes / row_bytes).unwrap_or(1).max(1);
+        let mut parts = Vec::new();
+        for first in (0..rows).step_by(usize::try_from(at_once).unwrap_or(1)) {
+            let count = at_once.min(rows - first);
+            let offset = self.start + usize::try_from(first).unwrap_or(0) * row_bytes;
+            let length = usize::try_from(count).unwrap_or(0) * row_bytes;
+            let (mut target, mut shape) = (destination.shallow_clone(), self.shape.clone());
+            if let Some(leading) = shape.first_mut() {
+                *leading = count;
+                target = destination.f_narrow(0, first, count)?;
+            }
+            parts.push(Part { offset: offset as u64, length, shape, target });
+        }
+        Ok(parts)
     }
 }
 
@@ -234,21 +264,18 @@ fn copy_bytes(bytes: &[u8], shape: &[i64], kind: Kind, target: &mut Tensor) -> R
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn fingerprint<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<String> {
+pub fn fingerprint<'p>(paths: impl IntoIterator<Item = &'p Path>, hashes: &mut Hashes) -> Result<String> {
     let mut sorted: Vec<&Path> = paths.into_iter().collect();
     sorted.sort();
     let mut total = blake3::Hasher::new();
     for path in sorted {
-        let read = |source| Error::Read { path: path.to_owned(), source };
-        let mut content = blake3::Hasher::new();
-        // All cores: a released checkpoint of 41 GB would keep one of them for 20 seconds.
-        content.update_mmap_rayon(path).map_err(read)?;
+        let content = hashes.of(path)?;
         // The folder's name tells `text_encoder/config.json` from `text_encoder_2/config.json`.
         for part in [path.parent().and_then(Path::file_name), path.file_name()].into_iter().flatten() {
             total.update(part.as_encoded_bytes());
             total.update(b"/");
         }
-        total.update(content.finalize().as_bytes());
+        total.update(content.as_bytes());
     }
     Ok(total.finalize().to_hex().to_string())
 }
