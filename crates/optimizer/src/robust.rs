@@ -36,6 +36,11 @@ impl<const N: usize> Row<N> {
     pub(crate) fn predicted(&self, coefficients: &[f64; N]) -> f64 {
         self.x.iter().zip(coefficients).map(|(x, c)| x * c).sum()
     }
+
+    /// The row in units of `size`, so that long runs do not outweigh short ones.
+    fn over(&self, size: f64) -> Self {
+        Self { x: self.x.map(|x| x / size), y: self.y / size }
+    }
 }
 
 /// What a fit assumes before it sees rows: a mean for each coefficient, and how far it may reasonably be off.
@@ -53,6 +58,8 @@ const HUBER: f64 = 1.345;
 const TUKEY: f64 = 4.685;
 /// Smallest relative scale of residuals, so that a perfect fit does not reject ordinary rows.
 const SCALE_MIN: f64 = 0.01;
+/// Smallest prediction that errors are measured by, relative to the observation.
+const PREDICTED_MIN: f64 = 0.01;
 /// Rounds of reweighting with bounded influence. They come first, since dropping rows is only safe near the solution.
 const HUBER_ROUNDS: usize = 12;
 /// Rounds of reweighting that drop outliers.
@@ -60,6 +67,9 @@ const TUKEY_ROUNDS: usize = 8;
 
 /// Fits non-negative coefficients to relative residuals, starting from a belief that also regularises the fit. The belief
 /// decides what the rows leave open (two features that always change together); the rows decide everything else.
+///
+/// Residuals are relative to the prediction, not to the observation: a run that is far too quick counts at most once that way,
+/// where division by its own seconds would let it outweigh all others.
 pub(crate) fn fit<const N: usize>(rows: &[Row<N>], belief: &Belief<N>) -> [f64; N] {
     let rows: Vec<_> =
         rows.iter().filter(|r| r.y > 0.0 && r.y.is_finite() && r.x.iter().all(|x| x.is_finite())).collect();
@@ -68,9 +78,12 @@ pub(crate) fn fit<const N: usize>(rows: &[Row<N>], belief: &Belief<N>) -> [f64; 
         return coefficients;
     }
     for round in 0..HUBER_ROUNDS + TUKEY_ROUNDS {
-        let residuals: Vec<f64> = rows.iter().map(|row| (row.y - row.predicted(&coefficients)) / row.y).collect();
-        let sizes: Vec<f64> = residuals.iter().map(|r| r.abs()).collect();
-        let scale = median(&sizes).map_or(SCALE_MIN, |mad| (1.4826 * mad).max(SCALE_MIN));
+        // A prediction of next to nothing says nothing about the size of an error.
+        let sizes: Vec<f64> = rows.iter().map(|row| row.predicted(&coefficients).max(row.y * PREDICTED_MIN)).collect();
+        let relative: Vec<Row<N>> = rows.iter().zip(&sizes).map(|(row, size)| row.over(*size)).collect();
+        let residuals: Vec<f64> = relative.iter().map(|row| row.y - row.predicted(&coefficients)).collect();
+        let distances: Vec<f64> = residuals.iter().map(|r| r.abs()).collect();
+        let scale = median(&distances).map_or(SCALE_MIN, |mad| (1.4826 * mad).max(SCALE_MIN));
         let weight = |residual: f64| {
             let u = residual.abs() / scale;
             if round < HUBER_ROUNDS {
@@ -81,13 +94,13 @@ pub(crate) fn fit<const N: usize>(rows: &[Row<N>], belief: &Belief<N>) -> [f64; 
                 0.0
             }
         };
-        let weighted: Vec<_> = rows.iter().zip(&residuals).map(|(row, r)| (**row, weight(*r))).collect();
+        let weighted: Vec<_> = relative.iter().zip(&residuals).map(|(row, r)| (*row, weight(*r))).collect();
         coefficients = solve_non_negative(&weighted, belief);
     }
     coefficients
 }
 
-/// Weighted ridge solution with negative coefficients pinned to zero, one at a time.
+/// Weighted ridge solution of relative rows with negative coefficients pinned to zero, one at a time.
 fn solve_non_negative<const N: usize>(rows: &[(Row<N>, f64)], belief: &Belief<N>) -> [f64; N] {
     let mut pinned = [false; N];
     loop {
@@ -104,12 +117,10 @@ fn solve_ridge<const N: usize>(rows: &[(Row<N>, f64)], belief: &Belief<N>, pinne
     let mut matrix = [[0.0; N]; N];
     let mut right = [0.0; N];
     for (row, weight) in rows {
-        // Dividing by y makes every row count by its relative error, so that long runs do not outweigh short ones.
-        let x = row.x.map(|v| v / row.y);
         for i in 0..N {
-            right[i] += weight * x[i];
+            right[i] += weight * row.x[i] * row.y;
             for j in 0..N {
-                matrix[i][j] += weight * x[i] * x[j];
+                matrix[i][j] += weight * row.x[i] * row.x[j];
             }
         }
     }
@@ -179,6 +190,22 @@ mod tests {
         let found = fit(&rows, &Belief { mean: [5.0, 0.0], spread: [5.0, 20.0] });
         assert!((found[0] - 3.0).abs() < 0.02, "{found:?}");
         assert!((found[1] - 7.0).abs() < 0.8, "{found:?}");
+    }
+
+    /// A few rows of another machine, however quick it is, do not move the line of the many.
+    #[test]
+    fn a_fit_is_not_dragged_away_by_rows_that_are_far_too_small() {
+        for factor in [0.3, 0.1, 0.01] {
+            let rows: Vec<_> = (0..24)
+                .map(|i| {
+                    let steps = f64::from(10 + i);
+                    let clean = 3.0 * steps + 7.0;
+                    Row { x: [steps, 1.0], y: if i % 4 == 0 { clean * factor } else { clean } }
+                })
+                .collect();
+            let found = fit(&rows, &Belief { mean: [3.5, 0.0], spread: [3.5, 20.0] });
+            assert!((found[0] - 3.0).abs() < 0.05 && (found[1] - 7.0).abs() < 1.5, "{factor}: {found:?}");
+        }
     }
 
     #[test]

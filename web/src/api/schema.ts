@@ -693,7 +693,7 @@ export interface VideoRequest {
 export interface VideoView {
   /** Size of the MP4 in bytes. */
   bytes: number;
-  /** Path of its first frame, a JPEG. */
+  /** Path of its middle frame, a JPEG. */
   poster_url: string;
   /** Path of the MP4; supports byte ranges. */
   url: string;

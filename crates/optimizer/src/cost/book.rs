@@ -8,10 +8,16 @@ use super::fit::{EstimateRules, fit_model};
 use super::model::CostModel;
 use super::records::CostRecord;
 
+/// Newest runs of a video model of which the most frequent worker class stands for a run whose worker is not known yet. A fleet
+/// whose workers were replaced is estimated by its new ones after five runs.
+const CLASS_RUNS: usize = 9;
+
 /// The cost models of a fleet, by video model and worker class.
 #[derive(Debug, Clone, Default)]
 pub struct CostBook {
     by_model: BTreeMap<String, BTreeMap<String, CostModel>>,
+    /// The worker class of most of the newest runs, by video model.
+    usual: BTreeMap<String, String>,
 }
 
 impl CostBook {
@@ -23,8 +29,10 @@ impl CostBook {
         rules: EstimateRules,
     ) -> Self {
         let mut groups: BTreeMap<(&str, &str), Vec<CostRecord>> = BTreeMap::new();
+        let mut classes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for record in records {
             groups.entry((&record.model_id, &record.worker_class)).or_default().push(record.clone());
+            classes.entry(&record.model_id).or_default().push(&record.worker_class);
         }
         let priors: BTreeMap<&str, &CostPrior> = priors.into_iter().collect();
         let mut book = Self::default();
@@ -33,15 +41,20 @@ impl CostBook {
             let model = fit_model(prior, &group, rules);
             book.by_model.entry(model_id.to_owned()).or_default().insert(class.to_owned(), model);
         }
+        for (model_id, classes) in classes {
+            if let Some(class) = most_frequent(&classes[classes.len().saturating_sub(CLASS_RUNS)..]) {
+                book.usual.insert(model_id.to_owned(), class.to_owned());
+            }
+        }
         book
     }
 
-    /// The cost model of a worker class. For `None`, or a class that has no runs, the class with the most runs; `None`
+    /// The cost model of a worker class. For `None`, or a class that has no runs, the class of most of the newest runs; `None`
     /// while the video model has no runs at all ([`crate::Planner::cost`] then uses the prior).
     #[must_use]
     pub fn of(&self, model_id: &str, worker_class: Option<&str>) -> Option<&CostModel> {
         let classes = self.by_model.get(model_id)?;
-        worker_class.and_then(|class| classes.get(class)).or_else(|| classes.values().max_by_key(|model| model.runs))
+        worker_class.and_then(|class| classes.get(class)).or_else(|| classes.get(self.usual.get(model_id)?))
     }
 
     /// Every pair with its cost model.
@@ -50,4 +63,10 @@ impl CostBook {
             classes.iter().map(move |(class, model)| (model_id.as_str(), class.as_str(), model))
         })
     }
+}
+
+/// The most frequent of the classes, oldest first; of several the one that was seen last.
+fn most_frequent<'a>(classes: &[&'a str]) -> Option<&'a str> {
+    let count = |class: &str| classes.iter().filter(|other| **other == class).count();
+    classes.iter().copied().max_by_key(|class| count(class))
 }

@@ -1,11 +1,11 @@
 //! Fitting the cost model to the fleet's own records.
 //!
 //! 1. Without records the prior is used as it is.
-//! 2. With a few, the prior's proportions are kept and the median run sets the speed.
+//! 2. With a few, the prior's proportions are kept and the runs set the speed.
 //! 3. From [`EstimateRules::runs_min`] on, a robust regression fits each part, starting from that scaled prior. The prior
 //!    then only decides what the records leave open (sizes never rendered, guidance never used).
-//! 4. Many runs give the proportions, but the machine may since have become slower or faster as a whole (a neighbour, a
-//!    hot card, a new driver), so the newest few runs set the speed.
+//! 4. In both cases the newest few runs set the speed, since the machine may have become slower or faster as a whole (a
+//!    neighbour, a hot card, a new driver, another card). By how much is not bounded: a fleet may move from a CPU to a GPU.
 
 use domain::model::CostPrior;
 
@@ -17,8 +17,6 @@ use crate::robust::{self, Belief, Row};
 /// Newest runs whose median sets the speed. Up to three of them may be outliers, and a change of the machine shows after
 /// four.
 const PACE_RUNS: usize = 7;
-/// Largest factor by which the newest runs may change the speed, in either direction.
-const PACE_MAX: f64 = 4.0;
 
 /// When the fleet's own records replace the prior.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +42,8 @@ pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: EstimateRules
         return prior_model;
     }
     let scaled = scale(&prior_model, newest);
-    let mut model = if newest.len() < rules.runs_min { scaled } else { in_pace(regress(&scaled, newest), newest) };
+    let fitted = if newest.len() < rules.runs_min { scaled } else { regress(&scaled, newest) };
+    let mut model = in_pace(fitted, newest);
     model.skips = SkipTable::of(newest);
     model.runs = newest.len();
     model
@@ -112,7 +111,9 @@ fn in_pace(mut model: CostModel, records: &[CostRecord]) -> CostModel {
     let newest = &records[records.len().saturating_sub(PACE_RUNS)..];
     let pace = |r: &CostRecord| r.total_s() / model.run_s(r.tokens, r.passes, r.computed, r.skipped, r.hit);
     let Some(pace) = robust::median(&newest.iter().map(pace).collect::<Vec<_>>()) else { return model };
-    let pace = pace.clamp(1.0 / PACE_MAX, PACE_MAX);
+    if pace <= 0.0 {
+        return model;
+    }
     for seconds in [
         &mut model.linear_s,
         &mut model.square_s,
