@@ -136,7 +136,7 @@ fn new_jobs(
     for (index, request) in batch.requests.into_iter().enumerate() {
         if request.candidates > 1 {
             let reason = "must be 1 in a batch; submit a request for several candidates by itself";
-            wrong.push(FieldError::new(format!("requests[{index}].candidates"), reason));
+            wrong.push(FieldError::new(&format!("requests[{index}].candidates"), reason));
         }
         match new_job(app, caller, request) {
             Ok((mut job, _)) => {

@@ -98,7 +98,9 @@ pub(crate) fn denoise<P: Predictor>(
 
 /// Sorts runs by the lengths of their text and prepares their conditions.
 fn groups<P: Predictor>(network: &P, runs: &[Run]) -> Result<Vec<Group<P::Condition>>> {
-    let mut keys: Vec<((Lengths, Option<Lengths>), Vec<usize>)> = Vec::new();
+    // Lengths of the text and of the negative text, and the runs that have them.
+    type Members = ((Lengths, Option<Lengths>), Vec<usize>);
+    let mut keys: Vec<Members> = Vec::new();
     for (index, run) in runs.iter().enumerate() {
         let negative = run.request.active_negative();
         let negative = negative.map(|(negative, _)| network.lengths("negative", negative)).transpose()?;
