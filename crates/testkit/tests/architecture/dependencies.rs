@@ -20,6 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("torch-ext", &[]),
     ("hunyuan", &["torch-ext"]),
     ("testkit", &["domain", "settings"]),
+    // The client knows the API only: not even the domain's types, so that it also works with servers of other releases.
+    ("cli", &[]),
     ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry"]),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry"]),
     ("worker", &["artifacts", "broker", "cache", "domain", "hunyuan", "optimizer", "settings", "store", "telemetry"]),
