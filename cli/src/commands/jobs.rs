@@ -47,7 +47,7 @@ pub(crate) async fn list(api: &Api, out: Out, args: &JobsArgs) -> Result<(), Fai
     if out.json {
         return jobs.iter().try_for_each(|job| out.line(&job.to_string()));
     }
-    let now = chrono::Utc::now();
+    let now = chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now());
     let mut table = Table::new(&["ID", "STATUS", "TIER", "AGE", "COST", "PROMPT"]);
     for job in jobs.iter().map(Job) {
         #[expect(clippy::cast_precision_loss, reason = "the age of a job in seconds")]
