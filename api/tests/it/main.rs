@@ -19,3 +19,4 @@ mod models;
 mod openapi;
 mod reading;
 mod videos;
+mod webhooks;

@@ -88,6 +88,10 @@ export const fields = {
     check: (text, rules) => (text.trim() ? decimal(({ limits }) => [0.1, Math.floor(limits.deadline_s_max / 60)])(text, rules) : undefined),
     control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Affects the queue order.', placeholder: () => 'none' },
   }),
+  webhook: textField('webhook', '', {
+    control: { kind: 'text', label: 'Webhook', hint: 'URL to notify when the video ends', isWide: true },
+  }),
+  webhookEvents: textField('webhook_events', ''),
   flowReverse: flagField('flow_reverse', true, {
     control: {
       kind: 'flag',
