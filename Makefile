@@ -12,7 +12,7 @@ PARTS ?=
 up_flags := $(if $(WORKERS),--workers $(WORKERS)) $(if $(PORT),--port $(PORT)) \
             $(if $(MONITORING),$(if $(filter 0 false no off,$(MONITORING)),--no-monitoring,--monitoring))
 
-.PHONY: help setup build up down logs status reset test verify generate fmt lint
+.PHONY: help setup build client up down logs status reset test verify generate fmt lint
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -25,6 +25,9 @@ setup: ## install build and run dependencies (Postgres, RabbitMQ, Redis, ffmpeg,
 
 build: ## set up and build everything; afterwards target/release/worker runs without further setup
 	@scripts/fleet build
+
+client: ## build only the command-line client, target/release/fleet; needs nothing but Rust
+	@cargo build --release -p cli
 
 up: ## build, start the whole fleet on this machine, and print its address
 	@scripts/fleet up --build $(up_flags)

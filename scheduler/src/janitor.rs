@@ -60,6 +60,7 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
         remove(scheduler, &key).await;
     }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
+    scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
     scheduler.store.purge_sessions().await?;
     Ok(())
 }

@@ -6,7 +6,8 @@
 //! # Reading order
 //! [`state`]: what all parts share; [`lead`]: becoming and staying the leader; [`round`]: planning and releasing, concurrently, with
 //! [`plan`] and [`dispatch`]; [`sight`]: whether the database was up; [`sweep`]: what happens at intervals; [`levels`]: the fleet's
-//! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs.
+//! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs; [`notify`]:
+//! webhooks, which every scheduler sends.
 
 mod brain;
 mod dispatch;
@@ -14,6 +15,7 @@ mod janitor;
 mod judge;
 mod lead;
 mod levels;
+mod notify;
 mod plan;
 mod round;
 mod sight;
@@ -55,6 +57,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let database = health.part("database");
 
     let scheduler = Arc::new(Scheduler::assemble(settings, metrics)?);
+    let sender = notify::sender(&scheduler)?;
     let migrate = scheduler.settings.database.migrate_on_start;
     let prepared = scheduler.store.prepare(migrate, scheduler.own_models.iter(), stop.soft().cancelled());
     if !prepared.await.context("prepare the database")? {
@@ -62,8 +65,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     database.ok();
     let leading = lead::run(Arc::clone(&scheduler), database, stop.clone());
+    let sending = notify::run(Arc::clone(&scheduler), sender, stop.soft().clone());
     tokio::select! {
-        () = leading => {}
+        ((), ()) = async { tokio::join!(leading, sending) } => {}
         () = stop.hard().cancelled() => {}
     }
     tracing::info!("stopped");

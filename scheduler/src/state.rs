@@ -15,8 +15,9 @@ use tracing::warn;
 
 use crate::timing::seconds;
 
-/// Most database connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time.
-const CONNECTIONS: u32 = 7;
+/// Most database connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time, and
+/// webhooks some more.
+const CONNECTIONS: u32 = 10;
 /// Most connections of [`Scheduler::vital`].
 const VITAL_CONNECTIONS: u32 = 2;
 

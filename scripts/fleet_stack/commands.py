@@ -27,9 +27,10 @@ DOWN_PATIENCE_S = 90.0
 
 
 def set_up(*, tests: bool) -> None:
-    """Installs everything that running and building need and that can be fetched; for tests of the page also a browser."""
+    """Installs everything that running and building need and that can be fetched; for tests also a browser and tmux."""
     tools.require_compilers()
-    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *(["chromium", "pgbouncer", "nginx"] if tests else [])])
+    for_tests = ["chromium", "pgbouncer", "nginx", "tmux"] if tests else []
+    tools.install_missing([*tools.SERVICES, "ffmpeg", "ffprobe", *for_tests])
     if (ROOT / "web/package.json").exists():
         tools.node_folder()
 
@@ -133,10 +134,13 @@ def _wait(generation_before: int) -> None:
 def _print_addresses(wanted: apps.Wanted) -> None:
     address = f"http://127.0.0.1:{Ports(RUN / 'ports.json').get('api')}"
     body = shlex.quote(json.dumps({"prompt": "a red ball rolls over green grass"}))
+    server = "" if address.endswith(f":{DEFAULT_PORT}") else f" --server {address}"
     say(f"\nThe fleet is ready. Its page: {address} ({wanted.workers} worker{'s' if wanted.workers != 1 else ''})")
     if wanted.monitoring:
         say(f"Prometheus is at http://127.0.0.1:{Ports(RUN / 'ports.json').get('prometheus')}")
     say("\nRequest a video there, or from a shell:")
+    say(f'  target/release/fleet generate "a red ball rolls over green grass" --wait -o video.mp4{server}')
+    say("or with curl:")
     say(f"  curl -s {address}/api/generate -H 'content-type: application/json' -d {body}")
     say("The response has a job_id. Follow the job, and fetch the video when it is completed:")
     say(f"  curl -s {address}/api/jobs/JOB_ID")

@@ -20,7 +20,7 @@ from .paths import TOOLS
 PREFIX = TOOLS / "root"
 # Starters of programs in the prefix; first on the PATH of whatever we start.
 WRAPPERS = TOOLS / "bin"
-WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli", "pgbouncer", "nginx"]
+WRAPPED = ["ffmpeg", "ffprobe", "prometheus", "promtool", "chromium", "redis-cli", "pgbouncer", "nginx", "tmux"]
 AT_ONCE = 25
 POLICY = Path("/usr/sbin/policy-rc.d")
 CLUSTER_CONF = Path("/etc/postgresql-common/createcluster.conf")

@@ -24,6 +24,7 @@ PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
     "chromium": "chromium",
+    "tmux": "tmux",
     "wrk": "wrk",
     "pgbouncer": "pgbouncer",
     "nginx": "nginx-light",

@@ -9,3 +9,4 @@ pub mod job;
 pub mod model;
 pub mod request;
 pub mod stats;
+pub mod webhook;

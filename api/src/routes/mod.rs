@@ -23,4 +23,6 @@ pub mod stats;
 pub mod tiers;
 pub mod trash;
 pub mod videos;
+pub mod webhook_log;
+pub mod webhooks;
 pub mod workers;

@@ -20,3 +20,4 @@ mod models;
 mod openapi;
 mod reading;
 mod videos;
+mod webhooks;

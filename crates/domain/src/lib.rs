@@ -40,6 +40,7 @@ pub mod record;
 pub mod request;
 pub mod sampling;
 pub mod tier;
+pub mod webhook;
 pub mod worker;
 mod world;
 
@@ -60,3 +61,4 @@ pub use pool::PoolId;
 pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};
 pub use request::{RequestLimits, VideoRequest};
 pub use tier::{Complexity, QualityTier, StepCacheMode, Tier};
+pub use webhook::{DEFAULT_EVENTS, check_webhook_url, read_webhook_events};

@@ -14,6 +14,7 @@ use crate::draft::{CANDIDATES_MAX, Judge, RenderMode};
 use crate::field_error::FieldError;
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
+use crate::webhook::{check_webhook_url, read_webhook_events};
 
 /// A request for one video. Every field except `prompt` has a default; unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,6 +83,12 @@ pub struct VideoRequest {
     /// the drafts, `person` waits until one of them is continued.
     #[serde(default = "defaults::judge", deserialize_with = "read::judge")]
     pub judge: Judge,
+    /// URL that is notified of this job's events with signed requests; see docs/webhooks.md.
+    #[serde(default)]
+    pub webhook: Option<String>,
+    /// The kinds of events that `webhook` is notified of, separated by commas; completed, failed and cancelled when null.
+    #[serde(default)]
+    pub webhook_events: Option<String>,
 }
 
 mod defaults {
@@ -155,6 +162,7 @@ impl VideoRequest {
     pub fn validate(&self, limits: &RequestLimits, model: &ModelManifest) -> Result<RenderShape, Vec<FieldError>> {
         let mut wrong = self.text_errors(limits);
         wrong.extend(self.number_errors(limits, model));
+        wrong.extend(self.webhook_errors());
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
             Ok(shape) if wrong.is_empty() => Ok(shape),
             Ok(_) => Err(wrong),
@@ -192,6 +200,21 @@ impl VideoRequest {
             if text.contains('\0') {
                 wrong.push(FieldError::new(field, "must not contain the NUL character"));
             }
+        }
+        wrong
+    }
+
+    fn webhook_errors(&self) -> Vec<FieldError> {
+        let mut wrong = Vec::new();
+        if let Some(Err(reason)) = self.webhook.as_deref().map(check_webhook_url) {
+            wrong.push(FieldError::new("webhook", reason));
+        }
+        match (&self.webhook, self.webhook_events.as_deref().map(read_webhook_events)) {
+            (_, Some(Err(reason))) => wrong.push(FieldError::new("webhook_events", reason)),
+            (None, Some(Ok(_))) => {
+                wrong.push(FieldError::new("webhook_events", "has no effect without webhook; set it, too"))
+            }
+            _ => {}
         }
         wrong
     }

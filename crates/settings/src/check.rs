@@ -39,6 +39,7 @@ fn times(settings: &Settings, wrong: &mut Vec<String>) {
         ("broker.reconnect", "ms", settings.broker.reconnect_min_ms, settings.broker.reconnect_max_ms),
         ("scheduler.reannounce", "s", settings.scheduler.reannounce_min_s, settings.scheduler.reannounce_max_s),
         ("scheduler.backoff", "s", settings.scheduler.backoff_min_s, settings.scheduler.backoff_max_s),
+        ("webhooks.backoff", "s", settings.webhooks.backoff_min_s, settings.webhooks.backoff_max_s),
     ];
     for (name, unit, min, max) in pairs {
         if min > max {
@@ -110,6 +111,10 @@ fn positive(settings: &Settings, wrong: &mut Vec<String>) {
         ("scheduler.sweep_ms", settings.scheduler.sweep_ms),
         ("scheduler.sweep_batch", u64::from(settings.scheduler.sweep_batch)),
         ("scheduler.worker_gone_s", settings.scheduler.worker_gone_s),
+        ("webhooks.timeout_s", settings.webhooks.timeout_s),
+        ("webhooks.backoff_min_s", settings.webhooks.backoff_min_s),
+        ("webhooks.parallel_max", u64::from(settings.webhooks.parallel_max)),
+        ("webhooks.poll_ms", settings.webhooks.poll_ms),
         ("worker.lease_s", settings.worker.lease_s),
         ("worker.poll_ms", settings.worker.poll_ms),
         ("worker.progress_ms", settings.worker.progress_ms),

@@ -46,4 +46,5 @@ pub use sections::redis::RedisSettings;
 pub use sections::scheduler::SchedulerSettings;
 pub use sections::server::{KeysMode, ServerSettings};
 pub use sections::tiers::{AutoTierSettings, TierSettings, TiersSettings};
+pub use sections::webhooks::WebhooksSettings;
 pub use sections::worker::{AttentionChoice, DtypeChoice, EncoderResidence, WorkerSettings};

@@ -7,7 +7,7 @@
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
 //! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
-//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`].
+//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -43,6 +43,7 @@ pub mod stats;
 pub mod sweep;
 pub mod tenants;
 mod transition;
+pub mod webhooks;
 mod worker_role;
 pub mod workers;
 

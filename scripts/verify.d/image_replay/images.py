@@ -124,7 +124,7 @@ def _prebuilt() -> tuple[Path, list[str]]:
     programs = HOME / "prebuilt"
     shutil.rmtree(programs, ignore_errors=True)
     programs.mkdir(parents=True)
-    for name in ("api", "scheduler", "worker"):
+    for name in ("api", "fleet", "scheduler", "worker"):
         if not (target_dir() / name).exists():
             raise Problem(f"{name} is not built: run `make build` first")
         shutil.copy2(target_dir() / name, programs / name)

@@ -13,6 +13,7 @@ pub(crate) mod redis;
 pub(crate) mod scheduler;
 pub(crate) mod server;
 pub(crate) mod tiers;
+pub(crate) mod webhooks;
 pub(crate) mod worker;
 
 use artifacts::ArtifactsSettings;
@@ -29,6 +30,7 @@ use scheduler::SchedulerSettings;
 use serde::Deserialize;
 use server::ServerSettings;
 use tiers::TiersSettings;
+use webhooks::WebhooksSettings;
 use worker::WorkerSettings;
 
 /// Everything that can be set. `Debug` shows no secret.
@@ -59,6 +61,8 @@ pub struct Settings {
     pub scheduler: SchedulerSettings,
     /// The worker.
     pub worker: WorkerSettings,
+    /// Webhooks.
+    pub webhooks: WebhooksSettings,
     /// What GPU time costs.
     pub cost: CostSettings,
     /// Logs.

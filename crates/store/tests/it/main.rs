@@ -25,4 +25,5 @@ mod plans;
 mod stats;
 mod sweep;
 mod unreadable;
+mod webhooks;
 mod worker_role;

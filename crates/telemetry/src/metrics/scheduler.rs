@@ -147,6 +147,10 @@ metrics! {
         pub cost_budget_day_usd: Gauge = "fleet_cost_budget_day_usd";
         /// Workers removed because their heartbeats stopped without a sign-off.
         pub workers_silent: IntCounter = "fleet_workers_silent_total";
+        /// Webhooks that receivers accepted.
+        pub webhooks_delivered: IntCounter = "fleet_webhooks_delivered_total";
+        /// Attempts to send a webhook that failed. They are repeated.
+        pub webhook_failures: IntCounter = "fleet_webhook_failures_total";
     }
     state {
         /// Pools that have been exported, so that a pool that disappears is exported as empty instead of keeping its last value.

@@ -19,9 +19,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("telemetry", &["domain", "settings"]),
     ("torch-ext", &[]),
     ("hunyuan", &["torch-ext"]),
+    ("webhooks", &[]),
     ("testkit", &["domain", "settings"]),
-    ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry"]),
-    ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry"]),
+    // The client knows the API only: not even the domain's types, so that it also works with servers of other releases.
+    ("cli", &[]),
+    ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
+    ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
     ("worker", &["artifacts", "broker", "cache", "domain", "hunyuan", "optimizer", "settings", "store", "telemetry"]),
 ];
 

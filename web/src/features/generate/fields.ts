@@ -114,6 +114,10 @@ export const fields = {
       ],
     },
   }),
+  webhook: textField('webhook', '', {
+    control: { kind: 'text', label: 'Webhook', hint: 'URL to notify when the video ends', isWide: true },
+  }),
+  webhookEvents: textField('webhook_events', ''),
   flowReverse: flagField('flow_reverse', true, {
     control: {
       kind: 'flag',

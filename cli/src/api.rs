@@ -1,0 +1,184 @@
+//! Requests to the server. Every request is safe to repeat (submissions carry an idempotency key), so each is repeated with
+//! growing pauses while the server cannot be reached or is unavailable: a restart of the API is only a delay.
+
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::Value;
+
+use crate::config::Target;
+use crate::failure::{Failure, from_response};
+
+/// Longest wait for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Longest wait for a whole JSON response.
+const RESPONSE: Duration = Duration::from_secs(60);
+/// Longest silence within a stream or a download. The API sends a keep-alive comment every 15 s.
+const SILENCE: Duration = Duration::from_secs(45);
+/// Longest pause between two tries.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A client of one server.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    http: Client,
+    server: String,
+    patience: Duration,
+}
+
+/// What limits how often a request is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tries {
+    /// One try, for callers that repeat by themselves.
+    One,
+    /// As long as the patience lasts.
+    Patient,
+    /// The same, and while the server says that it has no room yet (429, full backlog) without a limit.
+    UntilRoom,
+}
+
+/// What one try resulted in.
+enum Outcome {
+    Done(Response),
+    Final(Failure),
+    /// Worth another try, after the pause that the server asks for.
+    Again(Failure, Option<Duration>),
+}
+
+impl Api {
+    /// A client of the server.
+    pub(crate) fn new(target: &Target, patience: Duration) -> Result<Self, Failure> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = &target.key {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+                .map_err(|_| Failure::Usage("the key contains characters that no key has".to_owned()))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let http = Client::builder()
+            .user_agent(concat!("fleet/", env!("CARGO_PKG_VERSION")))
+            .default_headers(headers)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            // A redirected POST would silently become a GET.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| Failure::Local(format!("cannot prepare HTTP: {}", reason(&error))))?;
+        Ok(Self { http, server: target.server.clone(), patience })
+    }
+
+    /// The address of the server.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The same client, with another patience.
+    pub(crate) fn with_patience(&self, patience: Duration) -> Self {
+        Self { patience, ..self.clone() }
+    }
+
+    /// GET, as JSON.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        json(self.send(Tries::Patient, |api| api.request(Method::GET, path).timeout(RESPONSE)).await?).await
+    }
+
+    /// POST without a body. Only for actions that may be repeated, such as a cancellation.
+    pub(crate) async fn post(&self, path: &str) -> Result<Value, Failure> {
+        json(self.send(Tries::Patient, |api| api.request(Method::POST, path).timeout(RESPONSE)).await?).await
+    }
+
+    /// Submits a request; repeating it with the same key gives the same job.
+    pub(crate) async fn submit(&self, request: &Value, key: &str, tries: Tries) -> Result<Value, Failure> {
+        let call = |api: &Self| {
+            api.request(Method::POST, "/api/generate").timeout(RESPONSE).header("Idempotency-Key", key).json(request)
+        };
+        json(self.send(tries, call).await?).await
+    }
+
+    /// A response whose body the caller reads.
+    pub(crate) async fn open(&self, tries: Tries, path: &str, headers: &HeaderMap) -> Result<Response, Failure> {
+        self.send(tries, |api| api.request(Method::GET, path).headers(headers.clone())).await
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.server))
+    }
+
+    async fn send(&self, tries: Tries, call: impl Fn(&Self) -> RequestBuilder) -> Result<Response, Failure> {
+        let deadline = Instant::now() + self.patience;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let (failure, asked) = match self.outcome(call(self).send().await).await {
+                Outcome::Done(response) => return Ok(response),
+                Outcome::Final(failure) => return Err(failure),
+                Outcome::Again(failure, asked) => (failure, asked),
+            };
+            let unlimited = tries == Tries::UntilRoom && matches!(failure, Failure::Busy(_)) && asked.is_some();
+            // Half of the pause at least, so that many clients do not come back at the same moment.
+            let wait = asked.unwrap_or(pause).mul_f64(rand::random_range(0.5..1.0)).max(asked.unwrap_or_default());
+            if tries == Tries::One || (!unlimited && Instant::now() + wait > deadline) {
+                return Err(failure);
+            }
+            tokio::time::sleep(wait).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    async fn outcome(&self, sent: Result<Response, reqwest::Error>) -> Outcome {
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => {
+                let failure = Failure::Unreachable { server: self.server.clone(), reason: reason(&error) };
+                return if error.is_builder() { Outcome::Final(failure) } else { Outcome::Again(failure, None) };
+            }
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Outcome::Done(response);
+        }
+        if status.is_redirection() && status != StatusCode::NOT_MODIFIED {
+            let to = response.headers().get("location").and_then(|to| to.to_str().ok()).unwrap_or("another address");
+            return Outcome::Final(Failure::Usage(format!("{} redirects to {to}; use that address", self.server)));
+        }
+        let asked = retry_after(response.headers());
+        let body = response.text().await.unwrap_or_default();
+        let failure = from_response(status.as_u16(), &body);
+        let temporary = matches!(status.as_u16(), 429 | 502..=504);
+        if temporary { Outcome::Again(failure, asked) } else { Outcome::Final(failure) }
+    }
+}
+
+/// The pause that the server asks for, in seconds; dates are not used by the API.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.min(3_600)))
+}
+
+async fn json(response: Response) -> Result<Value, Failure> {
+    let server = response.url().origin().ascii_serialization();
+    response.json().await.map_err(|error| {
+        let reason = format!("the response is not JSON ({}); is this the address of a fleet?", reason(&error));
+        Failure::Unreachable { server, reason }
+    })
+}
+
+/// The innermost cause, which says what happened; the outer ones only say during what.
+pub(crate) fn reason(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return "it did not respond in time".to_owned();
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// A path with query parameters.
+pub(crate) fn with_query<'a>(path: &str, fields: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(fields);
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}

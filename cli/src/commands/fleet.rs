@@ -1,0 +1,82 @@
+//! `fleet stats`, `fleet workers` and `fleet keys`: about the fleet, not about single jobs.
+
+use serde_json::{Value, json};
+
+use crate::api::Api;
+use crate::config::Target;
+use crate::failure::Failure;
+use crate::out::Out;
+use crate::table::Table;
+use crate::text::{dollars, duration, plain};
+
+/// Prints the statistics.
+pub(crate) async fn stats(api: &Api, out: Out) -> Result<(), Failure> {
+    let stats = api.get("/api/stats").await?;
+    out.result(&stats, |stats| {
+        let (optimization, savings) = (&stats["optimization"], &stats["savings"]);
+        let amount = |name: &str| dollars(savings[name].as_f64().unwrap_or_default());
+        let time = |name: &str| duration(savings[name].as_f64().unwrap_or_default());
+        [
+            format!("submitted    {}", stats["total_generations"]),
+            format!("in progress  {}", stats["in_progress"]),
+            format!("completed    {}", stats["completed"]),
+            format!("failed       {}", stats["failed"]),
+            format!("cancelled    {}", stats["cancelled"]),
+            format!("GPU time     {}", time("gpu_seconds")),
+            format!("cost         {} ({} per video)", amount("cost_usd"), amount("cost_per_video_usd")),
+            format!("saved        {} ({})", amount("saved_usd"), time("saved_s")),
+            format!("cache hits   {} ({} %)", optimization["cache_hits"], optimization["cache_hit_rate"]),
+            format!(
+                "steps        {} per video, {} of them skipped",
+                optimization["avg_steps"], optimization["avg_steps_skipped"]
+            ),
+        ]
+        .join("\n")
+    })
+}
+
+/// Lists the workers.
+pub(crate) async fn workers(api: &Api, out: Out) -> Result<(), Failure> {
+    let document = api.get("/api/workers").await?;
+    let workers = document["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if out.json {
+        return workers.iter().try_for_each(|worker| out.line(&worker.to_string()));
+    }
+    if workers.is_empty() {
+        out.hint("no workers online; videos stay queued until one connects");
+        return Ok(());
+    }
+    let mut table = Table::new(&["NAME", "STATE", "JOBS", "DEVICE", "MODEL", "HEARTBEAT"]);
+    for worker in workers {
+        let word = |name: &str| plain(worker[name].as_str().unwrap_or_default());
+        table.push(vec![
+            word("name"),
+            word("state"),
+            format!("{}/{}", worker["running"], worker["slots"]),
+            word("device"),
+            word("model"),
+            format!("{} ago", duration(worker["silent_s"].as_f64().unwrap_or_default())),
+        ]);
+    }
+    out.line(&table.text())
+}
+
+/// Shows what the current key gives access to. Keys are issued and revoked on the server, with `api keys`.
+pub(crate) async fn keys(api: &Api, out: Out, target: &Target) -> Result<(), Failure> {
+    let session = api.get("/api/session").await?;
+    let required = session["keys_required"] == Value::Bool(true);
+    let document = json!({
+        "server": target.server,
+        "keys_required": required,
+        "key": target.key_source,
+        "role": if session["admin"] == true { "admin" } else { "user" },
+    });
+    out.result(&document, |document| {
+        let access = match (required, document["role"] == "admin") {
+            (false, _) => "this fleet needs no key; everybody who can reach it sees all jobs",
+            (true, true) => "admin: the whole fleet",
+            (true, false) => "user: the jobs of the key's own tenant",
+        };
+        format!("server  {}\nkey     {}\naccess  {access}", target.server, target.key_source)
+    })
+}

@@ -1,0 +1,34 @@
+//! `fleet generate`: submits one video.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::api::{Api, Tries};
+use crate::args::GenerateArgs;
+use crate::commands::waiting::{Waiting, can_save, wait};
+use crate::failure::Failure;
+use crate::job::Job;
+use crate::out::Out;
+
+/// Submits the request, and waits for it if asked to.
+pub(crate) async fn generate(api: &Api, out: Out, args: GenerateArgs) -> Result<(), Failure> {
+    let how = &args.waiting;
+    if let Some(path) = &how.output {
+        can_save(path)?;
+    }
+    let mut request = args.request.fields()?;
+    request.insert("prompt".to_owned(), args.prompt.into());
+    // With a key of its own, the request can be repeated after a lost response without a second video.
+    let key = args.idempotency_key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let job = api.submit(&Value::Object(request), &key, Tries::Patient).await?;
+    let id = Job(&job).id().to_owned();
+    if !how.wait && how.output.is_none() {
+        out.result(&job, |job| Job(job).id().to_owned())?;
+        out.hint(&format!("submitted; follow it with: fleet watch {id}"));
+        return Ok(());
+    }
+    let waiting =
+        Waiting { timeout: how.timeout_s.map(Duration::from_secs), save_to: how.output.as_deref(), events: false };
+    wait(api, out, &id, waiting).await
+}

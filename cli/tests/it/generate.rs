@@ -1,0 +1,59 @@
+//! One video from the first command to the file, and the commands about it.
+
+use testkit::{Fleet, FleetOptions};
+
+use crate::support::{gated, run};
+
+#[tokio::test]
+async fn the_first_request_of_the_readme_makes_a_video_that_plays() {
+    let (fleet, _processes) = Fleet::start(FleetOptions::default()).await;
+    let words = ["generate", "a cat walks", "--tier", "preview", "--wait", "-o", "cat.mp4"];
+    let ran = run(&fleet, &words).await.ended_with(0);
+    assert!(ran.stdout.starts_with("cat.mp4\n"), "{ran:?}");
+    for part in ["completed", "steps", "$"] {
+        assert!(ran.stdout.contains(part), "{part}: {ran:?}");
+    }
+    // Without a terminal there is a line per stage instead of a bar.
+    assert!(ran.stderr.contains("denoise"), "{ran:?}");
+    let video = std::fs::read(fleet.folder().join("cat.mp4")).expect("the file");
+    assert_eq!(&video[4..8], b"ftyp", "an MP4");
+    assert!(!fleet.folder().join("cat.mp4.part").exists(), "nothing incomplete is left");
+
+    let job = run(&fleet, &["jobs", "--json"]).await.ended_with(0).document();
+    assert_eq!(job["request"]["quality_tier"], "preview", "{job}");
+    let id = job["job_id"].as_str().expect("an id");
+    assert_eq!(fleet.video(id).await, video);
+    run(&fleet, &["get", id, "-o", "poster.jpg", "--poster"]).await.ended_with(0);
+    assert!(std::fs::read(fleet.folder().join("poster.jpg")).expect("the file").starts_with(&[0xFF, 0xD8]), "a JPEG");
+}
+
+#[tokio::test]
+async fn every_command_prints_what_the_api_says() {
+    let (fleet, _gates, _processes) = gated(FleetOptions::default()).await;
+    let submitted =
+        run(&fleet, &["generate", "a red circle", "--steps", "4", "--seed", "5", "--json"]).await.ended_with(0);
+    let id = submitted.document()["job_id"].as_str().expect("an id").to_owned();
+    let job = run(&fleet, &["watch", &id, "--json"]).await.ended_with(0);
+    let events = job.documents();
+    assert!(events.iter().any(|event| event["event"] == "state" && event["data"]["kind"] == "completed"), "{job:?}");
+    assert_eq!(events.last().expect("events")["data"]["status"], "completed");
+
+    let shown = run(&fleet, &["get", &id]).await.ended_with(0);
+    assert!(shown.stdout.contains("a red circle") && shown.stdout.contains("seed     5"), "{shown:?}");
+    let analysis = run(&fleet, &["analyze", "a red circle", "--tier", "preview", "--json"]).await.ended_with(0);
+    assert_eq!(analysis.document()["analysis"]["quality_tier"], "preview");
+    let listed = run(&fleet, &["jobs", "--status", "completed", "--search", "RED"]).await.ended_with(0);
+    assert!(listed.stdout.contains(&id) && listed.stdout.starts_with("ID "), "{listed:?}");
+    let stats = run(&fleet, &["stats", "--json"]).await.ended_with(0);
+    assert_eq!(stats.document()["completed"], 1);
+    let workers = run(&fleet, &["workers"]).await.ended_with(0);
+    assert!(workers.stdout.contains("worker-1"), "{workers:?}");
+    let keys = run(&fleet, &["keys", "--json"]).await.ended_with(0);
+    assert_eq!(keys.document()["keys_required"], false);
+    let top = run(&fleet, &["top", "--json"]).await.ended_with(0).document();
+    assert_eq!((&top["jobs"][0]["job_id"], &top["workers"][0]["name"]), (&id.into(), &"worker-1".into()));
+    for command in ["stats", "analyze", "keys"] {
+        let words: &[&str] = if command == "analyze" { &["analyze", "a cat"] } else { &[command] };
+        assert!(run(&fleet, words).await.ended_with(0).stdout.lines().count() >= 3, "{command}");
+    }
+}
