@@ -1,7 +1,7 @@
 //! What 1.5's transformer is given in the denoising loop.
 //!
 //! Upstream: `HunyuanVideo15Pipeline.__call__` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
 
 use tch::{Device, Kind, Tensor};
 

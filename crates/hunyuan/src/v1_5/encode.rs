@@ -1,7 +1,7 @@
 //! The first stage: prompts to embeddings, trimmed to their true length.
 //!
 //! Upstream: `HunyuanVideo15Pipeline.encode_prompt` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
 
 use tch::{Device, Kind, Tensor};
 
@@ -29,12 +29,11 @@ pub(crate) struct TextEncoders {
     text_encoder_2: T5Encoder,
     device: Device,
     kind: Kind,
-    resident_bytes: u64,
 }
 
 impl std::fmt::Debug for TextEncoders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TextEncoders").field("resident_bytes", &self.resident_bytes).finish_non_exhaustive()
+        f.debug_struct("TextEncoders").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -45,19 +44,9 @@ impl TextEncoders {
     /// Files that cannot be read, weights that do not fit their configuration, memory.
     pub(crate) fn load(config: &ModelConfig, source: WeightSource, device: Device, kind: Kind) -> Result<Self> {
         let files = source.open(&config.component_dir("text_encoder"))?;
-        let build = load_qwen(&files, config);
-        let qwen_parameters = weights::key_table(&build)?.parameters();
-        let text_encoder = weights::load(&files, device, kind, build)?;
-
+        let text_encoder = weights::load(&files, device, kind, load_qwen(&files, config))?;
         let files = source.open(&config.component_dir("text_encoder_2"))?;
-        let build = load_t5(config);
-        let glyph_kind = glyph_kind(kind);
-        let glyph_parameters = weights::key_table(&build)?.parameters();
-        let text_encoder_2 = weights::load(&files, device, glyph_kind, build)?;
-
-        let bytes = |parameters: i64, kind: Kind| {
-            u64::try_from(parameters).unwrap_or_default() * kind.elt_size_in_bytes() as u64
-        };
+        let text_encoder_2 = weights::load(&files, device, glyph_kind(kind), load_t5(config))?;
         Ok(Self {
             tokenizer: QwenTokenizer::load(&config.component_dir("tokenizer"))?,
             text_encoder,
@@ -65,8 +54,21 @@ impl TextEncoders {
             text_encoder_2,
             device,
             kind,
-            resident_bytes: bytes(qwen_parameters, kind) + bytes(glyph_parameters, glyph_kind),
         })
+    }
+
+    /// Bytes of weights that stay in memory once both are loaded; nothing is loaded for it.
+    ///
+    /// # Errors
+    /// Files that cannot be read.
+    pub(crate) fn bytes(config: &ModelConfig, source: WeightSource, kind: Kind) -> Result<u64> {
+        let qwen = source.open(&config.component_dir("text_encoder"))?;
+        let tables = [weights::key_table(load_qwen(&qwen, config))?, weights::key_table(load_t5(config))?];
+        let kinds = [kind, glyph_kind(kind)];
+        let bytes = tables.iter().zip(kinds).map(|(table, kind)| {
+            u64::try_from(table.parameters()).unwrap_or_default() * kind.elt_size_in_bytes() as u64
+        });
+        Ok(bytes.sum())
     }
 
     /// What differs between both encoders' files and their configurations; nothing is loaded for it.
@@ -80,11 +82,6 @@ impl TextEncoders {
             qwen.compare(&weights::key_table(load_qwen(&qwen, config))?),
             glyph.compare(&weights::key_table(load_t5(config))?),
         ])
-    }
-
-    /// Bytes of weights that stay in memory.
-    pub(crate) fn resident_bytes(&self) -> u64 {
-        self.resident_bytes
     }
 
     /// Embeds prompts: the language model takes all in one pass, the small glyph encoder one after another.

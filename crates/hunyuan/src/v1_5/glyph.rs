@@ -4,7 +4,7 @@
 //! fonts) are recognised inside the text, as the reference's tokenizer does.
 //!
 //! Upstream: `extract_glyph_texts` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py> and
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py> and
 //! `ByT5Tokenizer` in
 //! <https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/byt5/tokenization_byt5.py>.
 

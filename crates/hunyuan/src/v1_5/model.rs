@@ -1,5 +1,7 @@
 //! The family's networks as one value behind [`Networks`].
 
+use std::cell::OnceCell;
+
 use tch::{Device, Kind};
 
 use super::{
@@ -37,7 +39,9 @@ struct V15 {
     transformer: Transformer,
     placements: Placements,
     decoder: Decoder,
-    encoders: Option<TextEncoders>,
+    text_encoders: Residency,
+    /// Set once they are to stay. One thread owns the model, so nothing sets it meanwhile.
+    encoders: OnceCell<TextEncoders>,
 }
 
 /// Loads a model folder of this family.
@@ -58,8 +62,12 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
     let decoder_parameters = weights::key_table(build)?.parameters();
     let decoder = weights::load(&files, device, decoder_kind, build)?;
     let encoders = match plan.text_encoders {
-        Residency::Resident => Some(TextEncoders::load(&config, source, device, encoder_kind)?),
-        Residency::OnDemand => None,
+        Residency::Resident => OnceCell::from(TextEncoders::load(&config, source, device, encoder_kind)?),
+        Residency::OnDemand | Residency::FirstUse => OnceCell::new(),
+    };
+    let encoder_bytes = match plan.text_encoders {
+        Residency::OnDemand => 0,
+        Residency::Resident | Residency::FirstUse => TextEncoders::bytes(&config, source, encoder_kind)?,
     };
     let bytes = |parameters: i64, kind: Kind| {
         u64::try_from(parameters).unwrap_or(0).saturating_mul(kind.elt_size_in_bytes() as u64)
@@ -68,7 +76,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
     let hidden = config.transformer.hidden_size();
     Ok(Loaded {
         parameters,
-        resident_bytes: own + encoders.as_ref().map_or(0, TextEncoders::resident_bytes),
+        resident_bytes: own + encoder_bytes,
         geometry: config.geometry(),
         flow_shift: config.scheduler.shift,
         true_cfg_scale: config.guider.scale(),
@@ -87,6 +95,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
             transformer,
             placements,
             decoder,
+            text_encoders: plan.text_encoders,
             encoders,
         }),
     })
@@ -114,10 +123,14 @@ impl Networks for V15 {
     }
 
     fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
-        if let Some(encoders) = &self.encoders {
+        if let Some(encoders) = self.encoders.get() {
             return encoders.encode(prompts, control);
         }
-        TextEncoders::load(&self.config, self.source, self.device, self.encoder_kind)?.encode(prompts, control)
+        let loaded = TextEncoders::load(&self.config, self.source, self.device, self.encoder_kind)?;
+        if self.text_encoders == Residency::OnDemand {
+            return loaded.encode(prompts, control);
+        }
+        self.encoders.get_or_init(|| loaded).encode(prompts, control)
     }
 
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {

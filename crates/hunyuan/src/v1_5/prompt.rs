@@ -4,7 +4,7 @@
 //! checkpoint's own tokenizer (108 with the released one). The tokens after it stay, so that an empty prompt has states too.
 //!
 //! Upstream: `HunyuanVideo15Pipeline` and `format_text_input` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
 
 use std::path::Path;
 

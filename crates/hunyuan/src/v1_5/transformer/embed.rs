@@ -1,7 +1,7 @@
 //! What turns quoted text and time into the transformer's vectors.
 //!
 //! Upstream: `HunyuanVideo15ByT5TextProjection` and `HunyuanVideo15TimeEmbedding` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video15.py>.
 
 use tch::Tensor;
 

@@ -4,7 +4,7 @@
 //! the prompt's, each marked with the kind it is of; there is no padding, so no mask. Only time enters the modulation.
 //!
 //! Upstream: `HunyuanVideo15Transformer3DModel` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video15.py>.
 
 mod embed;
 

@@ -1,7 +1,7 @@
 //! The blocks of the video decoder: residual, and attention of the middle.
 //!
 //! Upstream: `HunyuanVideo15ResnetBlock` and `HunyuanVideo15AttnBlock` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
 
 use tch::Tensor;
 

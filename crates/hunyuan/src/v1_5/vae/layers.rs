@@ -3,7 +3,7 @@
 //! Activations are `[batch, frames, height, width, channels]`, as in [`crate::v1::vae`].
 //!
 //! Upstream: `HunyuanVideo15RMS_norm` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
 
 use tch::{Kind, Tensor};
 

@@ -3,7 +3,7 @@
 //! The rule: as in [`crate::v1::vae`], but all frames of a tile are decoded at once: there are no pieces in time.
 //!
 //! Upstream: `HunyuanVideo15Decoder3D` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
 
 mod blocks;
 mod layers;

@@ -5,7 +5,7 @@
 //! second half of the channels that its convolution made is not used.
 //!
 //! Upstream: `HunyuanVideo15Upsample` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
 
 use tch::Tensor;
 
