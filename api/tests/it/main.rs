@@ -7,6 +7,7 @@
 mod app;
 mod auth;
 mod batch;
+mod connections;
 mod distilled;
 mod events;
 mod faults;
@@ -17,5 +18,6 @@ mod learned;
 mod limits;
 mod models;
 mod openapi;
+mod proxy;
 mod reading;
 mod videos;

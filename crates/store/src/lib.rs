@@ -22,6 +22,7 @@
 mod connect;
 pub mod dispatch;
 mod document;
+mod era;
 mod error;
 pub mod events;
 pub mod jobs;

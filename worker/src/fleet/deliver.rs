@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use artifacts::{ArtifactError, keys};
 use domain::{FailureAction, Rendered};
@@ -15,6 +16,9 @@ use super::assignment::{Assignment, Ended};
 use super::heart::HeldLease;
 use crate::engine::RenderedFrames;
 use crate::mp4::{Clip, Encoder, Mp4Error, PosterFormat};
+
+/// How long an interrupted upload may take for the part that it is sending.
+const PART_MAX: Duration = Duration::from_secs(1);
 
 /// Writes and uploads a job's video; stops within a frame or an upload part when the lease is interrupted.
 ///
@@ -32,10 +36,26 @@ pub(super) async fn deliver(
     let video_key = keys::video(job.lease.job_id, job.lease.token);
     let poster_key = keys::poster(job.lease.job_id, job.lease.token);
     let go_on = || lease.interrupted().is_none();
-    let video_bytes =
-        fleet.artifacts.put_file(&video_key, &files.video, &go_on).await.map_err(|error| stored(&error))?;
-    fleet.artifacts.put_file(&poster_key, &files.poster, &go_on).await.map_err(|error| stored(&error))?;
+    let upload = async {
+        let video_bytes = fleet.artifacts.put_file(&video_key, &files.video, &go_on).await?;
+        fleet.artifacts.put_file(&poster_key, &files.poster, &go_on).await?;
+        Ok(video_bytes)
+    };
+    let video_bytes = unless_interrupted(lease, upload).await.map_err(|error| stored(&error))?;
     Ok(Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) })
+}
+
+/// An upload asks between two parts whether to go on. One whose part hangs is dropped instead.
+async fn unless_interrupted<T>(
+    lease: &HeldLease,
+    upload: impl Future<Output = Result<T, ArtifactError>>,
+) -> Result<T, ArtifactError> {
+    tokio::pin!(upload);
+    tokio::select! {
+        uploaded = &mut upload => return uploaded,
+        _ = lease.until_interrupted() => {}
+    }
+    tokio::time::timeout(PART_MAX, upload).await.unwrap_or(Err(ArtifactError::Stopped))
 }
 
 struct Files {
@@ -56,8 +76,9 @@ async fn write_files(
     let mut writing = tokio::task::spawn_blocking(move || {
         let clip = Clip { rgb: &frames.rgb, width: frames.width, height: frames.height, fps };
         let files = Files { video: folder.join("video.mp4"), poster: folder.join("poster.jpg") };
-        encoder.write_mp4(clip, &files.video, &|| !stopped.load(Ordering::Relaxed))?;
-        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster)?;
+        let go_on = || !stopped.load(Ordering::Relaxed);
+        encoder.write_mp4(clip, &files.video, &go_on)?;
+        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster, &go_on)?;
         Ok::<_, Mp4Error>(files)
     });
     let written = tokio::select! {

@@ -6,6 +6,9 @@
 //!   can give the job to another, however long an answer takes.
 //! - No renewal without progress: when the model passes no check for `stall_s`, the GPU is wedged, and the job must be
 //!   free to go elsewhere.
+//! - No renewal for work that was told to stop and does not: it hangs somewhere.
+//! - Messages stop nothing. A message that a job is to be cancelled makes the heartbeat read the row sooner, so a late,
+//!   repeated or forged one changes nothing.
 //! - A failed renewal is tried again until the lease runs out; Postgres may come back.
 
 use std::collections::HashMap;
@@ -17,11 +20,14 @@ use anyhow::Context;
 use domain::{JobId, LeaseToken, WorkerId};
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::engine::Control;
+
+/// Shortest time between two renewals that messages ask for.
+const HINT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why running work must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +38,8 @@ pub(crate) enum Interrupt {
     LeaseLost,
     /// The model makes no progress.
     Stalled,
+    /// The run has taken too many times its estimate.
+    TooLong,
     /// This worker stops; the job goes back with its checkpoint.
     Draining,
 }
@@ -54,7 +62,10 @@ struct Held {
     lease: Lease,
     control: Control,
     interrupt: watch::Sender<Option<Interrupt>>,
+    interrupted_at: Option<Instant>,
     deadline: Instant,
+    /// When the whole run has taken too long.
+    too_long_at: Option<Instant>,
     /// Whether the model has a command of this job, so that it owes us checks.
     watched: bool,
     beats: u64,
@@ -63,7 +74,7 @@ struct Held {
 
 impl Held {
     /// The first reason stands: a lost lease must not turn into a hand-back because a stop came later.
-    fn interrupt(&self, why: Interrupt) {
+    fn interrupt(&mut self, why: Interrupt) {
         let changed = self.interrupt.send_if_modified(|current| {
             let first = current.is_none();
             if first {
@@ -72,6 +83,7 @@ impl Held {
             first
         });
         if changed {
+            self.interrupted_at = Some(Instant::now());
             self.control.cancel();
         }
     }
@@ -87,6 +99,8 @@ pub(crate) struct Heart {
     /// Whether the fleet still knows this worker; `false` asks for a new registration.
     known: Arc<watch::Sender<bool>>,
     draining: Arc<AtomicBool>,
+    /// Asks for a renewal now.
+    hint: Arc<Notify>,
 }
 
 /// A lease that the heartbeat keeps alive until this is dropped.
@@ -148,16 +162,24 @@ impl Drop for HeldLease {
 impl Heart {
     /// A heart that holds nothing yet; [`Heart::spawn`] makes it beat.
     pub(crate) fn new(rhythm: Rhythm) -> Self {
-        Self { leases: Arc::default(), rhythm, known: Arc::new(watch::channel(true).0), draining: Arc::default() }
+        Self {
+            leases: Arc::default(),
+            rhythm,
+            known: Arc::new(watch::channel(true).0),
+            draining: Arc::default(),
+            hint: Arc::default(),
+        }
     }
 
-    /// Holds a lease whose claim was sent at `sent_at`.
-    pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant) -> HeldLease {
+    /// Holds a lease whose claim was sent at `sent_at`, for a run that may last `limit`; `None` sets no limit.
+    pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant, limit: Option<Duration>) -> HeldLease {
         let (sender, interrupt) = watch::channel(None);
         let held = Held {
             lease,
             control: control.clone(),
             interrupt: sender,
+            interrupted_at: None,
+            too_long_at: limit.and_then(|limit| sent_at.checked_add(limit)),
             deadline: sent_at + self.rhythm.lease - self.rhythm.margin,
             watched: false,
             beats: control.beats(),
@@ -177,6 +199,11 @@ impl Heart {
         self.rhythm.stall
     }
 
+    /// Longest time in which a run stops after it was interrupted: the model passes a check within half of it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.rhythm.stall.saturating_mul(2)
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -188,12 +215,14 @@ impl Heart {
     }
 
     fn interrupt_all(&self, why: Interrupt) {
-        self.leases().values().for_each(|held| held.interrupt(why));
+        self.leases().values_mut().for_each(|held| held.interrupt(why));
     }
 
-    /// Interrupts the lease of one job (a cancel event); jobs of others are none of ours.
-    pub(crate) fn interrupt_job(&self, job_id: JobId, why: Interrupt) {
-        self.leases().values().filter(|held| held.lease.job_id == job_id).for_each(|held| held.interrupt(why));
+    /// Reads the row of a job soon, if this worker holds it: a message says that its owner wants it stopped.
+    pub(crate) fn look_at(&self, job_id: JobId) {
+        if self.leases().values().any(|held| held.lease.job_id == job_id && held.interrupted_at.is_none()) {
+            self.hint.notify_one();
+        }
     }
 
     /// Starts the thread. `connect` makes its own database connection, on the thread's own runtime.
@@ -225,6 +254,7 @@ impl Heart {
     async fn run(&self, store: &Store, worker: WorkerId, stop: &CancellationToken) {
         let tick = (self.rhythm.interval / 4).max(Duration::from_millis(20));
         let mut renew_at = Instant::now();
+        let mut hints_from = renew_at;
         while !stop.is_cancelled() {
             self.check_deadlines();
             if Instant::now() >= renew_at {
@@ -233,6 +263,10 @@ impl Heart {
             }
             tokio::select! {
                 () = tokio::time::sleep(tick) => {}
+                () = self.hint.notified(), if Instant::now() >= hints_from => {
+                    renew_at = Instant::now();
+                    hints_from = renew_at + HINT_PAUSE;
+                }
                 () = stop.cancelled() => {}
             }
         }
@@ -249,18 +283,24 @@ impl Heart {
             if now >= held.deadline {
                 held.interrupt(Interrupt::LeaseLost);
             }
+            if held.too_long_at.is_some_and(|end| now >= end) {
+                held.interrupt(Interrupt::TooLong);
+            }
         }
     }
 
     async fn beat(&self, store: &Store, worker: WorkerId) {
         let now = Instant::now();
+        let (patience, stall) = (self.patience(), self.rhythm.stall);
+        let heeds = |held: &Held| held.interrupted_at.is_none_or(|at| now.duration_since(at) < patience);
         let (alive, stalled): (Vec<_>, Vec<_>) = self
             .leases()
             .values()
-            .map(|held| (held.lease, !held.watched || now.duration_since(held.beaten_at) < self.rhythm.stall))
+            .filter(|held| heeds(held))
+            .map(|held| (held.lease, !held.watched || now.duration_since(held.beaten_at) < stall))
             .partition(|(_, progresses)| *progresses);
         for (lease, _) in stalled {
-            if let Some(held) = self.leases().get(&lease.token) {
+            if let Some(held) = self.leases().get_mut(&lease.token) {
                 error!(job.id = %lease.job_id, "the model makes no progress; its lease is not renewed");
                 held.interrupt(Interrupt::Stalled);
             }

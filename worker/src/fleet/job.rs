@@ -35,10 +35,15 @@ const NOT_FINITE_ATTEMPTS: i32 = 2;
 /// Runs a claimed job to its end. `sent_at` is when the claim was sent: the lease counts from there.
 pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
     let control = Control::new();
-    let lease = fleet.heart.hold(job.lease, &control, sent_at);
+    let limit = fleet.run_limit.of(job.plan.estimate_s);
+    let lease = fleet.heart.hold(job.lease, &control, sent_at, limit);
     let begun = Instant::now();
     info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
-    let ended = match render(fleet, &job, &lease, &control).await {
+    let rendered = tokio::select! {
+        rendered = Box::pin(render(fleet, &job, &lease, &control)) => rendered,
+        () = hung(fleet, &lease) => Err(Ended::Interrupted { checkpoint: None }),
+    };
+    let ended = match rendered {
         Ok(done) => complete(fleet, &job, done).await,
         Err(Ended::Interrupted { checkpoint }) => {
             interrupted(fleet, &job, &lease, checkpoint, begun.elapsed().as_secs_f64()).await
@@ -58,6 +63,16 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant) {
     }
 }
 
+/// Resolves when the run was told to stop and did not. Each part has time limits of its own; this one is for what they do not
+/// cover, such as a local disk that hangs. A thread that hangs cannot be ended, so the worker leaves.
+async fn hung(fleet: &Fleet, lease: &HeldLease) {
+    let why = lease.until_interrupted().await;
+    tokio::time::sleep(fleet.heart.patience()).await;
+    error!(?why, "the run did not stop when it was told to; leaving");
+    fleet.leave("a run hung outside the model");
+    fleet.engine.give_up();
+}
+
 /// A finished video and its record.
 struct Done {
     rendered: Rendered,
@@ -68,7 +83,10 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     let begun = Instant::now();
     let mut follower = Follower::new(fleet, job);
     follower.stage(Stage::Prepare).await;
-    let start = checkpoints::fetch(fleet, job).await;
+    let start = tokio::select! {
+        start = checkpoints::fetch(fleet, job) => start,
+        _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
+    };
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
     let negative = embeddings::negative(fleet, job, lease, control).await?;
@@ -251,6 +269,14 @@ async fn interrupted(
                 code: "worker_stalled".to_owned(),
                 reason: "the worker's device stopped making progress; another worker will take the job".to_owned(),
             };
+            fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
+        }
+        Some(Interrupt::TooLong) => {
+            let reason = format!(
+                "the run was stopped after {:.0} s, although it was estimated to take {:.0} s",
+                gpu_seconds, job.plan.estimate_s
+            );
+            let failure = Failure { code: "run_too_long".to_owned(), reason };
             fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
         }
     }

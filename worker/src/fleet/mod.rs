@@ -16,6 +16,7 @@ mod lasting;
 mod progress;
 mod register;
 pub mod run;
+mod selftest;
 mod take;
 mod watch;
 
@@ -74,10 +75,29 @@ pub(crate) struct Fleet {
     pub(crate) checkpoint_every: Duration,
     /// Shortest time between two progress messages.
     pub(crate) progress_every: Duration,
+    /// How long a run may last.
+    pub(crate) run_limit: RunLimit,
     /// How failed runs are tried again.
     pub(crate) retries: RetryPolicy,
     /// Starts from one checkpoint.
     pub(crate) resumes_max: u32,
+}
+
+/// How long a run may last: whatever progress it shows, at some point something is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunLimit {
+    /// Multiple of the estimate; 0 sets no limit.
+    pub(crate) factor: f64,
+    /// Shortest limit.
+    pub(crate) min: Duration,
+}
+
+impl RunLimit {
+    /// The limit of a run that was estimated to take this many seconds.
+    pub(crate) fn of(self, estimate_s: f64) -> Option<Duration> {
+        let limit = Duration::try_from_secs_f64(estimate_s * self.factor).ok()?;
+        (self.factor > 0.0).then(|| limit.max(self.min))
+    }
 }
 
 impl Fleet {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::worker::WorkerInfo;
-use domain::{JobId, JobStatus, Plan, PoolId, TenantId, WorkerId};
+use domain::{JobId, JobStatus, Plan, PoolId, TenantId};
 use futures::future::join_all;
 use store::StoreError;
 use store::jobs::Scope;
@@ -11,7 +11,7 @@ use store::planning::PlannedJob;
 use store::workers::WorkerState;
 use uuid::Uuid;
 
-use crate::support::{Fixture, MODEL, new_job, plan, pool};
+use crate::support::{Fixture, MODEL, new_job, plan, pool, worker_info};
 
 impl Fixture {
     async fn tenant(&self, name: &str, weight: f64) -> TenantId {
@@ -42,28 +42,8 @@ impl Fixture {
     }
 
     async fn worker(&self, memory_bytes: u64, slots: u32) -> WorkerInfo {
-        let id = WorkerId::fresh();
-        let info = WorkerInfo {
-            id,
-            name: id.to_string(),
-            pool: PoolId::of_worker(MODEL, memory_bytes),
-            model_id: MODEL.into(),
-            model_fingerprint: "w".into(),
-            device: "cpu".into(),
-            device_class: "cpu-avx2".into(),
-            build: "test".into(),
-            threads: 1,
-            attention: None,
-            memory_bytes,
-            slots,
-        };
-        sqlx::query(
-            "INSERT INTO models (id, manifest, weights_fingerprint, encoders_fingerprint)
-             VALUES ('default', '{}', 'w', 'e') ON CONFLICT DO NOTHING",
-        )
-        .execute(&self.pool)
-        .await
-        .expect("model");
+        let info = WorkerInfo { pool: PoolId::of_worker(MODEL, memory_bytes), memory_bytes, slots, ..worker_info() };
+        self.model().await;
         self.store.register_worker(&info).await.expect("register");
         info
     }
