@@ -228,7 +228,7 @@ impl Problem {
     #[must_use]
     pub(crate) fn from_store(error: &StoreError) -> Self {
         match error {
-            StoreError::Unavailable(cause) => {
+            StoreError::Unavailable(cause) | StoreError::Rejected { cause, .. } => {
                 tracing::warn!(error = %cause, "the database is unavailable");
                 Self::unavailable("the database", RETRY_AFTER_S)
             }

@@ -85,6 +85,8 @@ pub fn router(state: AppState) -> Router {
         .layer(SetRequestIdLayer::new(id.clone(), MakeRequestUuid))
         .layer(PropagateRequestIdLayer::new(id))
         .layer(from_fn_with_state(state.clone(), observe))
+        .layer(from_fn_with_state(AppState::clone(&state), auth::proxies::unwrap_proxy))
+        .layer(from_fn_with_state(AppState::clone(&state), auth::cors::share))
         .layer(from_fn(headers::secure))
         .layer(from_fn_with_state(AppState::clone(&state), auth::known_host))
         .layer(CatchPanicLayer::custom(panicked))

@@ -20,7 +20,7 @@ use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
 use crate::limits::{Backlog, RateLimiter};
-use crate::live::{Tail, TailOptions};
+use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
 
 /// Most events that a stream reads at once.
@@ -63,6 +63,8 @@ pub struct App {
     pub tail: Tail,
     /// One permit for each event stream that may still be opened.
     pub streams: Arc<Semaphore>,
+    /// Keys and sessions of open event streams.
+    pub access: OpenAccess,
     /// Models by id.
     pub models: Models,
     /// Counters and histograms.
@@ -104,7 +106,7 @@ impl App {
         let tail_options =
             TailOptions { poll: Duration::from_millis(server.sse_poll_ms), page: EVENTS_PAGE, buffer: TAIL_BUFFER };
         let tail = Tail::start(store.clone(), broker.health(), tail_options, stop.soft().clone());
-        tail.hear(broker.events(), stop.soft().clone());
+        tail.hear(&broker, store.clone(), stop.soft().clone());
         let announcer = Announcer::start(broker.clone(), tail.clone(), limits.ingest_queue_max);
         let lanes = LaneOptions {
             rows_max: limits.ingest_rows_max,
@@ -121,6 +123,11 @@ impl App {
             backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,
+            access: OpenAccess::start(
+                store.clone(),
+                Duration::from_secs(server.key_cache_s.max(1)),
+                stop.soft().clone(),
+            ),
             streams: Arc::new(Semaphore::new(server.sse_streams_max)),
             models,
             metrics,

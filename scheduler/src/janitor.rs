@@ -24,6 +24,10 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
     let orphans_every = every(scheduler.settings.scheduler.orphan_sweep_s);
     let mut orphans_at = Instant::now() + orphans_every;
     loop {
+        // A failover does not restart the fleet, so the leader looks again and again.
+        if let Err(error) = scheduler.store.follow_history().await {
+            warn!(%error, "cannot tell whether the database has failed over; events may appear out of order after a failover");
+        }
         if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
         }

@@ -4,6 +4,7 @@
 //! and [`fit_preview`] are for making a model folder. It is a library so that `examples/gated_worker.rs`, which the fault tests run, is the same
 //! worker with another renderer behind [`engine`]; the product's program has the model only.
 
+mod child;
 pub mod engine;
 pub mod fingerprint;
 pub mod fit_preview;

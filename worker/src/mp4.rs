@@ -2,15 +2,16 @@
 //!
 //! The file is H.264 with 4:2:0 chroma and its index in front (`faststart`), so that a player starts before it has all of
 //! it. Nothing in it depends on the clock, so the same frames give the same bytes. It appears under its name only when it
-//! is whole. The caller's `go_on` is asked before each frame, so that a cancel takes effect within one.
+//! is whole. ffmpeg ends within a moment when the caller's `go_on` returns `false`, and when it hangs ([`crate::child`]).
 
 use std::{
     ffi::OsString,
-    io::{Read, Write},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread::JoinHandle,
+    process::Command,
+    time::Duration,
 };
+
+use crate::child::{self, Ended, Limits};
 
 /// Frames to be written.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,8 @@ pub(crate) struct Encoder {
     pub(crate) ffmpeg: PathBuf,
     /// x264's quality: smaller is better and larger. 0 to 51.
     pub(crate) crf: u8,
+    /// Longest time without progress; ffmpeg is then killed.
+    pub(crate) stall: Duration,
 }
 
 /// Why there is no file.
@@ -50,6 +53,9 @@ pub(crate) enum Mp4Error {
     /// It ended without a file.
     #[error("ffmpeg failed: {0}")]
     Failed(String),
+    /// It hung.
+    #[error("ffmpeg made no progress for {} seconds and was stopped", .0.as_secs())]
+    Hung(Duration),
     /// The pixels do not make whole frames of this size.
     #[error("{bytes} bytes are no whole number of {width}x{height} frames")]
     Shape {
@@ -102,7 +108,12 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Mp4Error`]; then there is no file under that name that was not there before.
-    pub(crate) fn write_mp4(&self, clip: Clip<'_>, out: &Path, go_on: &dyn Fn() -> bool) -> Result<(), Mp4Error> {
+    pub(crate) fn write_mp4(
+        &self,
+        clip: Clip<'_>,
+        out: &Path,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), Mp4Error> {
         // The pixels are sRGB; players take untagged video of this kind for BT.709, so it is made and tagged as that.
         let mut arguments =
             words("-vf scale=out_color_matrix=bt709:out_range=tv -c:v libx264 -preset medium -pix_fmt yuv420p");
@@ -116,7 +127,13 @@ impl Encoder {
     ///
     /// # Errors
     /// [`Mp4Error`].
-    pub(crate) fn write_poster(&self, clip: Clip<'_>, format: PosterFormat, out: &Path) -> Result<(), Mp4Error> {
+    pub(crate) fn write_poster(
+        &self,
+        clip: Clip<'_>,
+        format: PosterFormat,
+        out: &Path,
+        go_on: &(dyn Fn() -> bool + Sync),
+    ) -> Result<(), Mp4Error> {
         let count = clip.frames()?.len();
         let frame = clip.frame_bytes();
         let one = Clip { rgb: &clip.rgb[count / 2 * frame..][..frame], ..clip };
@@ -124,7 +141,7 @@ impl Encoder {
             PosterFormat::Jpeg => words("-frames:v 1 -c:v mjpeg -pix_fmt yuvj420p -q:v 3 -fflags +bitexact -f image2"),
             PosterFormat::Webp => words("-frames:v 1 -c:v libwebp -quality 85 -fflags +bitexact -f webp"),
         };
-        self.run(one, one.frames()?, &arguments, out, &|| true)
+        self.run(one, one.frames()?, &arguments, out, go_on)
     }
 
     /// Feeds the frames to an ffmpeg with these output arguments, into a file beside `out` that is renamed at the end.
@@ -134,7 +151,7 @@ impl Encoder {
         frames: impl Iterator<Item = &'f [u8]>,
         arguments: &[OsString],
         out: &Path,
-        go_on: &dyn Fn() -> bool,
+        go_on: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), Mp4Error> {
         let partial = Partial::beside(out);
         let mut command = Command::new(&self.ffmpeg);
@@ -142,65 +159,15 @@ impl Encoder {
         command.args(["-s".to_owned(), format!("{}x{}", clip.width, clip.height)]);
         command.args(["-r".to_owned(), format!("{}", clip.fps)]);
         command.args(words("-i pipe:0 -an -map_metadata -1")).args(arguments).arg(&partial.path);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         let start = |source| Mp4Error::Start { program: self.ffmpeg.display().to_string(), source };
-        let mut running = Running::new(command.spawn().map_err(start)?);
-        for frame in frames {
-            if !go_on() {
-                return Err(Mp4Error::Stopped);
-            }
-            // A broken pipe means that ffmpeg gave up; its own words, read below, say why.
-            if running.feed(frame).is_err() {
-                break;
-            }
+        match child::run(command, frames, &Limits { stall: self.stall, go_on }).map_err(start)? {
+            Ended::Exited(status, _) if status.success() => {}
+            Ended::Exited(status, said) if said.is_empty() => return Err(Mp4Error::Failed(status.to_string())),
+            Ended::Exited(_, said) => return Err(Mp4Error::Failed(said)),
+            Ended::Unwanted => return Err(Mp4Error::Stopped),
+            Ended::Hung => return Err(Mp4Error::Hung(self.stall)),
         }
-        running.finish()?;
         std::fs::rename(&partial.path, out).map_err(|source| Mp4Error::Write { path: out.to_owned(), source })
-    }
-}
-
-/// A running ffmpeg; killed and reaped when dropped.
-struct Running {
-    child: Child,
-    complaints: Option<JoinHandle<String>>,
-}
-
-impl Running {
-    fn new(mut child: Child) -> Self {
-        // Read at the same time, or a full pipe would stop ffmpeg.
-        let complaints = child.stderr.take().map(|mut stderr| {
-            std::thread::spawn(move || {
-                let mut bytes = Vec::new();
-                // What was read until an error is still worth showing.
-                drop(stderr.read_to_end(&mut bytes));
-                String::from_utf8_lossy(&bytes).trim().to_owned()
-            })
-        });
-        Self { child, complaints }
-    }
-
-    fn feed(&mut self, frame: &[u8]) -> std::io::Result<()> {
-        self.child.stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(frame))
-    }
-
-    /// Ends the input and waits for the result.
-    fn finish(&mut self) -> Result<(), Mp4Error> {
-        drop(self.child.stdin.take());
-        let status = self.child.wait().map_err(|error| Mp4Error::Failed(error.to_string()))?;
-        let said = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        if status.success() {
-            return Ok(());
-        }
-        let reason = if said.is_empty() { status.to_string() } else { said };
-        Err(Mp4Error::Failed(reason))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both fail harmlessly when it has ended.
-        drop(self.child.kill());
-        drop(self.child.wait());
     }
 }
 
@@ -229,7 +196,7 @@ fn words(line: &str) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::sync::atomic::{AtomicI32, Ordering};
 
     use super::*;
 
@@ -251,7 +218,7 @@ mod tests {
     }
 
     fn encoder() -> Encoder {
-        Encoder { ffmpeg: "ffmpeg".into(), crf: 18 }
+        Encoder { ffmpeg: "ffmpeg".into(), crf: 18, stall: Duration::from_secs(60) }
     }
 
     fn clip(rgb: &[u8]) -> Clip<'_> {
@@ -337,7 +304,7 @@ mod tests {
         let rgb = pixels(5);
         for (format, name, codec) in [(PosterFormat::Jpeg, "p.jpg", "mjpeg"), (PosterFormat::Webp, "p.webp", "webp")] {
             let out = folder.path().join(name);
-            encoder().write_poster(clip(&rgb), format, &out).unwrap();
+            encoder().write_poster(clip(&rgb), format, &out, &|| true).unwrap();
             let facts = probe(&out);
             assert_eq!(facts["streams"][0]["codec_name"], codec);
             assert_eq!(facts["streams"][0]["width"], 64);
@@ -348,8 +315,8 @@ mod tests {
     fn a_stop_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let rgb = pixels(9);
-        let left = Cell::new(3);
-        let go_on = || left.replace(left.get() - 1) > 0;
+        let left = AtomicI32::new(3);
+        let go_on = || left.fetch_sub(1, Ordering::Relaxed) > 0;
         let stopped = encoder().write_mp4(clip(&rgb), &folder.path().join("a.mp4"), &go_on);
         assert!(matches!(stopped, Err(Mp4Error::Stopped)), "{stopped:?}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -360,7 +327,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("a.mp4");
         let rgb = pixels(1);
-        let absent = Encoder { ffmpeg: "no-such-ffmpeg".into(), crf: 18 };
+        let absent = Encoder { ffmpeg: "no-such-ffmpeg".into(), ..encoder() };
         let error = absent.write_mp4(clip(&rgb), &out, &|| true).unwrap_err().to_string();
         assert!(error.contains("no-such-ffmpeg") && error.contains("install ffmpeg"), "{error}");
         let error = encoder().write_mp4(clip(&rgb[1..]), &out, &|| true).unwrap_err();

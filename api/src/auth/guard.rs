@@ -6,6 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
+use super::cors;
 use super::cross_site::{changes_something, from_another_site};
 use super::{Caller, Proof, secret, session};
 use crate::problem::{Problem, ProblemKind};
@@ -27,7 +28,8 @@ pub(crate) async fn known_host(
     next: Next,
 ) -> Result<Response, Problem> {
     if !state.keys_required && !PROBES.contains(&request.uri().path()) {
-        state.hosts.check(request.uri(), request.headers())?;
+        let invited = cors::allowed(&state.settings.server.cors_origins, request.headers()).is_some();
+        state.hosts.check(request.uri(), request.headers(), invited)?;
     }
     Ok(next.run(request).await)
 }
@@ -46,7 +48,8 @@ pub(crate) async fn guard(
         check_csrf(&caller, request.method(), request.headers())?;
         caller
     } else {
-        if changes_something(request.method()) && from_another_site(request.headers()) {
+        let invited = cors::allowed(&state.settings.server.cors_origins, request.headers()).is_some();
+        if changes_something(request.method()) && !invited && from_another_site(request.headers()) {
             return Err(cross_site("another site's page may not use this API"));
         }
         Caller::anybody()
@@ -63,10 +66,10 @@ async fn identify(state: &AppState, headers: &HeaderMap) -> Result<Caller, Probl
         return Ok(Caller { tenant_id: found.tenant_id, role: found.role, proof: Proof::Key(found.key_id) });
     }
     if let Some(cookie) = session::cookie(headers) {
-        let found =
-            state.store.find_session(&secret::hash(&cookie)).await.map_err(|error| Problem::from_store(&error))?;
+        let id_hash = secret::hash(&cookie);
+        let found = state.store.find_session(&id_hash).await.map_err(|error| Problem::from_store(&error))?;
         let found = found.ok_or_else(|| unauthenticated("the sign-in has ended; sign in again"))?;
-        let proof = Proof::Session { key_id: found.key_id, csrf: found.csrf };
+        let proof = Proof::Session { key_id: found.key_id, id_hash, csrf: found.csrf };
         return Ok(Caller { tenant_id: found.tenant_id, role: found.role, proof });
     }
     Err(unauthenticated("send your key as 'Authorization: Bearer <key>', or sign in on the page"))

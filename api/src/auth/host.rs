@@ -38,11 +38,11 @@ impl KnownHosts {
         host == "localhost" || host.ends_with(".localhost") || self.names.iter().any(|name| matches(name, &host))
     }
 
-    /// Checks the target and the origin of a request.
+    /// Checks the target of a request and, unless that site is `invited` by a setting, its origin.
     ///
     /// # Errors
     /// 421 that says which setting accepts the host.
-    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap, invited: bool) -> Result<(), Problem> {
         let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let mut targets: Vec<String> = headers.get_all(header::HOST).iter().map(text).collect();
         targets.extend(uri.authority().map(|authority| authority.as_str().to_owned()));
@@ -52,7 +52,7 @@ impl KnownHosts {
         if let Some(target) = targets.iter().find(|target| !self.knows(target)) {
             return Err(unknown(&format!("the Host header names '{target}'")));
         }
-        let Some(origin) = headers.get(header::ORIGIN).map(text) else { return Ok(()) };
+        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !invited).map(text) else { return Ok(()) };
         // `null` stands for a sandboxed page; whether it may change something is decided by the guard.
         let foreign = origin.split_once("://").is_some_and(|(_, authority)| !self.knows(authority));
         if foreign { Err(unknown(&format!("the Origin header names '{origin}'"))) } else { Ok(()) }
@@ -145,7 +145,7 @@ mod tests {
         let hosts = known("127.0.0.1", &[]);
         let check = |uri: &str, pairs: &[(&'static str, &'static str)]| {
             let headers = pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-            hosts.check(&uri.parse().unwrap(), &headers).map_err(|problem| problem.body().detail)
+            hosts.check(&uri.parse().unwrap(), &headers, false).map_err(|problem| problem.body().detail)
         };
         assert_eq!(check("/", &[("host", "localhost:8000"), ("origin", "http://127.0.0.1:5173")]), Ok(()));
         assert_eq!(check("/", &[("host", "localhost"), ("origin", "null")]), Ok(()));

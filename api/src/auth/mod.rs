@@ -4,10 +4,12 @@
 //! anything: the CSRF token that only the page knows must come along. While keys are off every caller is an admin of the
 //! default tenant, which is why only a loopback address may be served so without saying it twice.
 
+pub(crate) mod cors;
 pub mod cross_site;
 mod guard;
 pub mod host;
 mod keys;
+pub(crate) mod proxies;
 pub mod secret;
 pub mod session;
 
@@ -35,6 +37,8 @@ pub enum Proof {
     Session {
         /// The key it signed in with.
         key_id: KeyId,
+        /// Hash of the session's value.
+        id_hash: [u8; 32],
         /// What must come back in `X-CSRF-Token`.
         csrf: String,
     },

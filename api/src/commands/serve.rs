@@ -18,16 +18,18 @@ use tokio::net::TcpListener;
 use super::store_options;
 use crate::models::Models;
 use crate::router::router;
+use crate::server::{self, ConnectionLimits};
 use crate::state::{App, AppState, Parts};
-use crate::{overview, routes};
+use crate::{files, overview, routes};
 
 /// Serves until the first stop signal, then completes open requests for at most `server.drain_s`.
 ///
 /// # Errors
 /// The settings are invalid, a port is in use, or the database is newer than this release.
-pub async fn serve(settings: Settings) -> anyhow::Result<()> {
+pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     telemetry::init_logging(&settings.log);
     let stop = Stop::on_signals();
+    files::fit(&mut settings);
     // 1. Bind first: a port that is in use is then reported before anything waits for the database.
     let (bind, port) = (settings.server.bind, settings.server.port);
     let listener = listen(SocketAddr::new(bind, port)).await?;
@@ -49,9 +51,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, keys = app.keys_required, "serving");
 
     // 4. Serve until a stop signal, then give open requests some time to complete.
-    let served = axum::serve(listener, router(AppState::clone(&app)))
-        .with_graceful_shutdown(stop.soft().clone().cancelled_owned())
-        .into_future();
+    let limits = connection_limits(&app.settings);
+    let served = server::serve(listener, router(AppState::clone(&app)), limits, stop.soft().clone());
     let impatience = async {
         stop.soft().cancelled().await;
         tokio::select! {
@@ -60,11 +61,20 @@ pub async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     tokio::select! {
-        outcome = served => outcome.context("serve")?,
+        () = served => {}
         () = impatience => tracing::warn!("stopping although some requests are still open: the drain time is over"),
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Limits of the server's connections.
+#[must_use]
+pub fn connection_limits(settings: &Settings) -> ConnectionLimits {
+    ConnectionLimits {
+        connections_max: settings.server.connections_max,
+        header_timeout: Duration::from_secs(settings.server.header_timeout_s),
+    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -1,23 +1,31 @@
 //! Receives the fleet's messages and passes them to the tail.
 
-use broker::{EventStream, FleetEvent};
+use broker::{Broker, FleetEvent};
+use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::Tail;
+use super::senders::Senders;
 
 impl Tail {
     /// Starts receiving. A change of state only wakes the reader, which then reads the events from the database, in order.
-    pub(crate) fn hear(&self, mut events: EventStream, stop: CancellationToken) {
+    pub(crate) fn hear(&self, broker: &Broker, store: Store, stop: CancellationToken) {
         let tail = self.clone();
+        let mut events = broker.events();
+        let senders = Senders::start(broker.user(), store, tail.clone());
         tokio::spawn(async move {
             loop {
-                let event = tokio::select! {
+                let received = tokio::select! {
                     () = stop.cancelled() => return,
-                    event = events.next() => event,
+                    received = events.next_signed() => received,
                 };
-                match event {
+                match received.event {
                     FleetEvent::Job(_) => tail.wake(),
-                    FleetEvent::Progress(progress) => tail.progress(progress),
+                    FleetEvent::Progress(progress) => {
+                        if let Some(progress) = senders.admit(received.user.as_deref(), progress) {
+                            tail.progress(progress);
+                        }
+                    }
                     FleetEvent::Preview(preview) => tail.preview(preview),
                     FleetEvent::CancelRequested { .. } | FleetEvent::WorkerChanged { .. } => {}
                 }

@@ -5,9 +5,12 @@
 //! it missed and then what is new. Progress comes from RabbitMQ directly and may be lost; while RabbitMQ is unavailable, it is
 //! read from the job rows.
 
+mod access;
 mod hearing;
+mod senders;
 mod stream;
 mod tail;
 
+pub use access::OpenAccess;
 pub use stream::{StreamOptions, open};
 pub use tail::{Item, Tail, TailOptions};

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
+use super::access::AccessGuard;
 use super::tail::{Item, Tail};
 use crate::problem::{Answer, Problem};
 
@@ -43,6 +44,8 @@ pub struct StreamOptions {
     pub stop: CancellationToken,
     /// Counts the stream; released when the stream ends.
     pub permit: OwnedSemaphorePermit,
+    /// Ends the stream when its key is revoked or its sign-in ends.
+    pub access: AccessGuard,
 }
 
 /// Number of events buffered for a slow client before its stream waits for it.
@@ -72,10 +75,11 @@ pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamO
     tokio::spawn(async move {
         tokio::select! {
             () = options.stop.cancelled() => {}
+            () = options.access.ended().cancelled_owned() => {}
             () = feed.out.clone().closed_by_client() => {}
             () = feed.run(first, items) => {}
         }
-        drop(options.permit);
+        drop((options.permit, options.access));
     });
     let keepalive = KeepAlive::new().interval(options.keepalive).text("");
     let mut response = Sse::new(ReceiverStream::new(events)).keep_alive(keepalive).into_response();

@@ -51,7 +51,7 @@ pub(crate) async fn job_events(
     QueryString(query): QueryString<EventsQuery>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let options = options(&app, query, &headers)?;
+    let options = options(&app, &caller, query, &headers)?;
     let job = app.store.get(caller.scope(), job_id).await.map_err(|error| Problem::from_store(&error))?;
     job.ok_or_else(Problem::no_job)?;
     open(app.store.clone(), &app.tail, EventScope::Job(job_id), options).await
@@ -77,11 +77,11 @@ pub(crate) async fn all_events(
         Scope::Fleet => EventScope::Fleet,
         Scope::Tenant(tenant_id) => EventScope::Tenant(tenant_id),
     };
-    let options = options(&app, query, &headers)?;
+    let options = options(&app, &caller, query, &headers)?;
     open(app.store.clone(), &app.tail, scope, options).await
 }
 
-fn options(app: &App, query: EventsQuery, headers: &HeaderMap) -> Answer<StreamOptions> {
+fn options(app: &App, caller: &Caller, query: EventsQuery, headers: &HeaderMap) -> Answer<StreamOptions> {
     let header = headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(str::to_owned);
     let after = header
         .or(query.last_event_id)
@@ -98,5 +98,6 @@ fn options(app: &App, query: EventsQuery, headers: &HeaderMap) -> Answer<StreamO
         page: crate::state::EVENTS_PAGE,
         stop: app.stop.soft().clone(),
         permit,
+        access: app.access.watch(&caller.proof),
     })
 }

@@ -1,13 +1,14 @@
 //! `/api/session`: sign-in of the page with an API key.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use store::keys::Role;
 use utoipa::ToSchema;
 
+use crate::auth::proxies::OverHttps;
 use crate::auth::{Caller, Proof, cross_site, secret, session};
 use crate::extract::JsonBody;
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
@@ -61,6 +62,7 @@ pub async fn show(State(app): State<AppState>, caller: Caller) -> Json<SessionVi
 pub(crate) async fn sign_in(
     State(app): State<AppState>,
     headers: HeaderMap,
+    over_https: Option<Extension<OverHttps>>,
     JsonBody(sign_in): JsonBody<SignIn>,
 ) -> Answer<Response> {
     // Another site could otherwise sign a user in with an attacker's key, and the attacker would then see the user's prompts.
@@ -84,7 +86,8 @@ pub(crate) async fn sign_in(
         .open_session(&secret::hash(&value), key.key_id, &csrf, ttl_s)
         .await
         .map_err(|error| Problem::from_store(&error))?;
-    let cookie = session::set_cookie(&value, server.session_ttl_s, server.cookie_secure);
+    let secure = server.cookie_secure || over_https.is_some();
+    let cookie = session::set_cookie(&value, server.session_ttl_s, secure);
     let view = SessionView { keys_required: true, admin: key.role == Role::Admin, csrf_token: Some(csrf) };
     Ok(([(header::SET_COOKIE, cookie)], Json(view)).into_response())
 }

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use api::commands::serve::assemble;
+use api::commands::serve::{assemble, connection_limits};
 use api::overview;
 use api::router::router;
+use api::server::serve;
 use api::state::AppState;
 use domain::worker::WorkerInfo;
 use domain::{CacheMatch, JobId, LeaseToken, Plan, Rendered, RunRecord, StageSeconds, WorkerId};
@@ -28,7 +29,7 @@ pub(crate) struct TestApp {
     pub(crate) store: Store,
     stop: Stop,
     settings: Settings,
-    _vhost: Vhost,
+    vhost: Vhost,
     _folder: TempDir,
 }
 
@@ -76,7 +77,7 @@ impl TestApp {
             state,
             stop,
             settings,
-            _vhost: vhost,
+            vhost,
             _folder: folder,
         }
     }
@@ -107,6 +108,11 @@ impl TestApp {
         id(&job)
     }
 
+    /// The API's virtual host.
+    pub(crate) fn vhost(&self) -> &Vhost {
+        &self.vhost
+    }
+
     /// Plans, releases and claims a job, as the scheduler and a worker would.
     pub(crate) async fn claim(&self, job_id: JobId) -> Lease {
         self.claim_planned(job_id, builders::plan()).await
@@ -114,6 +120,11 @@ impl TestApp {
 
     /// The same with a plan that the caller chooses.
     pub(crate) async fn claim_planned(&self, job_id: JobId, plan: Plan) -> Lease {
+        self.claim_as_worker(job_id, plan).await.0
+    }
+
+    /// The same; returns the worker as well.
+    pub(crate) async fn claim_as_worker(&self, job_id: JobId, plan: Plan) -> (Lease, WorkerId) {
         let store = &self.store;
         let worker = WorkerInfo {
             id: WorkerId::fresh(),
@@ -137,7 +148,7 @@ impl TestApp {
         let token = LeaseToken::fresh();
         let claimed = store.claim(job_id, released.dispatch_no, token, worker.id, 60.0).await.unwrap();
         assert!(matches!(claimed, ClaimOutcome::Claimed(_)), "{claimed:?}");
-        Lease { job_id, token }
+        (Lease { job_id, token }, worker.id)
     }
 
     /// Completes a claimed job with these bytes as its video.
@@ -160,9 +171,8 @@ impl Drop for TestApp {
 async fn listen(state: &AppState, stop: &Stop) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let served = axum::serve(listener, router(AppState::clone(state)));
-    let until = stop.soft().clone().cancelled_owned();
-    tokio::spawn(async move { served.with_graceful_shutdown(until).await });
+    let limits = connection_limits(&state.settings);
+    tokio::spawn(serve(listener, router(AppState::clone(state)), limits, stop.soft().clone()));
     format!("http://{address}")
 }
 

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use reqwest::StatusCode;
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
+use settings::KeysMode;
+use store::keys::Role;
 use testkit::http_client;
 use tokio::time::timeout;
 
-use crate::app::TestApp;
+use crate::app::{TestApp, answer};
+use crate::auth::issue;
 
 /// One server-sent event.
 #[derive(Debug, Clone)]
@@ -34,6 +37,10 @@ impl Stream {
         if let Some(after) = after {
             request = request.header("Last-Event-ID", after);
         }
+        Self::of(request).await
+    }
+
+    async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
@@ -156,6 +163,71 @@ async fn progress_arrives_by_message() {
     assert_eq!((received.event.as_str(), received.id), ("progress", None));
     assert_eq!(received.data["step"], 7);
     assert_eq!(received.data["remaining_s"], 3.5);
+}
+
+/// Another machine's user may publish events. Only progress of jobs that its worker holds is shown.
+#[tokio::test]
+async fn progress_of_another_users_machine_is_shown_for_its_own_jobs_only() {
+    let app = TestApp::spawn().await;
+    let (own, others) = (app.submit("a spark").await, app.submit("a flame").await);
+    let worker = app.claim_as_worker(own).await.1;
+    app.claim(others).await;
+    let rights = broker::topology::worker_rights();
+    let joined = app.vhost().settings_with_rights(rights.configure, rights.write, rights.read).await;
+    let machine = broker::Broker::connect(&joined, "worker");
+    app.store.set_broker_user(worker, &machine.user()).await.unwrap();
+    let mut stream = Stream::open(&format!("{}/api/events", app.url), None).await;
+    let progress = |job, step| domain::Progress { step, ..testkit::builders::progress(job) };
+    // Progress may be lost, so it is sent repeatedly: the forged before the true one each time.
+    let sending = async {
+        loop {
+            for (job, step) in [(others, 99), (own, 3)] {
+                machine.tell(broker::FleetEvent::Progress(progress(job, step)));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let receiving = async {
+        let mut shown = 0;
+        while shown < 3 {
+            let received = stream.next().await.unwrap();
+            if received.event == "progress" {
+                assert_eq!(received.data["job_id"], own.to_string(), "{received:?}");
+                shown += 1;
+            }
+        }
+    };
+    tokio::select! {
+        () = receiving => {}
+        () = sending => unreachable!(),
+    }
+}
+
+/// A stream outlives the request that opened it, so the end of its key or sign-in must end it too.
+#[tokio::test]
+async fn a_revoked_key_or_an_ended_sign_in_ends_its_streams() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.keys = KeysMode::On;
+        settings.server.key_cache_s = 1;
+    })
+    .await;
+    let (revoked_id, revoked) = issue(&app, "red", Role::User).await;
+    let (_, kept) = issue(&app, "red", Role::User).await;
+    let by_key = |key: &str| app.call(Method::GET, "/api/events").bearer_auth(key);
+    let (mut ending, mut going) = (Stream::of(by_key(&revoked)).await, Stream::of(by_key(&kept)).await);
+    let signed_in = answer(app.call(Method::POST, "/api/session").json(&json!({"key": kept}))).await;
+    let csrf = signed_in.1["csrf_token"].as_str().unwrap().to_owned();
+    let mut page = Stream::of(app.call(Method::GET, "/api/events")).await;
+    for stream in [&mut ending, &mut going, &mut page] {
+        assert_eq!(stream.next().await.unwrap().event, "ready");
+    }
+    app.store.revoke_key(revoked_id).await.unwrap();
+    assert!(ending.next().await.is_none(), "the stream of a revoked key ends");
+    answer(app.call(Method::DELETE, "/api/session").header("X-CSRF-Token", csrf)).await;
+    assert!(page.next().await.is_none(), "the stream of a page that signed out ends");
+    let submit = app.call(Method::POST, "/api/generate").bearer_auth(&kept).json(&json!({"prompt": "a rose"}));
+    assert_eq!(answer(submit).await.0, StatusCode::ACCEPTED);
+    assert_eq!(going.next().await.unwrap().data["kind"], "queued", "the other stream of the tenant goes on");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 mod app;
 mod auth;
 mod batch;
+mod connections;
 mod distilled;
 mod drafts;
 mod events;
@@ -18,6 +19,7 @@ mod learned;
 mod limits;
 mod models;
 mod openapi;
+mod proxy;
 mod reading;
 mod videos;
 mod webhooks;

@@ -29,7 +29,7 @@ impl Artifacts {
     /// [`ArtifactError::Missing`], or the store's error.
     pub async fn get(&self, key: &str) -> Result<Bytes, ArtifactError> {
         let found = self.in_time(self.store.get(&Path::from(key))).await??;
-        Ok(found.bytes().await?)
+        Ok(self.in_time(found.bytes()).await??)
     }
 
     /// Reads a part of an object as a stream, so that a long video is never in memory as a whole.
@@ -70,13 +70,14 @@ impl Artifacts {
         listed.chain(stream::once(unfinished).try_flatten()).boxed()
     }
 
-    /// Writes and deletes a small object, to find out whether the store can be used at all.
+    /// Writes, reads and deletes a small object, to find out whether the store can be used at all.
     ///
     /// # Errors
     /// The store's error.
     pub async fn probe(&self) -> Result<(), ArtifactError> {
         let key = format!("probe/{}", domain::LeaseToken::fresh());
         self.put(&key, Bytes::from_static(b"probe")).await?;
+        self.get(&key).await?;
         self.delete(&key).await
     }
 

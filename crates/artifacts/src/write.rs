@@ -49,7 +49,7 @@ impl Artifacts {
             Ok(()) => Ok(size),
             Err(error) => {
                 // S3 charges for the parts of an unfinished upload until it is aborted.
-                if let Err(error) = upload.abort().await {
+                if let Err(error) = self.in_time(upload.abort()).await.and_then(|aborted| Ok(aborted?)) {
                     warn!(key, %error, "an unfinished upload could not be aborted");
                 }
                 Err(error)

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
+use lapin::uri::AMQPUri;
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind};
 use settings::BrokerSettings;
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
@@ -157,10 +158,12 @@ struct Supervisor {
 impl Supervisor {
     async fn run(self) {
         let mut wait = Duration::from_millis(self.settings.reconnect_min_ms);
+        let mut said = String::new();
         loop {
             match self.open().await {
                 Ok(connection) => {
                     info!(url = %self.settings.url, "RabbitMQ connected");
+                    said.clear();
                     wait = Duration::from_millis(self.settings.reconnect_min_ms);
                     let connection = Arc::new(connection);
                     self.link.send_replace(Some(Arc::clone(&connection)));
@@ -175,12 +178,30 @@ impl Supervisor {
                     tokio::spawn(give_up(connection, self.settings.rpc_timeout_ms));
                 }
                 Err(error) => {
-                    debug!(%error, "RabbitMQ cannot be reached");
+                    // Once for each reason: tries follow each other quickly, and never end.
+                    let reason = self.reason(&error);
+                    if reason != said {
+                        warn!(url = %self.settings.url, reason, "RabbitMQ cannot be reached; trying again");
+                        said = reason;
+                    }
                     wait = (wait * 2).min(Duration::from_millis(self.settings.reconnect_max_ms));
                 }
             }
             tokio::time::sleep(wait).await;
         }
+    }
+
+    /// An error with what to do about it, without the password.
+    fn reason(&self, error: &BrokerError) -> String {
+        let text = error.to_string();
+        let advice = if text.contains("ACCESS_REFUSED") || text.contains("ACCESS-REFUSED") {
+            "; correct the user or the password in broker.url"
+        } else if text.contains("NOT_ALLOWED") || text.contains("NOT-ALLOWED") {
+            "; create the virtual host that broker.url names and give the user rights to it (rabbitmqctl add_vhost, set_permissions)"
+        } else {
+            ""
+        };
+        format!("{}{advice}", text.replace(self.settings.url.expose(), "broker.url"))
     }
 
     /// Connects and declares the shared topology. A connection on which that fails is closed.
@@ -209,11 +230,11 @@ impl Supervisor {
     /// host was frozen) is closed then, or each would stay open beside the one that is used.
     async fn connect(&self) -> Result<Connection, BrokerError> {
         let properties = ConnectionProperties::default().with_connection_name(self.name.as_str().into());
-        let address = with_heartbeat(self.settings.url.expose(), self.settings.heartbeat_s);
+        let address = address(self.settings.url.expose(), self.settings.heartbeat_s)?;
         let (made, connection) = oneshot::channel();
         let rpc_timeout_ms = self.settings.rpc_timeout_ms;
         tokio::spawn(async move {
-            let attempt = Connection::connect(&address, properties).await;
+            let attempt = Connection::connect_uri(address, properties).await;
             if let Err(Ok(late)) = made.send(attempt) {
                 give_up(Arc::new(late), rpc_timeout_ms).await;
             }
@@ -238,6 +259,17 @@ fn is_refused(error: &lapin::Error) -> bool {
     matches!(error.kind(), ErrorKind::ProtocolError(answer) if *answer.kind() == refused)
 }
 
+/// The address, with the heartbeat.
+fn address(url: &str, heartbeat_s: u16) -> Result<AMQPUri, BrokerError> {
+    let mut address: AMQPUri = with_heartbeat(url, heartbeat_s).parse().map_err(|_| BrokerError::Address)?;
+    let host = &mut address.authority.host;
+    // The parser keeps the brackets of an IPv6 address, which no resolver understands.
+    if let Some(bare) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        *host = bare.to_owned();
+    }
+    Ok(address)
+}
+
 /// Requests the heartbeat through the URL, unless the URL already has one.
 fn with_heartbeat(url: &str, heartbeat_s: u16) -> String {
     if url.contains("heartbeat=") {
@@ -249,7 +281,15 @@ fn with_heartbeat(url: &str, heartbeat_s: u16) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::with_heartbeat;
+    use super::{address, with_heartbeat};
+
+    #[test]
+    fn an_ipv6_address_is_one_that_a_resolver_understands() {
+        let found = address("amqp://fleet:fleet@[::1]:5673/v", 10).unwrap();
+        assert_eq!((found.authority.host.as_str(), found.authority.port, found.vhost.as_str()), ("::1", 5673, "v"));
+        assert_eq!(address("amqp://h", 10).unwrap().authority.host, "h");
+        assert!(address("amqp//h", 10).is_err());
+    }
 
     #[test]
     fn the_heartbeat_joins_the_url() {

@@ -5,6 +5,9 @@ use crate::MessageError;
 /// A call that did not reach RabbitMQ, or whose outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
+    /// `broker.url` is not an address.
+    #[error("broker.url must be amqp://user:password@host:port/vhost or amqps://...")]
+    Address,
     /// There is no connection at the moment.
     #[error("RabbitMQ is not connected")]
     NotConnected,

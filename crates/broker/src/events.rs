@@ -13,6 +13,15 @@ pub struct EventStream {
     listening: Option<Listening>,
 }
 
+/// An event and who published it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Received {
+    /// The event.
+    pub event: FleetEvent,
+    /// The RabbitMQ user that published it, which RabbitMQ has checked. `None` for an event that is not signed.
+    pub user: Option<String>,
+}
+
 impl Broker {
     /// Everything that pages show: states, progress, workers.
     #[must_use]
@@ -36,6 +45,11 @@ impl Broker {
 impl EventStream {
     /// The next event; waits for as long as it takes, through any number of reconnections.
     pub async fn next(&mut self) -> FleetEvent {
+        self.next_signed().await.event
+    }
+
+    /// The same with its publisher.
+    pub async fn next_signed(&mut self) -> Received {
         let max_bytes = self.broker.inner.settings.message_max_bytes;
         loop {
             let Some(listening) = &mut self.listening else {
@@ -45,7 +59,10 @@ impl EventStream {
             match listening.next().await {
                 // An event that cannot be read comes from a newer release, and it was only a hint.
                 Some(delivery) => match Envelope::<FleetEvent>::decode(&delivery.data, max_bytes) {
-                    Ok(envelope) => return envelope.body,
+                    Ok(envelope) => {
+                        let user = delivery.properties.user_id().as_ref().map(ToString::to_string);
+                        return Received { event: envelope.body, user };
+                    }
                     Err(error) => tracing::debug!(%error, "ignoring an event that cannot be decoded"),
                 },
                 None => self.listening = None,

@@ -26,11 +26,12 @@ mod publisher;
 mod ready;
 mod tells;
 pub mod topology;
+mod user;
 
 pub use connection::Broker;
 pub use delivered::Delivered;
 pub use doorbell::Doorbells;
 pub use error::BrokerError;
-pub use events::EventStream;
+pub use events::{EventStream, Received};
 pub use messages::{Envelope, FleetEvent, JobReady, JobSubmitted, MessageError};
 pub use ready::ReadyConsumer;

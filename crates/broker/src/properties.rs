@@ -5,6 +5,11 @@ use lapin::types::{AMQPValue, FieldTable};
 
 use crate::messages::{Envelope, Message};
 
+/// The same, signed with the user of the connection. RabbitMQ refuses a message that is signed with another name.
+pub(crate) fn signed<M: Message>(envelope: &Envelope<M>, user: &str) -> BasicProperties {
+    properties(envelope).with_user_id(user.into())
+}
+
 /// Type and id of the message, and the trace that it belongs to.
 pub(crate) fn properties<M: Message>(envelope: &Envelope<M>) -> BasicProperties {
     let mut properties = BasicProperties::default()

@@ -69,7 +69,7 @@ words!(
 /// that they have passed. The events of one job are also in the order of `seq` alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Hash)]
 pub struct EventCursor {
-    /// The database transaction that wrote the event.
+    /// Position of the database transaction that wrote the event.
     pub txid: i64,
     /// Number of the event.
     pub seq: i64,

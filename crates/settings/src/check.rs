@@ -9,6 +9,7 @@ use crate::sections::server::KeysMode;
 pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     server(settings, &mut wrong);
+    host_names(settings, &mut wrong);
     times(settings, &mut wrong);
     ranges(settings, &mut wrong);
     positive(settings, &mut wrong);
@@ -23,6 +24,18 @@ fn server(settings: &Settings, wrong: &mut Vec<String>) {
              server.keys to \"auto\", or server.open_to_all to true if that is what you want",
             server.bind
         ));
+    }
+}
+
+/// A URL instead of a name would be looked up, and logged with its password.
+fn host_names(settings: &Settings, wrong: &mut Vec<String>) {
+    let host = &settings.redis.host;
+    if host.contains("://") || host.contains('@') || host.contains('/') {
+        wrong.push(
+            "redis.host (variable REDIS_HOST) must be a host name or an address, not a URL; use redis.port, redis.username, \
+             redis.password, redis.tls and redis.database for its other parts"
+                .to_owned(),
+        );
     }
 }
 
@@ -66,6 +79,10 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
     if !(share > 0.0 && share <= 1.0) {
         wrong.push("limits.backlog_tenant_share must be above 0 and at most 1".to_owned());
     }
+    let factor = settings.worker.run_limit_factor;
+    if !(factor == 0.0 || factor.is_finite() && factor >= 1.0) {
+        wrong.push("worker.run_limit_factor must be 0, or at least 1".to_owned());
+    }
     if settings.worker.video_crf > 51 {
         wrong.push("worker.video_crf must be between 0 and 51".to_owned());
     }
@@ -81,6 +98,8 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
 fn positive(settings: &Settings, wrong: &mut Vec<String>) {
     let values = [
         ("server.body_max_bytes", settings.server.body_max_bytes as u64),
+        ("server.connections_max", settings.server.connections_max as u64),
+        ("server.header_timeout_s", settings.server.header_timeout_s),
         ("server.request_timeout_s", settings.server.request_timeout_s),
         ("server.sse_poll_ms", settings.server.sse_poll_ms),
         ("database.pool_max", u64::from(settings.database.pool_max)),
@@ -117,6 +136,7 @@ fn positive(settings: &Settings, wrong: &mut Vec<String>) {
         ("webhooks.poll_ms", settings.webhooks.poll_ms),
         ("worker.lease_s", settings.worker.lease_s),
         ("worker.poll_ms", settings.worker.poll_ms),
+        ("worker.ffmpeg_stall_s", settings.worker.ffmpeg_stall_s),
         ("worker.progress_ms", settings.worker.progress_ms),
     ];
     wrong.extend(values.iter().filter(|(_, value)| *value == 0).map(|(key, _)| format!("{key} must be at least 1")));

@@ -216,3 +216,31 @@ fn no_secret_is_ever_printed() {
     assert!(!format!("{loaded:?} {loaded:#?}").contains("hunter2"));
     assert_eq!(loaded.server.keys, KeysMode::Auto);
 }
+
+/// A URL as a host name would be looked up, and its password logged.
+#[test]
+fn a_url_as_the_host_of_redis_is_refused_without_being_shown() {
+    for host in ["rediss://user:hunter2@cache", "user:hunter2@cache", "cache/0"] {
+        let error = load(&[("REDIS_HOST", host)]).unwrap_err().to_string();
+        assert!(error.contains("REDIS_HOST") && error.contains("redis.password"), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+    assert!(load(&[("REDIS_HOST", "::1")]).is_ok());
+}
+
+#[test]
+fn the_limit_of_a_run_is_off_or_at_least_its_estimate() {
+    let factor = |value: &str| load(&[("FLEET__WORKER__RUN_LIMIT_FACTOR", value)]);
+    assert!(factor("0").is_ok() && factor("1").is_ok() && factor("2.5").is_ok());
+    for wrong in ["0.5", "-1", "inf"] {
+        assert!(factor(wrong).unwrap_err().to_string().contains("worker.run_limit_factor"), "{wrong}");
+    }
+}
+
+#[test]
+fn trusted_proxies_are_addresses_or_ranges() {
+    let loaded = load(&[("FLEET__SERVER__TRUSTED_PROXIES", "10.0.0.7, 172.16.0.0/12")]).unwrap();
+    assert_eq!(loaded.server.trusted_proxies.len(), 2);
+    let error = load(&[("FLEET__SERVER__TRUSTED_PROXIES", "nginx")]).unwrap_err().to_string();
+    assert!(error.contains("10.0.0.0/8"), "{error}");
+}

@@ -4,13 +4,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
-use crate::pool::{Pool, Suspicion};
+use crate::pool::{Pool, Pooler, SETTINGS_IGNORED, Suspicion};
 
 /// How much longer than its statement timeout a response may take. After that the connection is considered dead.
 const ANSWER_SLACK: Duration = Duration::from_secs(2);
@@ -53,6 +54,30 @@ impl StoreOptions {
         }
     }
 
+    /// Settings of every session.
+    fn session_settings(&self) -> [(&'static str, String); 4] {
+        [
+            ("statement_timeout", self.statement_timeout_ms.to_string()),
+            ("lock_timeout", self.lock_timeout_ms.to_string()),
+            // A process that was stopped in the middle of a transaction must not hold its rows forever.
+            ("idle_in_transaction_session_timeout", self.statement_timeout_ms.to_string()),
+            ("timezone", "UTC".to_owned()),
+        ]
+    }
+
+    fn pool(&self, suspicion: &Suspicion, connections_min: u32) -> PgPoolOptions {
+        let checked = suspicion.clone();
+        PgPoolOptions::new()
+            .before_acquire(move |_, connection| {
+                let usable = checked.clears(connection.age);
+                Box::pin(async move { Ok(usable) })
+            })
+            .max_connections(self.connections_max)
+            .min_connections(connections_min.min(self.connections_max))
+            .acquire_timeout(Duration::from_millis(self.acquire_timeout_ms))
+            .idle_timeout(Duration::from_secs(self.idle_timeout_s))
+    }
+
     fn answer_max(&self) -> Duration {
         match self.statement_timeout_ms {
             0 => Duration::MAX,
@@ -69,6 +94,13 @@ impl fmt::Debug for StoreOptions {
             .field("application_name", &self.application_name)
             .finish_non_exhaustive()
     }
+}
+
+/// Begins a transaction with these settings, in one round trip. What a client before us prepared on the pooler's connection
+/// may have our names.
+fn begin(settings: &[(&'static str, String)]) -> String {
+    let set = settings.iter().map(|(name, value)| format!("; SET LOCAL {name} = '{value}'"));
+    format!("BEGIN{}; DEALLOCATE ALL", set.collect::<String>())
 }
 
 /// Handle to everything in Postgres. Cheap to clone.
@@ -102,33 +134,40 @@ impl Store {
                 StoreError::Options("database.url must be postgres://user:password@host:port/database".to_owned())
             })?
             .application_name(&options.application_name)
-            .options([
-                ("statement_timeout", options.statement_timeout_ms.to_string()),
-                ("lock_timeout", options.lock_timeout_ms.to_string()),
-                // A process that was stopped in the middle of a transaction must not hold its rows forever.
-                ("idle_in_transaction_session_timeout", options.statement_timeout_ms.to_string()),
-                ("timezone", "UTC".to_owned()),
-            ])
+            // Postgres' own default is as exact, and poolers refuse the parameter.
+            .extra_float_digits(None)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
+        // The URL's parser keeps the brackets of an IPv6 address, which no resolver understands.
+        let bare = connect.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']')).map(str::to_owned);
+        let connect = if let Some(host) = bare { connect.host(&host) } else { connect };
+        let settings = options.session_settings();
         let suspicion = Suspicion::default();
-        let checked = suspicion.clone();
-        let pool = PgPoolOptions::new()
-            .before_acquire(move |_, connection| {
-                let usable = checked.clears(connection.age);
-                Box::pin(async move { Ok(usable) })
+        let pool = options.pool(&suspicion, 0);
+        let pooler = Pooler {
+            connections: pool.connect_lazy_with(connect.clone().statement_cache_capacity(0)),
+            begin: begin(&settings),
+            recognised: OnceLock::new(),
+        };
+        let wanted = options.statement_timeout_ms.to_string();
+        let direct = options
+            .pool(&suspicion, options.connections_min)
+            .after_connect(move |connection, _| {
+                let wanted = wanted.clone();
+                Box::pin(async move {
+                    let query = "SELECT setting FROM pg_settings WHERE name = 'statement_timeout'";
+                    let found = sqlx::raw_sql(query).fetch_one(connection).await?;
+                    let found: String = sqlx::Row::try_get(&found, 0)?;
+                    if found == wanted { Ok(()) } else { Err(sqlx::Error::Protocol(SETTINGS_IGNORED.to_owned())) }
+                })
             })
-            .max_connections(options.connections_max)
-            .min_connections(options.connections_min.min(options.connections_max))
-            .acquire_timeout(Duration::from_millis(options.acquire_timeout_ms))
-            .idle_timeout(Duration::from_secs(options.idle_timeout_s))
-            .connect_lazy_with(connect);
-        Ok(Self { pool: Pool::new(pool, options.answer_max(), suspicion) })
+            .connect_lazy_with(connect.options(settings));
+        Ok(Self { pool: Pool::new(direct, Some(pooler), options.answer_max(), suspicion) })
     }
 
     /// Wraps an existing pool.
     #[must_use]
     pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool: Pool::new(pool, StoreOptions::new("").answer_max(), Suspicion::default()) }
+        Self { pool: Pool::new(pool, None, StoreOptions::new("").answer_max(), Suspicion::default()) }
     }
 
     /// Checks that the database responds, in one round trip.

@@ -10,6 +10,15 @@ pub enum StoreError {
     /// back by token or key, or repeat the call if it is idempotent.
     #[error("the database is unavailable; try again shortly")]
     Unavailable(#[source] sqlx::Error),
+    /// Postgres, or what is in front of it, rejects our connections until somebody changes something.
+    #[error("Postgres rejects the connection: {remedy}")]
+    Rejected {
+        /// The reason and what to do.
+        remedy: String,
+        /// The rejection.
+        #[source]
+        cause: sqlx::Error,
+    },
     /// Statements deadlocked, or one waited too long for a lock, more often than is retried. Nothing was written.
     #[error("too many conflicting changes in the database; try again")]
     Conflict(#[source] sqlx::Error),
@@ -60,7 +69,7 @@ impl StoreError {
     /// Whether the database itself is unavailable, so that waiting may help.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
+        matches!(self, Self::Unavailable(_) | Self::Rejected { .. })
     }
 
     /// Whether repeating the same transaction immediately may succeed; nothing of it was written.
@@ -83,6 +92,9 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         use sqlx::Error as E;
         let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+        if let Some(remedy) = remedy(&error, &code) {
+            return Self::Rejected { remedy, cause: error };
+        }
         match &error {
             E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
                 Self::Unavailable(error)
@@ -99,6 +111,25 @@ impl From<sqlx::Error> for StoreError {
             _ => Self::Refused(error),
         }
     }
+}
+
+/// What to do about a rejected connection; `None` for every other error.
+fn remedy(error: &sqlx::Error, code: &str) -> Option<String> {
+    if let sqlx::Error::Tls(reason) = error {
+        let advice =
+            "check the server's certificate (PGSSLROOTCERT names another authority) and sslmode in database.url";
+        return Some(format!("TLS cannot be set up: {reason}; {advice}"));
+    }
+    let said = error.as_database_error()?.message();
+    let advice = match code {
+        "28P01" => "correct the user or the password in database.url",
+        "28000" => "allow it in pg_hba.conf, or correct the user in database.url",
+        "3D000" => "create it with createdb, or correct the name in database.url",
+        // Poolers say it so, for whatever they do not understand.
+        "08P01" => "correct database.url, or the pooler that it leads to",
+        _ => return None,
+    };
+    Some(format!("{said}; {advice}"))
 }
 
 impl From<sqlx::migrate::MigrateError> for StoreError {

@@ -1,9 +1,9 @@
 //! The fleet's history, which can be replayed from any position.
 //!
 //! Sequence numbers are assigned before transactions commit, so events become visible out of order. Readers therefore stop
-//! before the oldest transaction that is still open and continue in `(txid, seq)` order: no event can appear behind a
-//! position that they have passed. The price is that a long write transaction anywhere on the server delays the events
-//! after it. Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held
+//! before the oldest transaction of this database that is still open and continue in `(txid, seq)` order: no event can appear
+//! behind a position that they have passed. The price is that a long write transaction in this database delays the events
+//! after it. How the order outlasts a restore is in `era.rs`. Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held
 //! back.
 
 use chrono::{DateTime, Utc};
@@ -63,7 +63,7 @@ impl Store {
                     "-- events_of_tenant
                      SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
                      WHERE tenant_id = $1 AND (txid, seq) > ($2, $3)
-                         AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                         AND txid < (SELECT events_horizon())
                      ORDER BY txid, seq LIMIT $4",
                     tenant.0,
                     cursor.txid,
@@ -78,7 +78,7 @@ impl Store {
                     EventRow,
                     "-- events_of_fleet
                      SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
-                     WHERE (txid, seq) > ($1, $2) AND txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint
+                     WHERE (txid, seq) > ($1, $2) AND txid < (SELECT events_horizon())
                      ORDER BY txid, seq LIMIT $3",
                     cursor.txid,
                     cursor.seq,
@@ -98,11 +98,11 @@ impl Store {
     pub async fn events_from_now(&self) -> Result<EventCursor> {
         let txid = sqlx::query_scalar!(
             r#"-- events_from_now
-            SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS "txid!""#
+            SELECT events_horizon() AS "txid!""#
         )
         .fetch_one(&self.pool)
         .await?;
-        // Every transaction before this one has ended, so none of their events can appear behind this cursor.
+        // Every transaction of this database before this one has ended, so none of their events can appear behind this cursor.
         Ok(EventCursor { txid, seq: 0 })
     }
 }

@@ -23,6 +23,7 @@ mod connect;
 pub mod dispatch;
 mod document;
 pub mod drafts;
+mod era;
 mod error;
 pub mod events;
 pub mod jobs;

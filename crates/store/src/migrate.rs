@@ -31,7 +31,7 @@ impl Store {
     /// [`crate::StoreError::Migrate`] when a migration fails or the database knows one that this release does not.
     pub async fn migrate(&self) -> Result<()> {
         // Not given back to the pool: closing it ends the lock and the settings, however this function ends.
-        let mut connection = self.pool.connections().acquire().await?.detach();
+        let mut connection = self.pool.session().await?.detach();
         // Building an index on a large table takes longer than any request may.
         sqlx::query("SET statement_timeout = 0").execute(&mut connection).await?;
         while !try_lock(&mut connection).await? {
@@ -40,7 +40,10 @@ impl Store {
         migrations().run(&mut connection).await?;
         rebuild_invalid_indexes(&mut connection).await?;
         connection.close().await?;
-        self.renew_worker_grants().await
+        self.renew_worker_grants().await?;
+        // A restored database is migrated before anything writes to it.
+        self.follow_history().await?;
+        Ok(())
     }
 }
 

@@ -4,17 +4,22 @@
 //! operating system notices after a quarter of an hour. So every call has a time limit here. A connection whose call did
 //! not finish, because of the limit or because its caller was dropped, is closed and not returned to the pool: it would
 //! read the response to another query, or keep its place in the pool until it could.
+//!
+//! A pooler in front of Postgres that lends connections for a transaction at a time (pgbouncer in transaction mode) keeps no
+//! settings and no prepared statements between two transactions. It is recognised by its refusal of our settings, and then each
+//! call runs in a transaction of its own, which begins with them.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres, SqlStr};
+use sqlx::postgres::{PgPool, PgQueryResult, PgRow, PgStatement, PgTransactionManager, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Describe, Either, Error, Execute, Executor, PgConnection, Postgres, SqlSafeStr, SqlStr};
+use sqlx_core::transaction::TransactionManager;
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 
@@ -23,31 +28,110 @@ use crate::error::StoreError;
 /// The connections of a store.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
-    connections: PgPool,
+    direct: PgPool,
+    pooler: Option<Arc<Pooler>>,
     answer_max: Duration,
     suspicion: Suspicion,
 }
 
+/// How to use a pooler in transaction mode, if that is where the URL leads.
+#[derive(Debug)]
+pub(crate) struct Pooler {
+    /// Connections without settings and without prepared statements that outlast a transaction.
+    pub(crate) connections: PgPool,
+    /// Begins a transaction with our settings.
+    pub(crate) begin: String,
+    /// Set as soon as the pooler has refused our settings.
+    pub(crate) recognised: OnceLock<()>,
+}
+
+impl Pooler {
+    fn recognise(&self) {
+        if self.recognised.set(()).is_ok() {
+            tracing::info!("database.url leads to a connection pooler; each statement gets a transaction of its own");
+        }
+    }
+}
+
 impl Pool {
-    pub(crate) fn new(connections: PgPool, answer_max: Duration, suspicion: Suspicion) -> Self {
-        Self { connections, answer_max, suspicion }
+    pub(crate) fn new(direct: PgPool, pooler: Option<Pooler>, answer_max: Duration, suspicion: Suspicion) -> Self {
+        Self { direct, pooler: pooler.map(Arc::new), answer_max, suspicion }
     }
 
-    /// The pool itself, for calls with their own limits.
+    /// The pool in use, for metrics and for closing it.
     pub(crate) fn connections(&self) -> &PgPool {
-        &self.connections
+        self.recognised().map_or(&self.direct, |pooler| &pooler.connections)
+    }
+
+    fn recognised(&self) -> Option<&Pooler> {
+        self.pooler.as_deref().filter(|pooler| pooler.recognised.get().is_some())
+    }
+
+    /// A connection to Postgres itself, for calls that need a session: with locks or settings that outlast a transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Options`] if there is a pooler in between.
+    pub(crate) async fn session(&self) -> Result<PoolConnection<Postgres>, StoreError> {
+        match self.direct.acquire().await {
+            Err(error) if is_pooler(&error) => Err(StoreError::Options(
+                "database.url leads to a connection pooler, through which the schema cannot be migrated and no machine can \
+                 join. Run `api migrate` or `api workers` with a database.url that leads to Postgres itself, and set \
+                 database.migrate_on_start to false for the fleet"
+                    .to_owned(),
+            )),
+            other => Ok(other?),
+        }
     }
 
     /// A connection for several calls: run them with [`Pool::in_time`], then [`Borrowed::settle`].
     pub(crate) async fn acquire(&self) -> Result<Borrowed, Error> {
-        let connection = self.connections.acquire().await?;
-        Ok(Borrowed { connection, answered: false, suspicion: self.suspicion.clone() })
+        if let Some(pooler) = self.recognised() {
+            return self.begin(pooler).await;
+        }
+        match (self.direct.acquire().await, &self.pooler) {
+            (Ok(connection), _) => Ok(self.borrow(connection, false)),
+            (Err(error), Some(pooler)) if is_pooler(&error) => {
+                pooler.recognise();
+                self.begin(pooler).await
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn begin(&self, pooler: &Pooler) -> Result<Borrowed, Error> {
+        let mut borrowed = self.borrow(pooler.connections.acquire().await?, true);
+        let begin = AssertSqlSafe(pooler.begin.clone()).into_sql_str();
+        let begun = self.in_time(PgTransactionManager::begin(&mut borrowed, Some(begin))).await;
+        begun.unwrap_or_else(|_| Err(late()))?;
+        Ok(borrowed)
+    }
+
+    fn borrow(&self, connection: PoolConnection<Postgres>, in_transaction: bool) -> Borrowed {
+        let end_max = in_transaction.then_some(self.answer_max);
+        Borrowed { connection, answered: false, end_max, suspicion: self.suspicion.clone() }
     }
 
     /// Runs calls within the time limit.
     pub(crate) async fn in_time<T>(&self, calls: impl Future<Output = T>) -> Result<T, Elapsed> {
         timeout(self.answer_max, calls).await
     }
+}
+
+/// Whether the server is a pooler that refuses our settings, or was found to ignore them.
+fn is_pooler(error: &Error) -> bool {
+    match error {
+        Error::Database(error) => error.message().contains("unsupported startup parameter"),
+        Error::Protocol(text) => text == SETTINGS_IGNORED,
+        _ => false,
+    }
+}
+
+/// The error of a new connection whose settings did not arrive.
+pub(crate) const SETTINGS_IGNORED: &str = "the server ignores our settings";
+
+fn late() -> Error {
+    let reason = "Postgres did not respond in time";
+    Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason))
 }
 
 /// When a connection was last found to lead to the wrong server. After a failover, open connections lead to what is now a
@@ -94,27 +178,42 @@ impl MayBeWrongServer for StoreError {
 pub(crate) struct Borrowed {
     connection: PoolConnection<Postgres>,
     answered: bool,
+    /// The transaction that its calls run in has to end within this time, if there is one.
+    end_max: Option<Duration>,
     suspicion: Suspicion,
 }
 
 impl Borrowed {
     /// Returns the connection to the pool if its calls finished, and returns their result.
-    pub(crate) fn settle<T, E: From<Error> + MayBeWrongServer>(
+    pub(crate) async fn settle<T, E: From<Error> + MayBeWrongServer>(
         mut self,
         outcome: Result<Result<T, E>, Elapsed>,
     ) -> Result<T, E> {
-        match outcome {
-            Ok(Err(error)) if error.is_wrong_server() => {
+        let Ok(mut answer) = outcome else { return Err(late().into()) };
+        if let Some(limit) = self.end_max {
+            let keep = answer.is_ok();
+            let ended = timeout(limit, async {
+                if keep {
+                    PgTransactionManager::commit(&mut self.connection).await
+                } else {
+                    PgTransactionManager::rollback(&mut self.connection).await
+                }
+            });
+            match ended.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) if keep => answer = Err(error.into()),
+                Ok(Err(_)) => return answer,
+                Err(_) => return Err(late().into()),
+            }
+        }
+        match answer {
+            Err(error) if error.is_wrong_server() => {
                 self.suspicion.raise();
                 Err(error)
             }
-            Ok(answer) => {
+            answer => {
                 self.answered = true;
                 answer
-            }
-            Err(_) => {
-                let reason = "Postgres did not respond in time";
-                Err(Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, reason)).into())
             }
         }
     }
@@ -155,7 +254,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let gathered = async move {
             let mut connection = pool.acquire().await?;
             let outcome = pool.in_time(connection.fetch_many(query).try_collect::<Vec<_>>()).await;
-            let answer: Vec<Either<PgQueryResult, PgRow>> = connection.settle(outcome)?;
+            let answer: Vec<Either<PgQueryResult, PgRow>> = connection.settle(outcome).await?;
             Ok::<_, Error>(futures::stream::iter(answer.into_iter().map(Ok::<_, Error>)))
         };
         gathered.try_flatten_stream().boxed()
@@ -170,7 +269,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let answered = async move {
             let mut connection = pool.acquire().await?;
             let outcome = pool.in_time(connection.fetch_optional(query)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         };
         answered.boxed()
     }
@@ -183,7 +282,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let prepared = async move {
             let mut connection = pool.acquire().await?;
             let outcome = pool.in_time(connection.prepare_with(sql, parameters)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         };
         prepared.boxed()
     }
@@ -196,7 +295,7 @@ impl<'p> Executor<'p> for &'_ Pool {
         let described = async move {
             let mut connection = pool.acquire().await?;
             let outcome = pool.in_time(connection.describe(sql)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         };
         described.boxed()
     }

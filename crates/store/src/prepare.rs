@@ -24,10 +24,18 @@ impl Store {
         stopped: impl Future<Output = ()>,
     ) -> Result<bool> {
         tokio::pin!(stopped);
+        let mut said = String::new();
         loop {
             match self.prepare_once(migrate, manifests.clone()).await {
                 Ok(()) => return Ok(true),
-                Err(error) if error.is_unavailable() => tracing::warn!(%error, "waiting for the database"),
+                Err(error) if error.is_unavailable() => {
+                    // Once for each reason: the next try is half a second away.
+                    let reason = error.to_string();
+                    if reason != said {
+                        tracing::warn!(%error, "waiting for the database");
+                        said = reason;
+                    }
+                }
                 Err(error) => return Err(error),
             }
             tokio::select! {

@@ -24,6 +24,15 @@ pub struct Session {
     pub expires_at: DateTime<Utc>,
 }
 
+/// Keys and sessions that no longer give access.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EndedAccess {
+    /// Revoked keys.
+    pub keys: Vec<KeyId>,
+    /// Hashes of sessions that were closed, have expired, or whose key was revoked.
+    pub sessions: Vec<[u8; 32]>,
+}
+
 impl Store {
     /// Opens a session for `ttl_s` seconds; `id_hash` is the hash of the cookie's value.
     ///
@@ -77,6 +86,34 @@ impl Store {
     pub async fn close_session(&self, id_hash: &[u8]) -> Result<()> {
         sqlx::query!("-- close_session\nDELETE FROM sessions WHERE id_hash = $1", id_hash).execute(&self.pool).await?;
         Ok(())
+    }
+
+    /// Which of these keys and sessions no longer give access: revoked, signed out or expired.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn ended_access(&self, keys: &[KeyId], sessions: &[[u8; 32]]) -> Result<EndedAccess> {
+        let keys: Vec<_> = keys.iter().map(|key| key.0).collect();
+        let sessions: Vec<_> = sessions.iter().map(|hash| hash.to_vec()).collect();
+        let row = sqlx::query!(
+            r#"-- ended_access
+            SELECT
+                ARRAY(SELECT asked FROM unnest($1::uuid[]) AS asked WHERE NOT EXISTS (
+                    SELECT FROM api_keys WHERE id = asked AND revoked_at IS NULL
+                )) AS "keys!",
+                ARRAY(SELECT asked FROM unnest($2::bytea[]) AS asked WHERE NOT EXISTS (
+                    SELECT FROM sessions JOIN api_keys ON api_keys.id = key_id
+                    WHERE id_hash = asked AND expires_at > clock_timestamp() AND revoked_at IS NULL
+                )) AS "sessions!""#,
+            &keys,
+            &sessions
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(EndedAccess {
+            keys: row.keys.into_iter().map(KeyId).collect(),
+            sessions: row.sessions.into_iter().filter_map(|hash| hash.try_into().ok()).collect(),
+        })
     }
 
     /// Deletes expired sessions; returns how many.

@@ -3,10 +3,12 @@
 //! A group role named after the database (`fleet_worker` for `fleet`) holds the rights. Every machine that joins gets its
 //! own login in that group, so that a single machine can be locked out. A worker reads jobs and models, moves jobs, writes
 //! their events and statistics, and sends heartbeats. It cannot read keys, sessions or tenants, change requests, or delete
-//! anything.
+//! anything. Row-level security (`migrations/0015_joined_machines.sql`) hides the jobs that other machines hold.
 //!
 //! Rule: a worker has the rights listed in [`GRANTS`] and no others, so a table or column that a release adds stays closed
 //! to it until it is listed. Every migration renews the rights, so an upgrade needs no manual step.
+
+use sqlx::Connection;
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
@@ -90,7 +92,8 @@ impl Store {
     /// when this user may not create roles.
     pub async fn let_worker_log_in(&self, name: &str, password: &str) -> Result<String> {
         check_name(name)?;
-        let mut transaction = self.pool.connections().begin().await?;
+        let mut connection = self.pool.session().await?;
+        let mut transaction = connection.begin().await?;
         sqlx::raw_sql(CREATE_GROUP).execute(&mut *transaction).await?;
         sqlx::raw_sql(GRANTS).execute(&mut *transaction).await?;
         sqlx::query("SELECT set_config('fleet.login', $1, true), set_config('fleet.password', $2, true)")
@@ -113,7 +116,8 @@ impl Store {
     /// As [`Store::let_worker_log_in`].
     pub async fn shut_worker_out(&self, name: &str) -> Result<()> {
         check_name(name)?;
-        let mut transaction = self.pool.connections().begin().await?;
+        let mut connection = self.pool.session().await?;
+        let mut transaction = connection.begin().await?;
         sqlx::query("SELECT set_config('fleet.login', $1, true)").bind(name).execute(&mut *transaction).await?;
         sqlx::raw_sql(DROP_LOGIN).execute(&mut *transaction).await?;
         transaction.commit().await?;

@@ -121,6 +121,38 @@ impl Store {
         Ok(expected.map_or(RegisterOutcome::UnknownModel, |expected| RegisterOutcome::OtherFingerprint { expected }))
     }
 
+    /// Stores under which RabbitMQ user a worker sends its messages, so that their origin can be checked.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn set_broker_user(&self, id: WorkerId, user: &str) -> Result<()> {
+        sqlx::query!(
+            "-- set_broker_user
+             UPDATE workers SET broker_user = $2 WHERE id = $1",
+            id.0,
+            user
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// The RabbitMQ user of the worker that holds a job. `None` when nobody does, or the worker's release does not say.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn broker_user_of(&self, job_id: JobId) -> Result<Option<String>> {
+        let user = sqlx::query_scalar!(
+            "-- broker_user_of
+             SELECT broker_user FROM workers JOIN jobs ON jobs.worker_id = workers.id
+             WHERE jobs.id = $1 AND jobs.status = 'running'",
+            job_id.0
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(user.flatten())
+    }
+
     /// Stores a heartbeat: the worker's state, and the job that it renders (for display). `false` when the fleet does not
     /// know the worker or has given it up: register again.
     ///

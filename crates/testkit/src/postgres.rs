@@ -1,10 +1,12 @@
 //! A separate database for a test, with all migrations, cloned from a template that is migrated once.
 
+use std::io::Write;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sqlx::migrate::Migrator;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::addresses::{Services, checkout};
 use crate::services::services;
@@ -44,6 +46,50 @@ pub async fn empty_database(services: &Services) -> String {
     let name = fresh_name();
     execute(&mut server, format!("CREATE DATABASE {name}")).await;
     url_of(services, &name)
+}
+
+/// URL of the database that a pool is connected to.
+///
+/// # Panics
+/// When the pool's options name no database.
+#[must_use]
+pub fn url_like(pool: &PgPool) -> String {
+    let options = pool.connect_options();
+    let database = options.get_database().expect("a database");
+    let services = services();
+    let (base, _) = services.database_url.rsplit_once('/').expect("a URL with a database");
+    format!("{base}/{database}")
+}
+
+/// Copies a database into an empty one, which may be in another cluster: what `pg_dump` writes, read by `psql`.
+///
+/// # Panics
+/// When one of the programs fails.
+pub async fn copy(from: &str, to: &str) {
+    let mut server = PgConnection::connect(from).await.expect("Postgres answers");
+    let folder: String = sqlx::query_scalar("SELECT setting FROM pg_config WHERE name = 'BINDIR'")
+        .fetch_one(&mut server)
+        .await
+        .expect("Postgres knows where its programs are");
+    let program = |name: &str| {
+        let mut command = Command::new(Path::new(&folder).join(name));
+        // Where the packages were unpacked for this checkout, their libraries lie beside them.
+        if let Some((root, _)) = folder.split_once("/lib/postgresql/") {
+            let machine = format!("{root}/lib/{}-linux-gnu", std::env::consts::ARCH);
+            command.env("LD_LIBRARY_PATH", machine);
+        }
+        command
+    };
+    let dump = program("pg_dump").args(["--no-owner", from]).output().expect("pg_dump can be run");
+    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let mut restore = program("psql")
+        .args(["-Xq", "-v", "ON_ERROR_STOP=1", to])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("psql can be run");
+    restore.stdin.take().expect("it is piped").write_all(&dump.stdout).expect("psql reads the dump");
+    assert!(restore.wait().expect("psql ends").success(), "the dump cannot be restored");
 }
 
 fn fresh_name() -> String {

@@ -1,5 +1,6 @@
 //! One of our own executables as a child process: started, watched, signalled, and always stopped.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,6 +46,11 @@ pub(crate) fn free_port() -> u16 {
         .map(|n| 20_000 + (start + n * 7) % 9_000)
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
+}
+
+/// Whether this process has root's rights, which some servers refuse to run with.
+pub(crate) fn runs_as_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|about| about.uid() == 0)
 }
 
 /// A running child; killed when dropped.

@@ -62,8 +62,9 @@ async fn write_files(
     let mut writing = tokio::task::spawn_blocking(move || {
         let clip = Clip { rgb: &frames.rgb, width: frames.width, height: frames.height, fps };
         let files = Files { video: folder.join("video.mp4"), poster: folder.join("poster.jpg") };
-        encoder.write_mp4(clip, &files.video, &|| !stopped.load(Ordering::Relaxed))?;
-        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster)?;
+        let go_on = || !stopped.load(Ordering::Relaxed);
+        encoder.write_mp4(clip, &files.video, &go_on)?;
+        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster, &go_on)?;
         Ok::<_, Mp4Error>(files)
     });
     let written = tokio::select! {

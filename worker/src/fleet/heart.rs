@@ -6,6 +6,9 @@
 //!   can give the job to another, however long an answer takes.
 //! - No renewal without progress: when the model passes no check for `stall_s`, the GPU is wedged, and the job must be
 //!   free to go elsewhere.
+//! - No renewal for work that was told to stop and does not: it hangs somewhere.
+//! - Messages stop nothing. A message that a job is to be cancelled makes the heartbeat read the row sooner, so a late,
+//!   repeated or forged one changes nothing.
 //! - A failed renewal is tried again until the lease runs out; Postgres may come back.
 //! - Several leases are held at a time: of the job that has the model, and of jobs whose videos are being delivered. They are
 //!   renewed side by side, and deadlines are checked while a renewal waits for its reply, so that no lease delays another.
@@ -19,12 +22,15 @@ use anyhow::Context;
 use domain::{JobId, LeaseToken, WorkerId};
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::engine::Control;
+
+/// Shortest time between two renewals that messages ask for.
+const HINT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Why running work must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,8 @@ pub(crate) enum Interrupt {
     LeaseLost,
     /// The model makes no progress.
     Stalled,
+    /// The run has taken too many times its estimate.
+    TooLong,
     /// This worker stops; the job goes back with its checkpoint.
     Draining,
 }
@@ -57,7 +65,10 @@ struct Held {
     lease: Lease,
     control: Control,
     interrupt: watch::Sender<Option<Interrupt>>,
+    interrupted_at: Option<Instant>,
     deadline: Instant,
+    /// When the whole run has taken too long.
+    too_long_at: Option<Instant>,
     /// Whether the model has a command of this job, so that it owes us checks.
     watched: bool,
     /// Whether the job occupies the worker's slot; not while its video is delivered beside the next job.
@@ -68,7 +79,7 @@ struct Held {
 
 impl Held {
     /// The first reason stands: a lost lease must not turn into a hand-back because a stop came later.
-    fn interrupt(&self, why: Interrupt) {
+    fn interrupt(&mut self, why: Interrupt) {
         let changed = self.interrupt.send_if_modified(|current| {
             let first = current.is_none();
             if first {
@@ -77,6 +88,7 @@ impl Held {
             first
         });
         if changed {
+            self.interrupted_at = Some(Instant::now());
             self.control.cancel();
         }
     }
@@ -95,6 +107,8 @@ pub(crate) struct Heart {
     draining: Arc<AtomicBool>,
     /// Nothing is finished either.
     stopping: Arc<AtomicBool>,
+    /// Asks for a renewal now.
+    hint: Arc<Notify>,
 }
 
 /// A lease that the heartbeat keeps alive until this is dropped.
@@ -169,16 +183,20 @@ impl Heart {
             known: Arc::new(watch::channel(true).0),
             draining: Arc::default(),
             stopping: Arc::default(),
+            hint: Arc::default(),
         }
     }
 
-    /// Holds a lease whose claim was sent at `sent_at`. A worker that is stopping interrupts it at once.
-    pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant) -> HeldLease {
+    /// Holds a lease whose claim was sent at `sent_at`, for a run that may last `limit`; `None` sets no limit. A worker that is
+    /// stopping interrupts it at once.
+    pub(crate) fn hold(&self, lease: Lease, control: &Control, sent_at: Instant, limit: Option<Duration>) -> HeldLease {
         let (sender, interrupt) = watch::channel(None);
-        let held = Held {
+        let mut held = Held {
             lease,
             control: control.clone(),
             interrupt: sender,
+            interrupted_at: None,
+            too_long_at: limit.and_then(|limit| sent_at.checked_add(limit)),
             deadline: sent_at + self.rhythm.lease - self.rhythm.margin,
             watched: false,
             in_slot: true,
@@ -205,6 +223,11 @@ impl Heart {
         self.rhythm.stall
     }
 
+    /// Longest time in which a run stops after it was interrupted: the model passes a check within half of it.
+    pub(crate) fn patience(&self) -> Duration {
+        self.rhythm.stall.saturating_mul(2)
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }
@@ -217,14 +240,16 @@ impl Heart {
     /// The same, and interrupts every lease that is held or will be.
     pub(crate) fn drain(&self) {
         self.take_nothing_new();
-        let leases = self.leases();
+        let mut leases = self.leases();
         self.stopping.store(true, Ordering::Relaxed);
-        leases.values().for_each(|held| held.interrupt(Interrupt::Draining));
+        leases.values_mut().for_each(|held| held.interrupt(Interrupt::Draining));
     }
 
-    /// Interrupts the lease of one job (a cancel event); jobs of others are none of ours.
-    pub(crate) fn interrupt_job(&self, job_id: JobId, why: Interrupt) {
-        self.leases().values().filter(|held| held.lease.job_id == job_id).for_each(|held| held.interrupt(why));
+    /// Reads the row of a job soon, if this worker holds it: a message says that its owner wants it stopped.
+    pub(crate) fn look_at(&self, job_id: JobId) {
+        if self.leases().values().any(|held| held.lease.job_id == job_id && held.interrupted_at.is_none()) {
+            self.hint.notify_one();
+        }
     }
 
     /// Starts the thread. `connect` makes its own database connection, on the thread's own runtime.
@@ -262,10 +287,18 @@ impl Heart {
             }
         };
         let beats = async {
+            let mut hints_from = tokio::time::Instant::now();
             loop {
                 let next = tokio::time::Instant::now() + self.rhythm.interval;
                 self.beat(store, worker).await;
-                tokio::time::sleep_until(next).await;
+                let hinted = async {
+                    tokio::time::sleep_until(hints_from).await;
+                    self.hint.notified().await;
+                };
+                tokio::select! {
+                    () = tokio::time::sleep_until(next) => {}
+                    () = hinted => hints_from = tokio::time::Instant::now() + HINT_PAUSE,
+                }
             }
         };
         tokio::select! {
@@ -286,14 +319,21 @@ impl Heart {
             if now >= held.deadline {
                 held.interrupt(Interrupt::LeaseLost);
             }
+            if held.too_long_at.is_some_and(|end| now >= end) {
+                held.interrupt(Interrupt::TooLong);
+            }
         }
     }
 
     async fn beat(&self, store: &Store, worker: WorkerId) {
         let now = Instant::now();
+        let (patience, stall) = (self.patience(), self.rhythm.stall);
         let mut alive = Vec::new();
-        for held in self.leases().values() {
-            if !held.watched || now.duration_since(held.beaten_at) < self.rhythm.stall {
+        for held in self.leases().values_mut() {
+            if held.interrupted_at.is_some_and(|at| now.duration_since(at) >= patience) {
+                continue;
+            }
+            if !held.watched || now.duration_since(held.beaten_at) < stall {
                 alive.push((held.lease, held.in_slot));
             } else {
                 error!(job.id = %held.lease.job_id, "the model makes no progress; its lease is not renewed");

@@ -39,22 +39,27 @@ const NOT_FINITE_ATTEMPTS: i32 = 2;
 /// `sent_at` is when the claim was sent: the lease counts from there.
 pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, deliveries: &mut Deliveries) {
     let control = Control::new();
-    let lease = fleet.heart.hold(job.lease, &control, sent_at);
+    let limit = fleet.run_limit.of(job.plan.estimate_s);
+    let lease = fleet.heart.hold(job.lease, &control, sent_at, limit);
     let begun = Instant::now();
     info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
-    let video = match render(fleet, &job, &lease, &control).await {
+    let rendered = tokio::select! {
+        rendered = Box::pin(render(fleet, &job, &lease, &control)) => rendered,
+        () = hung(fleet, &lease) => Err(Ended::Interrupted { checkpoint: None }),
+    };
+    let video = match rendered {
         Ok(video) => video,
         Err(ended) => return end(fleet, &job, &lease, Err(ended), begun.elapsed().as_secs_f64()).await,
     };
     let Some(place) = deliveries.place(&lease).await else {
-        let done = Box::pin(finish(fleet, &job, &lease, video, false)).await;
+        let done = delivered(fleet, &job, &lease, video, false).await;
         return end(fleet, &job, &lease, done, begun.elapsed().as_secs_f64()).await;
     };
     let slot_s = begun.elapsed().as_secs_f64();
     lease.leave_slot();
     let its_fleet = Arc::clone(fleet);
     deliveries.begin(fleet, place, async move {
-        let done = finish(&its_fleet, &job, &lease, video, true).await;
+        let done = delivered(&its_fleet, &job, &lease, video, true).await;
         end(&its_fleet, &job, &lease, done, slot_s).await;
     });
 }
@@ -78,6 +83,30 @@ async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: R
     }
 }
 
+/// Resolves when the run was told to stop and did not. Each part has time limits of its own; this one is for what they do not
+/// cover, such as a local disk that hangs. A thread that hangs cannot be ended, so the worker leaves.
+async fn hung(fleet: &Fleet, lease: &HeldLease) {
+    let why = lease.until_interrupted().await;
+    tokio::time::sleep(fleet.heart.patience()).await;
+    error!(?why, "the run did not stop when it was told to; leaving");
+    fleet.leave("a run hung outside the model");
+    fleet.engine.give_up();
+}
+
+/// Finishes a video, unless that hangs.
+async fn delivered(
+    fleet: &Arc<Fleet>,
+    job: &Assignment,
+    lease: &HeldLease,
+    video: Video,
+    beside: bool,
+) -> Result<Done, Ended> {
+    tokio::select! {
+        done = Box::pin(finish(fleet, job, lease, video, beside)) => done,
+        () = hung(fleet, lease) => Err(Ended::Interrupted { checkpoint: None }),
+    }
+}
+
 /// Frames that wait for their delivery, and what is known of their making.
 struct Video {
     frames: RenderedFrames,
@@ -98,7 +127,10 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     let begun = Instant::now();
     let mut follower = Follower::new(fleet, job);
     follower.stage(Stage::Prepare).await;
-    let start = checkpoints::fetch(fleet, job).await;
+    let start = tokio::select! {
+        start = checkpoints::fetch(fleet, job) => start,
+        _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
+    };
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
     let negative = embeddings::negative(fleet, job, lease, control).await?;
@@ -338,6 +370,14 @@ async fn interrupted(
                 code: "worker_stalled".to_owned(),
                 reason: "the worker's device stopped making progress; another worker will take the job".to_owned(),
             };
+            fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
+        }
+        Some(Interrupt::TooLong) => {
+            let reason = format!(
+                "the run was stopped after {:.0} s, although it was estimated to take {:.0} s",
+                gpu_seconds, job.plan.estimate_s
+            );
+            let failure = Failure { code: "run_too_long".to_owned(), reason };
             fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
         }
     }

@@ -20,6 +20,7 @@ mod preview;
 mod progress;
 mod register;
 pub mod run;
+mod selftest;
 mod take;
 mod watch;
 
@@ -80,12 +81,31 @@ pub(crate) struct Fleet {
     pub(crate) progress_every: Duration,
     /// Shortest time between two previews; zero makes none.
     pub(crate) preview_every: Duration,
+    /// How long a run may last.
+    pub(crate) run_limit: RunLimit,
     /// How failed runs are tried again.
     pub(crate) retries: RetryPolicy,
     /// Starts from one checkpoint.
     pub(crate) resumes_max: u32,
     /// Videos that may be delivered beside the next job.
     pub(crate) deliveries_max: u32,
+}
+
+/// How long a run may last: whatever progress it shows, at some point something is wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RunLimit {
+    /// Multiple of the estimate; 0 sets no limit.
+    pub(crate) factor: f64,
+    /// Shortest limit.
+    pub(crate) min: Duration,
+}
+
+impl RunLimit {
+    /// The limit of a run that was estimated to take this many seconds.
+    pub(crate) fn of(self, estimate_s: f64) -> Option<Duration> {
+        let limit = Duration::try_from_secs_f64(estimate_s * self.factor).ok()?;
+        (self.factor > 0.0).then(|| limit.max(self.min))
+    }
 }
 
 impl Fleet {

@@ -16,9 +16,21 @@ const PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// Other weights are registered under this model's id; a stop came first; the database refuses.
-pub(super) async fn register(store: &Store, info: &WorkerInfo, stop: &CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn register(
+    store: &Store,
+    broker_user: &str,
+    info: &WorkerInfo,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut said = String::new();
     loop {
-        match store.register_worker(info).await {
+        let registered = match store.register_worker(info).await {
+            Ok(RegisterOutcome::Registered) if !broker_user.is_empty() => {
+                store.set_broker_user(info.id, broker_user).await.map(|()| RegisterOutcome::Registered)
+            }
+            other => other,
+        };
+        match registered {
             Ok(RegisterOutcome::Registered) => {
                 info!(worker.id = %info.id, pool = %info.pool, device = info.device, "worker registered");
                 return Ok(());
@@ -30,20 +42,25 @@ pub(super) async fn register(store: &Store, info: &WorkerInfo, stop: &Cancellati
                 info.model_fingerprint
             ),
             Ok(RegisterOutcome::UnknownModel) => {
-                warn!(
-                    model = info.model_id,
-                    "the fleet does not know the model yet; waiting for the API or the scheduler"
-                );
+                let reason = "the fleet does not know the model yet; waiting for the API or the scheduler";
+                once(&mut said, reason.to_owned());
             }
-            Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Refused(_))) => {
-                // Refused too: the tables may not be there yet.
-                warn!(%error, "cannot register yet");
-            }
+            // Refused too: the tables may not be there yet.
+            Err(error @ (StoreError::Conflict(_) | StoreError::Refused(_))) => once(&mut said, error.to_string()),
+            Err(error) if error.is_unavailable() => once(&mut said, error.to_string()),
             Err(error) => return Err(error).context("register with the fleet"),
         }
         tokio::select! {
             () = stop.cancelled() => bail!("stopped before the worker was registered"),
             () = tokio::time::sleep(PAUSE) => {}
         }
+    }
+}
+
+/// Logs a reason when it is another than the last one.
+fn once(said: &mut String, reason: String) {
+    if *said != reason {
+        warn!(reason, "cannot register yet");
+        *said = reason;
     }
 }

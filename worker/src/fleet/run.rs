@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use super::deliveries::Deliveries;
 use super::heart::{Heart, Interrupt, Rhythm};
 use super::take::Source;
-use super::{Fleet, device, job, register};
+use super::{Fleet, RunLimit, device, job, register, selftest};
 use crate::engine::{
     DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, check_manifest,
 };
@@ -86,7 +86,10 @@ where
     model.ok();
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
     let info = worker_info(&settings, &fleet);
-    register::register(&fleet.store, &info, stop.soft()).await?;
+    if !selftest::until_deliverable(&fleet, &work, stop.soft()).await {
+        return Ok(());
+    }
+    register::register(&fleet.store, &fleet.broker.user(), &info, stop.soft()).await?;
     let ready_s = begun.elapsed().as_secs_f64();
     fleet.metrics.ready_seconds.set(ready_s);
     info!(ready_s, "ready");
@@ -138,11 +141,12 @@ async fn drain(fleet: Arc<Fleet>, stop: Stop, limit: Duration) {
     tokio::time::sleep(limit).await;
 }
 
+/// A message is only a hint; the row says whether the job is to stop.
 async fn hear_cancels(fleet: Arc<Fleet>) {
     let mut cancels = fleet.broker.cancels();
     loop {
         if let FleetEvent::CancelRequested { job_id, .. } = cancels.next().await {
-            fleet.heart.interrupt_job(job_id, Interrupt::Cancelled);
+            fleet.heart.look_at(job_id);
         }
     }
 }
@@ -152,7 +156,7 @@ async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
     let mut known = fleet.heart.known();
     while known.wait_for(|known| !known).await.is_ok() {
         warn!("the fleet has given this worker up; registering again");
-        if let Err(error) = register::register(&fleet.store, &info, stop.soft()).await {
+        if let Err(error) = register::register(&fleet.store, &fleet.broker.user(), &info, stop.soft()).await {
             warn!(error = format!("{error:#}"), "cannot stay in the fleet");
             stop.ask();
             return;
@@ -253,7 +257,11 @@ fn assemble(
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
         artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
         heart: Heart::new(rhythm(settings, &manifest)),
-        mp4: Encoder { ffmpeg: worker.ffmpeg.clone(), crf: worker.video_crf },
+        mp4: Encoder {
+            ffmpeg: worker.ffmpeg.clone(),
+            crf: worker.video_crf,
+            stall: Duration::from_secs(worker.ffmpeg_stall_s),
+        },
         cost: CostModel::from_prior(&manifest.cost_prior),
         gpu_hour_usd: settings.cost.gpu_hour_usd,
         lease: Duration::from_secs(worker.lease_s),
@@ -261,6 +269,7 @@ fn assemble(
         progress_every: Duration::from_millis(worker.progress_ms),
         preview_every: Duration::from_millis(worker.preview_ms),
         retries: retries(settings),
+        run_limit: RunLimit { factor: worker.run_limit_factor, min: Duration::from_secs(worker.run_limit_min_s) },
         resumes_max: settings.scheduler.checkpoint_resumes_max,
         deliveries_max: worker.deliveries_max,
         pool,

@@ -9,7 +9,7 @@ mod progress;
 mod report;
 mod request;
 
-use std::{ops::ControlFlow, path::Path};
+use std::{ops::ControlFlow, path::Path, time::Duration};
 
 use anyhow::Context;
 use hunyuan::{Control, Engine, Frames};
@@ -18,6 +18,9 @@ use tch::Tensor;
 pub use self::args::RenderArgs;
 use self::{dump::Dump, progress::Progress, report::Report, request::Resolved};
 use crate::mp4::{Clip, Encoder};
+
+/// Longest time without progress of ffmpeg.
+const FFMPEG_STALL: Duration = Duration::from_secs(60);
 
 /// Renders the video and prints what it took.
 ///
@@ -79,11 +82,11 @@ fn write(args: &RenderArgs, resolved: &Resolved, frames: &Frames, out: &Path) ->
         height: resolved.pixels(resolved.height)?,
         fps: resolved.fps,
     };
-    let encoder = Encoder { ffmpeg: args.ffmpeg.clone(), crf: args.crf };
+    let encoder = Encoder { ffmpeg: args.ffmpeg.clone(), crf: args.crf, stall: FFMPEG_STALL };
     encoder.write_mp4(clip, out, &|| true).with_context(|| format!("write {}", out.display()))?;
     if let Some(poster) = &args.poster {
         encoder
-            .write_poster(clip, args.poster_format()?, poster)
+            .write_poster(clip, args.poster_format()?, poster, &|| true)
             .with_context(|| format!("write {}", poster.display()))?;
     }
     Ok(())

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::network::Network;
+
 /// When API keys are required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -45,12 +47,20 @@ pub struct ServerSettings {
     pub open_to_all: bool,
     /// Further names under which the API may be called while keys are off.
     pub hosts: Vec<String>,
+    /// Reverse proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` count.
+    pub trusted_proxies: Vec<Network>,
+    /// Pages of other sites that may use the API.
+    pub cors_origins: Vec<String>,
     /// How long a sign-in to the page lasts, seconds.
     pub session_ttl_s: u64,
     /// How long a key is trusted before the database is asked again, seconds.
     pub key_cache_s: u64,
     /// Send the session cookie over HTTPS only.
     pub cookie_secure: bool,
+    /// Most open connections.
+    pub connections_max: usize,
+    /// Longest time without a complete request header, seconds.
+    pub header_timeout_s: u64,
     /// Largest request body, bytes.
     pub body_max_bytes: usize,
     /// Longest time for a request that is not a stream, seconds.

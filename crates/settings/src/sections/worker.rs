@@ -115,6 +115,12 @@ pub struct WorkerSettings {
     pub stall_factor: f64,
     /// Shortest such time, seconds.
     pub stall_min_s: u64,
+    /// Multiple of the estimate after which a run is stopped; 0 sets no limit.
+    pub run_limit_factor: f64,
+    /// Shortest such time, seconds.
+    pub run_limit_min_s: u64,
+    /// Longest time without progress of ffmpeg, seconds.
+    pub ffmpeg_stall_s: u64,
     /// Shortest time between two progress messages, milliseconds.
     pub progress_ms: u64,
     /// Shortest time between two previews of a run, milliseconds; 0 makes none.

@@ -19,7 +19,7 @@ impl Store {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
             let outcome = self.pool.in_time(cancel(&mut connection, scope, job_id)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         })
         .await
     }
@@ -57,7 +57,7 @@ impl Store {
         }
         let mut connection = self.pool.acquire().await?;
         let status = self.pool.in_time(status_of(&mut connection, scope, job_id)).await;
-        Ok(match connection.settle(status)? {
+        Ok(match connection.settle(status).await? {
             Some((status, false)) => RetryOutcome::NotEnded(status),
             _ => RetryOutcome::NotFound,
         })
@@ -71,7 +71,7 @@ impl Store {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
             let outcome = self.pool.in_time(soft_delete(&mut connection, scope, job_id)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         })
         .await
     }

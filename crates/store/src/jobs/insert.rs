@@ -59,7 +59,7 @@ impl Store {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
             let outcome = self.pool.in_time(insert_whole(&mut connection, jobs)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         })
         .await
     }
@@ -68,7 +68,7 @@ impl Store {
     async fn insert_in_one(&self, jobs: &[NewJob]) -> Result<Vec<InsertOutcome>> {
         let mut connection = self.pool.acquire().await?;
         let outcome = self.pool.in_time(insert_and_look_up(&mut connection, jobs)).await;
-        connection.settle(outcome)
+        connection.settle(outcome).await
     }
 }
 

@@ -38,7 +38,7 @@ impl Store {
     pub(crate) async fn load_rows(&self, tenant: Option<Uuid>, ids: &[Uuid]) -> Result<HashMap<Uuid, JobRow>> {
         let mut connection = self.pool.acquire().await?;
         let rows = self.pool.in_time(rows_by_id(&mut connection, tenant, ids)).await;
-        connection.settle(rows)
+        connection.settle(rows).await
     }
 
     /// The job of one tenant that was submitted with this idempotency key.

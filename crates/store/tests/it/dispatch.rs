@@ -12,7 +12,7 @@ use store::workers::WorkerState;
 use store::{Lease, StoreError};
 use uuid::Uuid;
 
-use crate::support::{Fixture, MODEL, new_job, plan, pool};
+use crate::support::{Fixture, MODEL, new_job, plan, pool, worker_info};
 
 impl Fixture {
     async fn tenant(&self, name: &str, weight: f64) -> TenantId {
@@ -43,28 +43,8 @@ impl Fixture {
     }
 
     async fn worker(&self, memory_bytes: u64, slots: u32) -> WorkerInfo {
-        let id = WorkerId::fresh();
-        let info = WorkerInfo {
-            id,
-            name: id.to_string(),
-            pool: PoolId::of_worker(MODEL, memory_bytes),
-            model_id: MODEL.into(),
-            model_fingerprint: "w".into(),
-            device: "cpu".into(),
-            device_class: "cpu-avx2".into(),
-            build: "test".into(),
-            threads: 1,
-            attention: None,
-            memory_bytes,
-            slots,
-        };
-        sqlx::query(
-            "INSERT INTO models (id, manifest, weights_fingerprint, encoders_fingerprint)
-             VALUES ('default', '{}', 'w', 'e') ON CONFLICT DO NOTHING",
-        )
-        .execute(&self.pool)
-        .await
-        .expect("model");
+        let info = WorkerInfo { pool: PoolId::of_worker(MODEL, memory_bytes), memory_bytes, slots, ..worker_info() };
+        self.model().await;
         self.store.register_worker(&info).await.expect("register");
         info
     }

@@ -22,6 +22,7 @@ mod migrate;
 mod phase2;
 mod planning;
 mod plans;
+mod pooler;
 mod stats;
 mod sweep;
 mod unreadable;

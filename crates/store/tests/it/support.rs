@@ -2,6 +2,7 @@
 
 use domain::lifecycle::AttemptLimits;
 use domain::model::RenderShape;
+use domain::worker::WorkerInfo;
 use domain::{
     CacheMatch, CheckpointRef, Complexity, DraftRecord, DraftScores, Job, JobId, LeaseToken, Plan, PoolId, Rendered,
     RunRecord, StageSeconds, StepCacheMode, StepCachePlan, StepsReason, TenantId, Tier, VideoRequest, WorkerId,
@@ -128,6 +129,17 @@ impl Fixture {
         lease.job_id
     }
 
+    /// Registers the model of all jobs here, whose weights are those of [`worker_info`].
+    pub(crate) async fn model(&self) {
+        sqlx::query(
+            "INSERT INTO models (id, manifest, weights_fingerprint, encoders_fingerprint)
+             VALUES ('default', '{}', 'w', 'e') ON CONFLICT DO NOTHING",
+        )
+        .execute(&self.pool)
+        .await
+        .expect("model");
+    }
+
     pub(crate) async fn get(&self, job_id: JobId) -> Job {
         self.store.get(Scope::Fleet, job_id).await.expect("get").expect("there")
     }
@@ -187,6 +199,25 @@ pub(crate) fn same_plan() -> Continuation {
 
 pub(crate) fn pool() -> PoolId {
     PoolId::of_worker(MODEL, 1 << 30)
+}
+
+/// A worker of [`pool`], which is not registered yet.
+pub(crate) fn worker_info() -> WorkerInfo {
+    let id = WorkerId::fresh();
+    WorkerInfo {
+        id,
+        name: id.to_string(),
+        pool: pool(),
+        model_id: MODEL.into(),
+        model_fingerprint: "w".into(),
+        device: "cpu".into(),
+        device_class: "cpu-avx2".into(),
+        build: "test".into(),
+        threads: 1,
+        attention: None,
+        memory_bytes: 1 << 30,
+        slots: 1,
+    }
 }
 
 pub(crate) fn rendered(lease: Lease) -> Rendered {

@@ -5,7 +5,7 @@ use domain::{LeaseToken, WorkerId};
 use sqlx::{Executor, PgPool};
 use store::leases::{ClaimOutcome, ProgressMark};
 use store::workers::WorkerState;
-use store::{Store, StoreError, StoreOptions};
+use store::{Lease, Store, StoreError, StoreOptions};
 
 use crate::support::{Fixture, POLICY, record, rendered};
 
@@ -27,13 +27,9 @@ async fn as_worker(f: &Fixture) -> (Store, PgPool) {
 async fn every_move_of_a_worker_works_under_its_role() {
     let f = Fixture::new().await;
     let (worker, _) = as_worker(&f).await;
-    let run = async |f: &Fixture| {
-        let (job_id, dispatch_no) = f.scheduled().await;
-        let claim =
-            worker.claim(job_id, dispatch_no, LeaseToken::fresh(), WorkerId::fresh(), 60.0).await.expect("claim");
-        let ClaimOutcome::Claimed(claimed) = claim else { panic!("{claim:?}") };
-        claimed.lease
-    };
+    f.model().await;
+    let id = registered(&worker).await;
+    let run = async |f: &Fixture| claimed(f, &worker, id).await;
     let lease = run(&f).await;
     worker.renew(lease, 60.0).await.expect("renew");
     let mark = ProgressMark { stage: domain::Stage::Denoise, step: 3, steps_skipped: 1 };
@@ -58,8 +54,64 @@ async fn every_move_of_a_worker_works_under_its_role() {
     let (job_id, dispatch_no) = f.scheduled().await;
     worker.unrelease(job_id, dispatch_no).await.expect("unrelease");
     worker.unclaimed(&crate::support::pool(), 1).await.expect("unclaimed");
-    worker.heartbeat(WorkerId::fresh(), WorkerState::Ready, None).await.expect("heartbeat");
-    worker.worker_gone(WorkerId::fresh(), Some("the GPU failed")).await.expect("gone");
+    assert!(worker.heartbeat(id, WorkerState::Ready, None).await.expect("heartbeat"));
+    worker.worker_gone(id, Some("the GPU failed")).await.expect("gone");
+    assert!(f.store.workers().await.expect("workers").is_empty(), "it has signed off");
+}
+
+/// Registers a worker of the fixture's pool under a store's login.
+async fn registered(store: &Store) -> WorkerId {
+    let info = crate::support::worker_info();
+    store.register_worker(&info).await.expect("register");
+    store.set_broker_user(info.id, "fleet_worker_gpu2").await.expect("say the RabbitMQ user");
+    info.id
+}
+
+/// A job that a worker holds.
+async fn claimed(f: &Fixture, store: &Store, worker: WorkerId) -> Lease {
+    let (job_id, dispatch_no) = f.scheduled().await;
+    let claim = store.claim(job_id, dispatch_no, LeaseToken::fresh(), worker, 60.0).await.expect("claim");
+    let ClaimOutcome::Claimed(claimed) = claim else { panic!("{claim:?}") };
+    claimed.lease
+}
+
+/// The fleet's own processes and other machines hold jobs that a joined machine neither sees nor changes.
+#[tokio::test]
+async fn jobs_that_others_hold_are_out_of_reach() {
+    let f = Fixture::new().await;
+    let (worker, plain) = as_worker(&f).await;
+    f.model().await;
+    let (own, other) = (registered(&worker).await, registered(&f.store).await);
+    let (mine, theirs) = (claimed(&f, &worker, own).await, claimed(&f, &f.store, other).await);
+    let seen: Vec<uuid::Uuid> =
+        sqlx::query_scalar("SELECT id FROM jobs WHERE status = 'running'").fetch_all(&plain).await.expect("own jobs");
+    assert_eq!(seen, [mine.job_id.0], "the lease of another's job stays secret");
+    // Even with a lease that it came to know.
+    let failure = domain::Failure { code: "x".into(), reason: "y".into() };
+    let failed = worker.fail(theirs, &failure, domain::FailureAction::Fail, POLICY, 1.0).await;
+    assert!(matches!(failed, Err(StoreError::LeaseLost { .. })), "{failed:?}");
+    let mark = ProgressMark { stage: domain::Stage::Deliver, step: 99, steps_skipped: 0 };
+    assert!(worker.progress(theirs, mark).await.is_err(), "progress of another's job");
+    let moved = plain.execute("UPDATE jobs SET status = 'cancelled', finished_at = now()").await;
+    assert!(moved.is_err() || moved.is_ok_and(|done| done.rows_affected() <= 1), "only its own job at most");
+    for (statement, what) in [
+        ("UPDATE workers SET state = 'gone' WHERE id = $1", "sign another worker off"),
+        ("UPDATE jobs SET worker_id = $1 WHERE status = 'running'", "hand its job to another"),
+    ] {
+        let done = sqlx::query(statement).bind(other.0).execute(&plain).await;
+        assert!(done.is_err() || done.is_ok_and(|done| done.rows_affected() == 0), "{what}");
+    }
+    let event = "INSERT INTO job_events (job_id, tenant_id, kind) VALUES ($1, $2, 'completed')";
+    sqlx::query(event)
+        .bind(theirs.job_id.0)
+        .bind(f.tenant.0)
+        .execute(&plain)
+        .await
+        .expect_err("an event of another's job");
+    let row = f.store.get(f.scope(), theirs.job_id).await.expect("get").expect("the job");
+    assert_eq!(row.status, domain::JobStatus::Running);
+    f.store.renew(theirs, 60.0).await.expect("its worker still has it");
+    assert_eq!(f.store.broker_user_of(mine.job_id).await.expect("user").as_deref(), Some("fleet_worker_gpu2"));
 }
 
 #[tokio::test]

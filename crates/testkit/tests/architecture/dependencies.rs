@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const OWNERS: &[(&str, &[&str])] = &[
     // testkit creates the databases of tests.
     ("sqlx", &["store", "testkit"]),
+    ("sqlx-core", &["store"]),
     ("lapin", &["broker"]),
     ("deadpool-redis", &["cache"]),
     ("redis", &["cache"]),

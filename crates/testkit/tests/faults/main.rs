@@ -9,6 +9,7 @@
 mod api_and_scheduler;
 mod deliveries;
 mod drafts;
+mod hanging;
 mod lost_replies;
 mod lost_sweeps;
 mod postgres;

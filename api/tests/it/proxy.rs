@@ -1,0 +1,89 @@
+//! A real nginx in front of the API, with the headers that docs/operations.md names and with nginx's own defaults.
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use testkit::{Nginx, http_client};
+
+use crate::app::{TestApp, answer};
+
+/// The directives in docs/operations.md.
+fn documented() -> String {
+    let text = std::fs::read_to_string(testkit::repository().join("docs/operations.md")).unwrap();
+    let (_, block) = text.split_once("<!-- nginx -->\n```nginx\n").expect("the document names the directives");
+    let (block, _) = block.split_once("```").unwrap();
+    let ours = |line: &&str| line.trim_start().starts_with("proxy_") && !line.contains("proxy_pass");
+    block.lines().filter(ours).map(|line| format!("{line}\n")).collect()
+}
+
+/// What a page sends that was loaded through the proxy as `fleet.example`, by a browser that has no `Sec-Fetch-Site`.
+async fn submit(proxy: &Nginx, more: &[(&str, &str)]) -> (StatusCode, Value) {
+    let request = http_client().build().unwrap().post(format!("{}/api/generate", proxy.url()));
+    let request = request.header("Host", "fleet.example").header("Origin", "https://fleet.example");
+    let request = more.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    answer(request.json(&json!({"prompt": "a rose"}))).await
+}
+
+async fn app(trusted: &[&str]) -> TestApp {
+    TestApp::spawn_with(|settings| {
+        settings.server.hosts = vec!["fleet.example".to_owned()];
+        settings.server.trusted_proxies = trusted.iter().map(|network| network.parse().unwrap()).collect();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_page_works_behind_nginx_with_the_documented_headers() {
+    let app = app(&[]).await;
+    let nginx = Nginx::start(&app.url, &documented());
+    nginx.until_ready().await;
+    let (status, job) = submit(&nginx, &[]).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+}
+
+#[tokio::test]
+async fn forwarded_headers_count_only_from_a_trusted_proxy() {
+    let forwarding = "proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Proto https;";
+    let trusting = app(&["127.0.0.0/8"]).await;
+    let nginx = Nginx::start(&trusting.url, forwarding);
+    nginx.until_ready().await;
+    let (status, job) = submit(&nginx, &[]).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+
+    // The same headers, sent by a client itself or by a proxy that nobody trusts, change nothing.
+    let wary = app(&["192.0.2.0/24"]).await;
+    let nginx = Nginx::start(&wary.url, forwarding);
+    nginx.until_ready().await;
+    let (status, problem) = submit(&nginx, &[]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+    let plain = Nginx::start(&wary.url, "");
+    plain.until_ready().await;
+    let (status, problem) = submit(&plain, &[("X-Forwarded-Host", "fleet.example")]).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{problem}");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_need_the_setting() {
+    let ask = |app: &TestApp, origin: &'static str| {
+        let call = app.call(reqwest::Method::OPTIONS, "/api/generate").header("Origin", origin);
+        call.header("Access-Control-Request-Method", "POST").send()
+    };
+    let closed = TestApp::spawn().await;
+    let answered = ask(&closed, "https://studio.example").await.unwrap();
+    assert!(!answered.headers().contains_key("access-control-allow-origin"));
+
+    let open = TestApp::spawn_with(|settings| {
+        settings.server.cors_origins = vec!["https://studio.example".to_owned()];
+    })
+    .await;
+    let answered = ask(&open, "https://studio.example").await.unwrap();
+    assert_eq!(answered.headers()["access-control-allow-origin"], "https://studio.example");
+    assert!(answered.headers()["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
+    assert!(!answered.headers().contains_key("access-control-allow-credentials"), "the cookie is never shared");
+    assert!(!ask(&open, "https://evil.example").await.unwrap().headers().contains_key("access-control-allow-origin"));
+    let submit = |origin: &'static str| {
+        let call = open.call(reqwest::Method::POST, "/api/generate").header("Origin", origin);
+        answer(call.header("Sec-Fetch-Site", "cross-site").json(&json!({"prompt": "a rose"})))
+    };
+    assert_eq!(submit("https://studio.example").await.0, StatusCode::ACCEPTED);
+    assert_ne!(submit("https://evil.example").await.0, StatusCode::ACCEPTED);
+}
