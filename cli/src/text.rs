@@ -44,7 +44,7 @@ pub(crate) fn duration(seconds: f64) -> String {
     let total = seconds.round().clamp(0.0, 1e12) as u64;
     match total {
         0..60 => format!("{total} s"),
-        60..3_600 if total % 60 == 0 || total >= 600 => format!("{} min", total / 60),
+        60..3_600 if total.is_multiple_of(60) || total >= 600 => format!("{} min", total / 60),
         60..3_600 => format!("{} min {} s", total / 60, total % 60),
         3_600..86_400 => format!("{} h {} min", total / 3_600, total % 3_600 / 60),
         _ => format!("{} d", total / 86_400),

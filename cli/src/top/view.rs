@@ -139,7 +139,7 @@ fn short(id: &str) -> String {
 fn state_of(screen: &Screen, job: &Value) -> String {
     let view = Job(job);
     if let Some(progress) = screen.progress_of(job) {
-        let filled = if progress.steps == 0 { 0 } else { progress.step * BAR / progress.steps };
+        let filled = (progress.step * BAR).checked_div(progress.steps).unwrap_or_default();
         let bar: String = (0..BAR).map(|at| if at < filled { '=' } else { ' ' }).collect();
         let left = progress.remaining_s.map_or_else(String::new, |left| format!(" {}", duration(left)));
         return format!("[{bar}] {}/{}{left}", progress.step, progress.steps);

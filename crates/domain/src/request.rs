@@ -212,7 +212,7 @@ impl VideoRequest {
         match (&self.webhook, self.webhook_events.as_deref().map(read_webhook_events)) {
             (_, Some(Err(reason))) => wrong.push(FieldError::new("webhook_events", reason)),
             (None, Some(Ok(_))) => {
-                wrong.push(FieldError::new("webhook_events", "has no effect without webhook; set it, too"))
+                wrong.push(FieldError::new("webhook_events", "has no effect without webhook; set it, too"));
             }
             _ => {}
         }

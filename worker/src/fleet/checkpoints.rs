@@ -95,16 +95,24 @@ pub(super) struct Uploads {
     lease: Lease,
     running: Option<JoinHandle<()>>,
     waiting: Option<(u32, Vec<u8>)>,
+    /// A preview that is on its way too.
+    preview: Option<JoinHandle<()>>,
 }
 
 impl Uploads {
     pub(super) fn new(fleet: &Arc<Fleet>, lease: Lease) -> Self {
-        Self { fleet: Arc::clone(fleet), lease, running: None, waiting: None }
+        Self { fleet: Arc::clone(fleet), lease, running: None, waiting: None, preview: None }
     }
 
     /// Takes the newest checkpoint, in place of one that has not begun.
     pub(super) fn push(&mut self, step: u32, bytes: Vec<u8>) {
         self.waiting = Some((step, bytes));
+    }
+
+    /// A preview that must be stored before the job ends, like the checkpoints; it does not keep the job in its worker's slot.
+    pub(super) fn with_preview(mut self, preview: Option<JoinHandle<()>>) -> Self {
+        self.preview = preview;
+        self
     }
 
     /// Begins the next upload if none is running.
@@ -127,6 +135,9 @@ impl Uploads {
             // A panic was already reported where it happened.
             drop(running.await);
             self.go_on();
+        }
+        if let Some(preview) = self.preview {
+            drop(preview.await);
         }
     }
 }

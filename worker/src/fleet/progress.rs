@@ -96,10 +96,7 @@ impl Follower {
             }
             uploads.go_on();
         }
-        if let Some(showing) = showing {
-            drop(showing.await);
-        }
-        Followed { follower: self, seen, uploads }
+        Followed { follower: self, seen, uploads: uploads.with_preview(showing) }
     }
 
     fn show(&self, step: u32, frames: PreviewFrames) -> tokio::task::JoinHandle<()> {
