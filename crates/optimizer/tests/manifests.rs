@@ -212,6 +212,8 @@ fn guidance_by_a_second_pass_doubles_the_estimate_of_the_steps() {
     let (guided, distilled) =
         (ten_steps(of("hunyuanvideo-1.5-480p")), ten_steps(of("hunyuanvideo-1.5-480p-distilled")));
     assert!((guided / distilled - 2.0).abs() < 1e-9, "{guided} and {distilled}");
+}
+
 #[test]
 fn the_default_model_understands_its_own_examples_and_says_what_it_does_not() {
     let manifest = parse(DEFAULT);

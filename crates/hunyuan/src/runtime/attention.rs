@@ -373,6 +373,7 @@ mod tests {
                     assert!(tflops > 0.0 && error < ERROR_MAX, "{backend}: {error}");
                 }
                 Backend::Cudnn | Backend::Efficient => assert!(outcome.is_err(), "{backend} exists on GPUs only"),
+                Backend::Flash3 => panic!("{backend} is not one of libtorch's"),
             }
         }
         let chosen = choose(&trial, Some(Backend::Math)).unwrap();
