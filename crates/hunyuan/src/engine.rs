@@ -3,14 +3,16 @@
 //! The rule: one thread owns an engine. What a job needs is in its session; nothing of one job is left behind for the next,
 //! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use formats::lora::Modules;
 use tch::{Device, Tensor};
 use torch_ext::attention::Backend;
 
 use crate::family::Family;
 use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
+    adapters::{Adapter, AdapterUse, Adapters},
     attention::{self, Attention, Trial},
     checkpoint::Identity,
     control::Control,
@@ -32,6 +34,9 @@ const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.
 
 /// Seed of [`WeightSource::Random`].
 const RANDOM_SEED: i64 = 1;
+
+/// Folder of the network that adapters change, in every family.
+const TRANSFORMER: &str = "transformer";
 
 /// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
 const AUTO_TILING_BYTES: u64 = 8 << 30;
@@ -166,6 +171,7 @@ pub struct Engine {
     device: Device,
     train_timesteps: i64,
     networks: Box<dyn Networks>,
+    adapters: Adapters,
 }
 
 impl Engine {
@@ -239,7 +245,11 @@ impl Engine {
             flow_shift,
             attention,
         };
-        Ok(Self { options: options.clone(), info, device, train_timesteps, networks })
+        let adapters = Adapters::new(match source {
+            WeightSource::Files => Some(source.open(&model_dir.join(TRANSFORMER))?),
+            WeightSource::Random => None,
+        });
+        Ok(Self { options: options.clone(), info, device, train_timesteps, networks, adapters })
     }
 
     /// What was loaded.
@@ -310,6 +320,26 @@ impl Engine {
         Schedule::new(request.steps, shift, request.flow_reverse, self.train_timesteps)
     }
 
+    /// Opens an adapter for this model.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a file that is none of the supported kinds or was made for another model; [`Error::Read`].
+    pub fn open_adapter(&self, path: &Path) -> Result<Adapter> {
+        let layers = self.networks.placements().layers();
+        let aliases = self.info.family.aliases(&|layer: &str| layers.contains_key(layer));
+        Adapter::open(path, &Modules::new(&layers, &aliases))
+    }
+
+    /// Makes exactly these adapters active for the sessions that begin from now on; none restores the checkpoint's weights, bit
+    /// for bit. Does nothing where the same ones are active.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between layers, memory, libtorch; then none is active.
+    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        self.adapters.set(uses, self.networks.placements(), control)
+    }
+
     /// What determines a request's video on this engine: a saved state of another identity is not resumed.
     ///
     /// # Errors
@@ -338,6 +368,8 @@ impl Engine {
             flow_reverse: request.flow_reverse,
             step_cache: serde_json::to_string(&request.step_cache)
                 .map_err(|error| Error::input("step_cache", error.to_string()))?,
+            adapters: self.adapters.active()?.clone(),
+            riflex: request.riflex,
         })
     }
 

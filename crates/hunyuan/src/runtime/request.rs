@@ -59,6 +59,9 @@ pub struct DenoiseRequest {
     pub initial_latents: Option<Tensor>,
     /// Reuse of predictions between steps.
     pub step_cache: StepCacheConfig,
+    /// Stretches the positions in time, so that a video longer than the model's period does not repeat itself. It changes
+    /// every video, so use it for long ones only.
+    pub riflex: bool,
 }
 
 impl DenoiseRequest {
@@ -78,6 +81,7 @@ impl DenoiseRequest {
             negative: None,
             initial_latents: None,
             step_cache: StepCacheConfig::Off,
+            riflex: false,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tch::{Device, Kind, Tensor};
 
 use super::text::Text;
-use super::transformer::{Condition, Transformer};
+use super::transformer::{Condition, Transformer, VideoShape};
 use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
@@ -19,8 +19,9 @@ use crate::runtime::{
     run::{Denoised, OnStep, Run, StepEnd},
 };
 
-/// Numbers of text tokens of a prompt and of its negative prompt.
-type TextTokens = (i64, Option<i64>);
+/// What runs of one group have in common: numbers of text tokens of the prompt and of the negative prompt, and whether the
+/// positions are stretched.
+type GroupKey = (i64, Option<i64>, bool);
 
 /// Runs that share forward passes.
 struct Group {
@@ -76,19 +77,19 @@ impl Denoiser<'_> {
 
     /// Sorts runs by their numbers of text tokens and prepares their conditions.
     fn groups(&self, runs: &[Run]) -> Result<Vec<Group>> {
-        let mut keys: Vec<(TextTokens, Vec<usize>)> = Vec::new();
+        let mut keys: Vec<(GroupKey, Vec<usize>)> = Vec::new();
         for (index, run) in runs.iter().enumerate() {
             let tokens = |field, embeddings| Text::of(field, embeddings).map(Text::tokens);
             let negative = run.request.active_negative();
             let negative = negative.map(|(negative, _)| tokens("negative", negative)).transpose()?;
-            let key = (tokens("embeddings", &run.request.embeddings)?, negative);
+            let key = (tokens("embeddings", &run.request.embeddings)?, negative, run.request.riflex);
             match keys.iter_mut().find(|(known, _)| *known == key) {
                 Some((_, members)) => members.push(index),
                 None => keys.push((key, vec![index])),
             }
         }
         keys.into_iter()
-            .map(|((_, negative), members)| {
+            .map(|((_, negative, _), members)| {
                 let members_of: Vec<&Run> = members.iter().map(|&index| &runs[index]).collect();
                 let prompts: Vec<&Embeddings> = members_of.iter().map(|run| &run.request.embeddings).collect();
                 let away: Vec<&Embeddings> = members_of
@@ -113,7 +114,8 @@ impl Denoiser<'_> {
         let pooled = join(texts.iter().map(|text| text.pooled).collect())?;
         let guidance: Vec<f64> = runs.iter().map(|run| run.request.guidance).collect();
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        self.transformer.condition(&states, &pooled, &guidance, [channels, frames, height, width])
+        let shape = VideoShape { latents: [channels, frames, height, width], stretch: runs[0].request.riflex };
+        self.transformer.condition(&states, &pooled, &guidance, &shape)
     }
 
     /// Computes the velocities that are missing among a group's unfinished runs.

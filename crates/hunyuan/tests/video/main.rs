@@ -1,7 +1,9 @@
 //! Latents and frames against what the reference computed, and everything about running them: resuming, cancelling,
 //! errors.
 
+mod adapters;
 mod agreement;
 mod fixture;
+mod riflex;
 mod runs;
 mod stops;

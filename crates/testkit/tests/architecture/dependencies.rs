@@ -10,6 +10,7 @@ use crate::workspace::{folder, metadata, package, packages, read, rust_files};
 /// Each of our crates with those of our crates that it may depend on, from the bottom up. Tests may use `testkit` as well.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("formats", &[]),
     ("optimizer", &["domain"]),
     ("settings", &["domain", "optimizer"]),
     ("store", &["domain"]),
@@ -18,7 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("artifacts", &["domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
     ("torch-ext", &[]),
-    ("hunyuan", &["torch-ext"]),
+    ("hunyuan", &["formats", "torch-ext"]),
     ("testkit", &["domain", "settings"]),
     ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry"]),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry"]),

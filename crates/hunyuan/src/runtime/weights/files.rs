@@ -84,7 +84,7 @@ fn from_index(dir: &Path, index_path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Maps a file for reading.
-pub(super) fn map(path: &Path) -> Result<Mmap> {
+pub(crate) fn map(path: &Path) -> Result<Mmap> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
     // SAFETY: the map is private to this process and only read. Somebody who truncates a checkpoint while it is being
