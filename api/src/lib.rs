@@ -5,7 +5,7 @@
 //! # Reading order
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
 //! submission is written; [`live`]: how event streams work; [`auth`]: who is calling; [`limits`]: rate and backlog limits;
-//! [`problem`]: error responses.
+//! [`loras`]: adapters; [`problem`]: error responses.
 //!
 //! # Adding a route
 //! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
@@ -22,6 +22,7 @@ pub mod headers;
 pub mod ingest;
 pub mod limits;
 pub mod live;
+pub mod loras;
 pub mod models;
 pub mod observe;
 pub mod overview;

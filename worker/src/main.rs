@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use worker::{fingerprint, fleet, libtorch, render};
+use worker::{convert, fingerprint, fleet, libtorch, render};
 
 /// The fleet's worker.
 #[derive(Debug, Parser)]
@@ -21,6 +21,8 @@ enum Command {
     Render(Box<render::RenderArgs>),
     /// Print the fingerprints of a model folder, as its fleet.toml needs them
     Fingerprint(fingerprint::FingerprintArgs),
+    /// Convert a single-file checkpoint or a PyTorch file to a component of a model folder
+    Convert(convert::ConvertArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Run => fleet::run::run(),
         Command::Render(args) => render::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),
+        Command::Convert(args) => convert::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod job;
+pub mod lora;
 pub mod model;
 pub mod request;
 pub mod stats;

@@ -31,6 +31,7 @@ use crate::headers::DOCS_PATH;
         (name = "events", description = "Changes and progress as server-sent events"),
         (name = "videos", description = "Finished videos and posters"),
         (name = "optimization", description = "Estimates, tiers and learned steps"),
+        (name = "loras", description = "Adapters that requests may name"),
         (name = "fleet", description = "Models, workers, statistics, settings"),
         (name = "session", description = "Sign-in of the page"),
         (name = "health", description = "Probes and health"),

@@ -11,6 +11,7 @@ mod visible;
 use serde::{Deserialize, Serialize};
 
 use crate::field_error::FieldError;
+use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
 
@@ -70,6 +71,13 @@ pub struct VideoRequest {
     #[serde(default, deserialize_with = "read::deadline_s")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
+    /// Adapters (LoRA), up to four. Their effects add up; their order does not matter.
+    #[serde(default, deserialize_with = "crate::lora::read")]
+    pub loras: Vec<LoraUse>,
+    /// Whether positions in time are stretched (RIFLEx), so that a long video does not repeat itself; null lets the model decide
+    /// by the length.
+    #[serde(default)]
+    pub riflex: Option<bool>,
 }
 
 mod defaults {
@@ -127,6 +135,8 @@ impl VideoRequest {
     pub fn validate(&self, limits: &RequestLimits, model: &ModelManifest) -> Result<RenderShape, Vec<FieldError>> {
         let mut wrong = self.text_errors(limits);
         wrong.extend(self.number_errors(limits, model));
+        wrong.extend(lora::errors(&self.loras));
+        wrong.extend(self.length_errors(model));
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
             Ok(shape) if wrong.is_empty() => Ok(shape),
             Ok(_) => Err(wrong),
@@ -135,6 +145,18 @@ impl VideoRequest {
                 Err(wrong)
             }
         }
+    }
+
+    /// Whether positions in time are stretched for this many rendered frames.
+    #[must_use]
+    pub fn stretches(&self, model: &ModelManifest, frames: u32) -> bool {
+        self.riflex.unwrap_or_else(|| model.length.riflex_above.is_some_and(|limit| frames > limit))
+    }
+
+    fn length_errors(&self, model: &ModelManifest) -> Option<FieldError> {
+        let offered = model.length.riflex_above.is_some();
+        let reason = "is not offered by this model; leave it out";
+        (self.riflex == Some(true) && !offered).then(|| FieldError::new("riflex", reason))
     }
 
     fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {

@@ -48,7 +48,7 @@ impl FileKind {
         let reason = match self {
             Self::Safetensors => return None,
             Self::TorchZip => {
-                "is a PyTorch file; load it with PyTorch (weights_only=True) and save it with safetensors.torch.save_file"
+                "is a PyTorch file; convert it with `worker convert IN OUT`, which executes nothing in it"
             }
             Self::LegacyPickle => {
                 "is a PyTorch file in the format before release 1.6; load it with PyTorch and save it again with \

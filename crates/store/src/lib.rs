@@ -6,7 +6,7 @@
 //!
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
+//! (scheduler), [`leases`] (worker), [`sweep`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`], [`events`],
 //! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`].
 //!
 //! # Lost responses
@@ -29,6 +29,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+pub mod loras;
 mod migrate;
 pub mod models;
 pub mod planning;

@@ -17,6 +17,7 @@ use hunyuan::{
 };
 use tracing::warn;
 
+use super::loras::Opened;
 use super::{LoadOptions, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
@@ -27,6 +28,7 @@ pub struct HunyuanRenderer {
     engine: Engine,
     geometry: Geometry,
     memory_bytes: u64,
+    loras: Opened,
 }
 
 impl HunyuanRenderer {
@@ -48,7 +50,7 @@ impl HunyuanRenderer {
         })
         .context("load the model")?;
         let geometry = geometry(&engine.info().geometry).context("read the checkpoint's geometry")?;
-        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes })
+        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes, loras: Opened::default() })
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -85,6 +87,7 @@ impl Work<'_> {
             flow_reverse: order.flow_reverse,
             negative,
             step_cache,
+            riflex: order.riflex,
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
         })
     }
@@ -163,12 +166,14 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
+        self.loras.activate(&mut self.engine, &order.loras, control)?;
         let first = Work { engine: &self.engine, order }.run(None, control, tell);
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
         }
-        let Some(engine) = self.full_precision() else { return first };
+        let Some(mut engine) = self.full_precision() else { return first };
+        Opened::default().activate(&mut engine, &order.loras, control)?;
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
         Work { engine: &engine, order }.run(Some(why), control, tell)
@@ -302,6 +307,8 @@ impl From<Error> for RenderError {
             Error::Input { field, reason } => {
                 failed("invalid_request", format!("{field}: {reason}"), FailureAction::Fail)
             }
+            // Adapters are the only files that a job brings; the model's own were checked when it was loaded.
+            Error::Config { .. } => failed("invalid_lora", error.to_string(), FailureAction::Fail),
             Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
             Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
             // Another worker of the pool may have more room, and a smaller job may have left by then.

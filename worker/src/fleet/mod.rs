@@ -13,6 +13,7 @@ mod embeddings;
 mod heart;
 mod job;
 mod lasting;
+mod loras;
 mod progress;
 mod register;
 pub mod run;
@@ -58,6 +59,8 @@ pub(crate) struct Fleet {
     pub(crate) manifest: ModelManifest,
     /// ffmpeg.
     pub(crate) mp4: Encoder,
+    /// Bytes of adapters that are kept on this machine.
+    pub(crate) lora_cache_bytes: u64,
     /// Folder for files in the making.
     pub(crate) scratch: PathBuf,
     /// Why this worker leaves by itself, once it has to.

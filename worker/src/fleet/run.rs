@@ -242,6 +242,7 @@ fn assemble(
         progress_every: Duration::from_millis(worker.progress_ms),
         retries: retries(settings),
         resumes_max: settings.scheduler.checkpoint_resumes_max,
+        lora_cache_bytes: worker.lora_cache_bytes,
         pool,
         manifest,
         engine,

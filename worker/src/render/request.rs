@@ -31,6 +31,7 @@ pub(crate) struct Resolved {
     guidance: f64,
     flow_reverse: bool,
     initial_latents: Option<Tensor>,
+    riflex: bool,
 }
 
 /// The embeddings of a prompt and, with true guidance, of a negative one.
@@ -75,6 +76,10 @@ impl Resolved {
             guidance: args.guidance.unwrap_or(defaults.guidance),
             flow_reverse: args.flow_reverse,
             initial_latents: args.latents.as_deref().map(read_latents).transpose()?,
+            riflex: args.riflex.unwrap_or_else(|| {
+                let above = manifest.and_then(|manifest| manifest.length.riflex_above);
+                above.is_some_and(|limit| frames > i64::from(limit))
+            }),
         })
     }
 
@@ -101,7 +106,7 @@ impl Resolved {
             negative: encoded.negative.map(|embeddings| (embeddings, self.true_cfg)),
             initial_latents: self.initial_latents.as_ref().map(Tensor::shallow_clone),
             step_cache: StepCacheConfig::Off,
-            riflex: false,
+            riflex: self.riflex,
         }
     }
 

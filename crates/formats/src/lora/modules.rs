@@ -77,7 +77,8 @@ fn joined(layers: &BTreeMap<String, [u64; 2]>, alias: &Alias) -> Option<Module> 
         let [outputs, of_input] = *layers.get(layer)?;
         inputs = of_input;
         let half = outputs / 2;
-        let parts = if alias.halves_swapped { vec![half..outputs, 0..half] } else { vec![0..outputs] };
+        let parts =
+            if alias.halves_swapped { vec![half..outputs, 0..half] } else { std::iter::once(0..outputs).collect() };
         for rows in parts {
             let from = next..next + (rows.end - rows.start);
             next = from.end;

@@ -30,13 +30,9 @@ fn read(tensors: &[(&str, &str, &[u64])], metadata: &[(&str, &str)], config: Opt
     Lora::read(&header, config.as_ref(), &modules())
 }
 
-fn pair<'a>(
-    down: &'a str,
-    up: &'a str,
-    [outputs, rank, inputs]: &'a [[u64; 2]; 3],
-) -> Vec<(&'a str, &'a str, &'a [u64])> {
-    let _ = rank;
-    vec![(down, "F32", inputs.as_slice()), (up, "F32", outputs.as_slice())]
+/// The two factors of a layer with these shapes.
+fn pair<'a>(down: &'a str, up: &'a str, [of_up, of_down]: &'a [[u64; 2]; 2]) -> Vec<(&'a str, &'a str, &'a [u64])> {
+    vec![(down, "F32", of_down.as_slice()), (up, "F32", of_up.as_slice())]
 }
 
 /// Layer, rows and rows of the file of every change.
@@ -46,7 +42,7 @@ fn places(lora: &Lora) -> Vec<(String, Range<u64>, Range<u64>)> {
 
 #[test]
 fn joined_layers_become_their_parts() {
-    let shapes = [[24, 4], [4, 4], [4, 8]];
+    let shapes = [[24, 4], [4, 8]];
     for (down, up) in [
         (
             "transformer.double_blocks.0.img_attn_qkv.lora_A.weight",
@@ -69,7 +65,7 @@ fn joined_layers_become_their_parts() {
         assert_eq!(lora.rank, 4);
     }
     let (down, up) = ("single_blocks.0.linear1.lora_A.weight", "single_blocks.0.linear1.lora_B.weight");
-    let lora = read(&pair(down, up, &[[40, 2], [2, 2], [2, 8]]), &[], None).unwrap();
+    let lora = read(&pair(down, up, &[[40, 2], [2, 8]]), &[], None).unwrap();
     let mlp = places(&lora).into_iter().find(|(layer, ..)| layer.ends_with("proj_mlp")).unwrap();
     assert_eq!((mlp.1, mlp.2), (0..16, 24..40));
 }
@@ -77,7 +73,7 @@ fn joined_layers_become_their_parts() {
 #[test]
 fn the_last_norm_exchanges_its_halves() {
     let (down, up) = ("final_layer.adaLN_modulation.1.lora_A.weight", "final_layer.adaLN_modulation.1.lora_B.weight");
-    let lora = read(&pair(down, up, &[[16, 2], [2, 2], [2, 8]]), &[], None).unwrap();
+    let lora = read(&pair(down, up, &[[16, 2], [2, 8]]), &[], None).unwrap();
     let layer = "norm_out.linear".to_owned();
     assert_eq!(places(&lora), [(layer.clone(), 0..8, 8..16), (layer, 8..16, 0..8)]);
 }
@@ -92,7 +88,7 @@ fn scale_of(lora: &Lora) -> &ScaleOf {
 #[test]
 fn scales_follow_each_familys_rule() {
     let (down, up) = ("transformer.proj_out.lora_A.weight", "transformer.proj_out.lora_B.weight");
-    let plain = pair(down, up, &[[16, 4], [4, 4], [4, 8]]);
+    let plain = pair(down, up, &[[16, 4], [4, 8]]);
     assert_eq!(scale_of(&read(&plain, &[], None).unwrap()), &ScaleOf::Fixed(1.0));
     let metadata = [("lora_adapter_metadata", r#"{"transformer.r": 4, "transformer.lora_alpha": 2}"#)];
     assert_eq!(scale_of(&read(&plain, &metadata, None).unwrap()), &ScaleOf::Fixed(0.5));
@@ -103,16 +99,13 @@ fn scales_follow_each_familys_rule() {
     let mut with_alpha = pair(
         "lora_unet_final_layer_linear.lora_down.weight",
         "lora_unet_final_layer_linear.lora_up.weight",
-        &[[16, 4], [4, 4], [4, 8]],
+        &[[16, 4], [4, 8]],
     );
     with_alpha.push(("lora_unet_final_layer_linear.alpha", "BF16", &[]));
     let wanted = ScaleOf::Alpha { key: "lora_unet_final_layer_linear.alpha".to_owned(), rank: 4 };
     assert_eq!(scale_of(&read(&with_alpha, &[], None).unwrap()), &wanted);
-    let peft = pair(
-        "base_model.model.proj_out.lora_A.weight",
-        "base_model.model.proj_out.lora_B.weight",
-        &[[16, 4], [4, 4], [4, 8]],
-    );
+    let peft =
+        pair("base_model.model.proj_out.lora_A.weight", "base_model.model.proj_out.lora_B.weight", &[[16, 4], [4, 8]]);
     let refused = read(&peft, &[], None).unwrap_err().to_string();
     assert!(refused.contains("adapter_config.json"), "{refused}");
     assert_eq!(scale_of(&read(&peft, &[], Some(r#"{"lora_alpha": 8}"#)).unwrap()), &ScaleOf::Fixed(2.0));

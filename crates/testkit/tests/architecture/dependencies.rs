@@ -21,9 +21,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("torch-ext", &[]),
     ("hunyuan", &["formats", "torch-ext"]),
     ("testkit", &["domain", "settings"]),
-    ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry"]),
+    ("api", &["artifacts", "broker", "cache", "domain", "formats", "optimizer", "settings", "store", "telemetry"]),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry"]),
-    ("worker", &["artifacts", "broker", "cache", "domain", "hunyuan", "optimizer", "settings", "store", "telemetry"]),
+    (
+        "worker",
+        &[
+            "artifacts",
+            "broker",
+            "cache",
+            "domain",
+            "formats",
+            "hunyuan",
+            "optimizer",
+            "settings",
+            "store",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// External libraries that only these crates use, so that replacing one is the work of one crate.

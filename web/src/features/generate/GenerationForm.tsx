@@ -17,6 +17,7 @@ import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/toast';
 import { AdvancedFields } from './AdvancedFields';
 import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { LoraPicker } from './LoraPicker';
 import { PromptSection } from './PromptSection';
 import { check, type FormErrors, fromApi, prompts } from './request';
 import { SeedField } from './SeedField';
@@ -131,6 +132,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         <TierSelector draft={draft} onChange={(tier) => change({ tier })} />
         <ShapeFields draft={draft} model={model} errors={errors} change={change} />
         <SeedField value={draft.seed} error={errors.seed} change={change} />
+        <LoraPicker model={model.id} chosen={draft.loras} error={errors.loras} change={change} />
         <AdvancedFields draft={draft} models={models} settings={settings} errors={errors} change={change} />
       </div>
       <SubmitBar

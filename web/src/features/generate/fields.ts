@@ -5,6 +5,7 @@
  */
 import type { QualityTier, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
+import { lorasField } from './loras';
 
 export const fields = {
   tier: choiceField<'quality_tier', QualityTier>('quality_tier', ['auto', 'preview', 'standard', 'premium']),
@@ -87,6 +88,21 @@ export const fields = {
     write: (minutes) => (minutes.trim() ? Math.round(Number(minutes) * 60) : null),
     check: (text, rules) => (text.trim() ? decimal(({ limits }) => [0.1, Math.floor(limits.deadline_s_max / 60)])(text, rules) : undefined),
     control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Affects the queue order.', placeholder: () => 'none' },
+  }),
+  loras: lorasField,
+  riflex: choiceField<'riflex', '' | 'yes' | 'no'>('riflex', ['', 'yes', 'no'], {
+    read: (value) => (value === true ? 'yes' : value === false ? 'no' : ''),
+    write: (word) => (word === '' ? null : word === 'yes'),
+    control: {
+      kind: 'choice',
+      label: 'Long videos',
+      hint: 'Stretches time so that a long video does not repeat',
+      options: () => [
+        ['', 'By length'],
+        ['yes', 'Stretch'],
+        ['no', 'Do not stretch'],
+      ],
+    },
   }),
   flowReverse: flagField('flow_reverse', true, {
     control: {

@@ -14,7 +14,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
-pub(crate) use self::files::map;
+pub use self::files::map;
 pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
 pub use self::placements::{Placements, RowRange};
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
