@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -13,7 +14,9 @@ use crate::state::AppState;
 
 /// Returns 408 when the time limit is exceeded.
 pub async fn limit(State(app): State<AppState>, request: Request, next: Next) -> Response {
-    let most_s = app.settings.server.request_timeout_s;
+    // A file takes as long as its sender's line needs.
+    let is_upload = request.method() == Method::POST && request.uri().path() == "/api/loras";
+    let most_s = if is_upload { app.settings.limits.lora_upload_s } else { app.settings.server.request_timeout_s };
     match tokio::time::timeout(Duration::from_secs(most_s), next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -4,8 +4,8 @@
 //!
 //! # Reading order
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
-//! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling; [`limits`]: rate and backlog limits;
-//! [`problem`]: error responses.
+//! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling;
+//! [`limits`]: rate and backlog limits; [`loras`]: adapters; [`problem`]: error responses.
 //!
 //! # Adding a route
 //! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
@@ -24,6 +24,7 @@ pub mod headers;
 pub mod ingest;
 pub mod limits;
 pub mod live;
+pub mod loras;
 pub mod models;
 pub mod observe;
 pub mod overview;

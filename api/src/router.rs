@@ -40,6 +40,9 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::tiers::tiers))
         .routes(routes!(r::learned::learned, r::learned::freeze, r::learned::reset))
         .routes(routes!(r::models::models))
+        .routes(routes!(r::loras::list_loras))
+        .routes(routes!(r::loras::delete_lora))
+        .routes(routes!(r::loras::share_lora))
         .routes(routes!(r::workers::workers))
         .routes(routes!(r::webhooks::list, r::webhooks::put))
         .routes(routes!(r::webhooks::delete))
@@ -51,7 +54,13 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::stats::series))
         .routes(routes!(r::settings::settings))
         .routes(routes!(r::session::show, r::session::sign_out))
+        .merge(uploads())
         .route("/metrics", get(r::metrics::metrics))
+}
+
+/// Routes that take files, and check their length themselves.
+fn uploads() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(r::loras::put_lora)).layer(DefaultBodyLimit::disable())
 }
 
 /// Routes without authentication.

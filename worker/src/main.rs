@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use worker::{fingerprint, fit_preview, fleet, libtorch, render};
+use worker::{convert, fingerprint, fit_preview, fleet, libtorch, render};
 
 /// The fleet's worker.
 #[derive(Debug, Parser)]
@@ -23,6 +23,8 @@ enum Command {
     Fingerprint(fingerprint::FingerprintArgs),
     /// Find the preview factors of a model folder's VAE and write them into the folder
     FitPreview(fit_preview::FitPreviewArgs),
+    /// Convert a single-file checkpoint or a PyTorch file to a component of a model folder
+    Convert(convert::ConvertArgs),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::FitPreview(args) => fit_preview::run(&args),
+        Command::Convert(args) => convert::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

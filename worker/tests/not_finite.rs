@@ -50,6 +50,8 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         step_cache_threshold: None,
         embeddings: renderer.encode("a cat", &control).unwrap(),
         negative: None,
+        loras: Vec::new(),
+        riflex: false,
         resume: None,
         checkpoint_every_s: 0.0,
         preview_every_s: 0.0,

@@ -166,6 +166,23 @@ fn renders_what_the_reference_renders_and_an_mp4_that_plays() {
     }
 }
 
+/// With an adapter the first prediction is the one that the reference recorded with it.
+#[test]
+fn an_adapter_acts_as_the_reference_says() {
+    let fixture = Fixture::open("base");
+    let adapters = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/hunyuan/tests/fixtures/adapters");
+    let folder = tempfile::tempdir().unwrap();
+    let mut flags = vec!["render".to_owned()];
+    flags.extend(fixture.flags());
+    flags.extend(["--tiling", "off", "--threads", "1", "--dump", "dump.safetensors", "--lora"].map(str::to_owned));
+    flags.push(format!("{}=0.5", adapters.join("comfy.safetensors").display()));
+    assert_ok(&worker(folder.path(), &flags));
+    let dumped = Tensor::read_safetensors(folder.path().join("dump.safetensors")).unwrap();
+    let wanted = Tensor::read_safetensors(adapters.join("reference.safetensors")).unwrap();
+    let difference = (named(&dumped, "noise_pred_0") - named(&wanted, "comfy")).abs().max().double_value(&[]);
+    assert!(difference <= EXACT, "{difference}");
+}
+
 /// True guidance with a negative prompt, inverted sigmas, a model without double blocks, the longest video of the fixtures.
 #[test]
 fn every_kind_of_run_is_the_references() {

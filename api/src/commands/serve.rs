@@ -20,7 +20,7 @@ use crate::models::Models;
 use crate::router::router;
 use crate::server::{self, ConnectionLimits};
 use crate::state::{App, AppState, Parts};
-use crate::{files, overview, routes};
+use crate::{files, loras, overview, routes};
 
 /// Serves until the first stop signal, then completes open requests for at most `server.drain_s`.
 ///
@@ -41,6 +41,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     refuse_an_open_door(&app).await?;
     // 3. Start the background tasks and, if configured, the separate port for metrics.
     overview::start(&app);
+    loras::folders::start(&app);
     if metrics_port != 0 {
         let listener = listen(SocketAddr::new(bind, metrics_port)).await?;
         let alone = Router::new().route("/metrics", axum::routing::get(routes::metrics::metrics_alone));

@@ -6,6 +6,7 @@
 pub mod analysis;
 pub mod group;
 pub mod job;
+pub mod lora;
 pub mod model;
 pub mod request;
 pub mod stats;

@@ -25,6 +25,8 @@ pub struct ModelView {
     pub custom_size: CustomSizeView,
     /// Longest `video_length`, in frames at 24 per second.
     pub video_length_max: u32,
+    /// Longest `video_length` that the model does well; longer ones are rendered too.
+    pub video_length_good_max: u32,
     /// Shortest `video_length`, in frames.
     pub video_length_min: u32,
     /// A valid `video_length` is the shortest one plus a multiple of this.
@@ -94,6 +96,7 @@ impl ModelView {
                 pixels_max: manifest.custom_size.pixels_max,
             },
             video_length_max: manifest.length.max,
+            video_length_good_max: manifest.length.good_max.unwrap_or(manifest.length.max),
             video_length_min: manifest.geometry.frames_min(),
             video_length_step: manifest.geometry.frame_step(),
             infer_steps_max: manifest.sampling.steps_max,

@@ -60,6 +60,10 @@ fn without_null(schema: RefOr<Schema>) -> (RefOr<Schema>, Option<String>) {
                 }
             }
         }
+        RefOr::T(Schema::Array(mut array)) => {
+            let description = array.description.take();
+            (RefOr::T(Schema::Array(array)), description)
+        }
         other => (other, None),
     }
 }

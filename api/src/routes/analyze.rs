@@ -10,6 +10,7 @@ use crate::auth::Caller;
 use crate::dto::analysis::{AnalysisView, AnalyzeView};
 use crate::dto::request::RequestParameters;
 use crate::extract::QueryString;
+use crate::loras::resolve::resolve;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 
@@ -29,6 +30,7 @@ pub async fn analyze(
     caller: Caller,
     QueryString(mut request): QueryString<VideoRequest>,
 ) -> Answer<Json<AnalyzeView>> {
+    resolve(&app, &caller, &mut request).await?;
     let manifest =
         app.models.for_new_job(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
+use crate::loras::resolve::resolve_batch;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::routes::generate::key_reused;
 use crate::state::{App, AppState};
@@ -63,10 +64,11 @@ pub async fn batch(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
     headers: HeaderMap,
-    JsonBody(batch): JsonBody<BatchRequest>,
+    JsonBody(mut batch): JsonBody<BatchRequest>,
 ) -> Answer<Response> {
     // 1. Validate every request. Nothing is admitted if one of them is invalid.
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
+    resolve_batch(&app, &caller, &mut batch.requests).await.inspect_err(count)?;
     let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 

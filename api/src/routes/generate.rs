@@ -13,6 +13,7 @@ use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::ingest::IngestError;
 use crate::limits::RateState;
+use crate::loras::resolve::resolve;
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::state::{App, AppState};
 use crate::submission::{admit, new_job, traceparent};
@@ -41,9 +42,10 @@ pub async fn generate(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
     headers: HeaderMap,
-    JsonBody(request): JsonBody<VideoRequest>,
+    JsonBody(mut request): JsonBody<VideoRequest>,
 ) -> Answer<Response> {
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
+    resolve(&app, &caller, &mut request).await.inspect_err(count)?;
     let (mut job, forecast) = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;

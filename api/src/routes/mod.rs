@@ -10,6 +10,7 @@ pub mod health;
 pub mod job;
 pub mod jobs;
 pub mod learned;
+pub mod loras;
 pub mod metrics;
 pub mod models;
 pub mod openapi;

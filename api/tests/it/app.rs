@@ -188,6 +188,7 @@ fn record() -> RunRecord {
         build: "test".to_owned(),
         resumed_from: None,
         restarted_because: None,
+        adapters: Vec::new(),
         convergence: vec![],
         gpu_seconds: 312.0,
         cost_usd: 0.19,

@@ -17,6 +17,7 @@ mod ingest;
 mod jobs;
 mod learned;
 mod limits;
+mod loras;
 mod models;
 mod openapi;
 mod proxy;

@@ -26,6 +26,12 @@ pub fn checkpoint(job: JobId, token: LeaseToken, step: u32) -> String {
     format!("{job}/{token}/checkpoint-{step}.safetensors")
 }
 
+/// An adapter of a model, named by its content. It belongs to no job, so the orphan sweep passes over it.
+#[must_use]
+pub fn lora(model_id: &str, fingerprint: &str) -> String {
+    format!("loras/{model_id}/{fingerprint}.safetensors")
+}
+
 /// The job and the lease that an object belongs to; `None` for a key that this crate did not make.
 #[must_use]
 pub fn owner(key: &str) -> Option<(JobId, LeaseToken)> {
@@ -49,7 +55,8 @@ mod tests {
 
     #[test]
     fn foreign_objects_have_no_owner() {
-        for key in ["", "readme.txt", "a/b/c", "a/b", "00000000-0000-0000-0000-000000000000/x/y"] {
+        let lora = lora("default", "00");
+        for key in [lora.as_str(), "", "readme.txt", "a/b/c", "a/b", "00000000-0000-0000-0000-000000000000/x/y"] {
             assert_eq!(owner(key), None, "{key}");
         }
     }

@@ -42,6 +42,9 @@ pub struct ModelManifest {
     /// How pixels and frames become tokens; must agree with the checkpoint.
     #[serde(default)]
     pub geometry: Geometry,
+    /// Sizes of the transformer, by which adapters are checked before they are stored; without this table the model takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transformer: Option<TransformerSizes>,
     /// Named sizes, in the order the page offers them; the first is the default of an unnamed size.
     pub sizes: Vec<NamedSize>,
     /// Limits of sizes given as `WxH`.
@@ -62,6 +65,30 @@ pub struct Fingerprints {
     pub weights: String,
     /// Both text encoders, their tokenizers and the prompt template: what embeddings depend on.
     pub encoders: String,
+}
+
+/// `[transformer]`: the sizes of the network that adapters change; must agree with the checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransformerSizes {
+    /// Width of a token.
+    pub hidden: u64,
+    /// Width inside the blocks' MLP.
+    pub mlp: u64,
+    /// Blocks with two streams.
+    pub double_blocks: u64,
+    /// Blocks with one stream.
+    pub single_blocks: u64,
+    /// Blocks of the token refiner.
+    pub refiner_blocks: u64,
+    /// Width of the language model's states.
+    pub text: u64,
+    /// Width of the pooled prompt.
+    pub pooled: u64,
+    /// Values of a patch: channels of the latents times the latents of a token.
+    pub patch: u64,
+    /// Whether the guidance scale is an input.
+    pub guidance: bool,
 }
 
 /// A size that users name.
@@ -108,6 +135,13 @@ pub struct Length {
     pub rendered_at_max: u32,
     /// Fewest frames it renders for anything longer than one frame.
     pub rendered_min: u32,
+    /// Above this many rendered frames positions in time are stretched (RIFLEx), since the model would repeat itself; absent for a
+    /// model that cannot do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub riflex_above: Option<u32>,
+    /// The longest `video_length` that the model does well; absent if that is `max`. Longer ones are rendered too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub good_max: Option<u32>,
 }
 
 /// Device memory that a job needs: `base + per_token * video tokens`.
@@ -235,6 +269,12 @@ impl ModelManifest {
         }
         if let Some(world) = &self.world {
             world.check()?;
+        }
+        if let Some(good) = length.good_max
+            && (!self.geometry.allows_frames(good) || good > length.max)
+        {
+            let rule = self.geometry.frame_rule();
+            return wrong("length.good_max", format!("{good} must be {rule} and at most length.max, {}", length.max));
         }
         self.sampling.check()?;
         self.step_cache.check()?;

@@ -17,6 +17,8 @@ pub enum StepsReason {
     Adaptive,
     /// Chosen by the prompt, then lowered by what the fleet has learned from such prompts.
     Learned,
+    /// Those that an adapter was trained for.
+    Adapter,
 }
 
 /// One factor of the prompt analysis and the words that caused it.
@@ -86,6 +88,12 @@ pub struct Plan {
     pub steps_reason: StepsReason,
     /// Step caching.
     pub step_cache: StepCachePlan,
+    /// Flow-match shift that an adapter needs; the model's when null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow_shift: Option<f64>,
+    /// Embedded guidance that an adapter needs; the request's when null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guidance: Option<f64>,
     /// Estimated seconds of the run without queueing, embeddings not cached.
     pub estimate_s: f64,
     /// The same with cached embeddings.

@@ -77,6 +77,9 @@ pub struct RunRecord {
     /// Step from which the last attempt resumed; `None` when it started from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_from: Option<u32>,
+    /// Fingerprints of the adapters that were active.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: Vec<String>,
     /// Why an existing checkpoint was not used; `None` when there was none or it was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarted_because: Option<String>,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draft::{CANDIDATES_MAX, Judge, RenderMode};
 use crate::field_error::FieldError;
+use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
 use crate::webhook::{check_webhook_url, read_webhook_events};
@@ -89,6 +90,13 @@ pub struct VideoRequest {
     /// The kinds of events that `webhook` is notified of, separated by commas; completed, failed and cancelled when null.
     #[serde(default)]
     pub webhook_events: Option<String>,
+    /// Adapters (LoRA), up to four. Their effects add up; their order does not matter.
+    #[serde(default, deserialize_with = "crate::lora::read")]
+    pub loras: Vec<LoraUse>,
+    /// Whether positions in time are stretched (RIFLEx), so that a long video does not repeat itself; null lets the model decide
+    /// by the length.
+    #[serde(default)]
+    pub riflex: Option<bool>,
 }
 
 mod defaults {
@@ -163,6 +171,8 @@ impl VideoRequest {
         let mut wrong = self.text_errors(limits);
         wrong.extend(self.number_errors(limits, model));
         wrong.extend(self.webhook_errors());
+        wrong.extend(lora::errors(&self.loras));
+        wrong.extend(self.length_errors(model));
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
             Ok(shape) if wrong.is_empty() => Ok(shape),
             Ok(_) => Err(wrong),
@@ -181,6 +191,18 @@ impl VideoRequest {
         if self.true_cfg_scale > 1.0 {
             self.negative_prompt.get_or_insert_default();
         }
+    }
+
+    /// Whether positions in time are stretched for this many rendered frames.
+    #[must_use]
+    pub fn stretches(&self, model: &ModelManifest, frames: u32) -> bool {
+        self.riflex.unwrap_or_else(|| model.length.riflex_above.is_some_and(|limit| frames > limit))
+    }
+
+    fn length_errors(&self, model: &ModelManifest) -> Option<FieldError> {
+        let offered = model.length.riflex_above.is_some();
+        let reason = "is not offered by this model; leave it out";
+        (self.riflex == Some(true) && !offered).then(|| FieldError::new("riflex", reason))
     }
 
     fn text_errors(&self, limits: &RequestLimits) -> Vec<FieldError> {

@@ -306,3 +306,22 @@ fn steps_and_scales_that_a_distilled_model_does_not_run_are_refused() {
         VideoRequest { true_cfg_scale: 3.0, negative_prompt: Some(String::new()), ..VideoRequest::new("A cat walks") };
     assert_eq!(fields(guided), ["true_cfg_scale"]);
 }
+
+#[test]
+fn long_videos_are_stretched_by_the_models_rule_or_as_asked() {
+    let offered = FULL_SCALE.replace("rendered_min = 1 }", "rendered_min = 1, riflex_above = 100, good_max = 101 }");
+    let offered = ModelManifest::parse(&offered).expect("a valid manifest");
+    let asked = |riflex| VideoRequest { riflex, ..VideoRequest::new("x") };
+    for (riflex, frames, wanted) in
+        [(None, 97, false), (None, 101, true), (Some(true), 97, true), (Some(false), 101, false)]
+    {
+        assert_eq!(asked(riflex).stretches(&offered, frames), wanted, "{riflex:?} {frames}");
+        asked(riflex).validate(&LIMITS, &offered).expect("valid");
+    }
+    assert!(!asked(None).stretches(&full_scale(), 129));
+    let wrong = asked(Some(true)).validate(&LIMITS, &full_scale()).expect_err("not offered");
+    assert_eq!(wrong[0].field, "riflex");
+    let unreachable = FULL_SCALE.replace("rendered_min = 1 }", "rendered_min = 1, good_max = 133 }");
+    let error = ModelManifest::parse(&unreachable).expect_err("beyond the maximum").to_string();
+    assert!(error.contains("length.good_max"), "{error}");
+}

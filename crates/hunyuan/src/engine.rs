@@ -3,14 +3,16 @@
 //! The rule: one thread owns an engine. What a job needs is in its session; nothing of one job is left behind for the next,
 //! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use formats::lora::Modules;
 use tch::{Device, Tensor};
 use torch_ext::attention::Backend;
 
 use crate::family::Family;
 use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
 use crate::runtime::{
+    adapters::{Adapter, AdapterUse, Adapters},
     attention::{self, Attention, Trial},
     checkpoint::{DraftIdentity, Identity},
     control::Control,
@@ -33,6 +35,9 @@ const BUILD: &str = concat!("hunyuan ", env!("CARGO_PKG_VERSION"), " libtorch 2.
 
 /// Seed of [`WeightSource::Random`].
 const RANDOM_SEED: i64 = 1;
+
+/// Folder of the network that adapters change, in every family.
+const TRANSFORMER: &str = "transformer";
 
 /// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
 const AUTO_TILING_BYTES: u64 = 8 << 30;
@@ -175,6 +180,7 @@ pub struct Engine {
     device: Device,
     train_timesteps: i64,
     networks: Box<dyn Networks>,
+    adapters: Adapters,
 }
 
 impl Engine {
@@ -256,7 +262,11 @@ impl Engine {
             true_cfg_scale,
             attention,
         };
-        Ok(Self { options: options.clone(), info, device, train_timesteps, networks })
+        let adapters = Adapters::new(match source {
+            WeightSource::Files => Some(source.open(&model_dir.join(TRANSFORMER))?),
+            WeightSource::Random => None,
+        });
+        Ok(Self { options: options.clone(), info, device, train_timesteps, networks, adapters })
     }
 
     /// What was loaded.
@@ -331,6 +341,26 @@ impl Engine {
         }
     }
 
+    /// Opens an adapter for this model.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a file that is none of the supported kinds or was made for another model; [`Error::Read`].
+    pub fn open_adapter(&self, path: &Path) -> Result<Adapter> {
+        let layers = self.networks.placements().layers();
+        let aliases = self.info.family.aliases(&|layer: &str| layers.contains_key(layer));
+        Adapter::open(path, &Modules::new(&layers, &aliases))
+    }
+
+    /// Makes exactly these adapters active for the sessions that begin from now on; none restores the checkpoint's weights, bit
+    /// for bit. Does nothing where the same ones are active.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`] between layers, memory, libtorch; then none is active.
+    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        self.adapters.set(uses, self.networks.placements(), control)
+    }
+
     /// What determines a request's video on this engine: a saved state of another identity is not resumed.
     ///
     /// # Errors
@@ -366,6 +396,8 @@ impl Engine {
             flow_reverse: request.flow_reverse,
             step_cache: json(&request.step_cache)?,
             draft: draft.transpose()?,
+            adapters: self.adapters.active()?.clone(),
+            riflex: request.riflex,
         })
     }
 

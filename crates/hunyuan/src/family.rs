@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use formats::layout::{self, Alias};
 use serde::Deserialize;
 
 use crate::networks::{Component, ComponentFiles, Fingerprint, LoadPlan, Loaded};
@@ -96,6 +97,12 @@ impl Family {
             Self::V1 => v1::COMPONENTS,
             Self::V1_5 => v1_5::COMPONENTS,
         }
+    }
+
+    /// The transformer's layers under the names of other programs, by which adapters may name them.
+    pub(crate) fn aliases(self, has: &dyn Fn(&str) -> bool) -> Vec<Alias> {
+        // The table of other names is that of 1.0; adapters of other families use the checkpoint's names.
+        if self == Self::V1 { layout::aliases(has) } else { Vec::new() }
     }
 
     /// Texts around a prompt, on which embeddings depend as they do on the encoders' files.

@@ -15,6 +15,7 @@ pub mod v1_5;
 pub use engine::{Engine, EngineInfo, EngineOptions, Tiling};
 pub use family::Family;
 pub use networks::Residency;
+pub use runtime::adapters::{Adapter, AdapterUse};
 pub use runtime::checkpoint::{Checkpoint, Identity};
 pub use runtime::control::Control;
 pub use runtime::device::DeviceChoice;

@@ -85,6 +85,61 @@ fn assert_same(left: &Engine, right: &Engine) {
     assert!(frames.tensor().equal(others.tensor()));
 }
 
+/// Renames every key of a text encoder and nests its configuration, as a larger model that contains it does.
+fn nest(copy: &Copy, component: &str, rename: impl Fn(&str) -> String, extra: &[&str]) {
+    let file = format!("{component}/model.safetensors");
+    let tensors = copy.tensors(&file);
+    let mut nested: Tensors = tensors.iter().map(|(key, tensor)| (rename(key), tensor.shallow_clone())).collect();
+    for key in extra {
+        nested.insert((*key).to_owned(), Tensor::zeros([2, 2], (Kind::Float, Device::Cpu)));
+    }
+    write(&nested, &copy.dir().join(&file));
+    let path = copy.dir().join(component).join("config.json");
+    let text: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    // The outer numbers are wrong on purpose: they belong to other parts.
+    let outer = serde_json::json!({"text_config": text, "hidden_size": 3, "rope_theta": 10000.0});
+    std::fs::write(&path, outer.to_string()).unwrap();
+}
+
+#[test]
+fn text_encoders_inside_larger_models_give_the_same_video() {
+    let plain = Copy::new();
+    let flat = plain.load(Dtype::F32).unwrap();
+    let llava = [
+        (
+            "language_model.model.",
+            ["language_model.lm_head.weight", "vision_tower.x.weight", "multi_modal_projector.x.bias"],
+        ),
+        (
+            "model.language_model.",
+            ["lm_head.weight", "model.vision_tower.x.weight", "model.multi_modal_projector.x.bias"],
+        ),
+    ];
+    for (prefix, extra) in llava {
+        let copy = Copy::new();
+        nest(&copy, "text_encoder", |key| format!("{prefix}{}", key.trim_start_matches("model.")), &extra);
+        let clip = ["vision_model.x.weight", "logit_scale", "text_projection.weight", "visual_projection.weight"];
+        nest(&copy, "text_encoder_2", str::to_owned, &clip);
+        assert_same(&flat, &copy.load(Dtype::F32).unwrap());
+    }
+}
+
+/// What people find instead of weights: the text that git keeps, a page, half a download.
+#[test]
+fn files_that_are_no_weights_are_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.safetensors");
+    let refused = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        Weights::open(dir.path()).unwrap_err().to_string()
+    };
+    assert!(refused(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1").contains("git lfs pull"));
+    assert!(refused(b"<!DOCTYPE html><html><head><title>Log in</title></head></html>").contains("web page"));
+    assert!(refused(b"GGUF\x03\0\0\0").contains("ComfyUI-GGUF"));
+    let whole = std::fs::read(Copy::new().dir().join(VAE)).unwrap();
+    assert!(refused(&whole[..whole.len() / 2]).contains("cut off"));
+}
+
 #[test]
 fn one_error_lists_every_wrong_key_of_every_component() {
     let copy = Copy::new();

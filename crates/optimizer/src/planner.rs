@@ -16,6 +16,7 @@
 use std::borrow::Cow;
 
 use domain::draft::draft_steps;
+use domain::lora::sampling_of;
 use domain::model::{RenderShape, StepRange};
 use domain::{
     Complexity, DraftSchedule, ModelManifest, Plan, QualityTier, RunRecord, StepCacheMode, StepCachePlan, StepsReason,
@@ -196,6 +197,9 @@ impl Planner {
             steps,
             steps_reason,
             step_cache,
+            flow_shift: sampling_of(&request.loras, |sampling| sampling.flow_shift),
+            guidance: sampling_of(&request.loras, |sampling| sampling.guidance)
+                .filter(|_| request.cfg_scale == VideoRequest::new("").cfg_scale),
             estimate_s: cost.estimate_s(&work, false),
             estimate_cached_s: cost.estimate_s(&work, true),
             memory_bytes: manifest.memory.need_bytes(tokens),
@@ -220,6 +224,9 @@ impl Planner {
         let requested = request.quality_tier;
         if request.infer_steps > 0 {
             return (request.infer_steps, StepsReason::Explicit);
+        }
+        if let Some(steps) = sampling_of(&request.loras, |sampling| sampling.steps) {
+            return (steps.clamp(1, manifest.sampling.steps_max.max(1)), StepsReason::Adapter);
         }
         if !self.switches.adaptive_steps {
             return (self.fixed_steps(manifest, requested), StepsReason::Fixed);

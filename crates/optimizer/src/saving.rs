@@ -30,7 +30,7 @@ pub fn price_usd(seconds: f64, gpu_hour_usd: f64) -> f64 {
 #[must_use]
 pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gpu_hour_usd: f64) -> Saving {
     let baseline_steps = match run.plan.steps_reason {
-        StepsReason::Explicit => run.plan.steps,
+        StepsReason::Explicit | StepsReason::Adapter => run.plan.steps,
         StepsReason::Fixed | StepsReason::Adaptive | StepsReason::Learned => manifest.baseline_steps(),
     };
     let record = run.record;

@@ -127,6 +127,7 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
         build: "test".to_owned(),
         resumed_from: None,
         restarted_because: None,
+        adapters: Vec::new(),
         convergence: Vec::new(),
         gpu_seconds: 0.0,
         cost_usd: 0.0,

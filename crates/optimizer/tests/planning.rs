@@ -168,6 +168,7 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
         build: "test".to_owned(),
         resumed_from: None,
         restarted_because: None,
+        adapters: Vec::new(),
         convergence,
         gpu_seconds: 0.0,
         cost_usd: 0.0,

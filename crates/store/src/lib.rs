@@ -6,7 +6,8 @@
 //!
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`events`],
+//! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
+//! [`events`],
 //! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
@@ -31,6 +32,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+pub mod loras;
 mod migrate;
 pub mod models;
 pub mod planning;

@@ -28,6 +28,8 @@ pub fn plan() -> Plan {
         steps: 25,
         steps_reason: StepsReason::Adaptive,
         step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
+        flow_shift: None,
+        guidance: None,
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 30,

@@ -6,4 +6,7 @@ import type { AnalyzeView, VideoRequest } from './schema';
 export type AnalyzeQuery = Omit<VideoRequest, 'seed' | 'deadline_s' | 'similar_prompts'>;
 
 export const analyze = (query: AnalyzeQuery, signal?: AbortSignal) =>
-  call<AnalyzeView>('GET', '/api/optimization/analyze', { query: { ...query }, signal });
+  call<AnalyzeView>('GET', '/api/optimization/analyze', { query: { ...query, loras: inQuery(query.loras) }, signal });
+
+/** As a query string writes them. */
+const inQuery = (loras: VideoRequest['loras']) => (loras ?? []).map(({ name, scale }) => `${name}:${scale ?? 1}`).join(',') || undefined;

@@ -308,6 +308,61 @@ export interface Links {
   video?: string | null;
 }
 
+/** All adapters that the caller may use. */
+export interface LoraListView {
+  /** By name; the caller's own before shared ones. */
+  loras: LoraView[];
+}
+
+/** What an adapter that was trained for few steps needs. Each value applies where the request leaves it open. */
+export interface LoraSampling {
+  /** Flow-match shift. */
+  flow_shift?: number | null;
+  /** Embedded guidance. */
+  guidance?: number | null;
+  /** Denoising steps. */
+  steps?: number | null;
+}
+
+/** An adapter of a request. */
+export interface LoraUse {
+  /** Hash of the adapter's file. Filled in by the fleet; a request that gives another one is refused. */
+  fingerprint?: string | null;
+  /** Its name among your own adapters, or among those that everybody may use. */
+  name: string;
+  sampling?: LoraSampling | null;
+  /** How strongly it acts: 1 as it was trained, 0 not at all; negative values reverse it. */
+  scale?: number;
+}
+
+/** An adapter that a request may name. */
+export interface LoraView {
+  /** Size of the file, bytes. */
+  bytes: number;
+  /** When it was stored. */
+  created_at: string;
+  /** What its owner says about it. */
+  description: string;
+  /** blake3 of the file. */
+  fingerprint: string;
+  /** Its id. */
+  id: string;
+  /** Layers of the model that it changes. */
+  layers: number;
+  /** The model that it belongs to. */
+  model: string;
+  /** Name for the request's `loras`. */
+  name: string;
+  /** Whether it is the caller's own. */
+  own: boolean;
+  /** Largest rank of its factors. */
+  rank: number;
+  /** Steps, shift and guidance that it was trained for. */
+  sampling: LoraSampling;
+  /** Whether every tenant may use it. */
+  shared: boolean;
+}
+
 /** All models. */
 export interface ModelListView {
   /** Sorted by id. */
@@ -334,6 +389,8 @@ export interface ModelView {
   name: string;
   /** Named sizes. */
   sizes: SizeView[];
+  /** Longest `video_length` that the model does well; longer ones are rendered too. */
+  video_length_good_max: number;
   /** Longest `video_length`, in frames at 24 per second. */
   video_length_max: number;
   /** Shortest `video_length`, in frames. */
@@ -473,6 +530,8 @@ export interface RenderShape {
 
 /** Everything worth knowing about a finished run; kept with the job permanently. */
 export interface RunRecord {
+  /** Fingerprints of the adapters that were active. */
+  adapters?: string[];
   /** Worker and libtorch version. */
   build: string;
   /** Where the embeddings came from. */
@@ -628,7 +687,7 @@ export interface StepCachePlan {
 }
 
 /** Why the number of steps is what it is. */
-export type StepsReason = "explicit" | "fixed" | "adaptive" | "learned";
+export type StepsReason = "explicit" | "fixed" | "adaptive" | "learned" | "adapter";
 
 /** The tier in which a job actually runs: a [`QualityTier`] after `auto` has been decided. */
 export type Tier = "preview" | "standard" | "premium";
@@ -668,6 +727,8 @@ export interface VideoRequest {
   flow_reverse?: boolean;
   /** Denoising steps; 0 lets the fleet choose. */
   infer_steps?: number;
+  /** Adapters (LoRA), up to four. Their effects add up; their order does not matter. */
+  loras?: LoraUse[];
   /** The model's id; the fleet's default when null. */
   model?: string | null;
   /** What the video should not show; takes effect with a `true_cfg_scale` above 1, the request's or the model's. */
@@ -676,6 +737,8 @@ export interface VideoRequest {
   prompt: string;
   /** Quality tier; `auto` chooses by the prompt. */
   quality_tier?: QualityTier;
+  /** Whether positions in time are stretched (RIFLEx), so that a long video does not repeat itself; null lets the model decide by the length. */
+  riflex?: boolean | null;
   /** The same seed gives the same video. Drawn at random and reported when null or -1. */
   seed?: number | null;
   /** Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null. */

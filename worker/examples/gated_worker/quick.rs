@@ -42,6 +42,11 @@ impl State {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&order.seed.to_le_bytes()).update(&order.steps.to_le_bytes());
         hasher.update(&order.embeddings.to_bytes());
+        for lora in &order.loras {
+            // A cached file is named by its content.
+            hasher.update(lora.path.file_name().unwrap_or_default().as_encoded_bytes());
+            hasher.update(&lora.scale.to_le_bytes());
+        }
         let identity = hasher.finalize().to_hex().to_string();
         Self { hash: identity.clone(), identity, step: 0 }
     }

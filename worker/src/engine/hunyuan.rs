@@ -17,6 +17,7 @@ use hunyuan::{
 };
 use tracing::warn;
 
+use super::loras::Opened;
 use super::pictures::Pictures;
 use super::{LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
@@ -30,6 +31,7 @@ pub struct HunyuanRenderer {
     memory_bytes: u64,
     /// What turns latents into previews, if the VAE has known factors.
     factors: Option<LatentRgb>,
+    loras: Opened,
 }
 
 impl HunyuanRenderer {
@@ -58,7 +60,7 @@ impl HunyuanRenderer {
         if factors.is_none() {
             warn!(folder = %options.model_dir.display(), "no previews: this VAE has no known factors; `worker fit-preview` finds them");
         }
-        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes, factors })
+        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes, factors, loras: Opened::default() })
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -100,6 +102,7 @@ impl Work<'_> {
             negative,
             step_cache: step_cache(order.step_cache_threshold),
             draft,
+            riflex: order.riflex,
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
         })
     }
@@ -199,13 +202,15 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
+        self.loras.activate(&mut self.engine, &order.loras, control)?;
         let factors = self.factors.as_ref();
         let first = Work { engine: &self.engine, order, factors }.run(None, control, tell);
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
         }
-        let Some(engine) = self.full_precision() else { return first };
+        let Some(mut engine) = self.full_precision() else { return first };
+        Opened::default().activate(&mut engine, &order.loras, control)?;
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
         Work { engine: &engine, order, factors }.run(Some(why), control, tell)
@@ -375,6 +380,8 @@ impl From<Error> for RenderError {
             Error::Input { field, reason } => {
                 failed("invalid_request", format!("{field}: {reason}"), FailureAction::Fail)
             }
+            // Adapters are the only files that a job brings; the model's own were checked when it was loaded.
+            Error::Config { .. } => failed("invalid_lora", error.to_string(), FailureAction::Fail),
             Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
             Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
             // Another worker of the pool may have more room, and a smaller job may have left by then.

@@ -6,6 +6,7 @@
 //! and in `libtorch`; `fleet` knows only this module's types.
 
 mod hunyuan;
+mod loras;
 mod manifest;
 mod pictures;
 mod thread;
@@ -103,6 +104,15 @@ pub struct RendererInfo {
     pub attention: Option<String>,
 }
 
+/// An adapter on this machine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoraFile {
+    /// A safetensors file, or a folder as PEFT saves it.
+    pub path: PathBuf,
+    /// How strongly it acts.
+    pub scale: f64,
+}
+
 /// One job, as the model needs it.
 #[derive(Debug, Clone)]
 pub struct RenderOrder {
@@ -128,6 +138,10 @@ pub struct RenderOrder {
     pub embeddings: StoredEmbeddings,
     /// The negative prompt's embeddings and the true guidance scale.
     pub negative: Option<(StoredEmbeddings, f64)>,
+    /// Adapters, in any order.
+    pub loras: Vec<LoraFile>,
+    /// Stretches positions in time, for a long video.
+    pub riflex: bool,
     /// A checkpoint's bytes to resume from.
     pub resume: Option<Vec<u8>>,
     /// Seconds of denoising between two checkpoints.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use broker::FleetEvent;
 use domain::{
     Clock, EventCursor, Failure, FailureAction, JobEvent, JobEventKind, JobStatus, Rendered, RunRecord, Stage,
-    StageSeconds, SystemClock,
+    StageSeconds, SystemClock, VideoRequest,
 };
 use optimizer::RunFacts;
 
@@ -24,7 +24,7 @@ use super::deliveries::Deliveries;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Followed, Follower, Seen};
-use super::{Fleet, checkpoints, lasting, pause, watch};
+use super::{Fleet, checkpoints, lasting, loras, pause, watch};
 use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
 /// Code of the failure of a job under which devices keep breaking.
@@ -131,13 +131,15 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         start = checkpoints::fetch(fleet, job) => start,
         _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
     };
+    let loras = loras::fetch(fleet, job, lease).await?;
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
     let negative = embeddings::negative(fleet, job, lease, control).await?;
     let encode_s = begun.elapsed().as_secs_f64();
 
     follower.stage(Stage::Denoise).await;
-    let order = order(fleet, job, &text, negative, start.bytes);
+    let mut order = order(fleet, job, &text, negative, start.bytes);
+    order.loras = loras;
     let (events, heard) = mpsc::unbounded_channel();
     let following = tokio::spawn(follower.follow(heard));
     let rendered = watch::answer(fleet, lease, fleet.engine.render(order, control, events)).await;
@@ -237,12 +239,15 @@ fn order(
         frames: shape.frames,
         steps: plan.steps,
         seed: request.seed.unwrap_or_default(),
-        guidance: request.cfg_scale,
-        flow_shift: fleet.manifest.sampling.flow_shift,
+        guidance: plan.guidance.unwrap_or(request.cfg_scale),
+        flow_shift: plan.flow_shift.unwrap_or(fleet.manifest.sampling.flow_shift),
         flow_reverse: request.flow_reverse,
         step_cache_threshold: (plan.step_cache.threshold > 0.0).then_some(plan.step_cache.threshold),
         embeddings: text.embeddings.clone(),
         negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
+        // Fetched before the order is given.
+        loras: Vec::new(),
+        riflex: request.stretches(&fleet.manifest, shape.frames),
         resume,
         checkpoint_every_s: fleet.checkpoint_every.as_secs_f64(),
         preview_every_s: fleet.preview_every.as_secs_f64(),
@@ -271,6 +276,7 @@ fn record(
         build: info.build.clone(),
         resumed_from: seen.resumed_from,
         restarted_because: seen.restarted_because,
+        adapters: adapters(&job.job.request),
         convergence: measured.convergence,
         gpu_seconds,
         cost_usd: optimizer::price_usd(gpu_seconds, fleet.gpu_hour_usd),
@@ -291,6 +297,11 @@ fn record(
         (record.saved_s, record.saved_usd) = (saving.saved_s, saving.saved_usd);
     }
     record
+}
+
+/// Fingerprints of the adapters that were active.
+fn adapters(request: &VideoRequest) -> Vec<String> {
+    request.loras.iter().filter(|lora| lora.scale != 0.0).filter_map(|lora| lora.fingerprint.clone()).collect()
 }
 
 async fn complete(fleet: &Arc<Fleet>, job: &Assignment, done: Done) -> anyhow::Result<Option<JobStatus>> {

@@ -15,6 +15,7 @@ mod embeddings;
 mod heart;
 mod job;
 mod lasting;
+mod loras;
 mod pause;
 mod preview;
 mod progress;
@@ -63,6 +64,8 @@ pub(crate) struct Fleet {
     pub(crate) manifest: ModelManifest,
     /// ffmpeg.
     pub(crate) mp4: Encoder,
+    /// Bytes of adapters that are kept on this machine.
+    pub(crate) lora_cache_bytes: u64,
     /// Folder for files in the making.
     pub(crate) scratch: PathBuf,
     /// Why this worker leaves by itself, once it has to.

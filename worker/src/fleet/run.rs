@@ -272,6 +272,7 @@ fn assemble(
         run_limit: RunLimit { factor: worker.run_limit_factor, min: Duration::from_secs(worker.run_limit_min_s) },
         resumes_max: settings.scheduler.checkpoint_resumes_max,
         deliveries_max: worker.deliveries_max,
+        lora_cache_bytes: worker.lora_cache_bytes,
         pool,
         manifest,
         engine,

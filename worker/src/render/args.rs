@@ -44,6 +44,13 @@ pub struct RenderArgs {
     /// Scale of true classifier-free guidance; above 1 it doubles the work [default: the model's, 1 for HunyuanVideo 1.0]
     #[arg(long, value_name = "X")]
     pub(crate) true_cfg: Option<f64>,
+    /// An adapter (LoRA): a safetensors file or a folder as PEFT saves it, with how strongly it acts; may be given up to four times
+    #[arg(long = "lora", value_name = "FILE[=SCALE]", value_parser = parse_lora)]
+    pub(crate) loras: Vec<(PathBuf, f64)>,
+    /// Stretch positions in time (RIFLEx) for a video that is longer than the model's period: yes or no [default: the model's
+    /// rule, else no]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
+    pub(crate) riflex: Option<bool>,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) latents: Option<PathBuf>,
@@ -124,6 +131,14 @@ impl RenderArgs {
             other => bail!("--poster: `.{other}` is not a supported picture format; use .jpg or .webp"),
         }
     }
+}
+
+/// Reads `style.safetensors=0.8`.
+fn parse_lora(text: &str) -> Result<(PathBuf, f64), String> {
+    let (path, scale) = text.rsplit_once('=').unwrap_or((text, "1"));
+    let scale =
+        scale.parse().map_err(|_| format!("`{scale}` is not a number; write FILE=SCALE, such as a.safetensors=0.8"))?;
+    Ok((PathBuf::from(path), scale))
 }
 
 fn parse_tiling(text: &str) -> Result<Tiling, String> {

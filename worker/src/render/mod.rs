@@ -9,10 +9,12 @@ mod progress;
 mod report;
 mod request;
 
-use std::{ops::ControlFlow, path::Path, time::Duration};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use hunyuan::{Control, Engine, Frames};
+use hunyuan::{AdapterUse, Control, Engine, Frames};
 use tch::Tensor;
 
 pub use self::args::RenderArgs;
@@ -31,7 +33,10 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let control = Control::new();
     let resolved = Resolved::new(args)?;
     let options = args.engine_options()?;
-    let engine = report.stage("load", || Engine::load(&options)).context("load the model")?;
+    let mut engine = report.stage("load", || Engine::load(&options)).context("load the model")?;
+    if !args.loras.is_empty() {
+        report.stage("adapters", || activate(&mut engine, &args.loras, &control)).context("use the adapters")?;
+    }
     let mut dump = args.dump.as_ref().map(|_| Dump::default());
 
     let embeddings = report.stage("encode", || resolved.encode(&engine, &control)).context("encode the prompt")?;
@@ -71,6 +76,15 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         dump.finish(first_velocity.as_ref(), &denoised.latents.tensor, frames.tensor(), path)?;
     }
     report.print(&resolved, engine.info(), engine.peak_memory_bytes(), args.out.as_deref())
+}
+
+/// Opens the adapters and merges them into the weights.
+fn activate(engine: &mut Engine, loras: &[(PathBuf, f64)], control: &Control) -> hunyuan::Result<()> {
+    let opened = loras.iter().map(|(path, scale)| Ok((engine.open_adapter(path)?, *scale)));
+    let opened = opened.collect::<hunyuan::Result<Vec<_>>>()?;
+    let uses: Vec<AdapterUse> =
+        opened.iter().map(|(adapter, scale)| AdapterUse { adapter, strength: *scale }).collect();
+    engine.set_adapters(&uses, control)
 }
 
 /// The MP4, and the poster if asked for.

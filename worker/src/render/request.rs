@@ -31,6 +31,7 @@ pub(crate) struct Resolved {
     guidance: f64,
     flow_reverse: bool,
     initial_latents: Option<Tensor>,
+    riflex: bool,
 }
 
 /// The embeddings of a prompt and, with true guidance, of a negative one.
@@ -78,6 +79,10 @@ impl Resolved {
             guidance: args.guidance.unwrap_or(guidance.map_or(defaults.guidance, |guidance| guidance.cfg_scale)),
             flow_reverse: args.flow_reverse,
             initial_latents: args.latents.as_deref().map(read_latents).transpose()?,
+            riflex: args.riflex.unwrap_or_else(|| {
+                let above = manifest.and_then(|manifest| manifest.length.riflex_above);
+                above.is_some_and(|limit| frames > i64::from(limit))
+            }),
         })
     }
 
@@ -104,6 +109,7 @@ impl Resolved {
             negative: encoded.negative.map(|embeddings| (embeddings, self.true_cfg)),
             initial_latents: self.initial_latents.as_ref().map(Tensor::shallow_clone),
             step_cache: StepCacheConfig::Off,
+            riflex: self.riflex,
         }
     }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::runtime::{
+    adapters::ActiveAdapters,
     embeddings::Embeddings,
     error::{Error, Result},
     host::{self, Element, HostTensor},
@@ -66,6 +67,12 @@ pub struct Identity {
     /// The draft that the run continues with another number of steps, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<DraftIdentity>,
+    /// Fingerprints of the adapters and the bits of their strengths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub adapters: ActiveAdapters,
+    /// Whether the positions in time are stretched for a long video.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub riflex: bool,
 }
 
 /// What a continued run took over from its draft.
@@ -96,9 +103,15 @@ impl Identity {
             _ => serde_json::Map::new(),
         };
         let (mine, theirs) = (fields(self), fields(other));
-        mine.iter().find(|(name, value)| theirs.get(*name) != Some(value)).map(|(name, value)| {
-            format!("{name} is {value}, the saved run has {}", theirs.get(name).unwrap_or(&serde_json::Value::Null))
-        })
+        let value =
+            |fields: &serde_json::Map<String, serde_json::Value>, name| fields.get(name).cloned().unwrap_or_default();
+        // A field at its default is left out, on either side.
+        let name = mine
+            .keys()
+            .chain(theirs.keys())
+            .find(|name| value(&mine, name.as_str()) != value(&theirs, name.as_str()))?;
+        let (here, there) = (value(&mine, name.as_str()), value(&theirs, name.as_str()));
+        Some(format!("{name} is {here}, the saved run has {there}"))
     }
 }
 
@@ -313,6 +326,8 @@ mod tests {
                 flow_reverse: true,
                 step_cache: "\"off\"".to_owned(),
                 draft: None,
+                adapters: Vec::new(),
+                riflex: false,
             },
             step: 2,
             latents: Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 2, 2]),
@@ -375,6 +390,10 @@ mod tests {
         let saved = sample().identity;
         let mut other = saved.clone();
         assert_eq!(saved.difference(&other), None);
+        let with = Identity { adapters: vec![("aa".to_owned(), 1)], ..saved.clone() };
+        for difference in [saved.difference(&with), with.difference(&saved)] {
+            assert!(difference.is_some_and(|text| text.contains("adapters") && text.contains("null")), "either way");
+        }
         other.threads = 8;
         let difference = saved.difference(&other).unwrap();
         assert!(difference.contains("threads is 2") && difference.contains('8'), "{difference}");

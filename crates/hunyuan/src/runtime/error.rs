@@ -141,16 +141,27 @@ impl std::fmt::Display for CheckpointMismatch {
             self.unexpected.len(),
             self.misshaped.len()
         )?;
-        for key in &self.missing {
-            write!(f, "\n  missing    {key}")?;
+        for (word, keys) in [("missing   ", &self.missing), ("unexpected", &self.unexpected)] {
+            for key in keys.iter().take(KEYS_SHOWN) {
+                write!(f, "\n  {word} {key}")?;
+            }
+            more(f, word, keys.len())?;
         }
-        for key in &self.unexpected {
-            write!(f, "\n  unexpected {key}")?;
-        }
-        for (key, wanted, found) in &self.misshaped {
+        for (key, wanted, found) in self.misshaped.iter().take(KEYS_SHOWN) {
             write!(f, "\n  misshaped  {key}: wanted {wanted:?}, found {found:?}")?;
         }
-        Ok(())
+        more(f, "misshaped ", self.misshaped.len())
+    }
+}
+
+/// Keys of one kind that an error lists: enough to recognise another model, few enough to read.
+const KEYS_SHOWN: usize = 10;
+
+/// Says how many keys of a kind were not listed.
+fn more(f: &mut std::fmt::Formatter<'_>, word: &str, count: usize) -> std::fmt::Result {
+    match count.saturating_sub(KEYS_SHOWN) {
+        0 => Ok(()),
+        more => write!(f, "\n  {word} and {more} more"),
     }
 }
 
@@ -309,6 +320,15 @@ mod tests {
         }
         let refused = TchError::Torch("mat1 and mat2 shapes cannot be multiplied (2x3 and 4x5)".to_owned());
         assert!(matches!(Error::from(refused), Error::Libtorch { .. }));
+    }
+
+    #[test]
+    fn a_mismatch_of_another_model_lists_ten_keys_of_a_kind() {
+        let missing: Vec<String> = (0..181).map(|number| format!("key.{number:03}")).collect();
+        let mismatch = CheckpointMismatch { component: "vae".into(), missing, ..Default::default() };
+        let text = Error::Checkpoint(vec![mismatch]).to_string();
+        assert!(text.contains("181 missing") && text.contains("key.009") && !text.contains("key.010"), "{text}");
+        assert!(text.contains("missing    and 171 more"), "{text}");
     }
 
     #[test]

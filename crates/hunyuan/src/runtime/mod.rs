@@ -13,6 +13,8 @@ pub mod device;
 pub mod finite;
 pub mod weights;
 
+pub mod adapters;
+
 pub mod control;
 pub mod embeddings;
 pub mod flow_match;

@@ -72,6 +72,9 @@ pub struct DenoiseRequest {
     pub step_cache: StepCacheConfig,
     /// A draft with another number of steps that the run continues.
     pub draft: Option<DraftPart>,
+    /// Stretches the positions in time, so that a video longer than the model's period does not repeat itself. It changes
+    /// every video, so use it for long ones only.
+    pub riflex: bool,
 }
 
 impl DenoiseRequest {
@@ -92,6 +95,7 @@ impl DenoiseRequest {
             initial_latents: None,
             step_cache: StepCacheConfig::Off,
             draft: None,
+            riflex: false,
         }
     }
 

@@ -98,20 +98,20 @@ pub(crate) fn denoise<P: Predictor>(
 
 /// Sorts runs by the lengths of their text and prepares their conditions.
 fn groups<P: Predictor>(network: &P, runs: &[Run]) -> Result<Vec<Group<P::Condition>>> {
-    // Lengths of the text and of the negative text, and the runs that have them.
-    type Members = ((Lengths, Option<Lengths>), Vec<usize>);
+    // Lengths of the text and of the negative text, whether positions are stretched, and the runs that have them.
+    type Members = ((Lengths, Option<Lengths>, bool), Vec<usize>);
     let mut keys: Vec<Members> = Vec::new();
     for (index, run) in runs.iter().enumerate() {
         let negative = run.request.active_negative();
         let negative = negative.map(|(negative, _)| network.lengths("negative", negative)).transpose()?;
-        let key = (network.lengths("embeddings", &run.request.embeddings)?, negative);
+        let key = (network.lengths("embeddings", &run.request.embeddings)?, negative, run.request.riflex);
         match keys.iter_mut().find(|(known, _)| *known == key) {
             Some((_, members)) => members.push(index),
             None => keys.push((key, vec![index])),
         }
     }
     keys.into_iter()
-        .map(|((_, negative), members)| {
+        .map(|((_, negative, _), members)| {
             let members_of: Vec<&Run> = members.iter().map(|&index| &runs[index]).collect();
             let prompts: Vec<&Embeddings> = members_of.iter().map(|run| &run.request.embeddings).collect();
             let away: Vec<&Embeddings> = members_of

@@ -6,7 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use super::text::Text;
-use super::transformer::{Condition, Transformer};
+use super::transformer::{Condition, Transformer, VideoShape};
 use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
@@ -48,7 +48,8 @@ impl Predictor for Denoiser<'_> {
         let pooled = join(texts.iter().map(|text| text.pooled).collect())?;
         let guidance: Vec<f64> = runs.iter().map(|run| run.request.guidance).collect();
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        self.transformer.condition(&states, &pooled, &guidance, [channels, frames, height, width])
+        let shape = VideoShape { latents: [channels, frames, height, width], stretch: runs[0].request.riflex };
+        self.transformer.condition(&states, &pooled, &guidance, &shape)
     }
 
     fn select(&self, condition: &Condition, samples: &[i64]) -> Result<Condition> {

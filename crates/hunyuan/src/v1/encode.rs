@@ -113,9 +113,12 @@ impl TextEncoders {
     }
 }
 
+/// What may be before the language model's keys: a causal model's prefix, none, and LLaVA's as transformers 4 and 5 save it.
+const LLAMA_PREFIXES: [&str; 4] = ["model.", "", "language_model.model.", "model.language_model."];
+
 /// How the language model is built from its files, whose keys may have a prefix.
 fn load_llama<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -> Result<Llama> + use<'a> {
-    let prefix = files.prefix_of(&["model.", ""], "embed_tokens.weight");
+    let prefix = files.prefix_of(&LLAMA_PREFIXES, "embed_tokens.weight");
     move |loader| Llama::load(loader, prefix, &config.text_encoder)
 }
 

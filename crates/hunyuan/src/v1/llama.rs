@@ -68,7 +68,17 @@ impl Llama {
     /// Reads the layers that are used. `prefix` is `model.` or empty, as the checkpoint was saved.
     pub(crate) fn load(root: &Loader, prefix: &str, config: &LlamaConfig) -> Result<Self> {
         let loader = root.at(prefix);
-        root.at("").ignore("lm_head");
+        // Of LLaVA, whose language model is the encoder: what sees pictures, under the names of transformers 4 and 5.
+        for unused in [
+            "lm_head",
+            "language_model.lm_head",
+            "vision_tower",
+            "multi_modal_projector",
+            "model.vision_tower",
+            "model.multi_modal_projector",
+        ] {
+            root.at("").ignore(unused);
+        }
         for name in ["norm", "rotary_emb"] {
             loader.ignore(name);
         }

@@ -128,7 +128,8 @@ impl Fixture {
         Some(Engine::load(&EngineOptions { tiling: Tiling::On, tiles, ..self.options() }).unwrap())
     }
 
-    fn options(&self) -> EngineOptions {
+    /// How [`Fixture::engine`] loads the model.
+    pub(crate) fn options(&self) -> EngineOptions {
         EngineOptions {
             device: DeviceChoice::Cpu,
             dtype: Some(self.dtype()),

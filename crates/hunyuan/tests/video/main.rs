@@ -1,8 +1,10 @@
 //! Latents and frames against what the reference computed, and everything about running them: resuming, cancelling,
 //! errors.
 
+mod adapters;
 mod agreement;
 mod fixture;
+mod riflex;
 mod runs;
 mod stops;
 mod v1_5;

@@ -3,7 +3,10 @@
 use std::ops::ControlFlow;
 
 use hunyuan::v1::text::{POOLED, PROMPT};
-use hunyuan::{Control, DenoiseRequest, Error, v1::transformer::Transformer};
+use hunyuan::{
+    Control, DenoiseRequest, Error,
+    v1::transformer::{Transformer, VideoShape},
+};
 use tch::Kind;
 
 use crate::fixture::{Fixture, decode, denoise, go_on, narrowed, small};
@@ -82,7 +85,7 @@ fn the_allocators_own_refusal_is_out_of_memory_too() {
             embeddings.get(PROMPT).unwrap(),
             embeddings.get(POOLED).unwrap(),
             &[6.0],
-            [config.in_channels, 1, side, side],
+            &VideoShape { latents: [config.in_channels, 1, side, side], stretch: false },
         )
     };
     let error = condition(1 << 21).unwrap_err();

@@ -36,6 +36,14 @@ pub struct LimitsSettings {
     pub page_max: u32,
     /// Most jobs that one page examines.
     pub list_scan_max: u32,
+    /// Largest file of an adapter, bytes.
+    pub lora_bytes_max: u64,
+    /// Most adapters of one tenant.
+    pub loras_per_tenant_max: u64,
+    /// Most bytes of one tenant's adapters.
+    pub loras_tenant_bytes_max: u64,
+    /// Longest time of an upload, seconds.
+    pub lora_upload_s: u64,
     /// Largest queue position that is counted.
     pub queue_position_max: u32,
 }

@@ -107,6 +107,8 @@ pub struct WorkerSettings {
     pub memory_max_bytes: u64,
     /// Whether the text encoders stay in memory.
     pub encoders: EncoderResidence,
+    /// Adapters that are kept on this machine, bytes.
+    pub lora_cache_bytes: u64,
     /// How long a claim lasts without renewal, seconds.
     pub lease_s: u64,
     /// Pause between renewals, seconds.

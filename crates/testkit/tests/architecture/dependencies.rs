@@ -10,6 +10,7 @@ use crate::workspace::{folder, metadata, package, packages, read, rust_files};
 /// Each of our crates with those of our crates that it may depend on, from the bottom up. Tests may use `testkit` as well.
 const ALLOWED: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("formats", &[]),
     ("optimizer", &["domain"]),
     ("settings", &["domain", "optimizer"]),
     ("store", &["domain"]),
@@ -18,14 +19,31 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("artifacts", &["domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
     ("torch-ext", &[]),
-    ("hunyuan", &["torch-ext"]),
+    ("hunyuan", &["formats", "torch-ext"]),
     ("webhooks", &[]),
     ("testkit", &["domain", "settings"]),
     // The client knows the API only: not even the domain's types, so that it also works with servers of other releases.
     ("cli", &[]),
-    ("api", &["artifacts", "broker", "cache", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
+    (
+        "api",
+        &["artifacts", "broker", "cache", "domain", "formats", "optimizer", "settings", "store", "telemetry", "webhooks"],
+    ),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
-    ("worker", &["artifacts", "broker", "cache", "domain", "hunyuan", "optimizer", "settings", "store", "telemetry"]),
+    (
+        "worker",
+        &[
+            "artifacts",
+            "broker",
+            "cache",
+            "domain",
+            "formats",
+            "hunyuan",
+            "optimizer",
+            "settings",
+            "store",
+            "telemetry",
+        ],
+    ),
 ];
 
 /// External libraries that only these crates use, so that replacing one is the work of one crate.

@@ -14,6 +14,7 @@ const reasons: Record<string, string> = {
   fixed: 'set by the tier',
   adaptive: 'fits the prompt',
   learned: 'learned from past runs',
+  adapter: 'set by the adapter',
 };
 
 function Figure({ label, value, note }: { label: string; value: ReactNode; note?: string }) {

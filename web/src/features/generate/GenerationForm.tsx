@@ -18,6 +18,7 @@ import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/toast';
 import { AdvancedFields } from './AdvancedFields';
 import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { LoraPicker } from './LoraPicker';
 import { PromptSection } from './PromptSection';
 import { check, type FormErrors, fromApi, prompts } from './request';
 import { SeedField } from './SeedField';
@@ -143,6 +144,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         <TierSelector draft={draft} onChange={(tier) => change({ tier })} />
         <ShapeFields draft={draft} model={model} errors={errors} change={change} />
         <SeedField value={draft.seed} error={errors.seed} change={change} />
+        <LoraPicker model={model.id} chosen={draft.loras} error={errors.loras} change={change} />
         <AdvancedFields draft={draft} models={models} settings={settings} errors={errors} change={change} />
       </div>
       <SubmitBar

@@ -5,6 +5,7 @@
  */
 import type { Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
+import { lorasField } from './loras';
 
 export const fields = {
   tier: choiceField<'quality_tier', QualityTier>('quality_tier', ['auto', 'preview', 'standard', 'premium']),
@@ -118,6 +119,21 @@ export const fields = {
     control: { kind: 'text', label: 'Webhook', hint: 'URL to notify when the video ends', isWide: true },
   }),
   webhookEvents: textField('webhook_events', ''),
+  loras: lorasField,
+  riflex: choiceField<'riflex', '' | 'yes' | 'no'>('riflex', ['', 'yes', 'no'], {
+    read: (value) => (value === true ? 'yes' : value === false ? 'no' : ''),
+    write: (word) => (word === '' ? null : word === 'yes'),
+    control: {
+      kind: 'choice',
+      label: 'Long videos',
+      hint: 'Stretches time so that a long video does not repeat',
+      options: () => [
+        ['', 'By length'],
+        ['yes', 'Stretch'],
+        ['no', 'Do not stretch'],
+      ],
+    },
+  }),
   flowReverse: flagField('flow_reverse', true, {
     control: {
       kind: 'flag',

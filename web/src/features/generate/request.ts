@@ -64,7 +64,8 @@ export function fromApi(errors: FieldError[]): FormErrors {
   const mapped: FormErrors = {};
   for (const { field, reason } of errors) {
     const [, index, inner] = /^requests\[(\d+)\]\.(.+)$/.exec(field) ?? [];
-    const name = keyOf[inner ?? field] ?? 'form';
+    // `loras[0].name` is shown at the adapters.
+    const name = keyOf[(inner ?? field).replace(/\[.*$/, '')] ?? 'form';
     const where = index === undefined ? '' : `Prompt ${Number(index) + 1}: `;
     mapped[name] ??= name === 'form' ? `${field}: ${reason}` : `${where}${reason}`;
   }

@@ -14,6 +14,7 @@ function facts(job: JobView): Fact[] {
     ['Requested', `${request.video_size}${request.aspect_ratio ? ` ${request.aspect_ratio}` : ''}, ${request.video_length} frames`],
     ['Seed', `${request.seed}${job.seed_drawn ? ' (random)' : ''}`],
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
+    ['Adapters', request.loras?.map(({ name, scale }) => `${name} × ${scale ?? 1}`).join(', ')],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
     ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],

@@ -35,3 +35,12 @@ it('a similar prompt says how similar; a run that cost more than the baseline cl
   expect(all).toContain('Similar hit 83 %');
   expect(all.some((text) => text.includes('saved'))).toBe(false);
 });
+
+it('names the adapters with their scales', () => {
+  const plain = job();
+  const loras = [{ name: 'style', scale: 0.8, fingerprint: 'aa' }, { name: 'fast' }];
+  render(<OptimizationBadge job={{ optimization: optimization(), request: { ...plain.request, loras } }} />);
+  const all = screen.getAllByRole('listitem').map((item) => item.textContent);
+  expect(all).toContain('style × 0.8');
+  expect(all).toContain('fast × 1');
+});

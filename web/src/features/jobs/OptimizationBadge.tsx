@@ -63,6 +63,13 @@ export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' |
           </Chip>
         </li>
       )}
+      {(job.request.loras ?? []).map(({ name, scale }) => (
+        <li key={name}>
+          <Chip title="Adapter and its scale">
+            {name} × {scale ?? 1}
+          </Chip>
+        </li>
+      ))}
       {time && (
         <li>
           <Chip icon="clock" title={time.title}>

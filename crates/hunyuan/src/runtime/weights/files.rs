@@ -84,7 +84,10 @@ fn from_index(dir: &Path, index_path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Opens a file and maps it for reading.
-pub(super) fn map(path: &Path) -> Result<(File, Mmap)> {
+///
+/// # Errors
+/// [`Error::Read`].
+pub fn map(path: &Path) -> Result<(File, Mmap)> {
     let read = |source| Error::Read { path: path.to_owned(), source };
     let file = File::open(path).map_err(read)?;
     // SAFETY: the map is private to this process and only read. Somebody who truncates a checkpoint while it is being

@@ -18,6 +18,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 
+pub use self::files::map;
 pub use self::hashes::Hashes;
 pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
 pub use self::placements::{Placements, RowRange};
@@ -101,6 +102,9 @@ impl Weights {
 
     fn add(&mut self, path: PathBuf) -> Result<()> {
         let (file, map) = files::map(&path)?;
+        // Says what is wrong and what to do: a pointer of git-lfs, a web page, a download that was cut off.
+        formats::Header::parse(&map, map.len() as u64)
+            .map_err(|refused| Error::Config { path: path.clone(), reason: refused.0 })?;
         let broken = |error| Error::Config { path: path.clone(), reason: format!("not a safetensors file: {error}") };
         let (header_bytes, metadata) = SafeTensors::read_metadata(&map).map_err(broken)?;
         let base = LENGTH_PREFIX_BYTES + header_bytes;
@@ -172,7 +176,7 @@ impl Weights {
     }
 
     /// Copies `key` into `destination`, which has its shape already, converting on the way.
-    fn copy_into(&self, key: &str, destination: &Tensor) -> Result<()> {
+    pub(crate) fn copy_into(&self, key: &str, destination: &Tensor) -> Result<()> {
         if self.source == WeightSource::Random {
             return draw(key, destination).in_op(key);
         }

@@ -60,6 +60,21 @@ impl Placements {
         Some((name, range.rows.clone()))
     }
 
+    /// Outputs and inputs of every dense layer, by its key without `.weight`; further axes count as inputs.
+    #[must_use]
+    pub fn layers(&self) -> BTreeMap<String, [u64; 2]> {
+        let placed = self.tensors.values().filter(|placed| placed.tensor.dim() >= 2);
+        let layer = |range: &RowRange, inputs: i64| {
+            let name = range.key.strip_suffix(".weight")?.to_owned();
+            Some((name, [range.rows.end - range.rows.start, inputs].map(|size| u64::try_from(size).unwrap_or(0))))
+        };
+        let of = |placed: &'_ Placed| {
+            let inputs = placed.tensor.size()[1..].iter().product();
+            placed.rows.iter().filter_map(move |range| layer(range, inputs)).collect::<Vec<_>>()
+        };
+        placed.flat_map(of).collect()
+    }
+
     /// A view of this key's rows in the loaded tensor: writing to it changes the network.
     ///
     /// # Errors

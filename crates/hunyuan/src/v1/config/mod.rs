@@ -57,8 +57,8 @@ impl ModelConfig {
             dir: model_dir.to_owned(),
             transformer: read_checked(&model_dir.join("transformer/config.json"), TransformerConfig::check)?,
             vae: read_checked(&model_dir.join("vae/config.json"), VaeConfig::check)?,
-            text_encoder: read_checked(&model_dir.join("text_encoder/config.json"), LlamaConfig::check)?,
-            text_encoder_2: read_checked(&model_dir.join("text_encoder_2/config.json"), ClipConfig::check)?,
+            text_encoder: read_text(&model_dir.join("text_encoder/config.json"), LlamaConfig::check)?,
+            text_encoder_2: read_text(&model_dir.join("text_encoder_2/config.json"), ClipConfig::check)?,
             scheduler: SchedulerConfig::read(&model_dir.join("scheduler/scheduler_config.json"))?,
         };
         config.check_joints()?;
@@ -123,6 +123,19 @@ pub(crate) fn read_checked<T: DeserializeOwned>(
 ) -> Result<T> {
     let config = read_json(path)?;
     check(&config).map_err(|reason| Error::Config { path: path.to_owned(), reason })?;
+    Ok(config)
+}
+
+/// The same for a text model, which may be part of a larger one: LLaVA and the whole of CLIP describe it in `text_config`, and the
+/// numbers around that belong to other parts.
+fn read_text<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result::Result<(), String>) -> Result<T> {
+    let wrong = |reason: String| Error::Config { path: path.to_owned(), reason };
+    let mut value: serde_json::Value = read_json(path)?;
+    if let Some(nested) = value.get_mut("text_config").filter(|nested| nested.is_object()) {
+        value = nested.take();
+    }
+    let config = serde_json::from_value(value).map_err(|error| wrong(error.to_string()))?;
+    check(&config).map_err(wrong)?;
     Ok(config)
 }
 

@@ -55,6 +55,15 @@ pub struct Condition {
     grid: [i64; 3],
 }
 
+/// What the positions of a video depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct VideoShape {
+    /// `[channels, frames, height, width]` of the latents.
+    pub latents: [i64; 4],
+    /// See [`DenoiseRequest::riflex`](crate::DenoiseRequest::riflex).
+    pub stretch: bool,
+}
+
 impl Condition {
     /// Tokens of the text.
     #[must_use]
@@ -118,7 +127,7 @@ impl Transformer {
     /// Prepares the parts of a run that no step changes.
     ///
     /// `states` is `[batch, tokens, text_embed_dim]` without padding, `pooled` `[batch, pooled_projection_dim]`, both on
-    /// the model's device and of its dtype; `guidance` has one value a sample; `latents` is `[channels, frames, height, width]`.
+    /// the model's device and of its dtype; `guidance` has one value a sample.
     ///
     /// # Errors
     /// Shapes that this model does not have, or libtorch.
@@ -127,8 +136,9 @@ impl Transformer {
         states: &Tensor,
         pooled: &Tensor,
         guidance: &[f64],
-        latents: [i64; 4],
+        shape: &VideoShape,
     ) -> Result<Condition> {
+        let VideoShape { latents, stretch } = *shape;
         let config = &self.config;
         check_last("prompt_embeds", states, config.text_embed_dim)?;
         check_last("pooled_prompt_embeds", pooled, config.pooled_projection_dim)?;
@@ -140,10 +150,13 @@ impl Transformer {
             }
         }
         let grid = [latents[1] / patch[0], latents[2] / patch[1], latents[3] / patch[2]];
+        if stretch && !rope::can_stretch(config.rope_axes_dim[0]) {
+            return Err(Error::input("riflex", "this model's heads have too few channels for time; leave it off"));
+        }
         let (pooled, guidance) = self.embed.constants(pooled, guidance, states.kind()).in_op("condition")?;
         Ok(Condition {
             text: self.refiner.prepare(states).in_op("condition")?,
-            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, states.device())
+            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, stretch, states.device())
                 .in_op("condition")?,
             pooled,
             guidance,

@@ -10,15 +10,32 @@ use tch::{Device, Kind, Tensor};
 
 use crate::runtime::error::Result;
 
+/// Which frequency in time has the period after which videos repeat themselves, counted from 1. Its period is 50 latent frames,
+/// about 8 seconds.
+const REPEATING: i64 = 4;
+
+/// Part of a period that the whole video covers with [RIFLEx](https://github.com/thu-ml/RIFLEx), `riflex_utils.py`.
+const COVERED: f64 = 0.9;
+
+/// Whether a head with this many channels for time has the frequency that RIFLEx changes.
+pub(crate) fn can_stretch(time_channels: i64) -> bool {
+    time_channels / 2 >= REPEATING
+}
+
 /// `[frames * rows * columns, 1, 1, head_dim / 2]` complex64 on `device`.
 ///
-/// `axes` are the widths of the three parts of a head (their sum is the head's width), `grid` the counts of tokens.
-pub(crate) fn rotation(grid: [i64; 3], axes: &[i64], theta: f64, device: Device) -> Result<Tensor> {
+/// `axes` are the widths of the three parts of a head (their sum is the head's width), `grid` the counts of tokens. `stretch`
+/// applies RIFLEx: the frequency that repeats within the video gets a period longer than the video.
+pub(crate) fn rotation(grid: [i64; 3], axes: &[i64], theta: f64, stretch: bool, device: Device) -> Result<Tensor> {
     let mut parts = Vec::with_capacity(axes.len());
     for (axis, &width) in axes.iter().enumerate() {
         let options = (Kind::Float, device);
         let exponent = Tensor::f_arange_start_step(0, width, 2, options)?.f_div_scalar(width)?;
         let frequencies = Tensor::f_pow_scalar(theta, &exponent)?.f_reciprocal()?;
+        if stretch && axis == 0 {
+            let frequency = COVERED * std::f64::consts::TAU / grid[0] as f64;
+            let _ = frequencies.f_select(0, REPEATING - 1)?.f_fill_(frequency)?;
+        }
         let angles = Tensor::f_arange(grid[axis], options)?.f_outer(&frequencies)?;
         let mut shape = [1, 1, 1, width / 2];
         shape[axis] = grid[axis];
