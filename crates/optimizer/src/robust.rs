@@ -119,8 +119,8 @@ fn solve_ridge<const N: usize>(rows: &[(Row<N>, f64)], belief: &Belief<N>, pinne
     for (row, weight) in rows {
         for i in 0..N {
             right[i] += weight * row.x[i] * row.y;
-            for j in 0..N {
-                matrix[i][j] += weight * row.x[i] * row.x[j];
+            for (cell, other) in matrix[i].iter_mut().zip(&row.x) {
+                *cell += weight * row.x[i] * other;
             }
         }
     }

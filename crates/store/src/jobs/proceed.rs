@@ -49,7 +49,7 @@ impl Store {
         on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
             let outcome = self.pool.in_time(proceed(&mut connection, scope, job_id, how)).await;
-            connection.settle(outcome)
+            connection.settle(outcome).await
         })
         .await
     }
