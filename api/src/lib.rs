@@ -24,6 +24,7 @@ pub mod limits;
 pub mod live;
 pub mod models;
 pub mod observe;
+mod openai;
 pub mod overview;
 pub mod problem;
 pub mod range;

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::observe::observe;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::AppState;
-use crate::{auth, deadline, headers, routes as r};
+use crate::{auth, deadline, headers, openai, routes as r};
 
 /// Routes that require an authenticated caller.
 fn of_callers() -> OpenApiRouter<AppState> {
@@ -42,6 +42,7 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::settings::settings))
         .routes(routes!(r::session::show, r::session::sign_out))
         .route("/metrics", get(r::metrics::metrics))
+        .merge(openai::routes())
 }
 
 /// Routes without authentication.
@@ -76,6 +77,7 @@ pub fn router(state: AppState) -> Router {
         .layer(PropagateRequestIdLayer::new(id))
         .layer(from_fn_with_state(state.clone(), observe))
         .layer(from_fn(headers::secure))
+        .layer(from_fn(openai::translate))
         .layer(from_fn_with_state(AppState::clone(&state), auth::known_host))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))

@@ -1,12 +1,13 @@
-//! What `generate` and `batch` have in common: validation, limits, and the job that goes into the database.
+//! What all submissions have in common: validation, limits, and the job that goes into the database.
 
 use std::time::Instant;
 
 use axum::http::HeaderMap;
-use domain::{FieldError, Plan, VideoRequest};
-use store::jobs::NewJob;
+use domain::{FieldError, Job, Plan, VideoRequest};
+use store::jobs::{InsertOutcome, NewJob};
 
 use crate::auth::Caller;
+use crate::ingest::IngestError;
 use crate::limits::RateState;
 use crate::problem::{Answer, Problem, ProblemKind};
 use crate::state::App;
@@ -38,6 +39,96 @@ pub async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateS
             app.rate.give_back(caller.rate_key(), cost);
             Err(problem)
         }
+    }
+}
+
+/// A submission that is committed.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The job.
+    pub(crate) job: Job,
+    /// False if the job existed before, under the same idempotency key.
+    pub(crate) created: bool,
+    /// State of the caller's rate; `None` without a limit.
+    pub(crate) rate: Option<RateState>,
+}
+
+/// A submission that was not accepted.
+#[derive(Debug)]
+pub(crate) struct NotAccepted {
+    /// Why.
+    pub(crate) problem: Problem,
+    /// Whether it is certain that no job was created. It is not when the response of the database was lost.
+    pub(crate) is_certain: bool,
+}
+
+impl From<NotAccepted> for Problem {
+    fn from(refused: NotAccepted) -> Self {
+        refused.problem
+    }
+}
+
+/// Submits one job: applies the limits, which only a repeated request passes, and waits for the commit.
+///
+/// # Errors
+/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request; errors of the database.
+pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob) -> Result<Accepted, NotAccepted> {
+    let refuse = |problem: Problem, is_certain: bool| {
+        app.metrics.submission_refused(problem.kind().code());
+        NotAccepted { problem, is_certain }
+    };
+    let rate = match admit(app, caller, 1).await {
+        Ok(rate) => rate,
+        Err(refusal) => match is_repeated(app, &job).await {
+            Ok(true) => None,
+            Ok(false) => return Err(refuse(refusal, true)),
+            Err(problem) => return Err(refuse(problem, true)),
+        },
+    };
+    match app.ingest.submit(job).await {
+        Ok(InsertOutcome::Created(job)) => {
+            app.metrics.submission_accepted(1);
+            tracing::debug!(job.id = %job.id, "job accepted");
+            Ok(Accepted { job: *job, created: true, rate })
+        }
+        Ok(InsertOutcome::Replayed(job)) => {
+            app.metrics.submission_replayed(1);
+            app.rate.give_back(caller.rate_key(), 1);
+            Ok(Accepted { job: *job, created: false, rate })
+        }
+        Ok(InsertOutcome::KeyReused) => {
+            app.rate.give_back(caller.rate_key(), 1);
+            Err(refuse(key_reused(), true))
+        }
+        Err(error) => {
+            let is_certain = !matches!(error, IngestError::Store(_));
+            Err(refuse(not_written(&error), is_certain))
+        }
+    }
+}
+
+/// Whether a job with this idempotency key exists.
+async fn is_repeated(app: &App, job: &NewJob) -> Answer<bool> {
+    let Some(key) = &job.idempotency_key else { return Ok(false) };
+    let earlier = app.store.get_by_key(job.tenant_id, key).await.map_err(|error| Problem::from_store(&error))?;
+    Ok(earlier.is_some())
+}
+
+/// The problem of a key that was used for another payload.
+#[must_use]
+pub(crate) fn key_reused() -> Problem {
+    let detail = "this Idempotency-Key was used for another request; send a fresh one for a new request";
+    Problem::new(ProblemKind::KeyReused, detail)
+}
+
+/// The problem of a submission that could not be written.
+fn not_written(error: &IngestError) -> Problem {
+    match error {
+        IngestError::QueueFull(_) => {
+            Problem::new(ProblemKind::BacklogFull, format!("{error}; try again in 1 s")).retry_after(1)
+        }
+        IngestError::Stopped => Problem::unavailable("this server is stopping and", 1),
+        IngestError::Store(error) => Problem::from_store(error),
     }
 }
 

@@ -7,10 +7,12 @@ mod edit;
 mod insert;
 mod list;
 mod load;
+mod oldest_first;
 mod position;
+mod retried;
 
 use domain::model::RenderShape;
-use domain::{Job, JobId, JobStatus, TenantId, VideoRequest};
+use domain::{Job, JobId, JobStatus, Origin, TenantId, VideoRequest};
 use uuid::Uuid;
 
 pub use list::{JobFilter, JobPage};
@@ -53,6 +55,13 @@ pub struct NewJob {
     pub payload_hash: [u8; 32],
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
+    /// How it came about, if another API or an earlier job is involved.
+    pub origin: Option<Origin>,
+    /// Number of the HTTP retry that submits it, for a submission that [`Store::adopt_retried`] shall find again by its
+    /// `payload_hash`; `None` for all others.
+    ///
+    /// [`Store::adopt_retried`]: crate::Store::adopt_retried
+    pub retry_no: Option<i16>,
 }
 
 impl NewJob {
@@ -66,7 +75,18 @@ impl NewJob {
         request.seed = Some(request.seed.unwrap_or_else(draw));
         request.model = Some(model_id.to_owned());
         let id = JobId::fresh();
-        Self { id, tenant_id, request, seed_drawn, shape, idempotency_key: None, payload_hash, traceparent: None }
+        Self {
+            id,
+            tenant_id,
+            request,
+            seed_drawn,
+            shape,
+            idempotency_key: None,
+            payload_hash,
+            traceparent: None,
+            origin: None,
+            retry_no: None,
+        }
     }
 }
 
