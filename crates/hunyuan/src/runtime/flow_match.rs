@@ -4,7 +4,7 @@
 //! stay fp32 in every dtype.
 //!
 //! Upstream: `FlowMatchEulerDiscreteScheduler` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/schedulers/scheduling_flow_match_euler_discrete.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/schedulers/scheduling_flow_match_euler_discrete.py>.
 
 use tch::{Kind, Tensor};
 

@@ -4,7 +4,7 @@
 //! overlap by blending in time; within a piece, tiles are decoded row by row and only the row above is kept.
 //!
 //! Upstream: `AutoencoderKLHunyuanVideo.tiled_decode` and `_temporal_tiled_decode` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

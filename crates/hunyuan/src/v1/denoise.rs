@@ -4,7 +4,7 @@
 //! step cache decides for each run alone. A cancel or an error between two steps loses nothing but the step.
 //!
 //! Upstream: `HunyuanVideoPipeline.__call__` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use std::time::Instant;
 

@@ -1,7 +1,7 @@
 //! The first stage: prompts to embeddings, trimmed to their true length.
 //!
 //! Upstream: `HunyuanVideoPipeline.encode_prompt` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use tch::{Device, Kind, Tensor};
 

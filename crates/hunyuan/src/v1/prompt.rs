@@ -4,7 +4,7 @@
 //! comes from the checkpoint's own tokenizer (95 with the released one).
 //!
 //! Upstream: `DEFAULT_PROMPT_TEMPLATE` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use std::path::Path;
 

@@ -5,7 +5,7 @@
 //! mask: text is trimmed to its true length before it gets here.
 //!
 //! Upstream: `HunyuanVideoAttnProcessor2_0` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

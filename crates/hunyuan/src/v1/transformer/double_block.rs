@@ -4,7 +4,7 @@
 //! needs no concatenation.
 //!
 //! Upstream: `HunyuanVideoTransformerBlock` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::Tensor;
 

@@ -3,7 +3,7 @@
 //! The rule: everything that does not change between steps (pooled prompt, guidance) is embedded once per video.
 //!
 //! Upstream: `HunyuanVideoConditionEmbedding` and `HunyuanVideoPatchEmbed` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

@@ -4,8 +4,8 @@
 //! it. Sequences are `[batch, tokens, width]` throughout.
 //!
 //! Upstream: feed-forward and norm layers in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/attention.py> and
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/normalization.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/attention.py> and
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/normalization.py>.
 
 use tch::Tensor;
 

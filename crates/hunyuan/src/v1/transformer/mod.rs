@@ -4,7 +4,7 @@
 //! token buffer and every block updates it in place. [`Control::check_at`] is called before each block.
 //!
 //! Upstream: `HunyuanVideoTransformer3DModel` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 mod attention;
 mod double_block;

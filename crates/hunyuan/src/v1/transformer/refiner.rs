@@ -4,7 +4,7 @@
 //! the blocks do, through their gates, and run each step over the few text tokens.
 //!
 //! Upstream: `HunyuanVideoTokenRefiner` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 

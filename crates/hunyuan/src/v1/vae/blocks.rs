@@ -4,7 +4,7 @@
 //! the finest level.
 //!
 //! Upstream: `HunyuanVideoResnetBlockCausal3D` and `HunyuanVideoMidBlock3D` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::Tensor;
 

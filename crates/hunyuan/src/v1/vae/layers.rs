@@ -5,7 +5,7 @@
 //! producer's result into the middle of a larger buffer and copying its rim, so that nothing is padded by a copy.
 //!
 //! Upstream: `HunyuanVideoCausalConv3d` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Device, Kind, Tensor};
 

@@ -4,7 +4,7 @@
 //! joined is [`tiling`]'s business. [`Control::check_at`] is called between blocks, so a cancel takes effect within a tile.
 //!
 //! Upstream: `HunyuanVideoDecoder3D` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 mod blocks;
 mod layers;

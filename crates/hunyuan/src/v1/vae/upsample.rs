@@ -6,7 +6,7 @@
 //! The first frame stands for itself and later ones may be doubled: frame 0 is phase 0 with its past replicated.
 //!
 //! Upstream: `HunyuanVideoUpsampleCausal3D` in
-//! <https://github.com/huggingface/diffusers/blob/v0.36.0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
+//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
 use tch::{Kind, Tensor};
 
