@@ -27,6 +27,7 @@ pub mod live;
 pub mod loras;
 pub mod models;
 pub mod observe;
+mod openai;
 pub mod overview;
 pub mod problem;
 pub mod range;

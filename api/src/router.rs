@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::observe::observe;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::AppState;
-use crate::{auth, deadline, headers, routes as r};
+use crate::{auth, deadline, headers, openai, routes as r};
 
 /// Routes that require an authenticated caller.
 fn of_callers() -> OpenApiRouter<AppState> {
@@ -56,6 +56,7 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::session::show, r::session::sign_out))
         .merge(uploads())
         .route("/metrics", get(r::metrics::metrics))
+        .merge(openai::routes())
 }
 
 /// Routes that take files, and check their length themselves.
@@ -97,6 +98,7 @@ pub fn router(state: AppState) -> Router {
         .layer(from_fn_with_state(AppState::clone(&state), auth::proxies::unwrap_proxy))
         .layer(from_fn_with_state(AppState::clone(&state), auth::cors::share))
         .layer(from_fn(headers::secure))
+        .layer(from_fn(openai::translate))
         .layer(from_fn_with_state(AppState::clone(&state), auth::known_host))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))

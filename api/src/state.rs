@@ -7,7 +7,7 @@ use std::time::Duration;
 use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
-use domain::{Job, RequestLimits};
+use domain::{Job, Plan, RequestLimits};
 use optimizer::Planner;
 use settings::Settings;
 use store::Store;
@@ -22,6 +22,7 @@ use crate::ingest::{Ingest, LaneOptions};
 use crate::limits::{Backlog, RateLimiter};
 use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
+use crate::openai::Refusals;
 
 /// Most events that a stream reads at once.
 pub(crate) const EVENTS_PAGE: u32 = 500;
@@ -57,6 +58,8 @@ pub struct App {
     pub rate: RateLimiter,
     /// Limit of waiting jobs.
     pub backlog: Backlog,
+    /// Refused submissions of `/v1` whose retries may come.
+    pub(crate) refusals: Refusals,
     /// API keys.
     pub keys: KeyRing,
     /// Events and progress for event streams.
@@ -121,6 +124,7 @@ impl App {
             announcer,
             rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
             backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
+            refusals: Refusals::default(),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,
             access: OpenAccess::start(
@@ -174,14 +178,15 @@ impl App {
     /// A job as JSON, with a forecast while it has no plan.
     #[must_use]
     pub fn view(&self, job: Job, queue_wait_s: Option<f64>) -> JobView {
-        let forecast = match &job.plan {
-            Some(_) => None,
-            None => {
-                let manifest = self.models.find(job.request.model.as_deref()).ok();
-                manifest.map(|manifest| self.planner().plan_stored(&job.request, &manifest, &job.shape))
-            }
-        };
+        let forecast = if job.plan.is_some() { None } else { self.forecast(&job) };
         JobView::new(job, forecast.as_ref(), queue_wait_s)
+    }
+
+    /// The plan that a stored job would get now; `None` if its model is unknown.
+    #[must_use]
+    pub(crate) fn forecast(&self, job: &Job) -> Option<Plan> {
+        let manifest = self.models.find(job.request.model.as_deref()).ok()?;
+        Some(self.planner().plan_stored(&job.request, &manifest, &job.shape))
     }
 
     /// Estimated seconds until a worker starts a waiting job: the jobs before it and the remainder of the running ones, each assumed

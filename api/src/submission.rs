@@ -1,12 +1,14 @@
-//! What `generate` and `batch` have in common: validation, limits, and the job that goes into the database.
+//! What all submissions have in common: validation, limits, and the job that goes into the database.
 
 use std::time::Instant;
 
 use axum::http::HeaderMap;
-use domain::{FieldError, Plan, VideoRequest};
-use store::jobs::NewJob;
+use domain::{FieldError, Job, Plan, VideoRequest};
+use store::jobs::{InsertOutcome, NewJob};
 
 use crate::auth::Caller;
+use crate::candidates;
+use crate::ingest::IngestError;
 use crate::limits::RateState;
 use crate::problem::{Answer, Problem, ProblemKind};
 use crate::state::App;
@@ -41,6 +43,102 @@ pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Optio
             app.rate.give_back(caller.rate_key(), cost);
             Err(problem)
         }
+    }
+}
+
+/// A submission that is committed.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    /// The job.
+    pub(crate) job: Job,
+    /// False if the job existed before, under the same idempotency key.
+    pub(crate) created: bool,
+    /// State of the caller's rate; `None` without a limit.
+    pub(crate) rate: Option<RateState>,
+}
+
+/// A submission that was not accepted.
+#[derive(Debug)]
+pub(crate) struct NotAccepted {
+    /// Why.
+    pub(crate) problem: Problem,
+    /// Whether it is certain that no job was created. It is not when the response of the database was lost.
+    pub(crate) is_certain: bool,
+}
+
+impl From<NotAccepted> for Problem {
+    fn from(refused: NotAccepted) -> Self {
+        refused.problem
+    }
+}
+
+/// Submits a job, or all candidates that it asks for: applies the limits, which only a repeated request passes, and waits for
+/// the commit. Returns the first candidate.
+///
+/// # Errors
+/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request; errors of the database.
+pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob) -> Result<Accepted, NotAccepted> {
+    let refuse = |problem: Problem, is_certain: bool| {
+        app.metrics.submission_refused(problem.kind().code());
+        NotAccepted { problem, is_certain }
+    };
+    let jobs = candidates::spread(job);
+    let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+    let rate = match admit(app, caller, cost).await {
+        Ok(rate) => rate,
+        Err(refusal) => match is_repeated(app, &jobs[0]).await {
+            Ok(true) => None,
+            Ok(false) => return Err(refuse(refusal, true)),
+            Err(problem) => return Err(refuse(problem, true)),
+        },
+    };
+    let written = match <[NewJob; 1]>::try_from(jobs) {
+        Ok([job]) => app.ingest.submit(job).await.map_err(|error| {
+            let is_certain = !matches!(error, IngestError::Store(_));
+            refuse(not_written(&error), is_certain)
+        }),
+        Err(jobs) => candidates::insert(app, &jobs).await.map_err(|problem| refuse(problem, false)),
+    };
+    match written? {
+        InsertOutcome::Created(job) => {
+            app.metrics.submission_accepted(u64::from(cost));
+            tracing::debug!(job.id = %job.id, "job accepted");
+            Ok(Accepted { job: *job, created: true, rate })
+        }
+        InsertOutcome::Replayed(job) => {
+            app.metrics.submission_replayed(u64::from(cost));
+            app.rate.give_back(caller.rate_key(), cost);
+            Ok(Accepted { job: *job, created: false, rate })
+        }
+        InsertOutcome::KeyReused => {
+            app.rate.give_back(caller.rate_key(), cost);
+            Err(refuse(key_reused(), true))
+        }
+    }
+}
+
+/// Whether a job with this idempotency key exists.
+async fn is_repeated(app: &App, job: &NewJob) -> Answer<bool> {
+    let Some(key) = &job.idempotency_key else { return Ok(false) };
+    let earlier = app.store.get_by_key(job.tenant_id, key).await.map_err(|error| Problem::from_store(&error))?;
+    Ok(earlier.is_some())
+}
+
+/// The problem of a key that was used for another payload.
+#[must_use]
+pub(crate) fn key_reused() -> Problem {
+    let detail = "this Idempotency-Key was used for another request; send a fresh one for a new request";
+    Problem::new(ProblemKind::KeyReused, detail)
+}
+
+/// The problem of a submission that could not be written.
+fn not_written(error: &IngestError) -> Problem {
+    match error {
+        IngestError::QueueFull(_) => {
+            Problem::new(ProblemKind::BacklogFull, format!("{error}; try again in 1 s")).retry_after(1)
+        }
+        IngestError::Stopped => Problem::unavailable("this server is stopping and", 1),
+        IngestError::Store(error) => Problem::from_store(error),
     }
 }
 

@@ -35,8 +35,11 @@ def pip_command() -> list[str]:
     raise Problem("Python has no pip and the package python3-pip-whl did not provide one. Install pip for python3.")
 
 
-def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000) -> dict[str, str]:
-    """The variables with which Python finds these packages at their pinned versions, fetched once into a separate folder."""
+def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000, *, listed_only: bool = False) -> dict[str, str]:
+    """The variables with which Python finds these packages at their pinned versions, fetched once into a separate folder.
+
+    With `listed_only` their dependencies are not fetched: the file lists those that are used.
+    """
     home = TOOLS / name
     stamp = home / "requirements.txt"
     if not stamp.exists() or stamp.read_text() != requirements.read_text():
@@ -44,6 +47,7 @@ def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000) -> 
         say(f"fetching the Python packages of {requirements.relative_to(ROOT)}")
         shutil.rmtree(home, ignore_errors=True)
         argv = [*pip_command(), "install", "-q", "--no-cache-dir", "--disable-pip-version-check", "--target", str(home), "-r", str(requirements)]
+        argv += ["--no-deps"] if listed_only else []
         if subprocess.run(argv).returncode != 0:
             raise Problem(f"pip could not fetch the packages of {requirements}: see its message above")
         stamp.write_text(requirements.read_text())

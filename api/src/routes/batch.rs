@@ -14,9 +14,8 @@ use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::loras::resolve::resolve_batch;
 use crate::problem::{Answer, Problem, ProblemBody};
-use crate::routes::generate::key_reused;
 use crate::state::{App, AppState};
-use crate::submission::{admit, new_job, traceparent};
+use crate::submission::{admit, key_reused, new_job, traceparent};
 
 /// Several video requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]

@@ -45,9 +45,7 @@ pub async fn video(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let rendered = rendered(&app, &caller, job_id).await?;
-    let size = u64::try_from(rendered.video_bytes).unwrap_or_default();
-    let file = File { key: rendered.video_key, size, kind: "video/mp4" };
-    let mut response = serve(&app, file, &method, &headers).await?;
+    let mut response = serve(&app, video_file(rendered), &method, &headers).await?;
     if query.download == Some(true) {
         let name = format!("attachment; filename=\"{job_id}.mp4\"");
         let name = HeaderValue::try_from(name).expect("a UUID is a header value; this is a bug");
@@ -76,8 +74,8 @@ pub async fn poster(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let rendered = rendered(&app, &caller, job_id).await?;
-    let size = app.artifacts.size(&rendered.poster_key).await.map_err(|error| from_artifacts(&error))?;
-    serve(&app, File { key: rendered.poster_key, size, kind: "image/jpeg" }, &method, &headers).await
+    let file = poster_file(&app, rendered).await?;
+    serve(&app, file, &method, &headers).await
 }
 
 /// The video of a job that the caller may see.
@@ -90,7 +88,8 @@ async fn rendered(app: &App, caller: &Caller, job_id: JobId) -> Answer<Rendered>
     })
 }
 
-/// An object to respond with.
+/// A stored file that is sent to clients.
+#[derive(Debug)]
 pub(crate) struct File {
     /// Its key.
     pub(crate) key: String,
@@ -100,10 +99,25 @@ pub(crate) struct File {
     pub(crate) kind: &'static str,
 }
 
+/// The MP4.
+pub(crate) fn video_file(rendered: Rendered) -> File {
+    let size = u64::try_from(rendered.video_bytes).unwrap_or_default();
+    File { key: rendered.video_key, size, kind: "video/mp4" }
+}
+
+/// The first frame.
+///
+/// # Errors
+/// The object store's, as a problem.
+pub(crate) async fn poster_file(app: &App, rendered: Rendered) -> Answer<File> {
+    let size = app.artifacts.size(&rendered.poster_key).await.map_err(|error| from_artifacts(&error))?;
+    Ok(File { key: rendered.poster_key, size, kind: "image/jpeg" })
+}
+
 /// Returns the file, or the requested part of it.
 ///
 /// # Errors
-/// 416 for a range behind its end, 404 for a missing object, 503 while the object store fails.
+/// 416 for a range outside the file, 404 if it is missing, 503 if the object store fails.
 pub(crate) async fn serve(app: &App, file: File, method: &Method, headers: &HeaderMap) -> Answer<Response> {
     // A key contains the token of the run that wrote the object, so the same key always means the same bytes.
     let etag = HeaderValue::try_from(format!("\"{}\"", &blake3::hash(file.key.as_bytes()).to_hex()[..32]))

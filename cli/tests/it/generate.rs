@@ -1,8 +1,11 @@
 //! One video from the first command to the file, and the commands about it.
 
-use testkit::{Fleet, FleetOptions};
+use std::time::Duration;
 
-use crate::support::{gated, run};
+use serde_json::Value;
+use testkit::{Fleet, FleetOptions, eventually_seen};
+
+use crate::support::{gated, run, start};
 
 #[tokio::test]
 async fn the_first_request_of_the_readme_makes_a_video_that_plays() {
@@ -29,13 +32,22 @@ async fn the_first_request_of_the_readme_makes_a_video_that_plays() {
 
 #[tokio::test]
 async fn every_command_prints_what_the_api_says() {
-    let (fleet, _gates, _processes) = gated(FleetOptions::default()).await;
+    let (fleet, gates, _processes) = gated(FleetOptions::default()).await;
+    gates.hold("step-2");
     let submitted =
         run(&fleet, &["generate", "a red circle", "--steps", "4", "--seed", "5", "--json"]).await.ended_with(0);
     let id = submitted.document()["job_id"].as_str().expect("an id").to_owned();
-    let job = run(&fleet, &["watch", &id, "--json"]).await.ended_with(0);
-    let events = job.documents();
-    assert!(events.iter().any(|event| event["event"] == "state" && event["data"]["kind"] == "completed"), "{job:?}");
+    let mut watching = start(&fleet, "watching", &["watch", &id, "--json", "--quiet"]);
+    eventually_seen("the run is watched", || async {
+        if watching.log().contains("\"progress\"") { Ok(()) } else { Err(watching.log()) }
+    })
+    .await;
+    gates.open("step-2");
+    assert!(watching.until_ended(Duration::from_secs(90)).await.success(), "{}", watching.log());
+    let events: Vec<Value> =
+        watching.log().lines().map(|line| serde_json::from_str(line).expect("a JSON document per line")).collect();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["data"]["kind"].as_str()).collect();
+    assert!(kinds.starts_with(&["queued"]) && kinds.ends_with(&["completed"]), "{kinds:?}");
     assert_eq!(events.last().expect("events")["data"]["status"], "completed");
 
     let shown = run(&fleet, &["get", &id]).await.ended_with(0);

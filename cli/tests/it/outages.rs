@@ -39,8 +39,8 @@ async fn without_event_streams_it_polls() {
     // The only stream is taken by the first client.
     let (fleet, gates, _processes) = gated(FleetOptions::default().with("FLEET__SERVER__SSE_STREAMS_MAX", "1")).await;
     let watcher = start(&fleet, "watcher", &["watch"]);
-    run(&fleet, &["generate", "a dog", "--steps", "2", "--quiet"]).await.ended_with(0);
     eventually_seen("the first client has the stream", || async {
+        run(&fleet, &["generate", "a dog", "--steps", "2", "--quiet", "--wait"]).await.ended_with(0);
         if watcher.log().contains("completed") { Ok(()) } else { Err(watcher.log()) }
     })
     .await;

@@ -8,6 +8,7 @@ use crate::event::Stage;
 use crate::ids::{GroupId, JobId, TenantId, WorkerId};
 use crate::lifecycle::JobStatus;
 use crate::model::RenderShape;
+use crate::origin::Origin;
 use crate::plan::Plan;
 use crate::record::{Failure, RunRecord};
 use crate::request::VideoRequest;
@@ -87,6 +88,8 @@ pub struct Job {
     pub failure: Option<Failure>,
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
+    /// How it came about, if another API or an earlier job was involved.
+    pub origin: Option<Origin>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When it was first claimed since submission or the last retry.

@@ -68,7 +68,7 @@ impl Adapter {
             let start = std::fs::read(&file).map_err(read(&file))?;
             Header::parse(&start, start.len() as u64).map_err(refused)?;
         }
-        let map = map(&file)?;
+        let (_, map) = map(&file)?;
         let header = Header::parse(&map, map.len() as u64).map_err(refused)?;
         let lora = Lora::read(&header, parsed.as_ref(), modules).map_err(refused)?;
         let mut hasher = blake3::Hasher::new();

@@ -12,4 +12,6 @@ pub struct ModelsSettings {
     pub dirs: Vec<PathBuf>,
     /// The model of requests that name none.
     pub default: String,
+    /// Further names of that model under `/v1`.
+    pub aliases: Vec<String>,
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use domain::{Job, JobId, JobStatus, VideoRequest};
+use domain::{Job, JobId, JobStatus, Origin, VideoRequest};
 use sqlx::types::Json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -129,6 +129,8 @@ struct Columns<'a> {
     idempotency_key: Vec<Option<&'a str>>,
     payload_hash: Vec<&'a [u8]>,
     traceparent: Vec<Option<&'a str>>,
+    origin: Vec<Option<Json<&'a Origin>>>,
+    retry_no: Vec<Option<i16>>,
 }
 
 impl<'a> Columns<'a> {
@@ -157,6 +159,8 @@ impl<'a> Columns<'a> {
         self.idempotency_key.push(job.idempotency_key.as_deref());
         self.payload_hash.push(&job.payload_hash);
         self.traceparent.push(job.traceparent.as_deref());
+        self.origin.push(job.origin.as_ref().map(Json));
+        self.retry_no.push(job.retry_no);
         Ok(())
     }
 }
@@ -170,20 +174,20 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             -- 1. One row per submission. Existing keys and ids are skipped; see the top of this file.
             INSERT INTO jobs (
                 id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, prompt, model_id, deadline_at, webhook, webhook_events,
+                group_id, origin, retry_no, prompt, model_id, deadline_at, webhook, webhook_events,
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s)
             SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
+                group_id, origin, retry_no, prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
                 webhook, regexp_split_to_array(webhook_events, '\s*,\s*'),
                 -- Superseded columns, for releases that read them. A new field has none.
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::jsonb[], $4::bool[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::text[],
-                $10::bytea[], $11::text[], $12::uuid[])
+                $10::bytea[], $11::text[], $12::uuid[], $13::jsonb[], $14::smallint[])
                 AS given (id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
-                    traceparent, group_id),
+                    traceparent, group_id, origin, retry_no),
             jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
                 video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
                 negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool,
@@ -217,6 +221,8 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
         &c.payload_hash as _,
         &c.traceparent as _,
         &c.group_id as _,
+        &c.origin as _,
+        &c.retry_no as _,
     )
     .fetch_all(connection)
     .await?;
@@ -277,6 +283,7 @@ fn as_job(new: &NewJob, created_at: DateTime<Utc>) -> Job {
         record: None,
         failure: None,
         traceparent: new.traceparent.clone(),
+        origin: new.origin.clone(),
         created_at,
         started_at: None,
         finished_at: None,

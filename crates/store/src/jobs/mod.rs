@@ -7,11 +7,13 @@ mod edit;
 mod insert;
 mod list;
 mod load;
+mod oldest_first;
 mod position;
 mod proceed;
+mod retried;
 
 use domain::model::RenderShape;
-use domain::{GroupId, Job, JobId, JobStatus, TenantId, VideoRequest};
+use domain::{GroupId, Job, JobId, JobStatus, Origin, TenantId, VideoRequest};
 use uuid::Uuid;
 
 pub use list::{JobFilter, JobPage};
@@ -57,6 +59,13 @@ pub struct NewJob {
     pub payload_hash: [u8; 32],
     /// W3C traceparent of the submission.
     pub traceparent: Option<String>,
+    /// How it came about, if another API or an earlier job is involved.
+    pub origin: Option<Origin>,
+    /// Number of the HTTP retry that submits it, for a submission that [`Store::adopt_retried`] shall find again by its
+    /// `payload_hash`; `None` for all others.
+    ///
+    /// [`Store::adopt_retried`]: crate::Store::adopt_retried
+    pub retry_no: Option<i16>,
 }
 
 impl NewJob {
@@ -80,6 +89,8 @@ impl NewJob {
             idempotency_key: None,
             payload_hash,
             traceparent: None,
+            origin: None,
+            retry_no: None,
         }
     }
 }

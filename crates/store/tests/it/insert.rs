@@ -22,6 +22,7 @@ async fn a_created_job_reads_back_as_it_was_returned() {
     new.request.similar_prompts = Some(false);
     new.request.deadline_s = Some(600);
     new.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+    new.origin = Some(domain::Origin { asked_size: Some("1280x720".into()), ..domain::Origin::default() });
     let created = f.insert(new).await;
     assert_eq!(f.get(created.id).await, created);
     assert_eq!(created.status, JobStatus::Queued);
@@ -172,4 +173,49 @@ async fn insert_plain(transaction: &mut sqlx::PgConnection, job: &store::jobs::N
     .execute(transaction)
     .await
     .expect("insert");
+}
+
+/// A submission that retries without an idempotency key can find.
+fn found_again(f: &Fixture, hash: u8) -> store::jobs::NewJob {
+    let mut new = new_job(f.tenant, crate::support::MODEL);
+    (new.payload_hash, new.retry_no) = ([hash; 32], Some(0));
+    new
+}
+
+#[tokio::test]
+async fn each_retry_number_gets_a_job_only_once() {
+    let f = Fixture::new().await;
+    let (one, two) = (f.insert(found_again(&f, 1)).await.id, f.insert(found_again(&f, 1)).await.id);
+    f.insert(found_again(&f, 2)).await;
+    f.insert(new_job(f.tenant, crate::support::MODEL)).await;
+    let adopt = async |retry_no: i16, window_s: f64| {
+        let found = f.store.adopt_retried(f.tenant, &[1; 32], retry_no, window_s).await.expect("adopt");
+        found.map(|job| job.id)
+    };
+    assert_eq!(adopt(1, 0.0).await, None, "outside the window");
+    assert_eq!(adopt(1, 60.0).await, Some(two), "the newest first");
+    assert_eq!(adopt(2, 60.0).await, Some(two), "what an earlier retry got");
+    assert_eq!(adopt(1, 60.0).await, Some(one));
+    assert_eq!(adopt(1, 60.0).await, None);
+    let stranger = f.store.adopt_retried(TenantId::fresh(), &[1; 32], 3, 60.0).await.expect("adopt");
+    assert_eq!(stranger, None, "another tenant's");
+}
+
+#[tokio::test]
+async fn retries_at_the_same_time_get_different_jobs() {
+    let f = Fixture::new().await;
+    for _ in 0..8 {
+        f.insert(found_again(&f, 1)).await;
+    }
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let (store, tenant) = (f.store.clone(), f.tenant);
+            tokio::spawn(async move { store.adopt_retried(tenant, &[1; 32], 1, 60.0).await.expect("adopt") })
+        })
+        .collect();
+    let mut adopted = std::collections::BTreeSet::new();
+    for task in tasks {
+        assert!(adopted.insert(task.await.expect("a task").expect("a job").id));
+    }
+    assert_eq!(adopted.len(), 8);
 }

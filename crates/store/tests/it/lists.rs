@@ -109,3 +109,30 @@ async fn the_position_counts_own_jobs_exactly_and_others_by_their_share() {
     assert_eq!(f.store.queue_position(f.scope(), unplanned, 100).await.expect("position"), None);
     assert_eq!(f.store.queue_position(Scope::Tenant(stranger), first, 100).await.expect("position"), None);
 }
+
+#[tokio::test]
+async fn pages_go_from_the_oldest_too() {
+    let f = Fixture::new().await;
+    let mut ids = Vec::new();
+    for n in 0..7 {
+        ids.push(if n % 2 == 0 { f.completed().await } else { f.queued().await.id });
+    }
+    for gone in [ids.remove(5), ids.remove(0)] {
+        f.store.soft_delete(Scope::Fleet, gone).await.expect("delete");
+    }
+    for scope in [f.scope(), Scope::Fleet] {
+        for (limit, scan_max) in [(1, 1), (2, 100), (50, 100)] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = f.store.list_oldest_first(scope, after, limit, scan_max).await.expect("list");
+                assert!(page.jobs.len() <= limit as usize);
+                found.extend(page.jobs.iter().map(|job| job.id));
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, ids, "{scope:?} limit {limit}");
+        }
+    }
+}

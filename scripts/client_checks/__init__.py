@@ -1,0 +1,1 @@
+"""What `check-clients` needs: a balancer that loses responses, the steps of OpenAI's client, the examples of the documentation."""

@@ -1,0 +1,42 @@
+"""Runs the examples of docs/integrate.md as their readers would: each in a folder of its own, with two variables."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from fleet_stack import tools
+from fleet_stack.console import Problem
+from fleet_stack.fleet import require
+from fleet_stack.paths import ROOT
+
+PAGE = ROOT / "docs/integrate.md"
+_BLOCK = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+
+
+def command(language: str, path: Path) -> list[str]:
+    """How an example is started."""
+    if language == "typescript":
+        # Older ones do not run TypeScript as it is.
+        return [str(tools.fetched_node() / "bin/node"), str(path)]
+    return {"sh": ["bash", "-euo", "pipefail", str(path)], "python": [sys.executable, str(path)]}[language]
+
+
+def run_all(folder: Path, variables: dict[str, str]) -> int:
+    """Runs every marked block; each must end well and leave an MP4. Returns how many there are."""
+    blocks = _BLOCK.findall(PAGE.read_text())
+    require({language for language, _ in blocks} == {"sh", "python", "typescript"}, f"{PAGE.name} has examples in each language")
+    for number, (language, text) in enumerate(blocks, 1):
+        place = folder / f"example-{number}"
+        place.mkdir()
+        path = place / {"sh": "example.sh", "python": "example.py", "typescript": "example.mts"}[language]
+        path.write_text(text)
+        done = subprocess.run(command(language, path), cwd=place, env={**os.environ, **variables}, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise Problem(f"example {number} of {PAGE.name} ({language}) failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+        videos = [file for file in place.glob("*.mp4") if file.read_bytes()[4:8] == b"ftyp"]
+        require(len(videos) == 1, f"example {number} of {PAGE.name} ({language}) leaves one MP4")
+    return len(blocks)
