@@ -13,6 +13,7 @@ use super::retries::{WINDOW_S, fingerprint, retry_no};
 use super::video::{VideoPath, answer, load};
 use crate::auth::Caller;
 use crate::extract::IdempotencyKey;
+use crate::loras::resolve::resolve;
 use crate::problem::Problem;
 use crate::state::{App, AppState};
 use crate::submission::{Accepted, new_job, submit, traceparent};
@@ -57,8 +58,9 @@ fn count(app: &App, problem: &Problem) {
 }
 
 async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, Refusal> {
-    let Wish { request, origin, names } = wish;
+    let Wish { mut request, origin, names } = wish;
     let fingerprint = fingerprint(envelope.caller.rate_key(), &request, &origin);
+    resolve(app, &envelope.caller, &mut request).await.inspect_err(|problem| count(app, problem))?;
     let invalid = |errors| Problem::fields(names.translate(errors));
     let (mut job, _) =
         new_job(app, &envelope.caller, request).map_err(invalid).inspect_err(|problem| count(app, problem))?;
