@@ -40,7 +40,7 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     if std::fs::metadata(input).with_context(|| format!("read {}", input.display()))?.len() == 0 {
         bail!("{} is empty; download it again", input.display());
     }
-    let map = map(input)?;
+    let (_, map) = map(input)?;
     let planned = torch::header(&map).and_then(|header| plan(&header));
     let outputs = planned.map_err(|refused| anyhow::anyhow!("{} {refused}", input.display()))?;
     std::fs::create_dir_all(&args.output).with_context(|| format!("make {}", args.output.display()))?;

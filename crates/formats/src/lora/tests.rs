@@ -6,6 +6,9 @@ use super::*;
 use crate::header::tests::file;
 use crate::layout::{TransformerSizes, aliases};
 
+/// A tensor: name, element type, shape.
+type Named<'a> = (&'a str, &'a str, &'a [u64]);
+
 const SIZES: TransformerSizes = TransformerSizes {
     hidden: 8,
     mlp: 16,
@@ -31,7 +34,7 @@ fn read(tensors: &[(&str, &str, &[u64])], metadata: &[(&str, &str)], config: Opt
 }
 
 /// The two factors of a layer with these shapes.
-fn pair<'a>(down: &'a str, up: &'a str, [of_up, of_down]: &'a [[u64; 2]; 2]) -> Vec<(&'a str, &'a str, &'a [u64])> {
+fn pair<'a>(down: &'a str, up: &'a str, [of_up, of_down]: &'a [[u64; 2]; 2]) -> Vec<Named<'a>> {
     vec![(down, "F32", of_down.as_slice()), (up, "F32", of_up.as_slice())]
 }
 
@@ -125,7 +128,7 @@ fn differences_and_biases_are_changes_too() {
 #[test]
 fn everything_else_is_refused_by_name() {
     let (down, up) = ("proj_out.lora_A.weight", "proj_out.lora_B.weight");
-    let cases: Vec<(Vec<(&str, &str, &[u64])>, &str)> = vec![
+    let cases: Vec<(Vec<Named>, &str)> = vec![
         (vec![(down, "F32", &[4, 8])], "only one of the two factors"),
         (vec![(down, "F32", &[4, 9]), (up, "F32", &[16, 4])], "needs [4, 8]"),
         (vec![(down, "I32", &[4, 8]), (up, "F32", &[16, 4])], "no float"),

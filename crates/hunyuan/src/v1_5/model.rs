@@ -116,6 +116,9 @@ fn check_weights(config: &ModelConfig) -> Result<()> {
 
 impl Networks for V15 {
     fn text_tokens(&self, request: &DenoiseRequest) -> Result<i64> {
+        if request.riflex {
+            return Err(Error::input("riflex", "this model has not been tried with it; leave it off"));
+        }
         if let Some((negative, _)) = &request.negative {
             Text::of("negative", negative)?;
         }

@@ -154,7 +154,7 @@ impl Transformer {
             text: self.context_embedder.prepare(states).in_op("condition")?,
             glyph,
             image: Tensor::f_zeros(beside, (states.kind(), states.device())).in_op("condition")?,
-            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, states.device())
+            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, false, states.device())
                 .in_op("condition")?,
             grid,
         })
