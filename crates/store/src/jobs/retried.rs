@@ -29,7 +29,7 @@ impl Store {
         let adopted = on_conflict(|| async {
             let mut connection = self.pool.acquire().await?;
             let found = self.pool.in_time(adopt(&mut connection, tenant_id, payload_hash, retry_no, window_s)).await;
-            connection.settle(found)
+            connection.settle(found).await
         })
         .await?;
         match adopted {
