@@ -259,7 +259,7 @@ impl Adapters {
             for (one, change) in changes {
                 one.adapter.add(change, one.strength, &sum).in_op(&key)?;
             }
-            let _ = view.shallow_clone().f_copy_(&sum.f_view(view.size().as_slice())?).in_op(&key)?;
+            view.shallow_clone().f_copy_(&sum.f_view(view.size().as_slice())?).in_op(&key)?;
             control.check_at(view.device())?;
         }
         Ok(())
@@ -271,7 +271,7 @@ impl Adapters {
             && !copies.contains_key(key)
         {
             let mut copy = Tensor::f_empty(view.size(), (view.kind(), Device::Cpu)).in_op(key)?;
-            let _ = copy.f_copy_(view).in_op(key)?;
+            copy.f_copy_(view).in_op(key)?;
             copies.insert(key.to_owned(), copy);
         }
         Ok(())
@@ -283,8 +283,7 @@ impl Adapters {
             Base::Files(weights) => weights.copy_into(key, view),
             Base::Copies(copies) => {
                 let copy = copies.get(key).ok_or_else(|| Error::input("adapters", format!("no copy of `{key}`")))?;
-                let _ = view.shallow_clone().f_copy_(copy).in_op(key)?;
-                Ok(())
+                view.shallow_clone().f_copy_(copy).in_op(key)
             }
         }
     }
