@@ -1,7 +1,5 @@
 //! The manifest's `[transformer]`, by which the API checks adapters, describes the checkpoint's layers exactly.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read the model has nothing to say")]
-
 use std::path::Path;
 
 use formats::layout::TransformerSizes;

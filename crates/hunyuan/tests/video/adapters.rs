@@ -1,5 +1,7 @@
 //! Adapters of every family against diffusers and PEFT, and what they leave behind.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture has nothing to say")]
+
 use std::path::PathBuf;
 
 use formats::layout::TransformerSizes;
