@@ -33,6 +33,8 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         step_cache_threshold: None,
         embeddings: renderer.encode("a large red ball moves to the right on the snow", &Control::new()).unwrap(),
         negative: None,
+        loras: Vec::new(),
+        riflex: false,
         resume: None,
         checkpoint_every_s: 0.0,
         preview_every_s: 0.0,

@@ -104,7 +104,7 @@ impl Video {
 /// OpenAI's four states. A cancelled job is a failed video, because clients wait for ever on a word that they do not know.
 fn word(status: JobStatus) -> &'static str {
     match status {
-        JobStatus::Queued | JobStatus::Scheduled => "queued",
+        JobStatus::Queued | JobStatus::Scheduled | JobStatus::Drafted => "queued",
         JobStatus::Running => "in_progress",
         JobStatus::Completed => "completed",
         JobStatus::Failed | JobStatus::Cancelled => "failed",
@@ -135,7 +135,11 @@ fn error(status: JobStatus, failure: Option<Failure>) -> Option<VideoError> {
             let failure = failure.unwrap_or(Failure { code: "failed".to_owned(), reason: String::new() });
             Some(VideoError { code: failure.code, message: failure.reason })
         }
-        JobStatus::Queued | JobStatus::Scheduled | JobStatus::Running | JobStatus::Completed => None,
+        JobStatus::Queued
+        | JobStatus::Scheduled
+        | JobStatus::Running
+        | JobStatus::Drafted
+        | JobStatus::Completed => None,
     }
 }
 

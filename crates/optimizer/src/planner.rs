@@ -120,6 +120,8 @@ impl Planner {
             step_cache: draft.plan.step_cache,
         };
         plan.steps = schedule.total();
+        // Both schedules share their shift, and the draft was guided like this.
+        (plan.flow_shift, plan.guidance) = (draft.plan.flow_shift, draft.plan.guidance);
         plan.draft_steps = draft.plan.draft_steps;
         plan.continues = Some(schedule);
         let tokens = draft.shape.tokens(&manifest.geometry);
