@@ -22,7 +22,7 @@ use telemetry::{Health, Stop, WorkerMetrics};
 use tracing::{info, warn};
 
 use super::deliveries::Deliveries;
-use super::heart::{Heart, Interrupt, Rhythm};
+use super::heart::{Heart, Rhythm};
 use super::take::Source;
 use super::{Fleet, RunLimit, device, job, register, selftest};
 use crate::engine::{
