@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use domain::worker::WorkerInfo;
-use domain::{JobId, JobStatus, Plan, PoolId, Stage, TenantId, WorkerId};
+use domain::{JobId, JobStatus, Plan, PoolId, Stage, TenantId};
 use futures::future::join_all;
 use store::jobs::Scope;
 use store::leases::ProgressMark;
