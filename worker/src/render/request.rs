@@ -109,6 +109,7 @@ impl Resolved {
             negative: encoded.negative.map(|embeddings| (embeddings, self.true_cfg)),
             initial_latents: self.initial_latents.as_ref().map(Tensor::shallow_clone),
             step_cache: StepCacheConfig::Off,
+            draft: None,
             riflex: self.riflex,
         }
     }
