@@ -40,6 +40,10 @@ async fn recount(f: &Fixture, scope: Scope) -> Counters {
         requeued: events("kind = 'retrying'").await,
         leases_lost: events("kind IN ('retrying', 'failed') AND detail ->> 'code' = 'worker_lost'").await,
         handed_back: events("kind = 'handed_back'").await,
+        drafted: events("kind = 'drafted'").await,
+        continued: events("kind = 'queued' AND detail ? 'continued'").await,
+        // No job of this test is a draft.
+        draft_gpu_seconds: 0.0,
         cache_identical: whole(done("(record ->> 'cache_match' = 'identical')::int").await),
         cache_similar: whole(done("(record ->> 'cache_match' = 'similar')::int").await),
         cache_misses: whole(done("(record ->> 'cache_match' = 'miss')::int").await),
