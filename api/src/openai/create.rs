@@ -34,7 +34,7 @@ pub(super) async fn create(
     fields: Fields,
 ) -> Result<Response, Refusal> {
     let wish = translate(&app, fields).inspect_err(|refusal| count(&app, refusal.problem()))?;
-    place(&app, &Envelope { caller, idempotency_key, headers }, wish).await
+    Box::pin(place(&app, &Envelope { caller, idempotency_key, headers }, wish)).await
 }
 
 /// Submits an earlier request again with another prompt, and with the same seed.
@@ -50,7 +50,7 @@ pub(super) async fn remix(
     let request: VideoRequest = remixed(fields, source.request).inspect_err(|problem| count(&app, problem))?;
     let origin = Origin { remix_of: Some(id), ..source.origin.unwrap_or_default() };
     let wish = Wish { request, origin, names: Names::default() };
-    place(&app, &Envelope { caller, idempotency_key, headers }, wish).await
+    Box::pin(place(&app, &Envelope { caller, idempotency_key, headers }, wish)).await
 }
 
 fn count(app: &App, problem: &Problem) {
