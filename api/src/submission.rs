@@ -97,7 +97,8 @@ pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob) -> Result<Ac
             let is_certain = !matches!(error, IngestError::Store(_));
             refuse(not_written(&error), is_certain)
         }),
-        Err(jobs) => candidates::insert(app, &jobs).await.map_err(|problem| refuse(problem, false)),
+        // Boxed, because nearly no submission has candidates.
+        Err(jobs) => Box::pin(candidates::insert(app, &jobs)).await.map_err(|problem| refuse(problem, false)),
     };
     match written? {
         InsertOutcome::Created(job) => {
