@@ -170,7 +170,7 @@ async fn progress_arrives_by_message() {
 async fn progress_of_another_users_machine_is_shown_for_its_own_jobs_only() {
     let app = TestApp::spawn().await;
     let (own, others) = (app.submit("a spark").await, app.submit("a flame").await);
-    let worker = app.claim_as_worker(own, builders::plan()).await.1;
+    let worker = app.claim_as_worker(own, testkit::builders::plan()).await.1;
     app.claim(others).await;
     let rights = broker::topology::worker_rights();
     let joined = app.vhost().settings_with_rights(rights.configure, rights.write, rights.read).await;
