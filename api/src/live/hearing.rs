@@ -5,7 +5,7 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 
 use super::Tail;
-use super::senders::Senders;
+use super::senders::{Seen, Senders};
 
 impl Tail {
     /// Starts receiving. A change of state only wakes the reader, which then reads the events from the database, in order.
@@ -19,14 +19,15 @@ impl Tail {
                     () = stop.cancelled() => return,
                     received = events.next_signed() => received,
                 };
+                let user = received.user.as_deref();
                 match received.event {
                     FleetEvent::Job(_) => tail.wake(),
                     FleetEvent::Progress(progress) => {
-                        if let Some(progress) = senders.admit(received.user.as_deref(), progress) {
-                            tail.progress(progress);
-                        }
+                        senders.admit(user, Seen::Progress(progress)).into_iter().for_each(|seen| seen.show(&tail));
                     }
-                    FleetEvent::Preview(preview) => tail.preview(preview),
+                    FleetEvent::Preview(preview) => {
+                        senders.admit(user, Seen::Preview(preview)).into_iter().for_each(|seen| seen.show(&tail));
+                    }
                     FleetEvent::CancelRequested { .. } | FleetEvent::WorkerChanged { .. } => {}
                 }
             }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::worker::WorkerInfo;
-use domain::{JobId, PoolId, WorkerId};
+use domain::{JobId, PoolId, TenantId, WorkerId};
 use std::fmt;
 use std::str::FromStr;
 
@@ -137,20 +137,25 @@ impl Store {
         Ok(())
     }
 
-    /// The RabbitMQ user of the worker that holds a job. `None` when nobody does, or the worker's release does not say.
+    /// Whether a running job of this owner is held by a worker that registered under this RabbitMQ user. Without a user it is
+    /// asked for workers of earlier releases, which do not sign their messages.
     ///
     /// # Errors
     /// The database's error.
-    pub async fn broker_user_of(&self, job_id: JobId) -> Result<Option<String>> {
-        let user = sqlx::query_scalar!(
-            "-- broker_user_of
-             SELECT broker_user FROM workers JOIN jobs ON jobs.worker_id = workers.id
-             WHERE jobs.id = $1 AND jobs.status = 'running'",
-            job_id.0
+    pub async fn holds_job(&self, broker_user: Option<&str>, job_id: JobId, tenant_id: TenantId) -> Result<bool> {
+        Ok(sqlx::query_scalar!(
+            r#"-- holds_job
+            SELECT EXISTS (
+                SELECT FROM jobs JOIN workers ON workers.id = jobs.worker_id
+                WHERE jobs.id = $2 AND jobs.tenant_id = $3 AND jobs.status = 'running'
+                    AND workers.broker_user IS NOT DISTINCT FROM $1
+            ) AS "holds!""#,
+            broker_user,
+            job_id.0,
+            tenant_id.0
         )
-        .fetch_optional(&self.pool)
-        .await?;
-        Ok(user.flatten())
+        .fetch_one(&self.pool)
+        .await?)
     }
 
     /// Stores a heartbeat: the worker's state, and the job that it renders (for display). `false` when the fleet does not

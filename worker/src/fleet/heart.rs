@@ -115,10 +115,16 @@ pub(crate) struct Heart {
 pub(crate) struct HeldLease {
     heart: Heart,
     token: LeaseToken,
+    job_id: JobId,
     interrupt: watch::Receiver<Option<Interrupt>>,
 }
 
 impl HeldLease {
+    /// The job that it holds.
+    pub(crate) fn job_id(&self) -> JobId {
+        self.job_id
+    }
+
     /// Why the work must stop, if it must.
     pub(crate) fn interrupted(&self) -> Option<Interrupt> {
         *self.interrupt.borrow()
@@ -210,7 +216,7 @@ impl Heart {
         }
         leases.insert(lease.token, held);
         drop(leases);
-        HeldLease { heart: self.clone(), token: lease.token, interrupt }
+        HeldLease { heart: self.clone(), token: lease.token, job_id: lease.job_id, interrupt }
     }
 
     /// Whether the fleet still knows this worker.

@@ -84,13 +84,13 @@ async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: R
 }
 
 /// Resolves when the run was told to stop and did not. Each part has time limits of its own; this one is for what they do not
-/// cover, such as a local disk that hangs. A thread that hangs cannot be ended, so the worker leaves.
+/// cover, such as a local disk that hangs. A thread that hangs cannot be ended, so the worker leaves once the job that has the model
+/// by then is done.
 async fn hung(fleet: &Fleet, lease: &HeldLease) {
     let why = lease.until_interrupted().await;
     tokio::time::sleep(fleet.heart.patience()).await;
-    error!(?why, "the run did not stop when it was told to; leaving");
+    error!(job.id = %lease.job_id(), ?why, "the run did not stop when it was told to; leaving");
     fleet.leave("a run hung outside the model");
-    fleet.engine.give_up();
 }
 
 /// Finishes a video, unless that hangs.
@@ -384,9 +384,10 @@ async fn interrupted(
             fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await
         }
         Some(Interrupt::TooLong) => {
+            let limit_s = fleet.run_limit.of(job.plan.estimate_s).unwrap_or_default().as_secs_f64();
             let reason = format!(
-                "the run was stopped after {:.0} s, although it was estimated to take {:.0} s",
-                gpu_seconds, job.plan.estimate_s
+                "the run was stopped after {limit_s:.0} s, although it was estimated to take {:.0} s",
+                job.plan.estimate_s
             );
             let failure = Failure { code: "run_too_long".to_owned(), reason };
             fail(fleet, job, failure, FailureAction::Retry, gpu_seconds).await

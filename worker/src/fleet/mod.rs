@@ -37,6 +37,7 @@ use optimizer::CostModel;
 use store::Store;
 use store::leases::RetryPolicy;
 use telemetry::WorkerMetrics;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineThread;
 use crate::mp4::Encoder;
@@ -70,6 +71,8 @@ pub(crate) struct Fleet {
     pub(crate) scratch: PathBuf,
     /// Why this worker leaves by itself, once it has to.
     pub(crate) leaving: OnceLock<String>,
+    /// Cancelled when nothing new is taken: by a stop, or because this worker leaves by itself.
+    pub(crate) nothing_new: CancellationToken,
     /// Counters.
     pub(crate) metrics: Arc<WorkerMetrics>,
     /// What savings are counted by.
@@ -112,9 +115,11 @@ impl RunLimit {
 }
 
 impl Fleet {
-    /// Notes why this worker has to leave; the first reason counts.
+    /// Notes why this worker has to leave, and takes nothing new; the first reason counts.
     pub(crate) fn leave(&self, reason: &str) {
         // A second reason follows from the first.
         drop(self.leaving.set(reason.to_owned()));
+        self.heart.take_nothing_new();
+        self.nothing_new.cancel();
     }
 }

@@ -84,7 +84,7 @@ where
     let manifest = settings::read_manifest(&worker.model_dir)?;
     let engine = start_engine(worker, &manifest, load).await?;
     model.ok();
-    let fleet = Arc::new(assemble(&settings, manifest, engine, metrics)?);
+    let fleet = Arc::new(assemble(&settings, manifest, engine, metrics, &stop)?);
     let info = worker_info(&settings, &fleet);
     if !selftest::until_deliverable(&fleet, &work, stop.soft()).await {
         return Ok(());
@@ -102,7 +102,7 @@ where
     let source = Source::new(Arc::clone(&fleet), consumer, Duration::from_millis(worker.poll_ms), work);
     let drained = tokio::spawn(drain(Arc::clone(&fleet), stop.clone(), Duration::from_secs(worker.drain_s)));
     tokio::select! {
-        () = serve(Arc::clone(&fleet), source, stop.clone()) => info!("nothing left to do"),
+        () = serve(Arc::clone(&fleet), source) => info!("nothing left to do"),
         () = stop.hard().cancelled() => warn!("leaving at once; the lease will run out"),
         _ = drained => warn!("the job could not be handed back in time; its lease will run out"),
     }
@@ -116,19 +116,22 @@ where
     Ok(())
 }
 
-async fn serve(fleet: Arc<Fleet>, mut source: Source, stop: Stop) {
+async fn serve(fleet: Arc<Fleet>, mut source: Source) {
     let mut deliveries = Deliveries::new(fleet.deliveries_max);
-    while let Some(taken) = Box::pin(source.next(stop.soft())).await {
+    while let Some(taken) = Box::pin(source.next(&fleet.nothing_new)).await {
         fleet.metrics.slots(1, 1);
         Box::pin(job::run(&fleet, taken.job, taken.sent_at, &mut deliveries)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
-            // The supervisor starts a new process, which loads the model again.
             fleet.leave("the model's thread has ended or hangs");
-            warn!(reason = fleet.leaving.get(), "leaving");
-            fleet.heart.take_nothing_new();
+        }
+        if fleet.leaving.get().is_some() {
             break;
         }
+    }
+    if let Some(reason) = fleet.leaving.get() {
+        // The supervisor starts a new process, which loads the model again.
+        warn!(reason, "leaving");
     }
     // They need no model. A drain has interrupted them, so that they hand their jobs back.
     deliveries.finished().await;
@@ -237,6 +240,7 @@ fn assemble(
     manifest: ModelManifest,
     engine: EngineThread,
     metrics: Arc<WorkerMetrics>,
+    stop: &Stop,
 ) -> anyhow::Result<Fleet> {
     let worker = &settings.worker;
     let info = engine.info();
@@ -278,6 +282,7 @@ fn assemble(
         engine,
         scratch,
         leaving: OnceLock::new(),
+        nothing_new: stop.soft().child_token(),
         metrics,
     })
 }

@@ -1,13 +1,16 @@
 //! Goal: a worker on another machine can do its work with its own database role, and nothing beyond.
 //! Method: a store connected with such a role makes every move of a worker; then it tries statements that it must not run.
 
-use domain::{LeaseToken, WorkerId};
+use domain::{LeaseToken, TenantId, WorkerId};
 use sqlx::{Executor, PgPool};
 use store::leases::{ClaimOutcome, ProgressMark};
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError, StoreOptions};
 
 use crate::support::{Fixture, POLICY, record, rendered};
+
+/// The RabbitMQ user of the joined machine.
+const BROKER_USER: &str = "fleet_worker_gpu2";
 
 /// The URL of the fixture's database for another user.
 async fn url_as(f: &Fixture, user: &str, password: &str) -> String {
@@ -40,7 +43,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.drop_checkpoint(lease).await.expect("drop");
     worker.save_preview(lease, "a/b/preview-3.webp", 3).await.expect("preview");
     worker.complete(lease, &rendered(lease), &record()).await.expect("complete");
-    let lease = f.running_draft(4).await;
+    let lease = drafting(&f, &worker, id, 4).await;
     worker.pause(lease, &crate::support::draft(4), 1.0).await.expect("pause");
     let lease = run(&f).await;
     worker.count_device_fault(lease).await.expect("count a fault");
@@ -63,7 +66,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
 async fn registered(store: &Store) -> WorkerId {
     let info = crate::support::worker_info();
     store.register_worker(&info).await.expect("register");
-    store.set_broker_user(info.id, "fleet_worker_gpu2").await.expect("say the RabbitMQ user");
+    store.set_broker_user(info.id, BROKER_USER).await.expect("say the RabbitMQ user");
     info.id
 }
 
@@ -72,6 +75,19 @@ async fn claimed(f: &Fixture, store: &Store, worker: WorkerId) -> Lease {
     let (job_id, dispatch_no) = f.scheduled().await;
     let claim = store.claim(job_id, dispatch_no, LeaseToken::fresh(), worker, 60.0).await.expect("claim");
     let ClaimOutcome::Claimed(claimed) = claim else { panic!("{claim:?}") };
+    claimed.lease
+}
+
+/// A draft that a worker holds, with the checkpoint at which it pauses.
+async fn drafting(f: &Fixture, store: &Store, worker: WorkerId, step: u32) -> Lease {
+    let job = f.queued().await;
+    f.plan_all(&[job.id], crate::support::draft_plan(step)).await;
+    let released = f.store.release(&crate::support::pool(), 100, f.epoch).await.expect("release");
+    let this = released.iter().find(|released| released.job_id == job.id).expect("released");
+    let claim = store.claim(job.id, this.dispatch_no, LeaseToken::fresh(), worker, 60.0).await.expect("claim");
+    let ClaimOutcome::Claimed(claimed) = claim else { panic!("{claim:?}") };
+    let checkpoint = domain::CheckpointRef { key: "a/b/draft".into(), step, checksum: "d".into(), resumes: 0 };
+    store.save_checkpoint(claimed.lease, &checkpoint).await.expect("save");
     claimed.lease
 }
 
@@ -111,7 +127,13 @@ async fn jobs_that_others_hold_are_out_of_reach() {
     let row = f.store.get(f.scope(), theirs.job_id).await.expect("get").expect("the job");
     assert_eq!(row.status, domain::JobStatus::Running);
     f.store.renew(theirs, 60.0).await.expect("its worker still has it");
-    assert_eq!(f.store.broker_user_of(mine.job_id).await.expect("user").as_deref(), Some("fleet_worker_gpu2"));
+    let holds = async |user, lease: Lease, tenant| f.store.holds_job(user, lease.job_id, tenant).await.expect("holds");
+    assert!(holds(Some(BROKER_USER), mine, f.tenant).await);
+    assert!(!holds(Some(BROKER_USER), mine, TenantId(uuid::Uuid::from_u128(7))).await, "of another owner");
+    assert!(!holds(Some("fleet_worker_gpu3"), mine, f.tenant).await, "another machine's user");
+    assert!(!holds(None, mine, f.tenant).await, "an unsigned message");
+    f.store.fail(mine, &failure, domain::FailureAction::Fail, POLICY, 1.0).await.expect("fail");
+    assert!(!holds(Some(BROKER_USER), mine, f.tenant).await, "nobody holds it any more");
 }
 
 #[tokio::test]
