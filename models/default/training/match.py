@@ -13,8 +13,9 @@ from . import reader
 from .draw import Painter
 from .world import SHAPES, UPRIGHT, Scene, kind_of
 
-DIFFERS = 0.13  # mean difference of a pixel's colour from the background, 0..1, above which it belongs to the subject
+DIFFERS = 0.1  # mean difference of a pixel's colour from the background, 0..1, above which it belongs to the subject
 COMPARED = (0, 4, 8, 12, 16)  # frames in which pictures are compared
+BLUR = 5  # pixels over which differences are averaged first, so that blurred windows and waves do not count
 TRAVEL, HOPS = 0.14, 0.1  # in frames: less is no movement; height of a jump
 LEAST_AREA = 0.004  # of the frame; less is no subject
 GROWTH = 1.6  # area at the end over area at the start
@@ -55,10 +56,11 @@ class Matcher:
     def _background(self, clip):
         """The nearest background's number and how far each pixel is covered, (T, H, W) in 0..1."""
         middle = clip.median(1).values
-        off = (middle - self.views).abs().mean(1)
+        # Coarsely: an autoencoder may blur windows and waves.
+        off = F.avg_pool2d((middle - self.views), self.side // 16).abs().mean(1)
         nearest = off.flatten(1).sort(1).values[:, : off[0].numel() * 3 // 5].mean(1).argmin()
-        distance = F.avg_pool2d((clip.transpose(0, 1) - self.views[nearest]).abs().mean(1, keepdim=True), 3, 1, 1)[:, 0]
-        return int(nearest), (distance > DIFFERS).float()
+        blurred = F.avg_pool2d(clip.transpose(0, 1) - self.views[nearest], BLUR, 1, BLUR // 2, count_include_pad=False)
+        return int(nearest), (blurred.abs().mean(1) > DIFFERS).float()
 
     def _track(self, covered):
         """Centre x and y for each frame, as parts of the side."""
