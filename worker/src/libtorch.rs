@@ -1,6 +1,6 @@
 //! Refuses to compute with a libtorch of another version than the one this executable was built against.
 //!
-//! Another version mostly fails to load, but not always, and then its functions do other things under the same names. The
+//! Another version usually fails to load, but not always, and then functions of the same name behave differently. The
 //! library that was loaded is found in the process's own memory map; its version is in a file beside it.
 
 use std::path::Path;

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// An error with its causes. A cause that the text before already ends with (many errors quote theirs) is not repeated.
+/// An error with its causes. A cause that the preceding text already ends with (many errors quote their cause) is not repeated.
 fn in_one_line(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1) {

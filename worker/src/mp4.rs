@@ -40,7 +40,7 @@ pub(crate) struct Encoder {
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Mp4Error {
-    /// The program is not there or may not be run.
+    /// The program does not exist or cannot be run.
     #[error(
         "cannot start {program}: {source}; install ffmpeg, or say where it is (setting worker.ffmpeg, or --ffmpeg)"
     )]
@@ -50,7 +50,7 @@ pub(crate) enum Mp4Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// It ended without a file.
+    /// It exited without writing a file.
     #[error("ffmpeg failed: {0}")]
     Failed(String),
     /// It hung.
@@ -66,7 +66,7 @@ pub(crate) enum Mp4Error {
         /// Pixels.
         height: u32,
     },
-    /// The finished file could not be put under its name.
+    /// The finished file could not be renamed.
     #[error("cannot write {path}: {source}")]
     Write {
         /// The file.
@@ -74,7 +74,7 @@ pub(crate) enum Mp4Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// `go_on` said no.
+    /// `go_on` returned false.
     #[error("stopped")]
     Stopped,
 }
@@ -82,7 +82,7 @@ pub(crate) enum Mp4Error {
 /// Which picture format a poster has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PosterFormat {
-    /// JPEG, which everything shows.
+    /// JPEG, which every browser shows.
     Jpeg,
     /// WebP, about a third smaller.
     Webp,
@@ -171,7 +171,7 @@ impl Encoder {
     }
 }
 
-/// A file in the making, removed unless it was renamed.
+/// An unfinished file, removed unless it was renamed.
 struct Partial {
     path: PathBuf,
 }
@@ -203,7 +203,7 @@ mod tests {
     const WIDTH: u32 = 64;
     const HEIGHT: u32 = 48;
 
-    /// A square that moves over a grey ground.
+    /// A square that moves over a grey background.
     fn pixels(frames: u32) -> Vec<u8> {
         let mut rgb = Vec::new();
         for frame in 0..frames {

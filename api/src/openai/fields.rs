@@ -46,7 +46,7 @@ impl Fields {
         self.values.keys().chain(&self.files).cloned().collect()
     }
 
-    fn of_object(object: Map<String, Value>) -> Result<Self, Problem> {
+    pub(super) fn of_object(object: Map<String, Value>) -> Result<Self, Problem> {
         let mut fields = Self { values: object.into_iter().collect(), files: BTreeSet::new() };
         fields.open_containers()?;
         Ok(fields)

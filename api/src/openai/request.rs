@@ -4,7 +4,7 @@
 //! that are added later. Whatever would change the video and cannot be done is refused, with the name that the client used.
 //! Only fields that cannot change it are ignored.
 
-use domain::{FieldError, ModelManifest, Origin, VideoRequest};
+use domain::{FieldError, ModelManifest, Origin, RenderMode, VideoRequest};
 use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
@@ -56,7 +56,8 @@ pub(super) fn translate(app: &App, mut fields: Fields) -> Result<Wish, Refusal> 
     translation.finish().map_err(Refusal::from)
 }
 
-/// Translates the fields of a remix: another prompt for an earlier request, whose seed makes the two alike.
+/// Translates the fields of a remix: another prompt for an earlier request, whose seed makes the two alike. It is rendered to the
+/// end even if the earlier one was a draft, and nobody is notified of it who asked for the earlier one's events.
 ///
 /// # Errors
 /// There is no prompt, or another field.
@@ -71,7 +72,7 @@ pub(super) fn remix(mut fields: Fields, source: VideoRequest) -> Result<VideoReq
         let unknown = |name: String| FieldError::new(&name, "is not known here; a remix takes only a prompt");
         return Err(Problem::fields(others.into_iter().map(unknown).collect()));
     }
-    Ok(VideoRequest { prompt, ..source })
+    Ok(VideoRequest { prompt, mode: RenderMode::Full, candidates: 1, webhook: None, webhook_events: None, ..source })
 }
 
 /// The model's id; `None` for the default and its aliases.
@@ -249,14 +250,29 @@ impl Translation<'_> {
             .collect();
         let bytes = serde_json::to_vec(&own).expect("a map of JSON values is JSON; this is a bug");
         match read_json(&bytes) {
-            Ok(request) if self.wrong.is_empty() => Ok(Wish { request, origin: self.origin, names: self.names }),
-            Ok(_) => Err(Problem::fields(self.wrong)),
+            Ok(request) => {
+                self.wrong.extend(draft_errors(&request));
+                let Self { origin, names, wrong, .. } = self;
+                if wrong.is_empty() { Ok(Wish { request, origin, names }) } else { Err(Problem::fields(wrong)) }
+            }
             Err(problem) => {
                 self.wrong.extend(self.names.translate(problem.body().errors));
                 Err(Problem::fields(self.wrong))
             }
         }
     }
+}
+
+/// What only `/api` can do: clients of this API wait until a video is completed, and have no call that continues a draft.
+fn draft_errors(request: &VideoRequest) -> Vec<FieldError> {
+    let mut wrong = Vec::new();
+    if request.mode == RenderMode::Draft {
+        wrong.push(FieldError::new("mode", "must be full here; POST /api/generate takes drafts"));
+    }
+    if request.candidates > 1 {
+        wrong.push(FieldError::new("candidates", "must be 1 here; POST /api/generate takes several"));
+    }
+    wrong
 }
 
 /// The value of one of the request's fields. Text of a form stands for a number or an object where the field is none of text.
@@ -277,11 +293,35 @@ fn typed(name: &str, value: Value) -> Value {
 mod tests {
     use super::*;
 
+    fn fields(object: &Value) -> Fields {
+        Fields::of_object(object.as_object().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn a_remix_takes_what_makes_the_video_and_nothing_else() {
+        let source = VideoRequest {
+            seed: Some(5),
+            riflex: Some(true),
+            mode: RenderMode::Draft,
+            candidates: 1,
+            webhook: Some("https://example.com/hook".to_owned()),
+            webhook_events: Some("completed".to_owned()),
+            ..VideoRequest::new("a red ball")
+        };
+        let request = remix(fields(&json!({"prompt": "a blue ball"})), source).unwrap();
+        let expected = VideoRequest { seed: Some(5), riflex: Some(true), ..VideoRequest::new("a blue ball") };
+        assert_eq!(request, expected);
+    }
+
     #[test]
     fn text_is_read_as_what_the_field_takes() {
         assert_eq!(typed("infer_steps", json!("7")), json!(7));
         assert_eq!(typed("cfg_scale", json!("5.5")), json!(5.5));
         assert_eq!(typed("flow_reverse", json!("true")), json!(true));
+        assert_eq!(typed("riflex", json!("false")), json!(false));
+        assert_eq!(typed("candidates", json!("1")), json!(1));
+        assert_eq!(typed("loras", json!("[{\"name\": \"ink\"}]")), json!([{"name": "ink"}]));
+        assert_eq!(typed("webhook", json!("https://example.com/1")), json!("https://example.com/1"));
         assert_eq!(typed("negative_prompt", json!("7")), json!("7"), "a text stays one");
         assert_eq!(typed("prompt", json!("7")), json!("7"));
         assert_eq!(typed("infer_steps", json!("many")), json!("many"), "the error will name it");

@@ -53,7 +53,7 @@ pub(super) struct Video {
     seed: Option<i64>,
     /// Jobs that start before this one; null unless it waits and was asked for alone.
     queue_position: Option<i64>,
-    /// Estimated seconds until it is completed; null when it has ended or nothing is known.
+    /// Estimated seconds until it is completed; null when it has ended, waits as a draft, or nothing is known.
     remaining_s: Option<f64>,
     /// Seconds that the worker took; null until completed.
     inference_time_s: Option<f64>,
@@ -101,11 +101,12 @@ impl Video {
     }
 }
 
-/// OpenAI's four states. A cancelled job is a failed video, because clients wait for ever on a word that they do not know.
+/// OpenAI's four states. A cancelled job is a failed video, because clients wait for ever on a word that they do not know. A
+/// draft, which only `/api` submits, has started and is not done.
 fn word(status: JobStatus) -> &'static str {
     match status {
-        JobStatus::Queued | JobStatus::Scheduled | JobStatus::Drafted => "queued",
-        JobStatus::Running => "in_progress",
+        JobStatus::Queued | JobStatus::Scheduled => "queued",
+        JobStatus::Running | JobStatus::Drafted => "in_progress",
         JobStatus::Completed => "completed",
         JobStatus::Failed | JobStatus::Cancelled => "failed",
     }
@@ -135,17 +136,15 @@ fn error(status: JobStatus, failure: Option<Failure>) -> Option<VideoError> {
             let failure = failure.unwrap_or(Failure { code: "failed".to_owned(), reason: String::new() });
             Some(VideoError { code: failure.code, message: failure.reason })
         }
-        JobStatus::Queued
-        | JobStatus::Scheduled
-        | JobStatus::Running
-        | JobStatus::Drafted
-        | JobStatus::Completed => None,
+        JobStatus::Queued | JobStatus::Scheduled | JobStatus::Running | JobStatus::Drafted | JobStatus::Completed => {
+            None
+        }
     }
 }
 
-/// Estimated seconds until the job is completed; `None` when it has ended or nothing is known.
+/// Estimated seconds until the job is completed; `None` when it has ended, waits as a draft, or nothing is known.
 pub(super) fn remaining_s(app: &App, job: &Job) -> Option<f64> {
-    if job.status.is_terminal() {
+    if job.status.is_terminal() || job.status == JobStatus::Drafted {
         return None;
     }
     let plan = job.plan.clone().or_else(|| app.forecast(job))?;
@@ -241,6 +240,12 @@ mod tests {
         assert_eq!(poll_after_ms(Some(0.0)), 250);
         assert_eq!(poll_after_ms(Some(30.0)), 3000);
         assert_eq!(poll_after_ms(Some(1e9)), 10_000);
+    }
+
+    #[test]
+    fn a_draft_is_a_video_under_way() {
+        let shown = JobStatus::ALL.map(word);
+        assert_eq!(shown, ["queued", "queued", "in_progress", "in_progress", "completed", "failed", "failed"]);
     }
 
     #[test]

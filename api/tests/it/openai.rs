@@ -37,7 +37,14 @@ async fn jobs(app: &TestApp) -> usize {
 #[tokio::test]
 async fn a_form_and_json_become_the_same_video() {
     let app = TestApp::spawn().await;
-    let parts = [("prompt", "a cat"), ("model", "sora-2"), ("seconds", "4"), ("size", "1280x720"), ("seed", "7"), ("num_inference_steps", "9")];
+    let parts = [
+        ("prompt", "a cat"),
+        ("model", "sora-2"),
+        ("seconds", "4"),
+        ("size", "1280x720"),
+        ("seed", "7"),
+        ("num_inference_steps", "9"),
+    ];
     let response = form(app.call(Method::POST, "/v1/videos"), &parts).send().await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     let location = response.headers()["location"].to_str().unwrap().to_owned();
@@ -72,6 +79,7 @@ async fn extensions_of_other_servers_are_translated_or_refused_by_their_own_name
         json!({"enable_teacache": true, "enable_upscaling": false, "seed": [5], "output_path": "/etc/passwd"}),
         json!({"video_params": {"width": 512, "height": 320, "num_frames": 33}, "seed": -1, "size": ""}),
         json!({"size": "540p", "seconds": 1, "quality_tier": "preview", "deadline_s": 600}),
+        json!({"mode": "full", "candidates": "1", "riflex": false, "webhook": "https://example.com/hook", "webhook_events": "completed"}),
     ];
     for mut body in accepted {
         body["prompt"] = json!("a dog");
@@ -89,17 +97,30 @@ async fn extensions_of_other_servers_are_translated_or_refused_by_their_own_name
         (json!({"prompt": "a", "flow_shift": 5}), "flow_shift", "invalid_value"),
         (json!({"prompt": "a", "fps": 30}), "fps", "invalid_value"),
         (json!({"prompt": "a", "n": 2}), "n", "invalid_value"),
-        (json!({"prompt": "a", "input_reference": {"image_url": "https://example.com/a.png"}}), "input_reference", "invalid_value"),
+        (
+            json!({"prompt": "a", "input_reference": {"image_url": "https://example.com/a.png"}}),
+            "input_reference",
+            "invalid_value",
+        ),
         (json!({"prompt": "a", "size": "64x64", "width": 512, "height": 320}), "size", "invalid_value"),
         (json!({"prompt": "a", "width": 512}), "height", "missing_required_parameter"),
         (json!({"prompt": "a", "infer_steps": 3, "num_inference_steps": 3}), "infer_steps", "invalid_value"),
         (json!({"prompt": "a", "negative_prompt": "b"}), "negative_prompt", "invalid_value"),
         (json!({"prompt": "a", "guidance_scale_2": 3}), "guidance_scale_2", "invalid_value"),
+        (json!({"prompt": "a", "mode": "draft"}), "mode", "invalid_value"),
+        (json!({"prompt": "a", "candidates": 2}), "candidates", "invalid_value"),
+        (json!({"prompt": "a", "loras": [{"name": "none"}]}), "loras[0].name", "invalid_value"),
+        (json!({"prompt": "a", "riflex": true}), "riflex", "invalid_value"),
+        (json!({"prompt": "a", "webhook": "example.com"}), "webhook", "invalid_value"),
     ];
     for (body, param, code) in refused {
         let (status, error) = app.post("/v1/videos", &body).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body} {error}");
-        assert_eq!((&error["error"]["param"], &error["error"]["code"]), (&json!(param), &json!(code)), "{body} {error}");
+        assert_eq!(
+            (&error["error"]["param"], &error["error"]["code"]),
+            (&json!(param), &json!(code)),
+            "{body} {error}"
+        );
         assert_eq!(error["error"]["type"], "invalid_request_error");
     }
     let (status, error) = app.post("/v1/videos", &json!({"prompt": "a", "model": "none"})).await;
@@ -184,9 +205,11 @@ async fn states_become_those_that_clients_know() {
     let done: Value = done.json().await.unwrap();
     assert_eq!((&done["status"], &done["progress"]), (&json!("completed"), &json!(100)), "{done}");
     assert!(done["completed_at"].is_i64() && done["inference_time_s"] == 312.0, "{done}");
-    for (variant, kind, bytes) in
-        [("", "video/mp4", "the video"), ("?variant=video", "video/mp4", "the video"), ("?variant=thumbnail", "image/jpeg", "poster")]
-    {
+    for (variant, kind, bytes) in [
+        ("", "video/mp4", "the video"),
+        ("?variant=video", "video/mp4", "the video"),
+        ("?variant=thumbnail", "image/jpeg", "poster"),
+    ] {
         let content = app.call(Method::GET, &format!("{path}/content{variant}")).header("accept", "application/binary");
         let content = content.send().await.unwrap();
         assert_eq!(content.status(), StatusCode::OK, "{variant}");
@@ -204,7 +227,10 @@ async fn states_become_those_that_clients_know() {
     let other = format!("/v1/videos/{}", video_id(&other));
     app.post(&format!("{}/cancel", other.replace("/v1/videos", "/api/jobs")), &json!({})).await;
     let (status, cancelled) = app.get(&other).await;
-    assert_eq!((status, &cancelled["status"], &cancelled["error"]["code"]), (StatusCode::OK, &json!("failed"), &json!("cancelled")));
+    assert_eq!(
+        (status, &cancelled["status"], &cancelled["error"]["code"]),
+        (StatusCode::OK, &json!("failed"), &json!("cancelled"))
+    );
     let (status, error) = app.get(&format!("{other}/content")).await;
     assert_eq!((status, &error["error"]["code"]), (StatusCode::NOT_FOUND, &json!("video_failed")), "{error}");
     let deleted = answer(app.call(Method::DELETE, &other).header("content-type", "application/json")).await;
@@ -245,7 +271,8 @@ async fn pages_follow_each_other_in_both_directions_without_deleted_videos() {
 #[tokio::test]
 async fn a_remix_takes_over_everything_but_the_prompt() {
     let app = TestApp::spawn().await;
-    let (_, source) = create(&app, &[("prompt", "a red ball"), ("size", "1280x720"), ("seconds", "2"), ("seed", "9")]).await;
+    let (_, source) =
+        create(&app, &[("prompt", "a red ball"), ("size", "1280x720"), ("seconds", "2"), ("seed", "9")]).await;
     let path = format!("/v1/videos/{}/remix", video_id(&source));
     let (status, video) = app.post(&path, &json!({"prompt": "a blue ball"})).await;
     assert_eq!(status, StatusCode::OK, "{video}");
@@ -283,7 +310,8 @@ async fn a_retried_submission_is_the_same_video_and_an_equal_one_is_another() {
     let third = video_id(&send(1).await.1);
     assert!(!sent.contains(&third));
     // Another field is another request, and so is another replica's view of the same.
-    let (_, other) = answer(try_no(form(app.call(Method::POST, "/v1/videos"), &[("prompt", "a kite"), ("seed", "1")]), 1)).await;
+    let (_, other) =
+        answer(try_no(form(app.call(Method::POST, "/v1/videos"), &[("prompt", "a kite"), ("seed", "1")]), 1)).await;
     assert!(!sent.contains(&video_id(&other)));
     let replica = app.replica().await;
     let elsewhere = answer(try_no(form(app.client.post(format!("{replica}/v1/videos")), &parts), 2)).await;
@@ -293,8 +321,7 @@ async fn a_retried_submission_is_the_same_video_and_an_equal_one_is_another() {
 #[tokio::test]
 async fn the_retry_of_a_refused_submission_is_a_video_of_its_own() {
     let app = TestApp::spawn_with(|settings| settings.limits.backlog_max = 1).await;
-    let send =
-        |count: u32| answer(try_no(form(app.call(Method::POST, "/v1/videos"), &[("prompt", "a fish")]), count));
+    let send = |count: u32| answer(try_no(form(app.call(Method::POST, "/v1/videos"), &[("prompt", "a fish")]), count));
     let first = video_id(&send(0).await.1);
     let (status, error) = send(0).await;
     assert_eq!((status, &error["error"]["code"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("overloaded")), "{error}");
@@ -318,7 +345,11 @@ async fn an_idempotency_key_works_as_elsewhere() {
     let (first, again) = (send("a").await.1, send("a").await.1);
     assert_eq!(first["id"], again["id"]);
     let (status, error) = send("b").await;
-    assert_eq!((status, &error["error"]["type"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_error")), "{error}");
+    assert_eq!(
+        (status, &error["error"]["type"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("idempotency_error")),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -328,11 +359,9 @@ async fn tenants_see_only_their_own_videos() {
     let call = |method: Method, path: &str, key: &str| app.call(method, path).bearer_auth(key);
     let (_, video) = answer(form(call(Method::POST, "/v1/videos", &one), &[("prompt", "a")])).await;
     let path = format!("/v1/videos/{}", video_id(&video));
-    for (method, path) in [
-        (Method::GET, path.clone()),
-        (Method::DELETE, path.clone()),
-        (Method::GET, format!("{path}/content")),
-    ] {
+    for (method, path) in
+        [(Method::GET, path.clone()), (Method::DELETE, path.clone()), (Method::GET, format!("{path}/content"))]
+    {
         assert_eq!(answer(call(method, &path, &other)).await.0, StatusCode::NOT_FOUND, "{path}");
     }
     assert_eq!(answer(call(Method::GET, "/v1/videos?order=asc", &other)).await.1["data"], json!([]));

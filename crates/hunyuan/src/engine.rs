@@ -1,6 +1,6 @@
 //! The model as one value: load it once, then encode, denoise and decode with it.
 //!
-//! The rule: one thread owns an engine. What a job needs is in its session; nothing of one job is left behind for the next,
+//! The rule: one thread owns an engine. The state of a job lives in its session; nothing of one job remains for the next,
 //! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
 use std::path::{Path, PathBuf};
@@ -45,9 +45,9 @@ const AUTO_TILING_BYTES: u64 = 8 << 30;
 /// Whether frames are decoded in tiles of height and width. Tiled frames differ slightly from untiled ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Tiling {
-    /// Tiles wherever a video is larger than one.
+    /// Tiles every video that is larger than one tile.
     On,
-    /// Whole frames; pieces in time are cut in any case.
+    /// Decodes whole frames; the video is still split along time.
     Off,
     /// Tiles when whole frames would take more memory than [`EngineOptions::auto_tiling_bytes`]. Depends on the size alone, not on
     /// what is free, so that a video does not depend on when it is made.
@@ -77,7 +77,7 @@ pub struct EngineOptions {
     pub attention: Option<Backend>,
     /// The user's build of FlashAttention 3, to be tried with libtorch's kernels.
     pub attention_library: Option<PathBuf>,
-    /// Width, height and frames of the largest video that will be asked for: the size at which attention kernels are tried.
+    /// Width, height and frames of the largest video that will be requested: the size at which attention kernels are tried.
     /// None for a small trial.
     pub largest: Option<[i64; 3]>,
     /// See [`Tiling`].
@@ -141,9 +141,9 @@ pub struct EngineInfo {
     pub threads: usize,
     /// Version of the code.
     pub build: String,
-    /// Of everything that decides a video when the embeddings are given, hex.
+    /// Hash of everything that decides a video once the embeddings are given, hex.
     pub model_fingerprint: String,
-    /// Of everything that decides the embeddings, hex; part of the key of cached embeddings.
+    /// Hash of everything that decides the embeddings, hex; part of the key of cached embeddings.
     pub encoder_fingerprint: String,
     /// Parameters of the transformer.
     pub parameters: i64,
@@ -200,7 +200,7 @@ impl Engine {
     /// As [`Engine::load`].
     pub fn in_full_precision(&self, memory_bytes: u64) -> Result<Option<Self>> {
         let info = &self.info;
-        // 16-bit weights once, and twice their bytes for the same in 32 bits.
+        // The 16-bit weights, and twice their bytes for the fp32 copy.
         if [info.dtype, info.decoder_dtype] == [Dtype::F32; 2] || info.resident_bytes.saturating_mul(3) > memory_bytes {
             return Ok(None);
         }
@@ -211,7 +211,7 @@ impl Engine {
             text_encoders: Residency::OnDemand,
             ..self.options.clone()
         };
-        // The kernels that were chosen are the process's; those that take no fp32 are passed over by libtorch.
+        // The choice of kernels applies to the whole process; libtorch skips kernels that do not support fp32.
         Self::load_with(&options, |_, _| Ok(info.attention.clone())).map(Some)
     }
 
@@ -275,7 +275,7 @@ impl Engine {
         &self.info
     }
 
-    /// What a request means where it says nothing.
+    /// Defaults for the fields that a request leaves out.
     #[must_use]
     pub fn defaults(&self) -> &'static Defaults {
         self.info.family.defaults()
@@ -401,13 +401,13 @@ impl Engine {
         })
     }
 
-    /// The most memory that was taken on a GPU since the start, bytes; none on a CPU.
+    /// Peak GPU memory since the start, bytes; none on a CPU.
     #[must_use]
     pub fn peak_memory_bytes(&self) -> Option<u64> {
         device::peak_memory_bytes(self.device)
     }
 
-    /// Checks of [`Control`] in one forward pass of the transformer and in one tile of the decoder: how soon a cancel takes
+    /// Number of [`Control`] checks in one forward pass of the transformer and in one tile of the decoder: how soon a cancel takes
     /// effect.
     #[must_use]
     pub fn checks(&self) -> (u64, u64) {
@@ -418,13 +418,13 @@ impl Engine {
         self.networks.as_ref()
     }
 
-    /// A run of a request at step 0.
+    /// A run of this request, at step 0.
     pub(crate) fn run<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
         let noise = self.initial_latents(request)?;
         Run::new(request, self.identity(request)?, self.schedule(request)?, &noise, self.device)
     }
 
-    /// Checks requests of one size, then that there is memory to denoise them together.
+    /// Checks requests of one size, then whether there is enough memory to denoise them together.
     pub(crate) fn reserve_denoise(&self, requests: &[DenoiseRequest]) -> Result<()> {
         let Some(first) = requests.first() else { return Ok(()) };
         let mut text = 0;
@@ -438,7 +438,7 @@ impl Engine {
         device::reserve(self.device, "denoise", self.networks.denoise_bytes(videos, tokens))
     }
 
-    /// Whether to tile, once there is known to be memory for it.
+    /// Whether to tile, after checking that there is enough memory.
     fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
         let tiles = &self.options.tiles;
         let piece = if self.networks.cuts_time() { first.frames.min(tiles.frames + 1) } else { first.frames };
@@ -455,7 +455,7 @@ impl Engine {
     }
 }
 
-/// What the attention kernels are tried with.
+/// The input of the trial of attention kernels.
 struct Tried<'a> {
     device: Device,
     dtype: Dtype,

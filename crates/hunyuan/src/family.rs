@@ -68,7 +68,7 @@ impl Family {
         }
     }
 
-    /// What a request means where it says nothing.
+    /// Defaults for the fields that a request leaves out.
     #[must_use]
     pub fn defaults(self) -> &'static Defaults {
         match self {

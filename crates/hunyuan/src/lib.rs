@@ -1,6 +1,6 @@
 //! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
 //!
-//! [`engine`] is the model as one value and [`session`] one job on it. [`family`] says what a model family is, [`networks`] what
+//! [`engine`] wraps a loaded model, [`session`] one job on it. [`family`] says what a model family is, [`networks`] what
 //! its networks do; each family has a folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] 1.5. [`runtime`] is what every family
 //! needs: weights, devices, step caches, tiling, checkpoints.
 

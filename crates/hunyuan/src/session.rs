@@ -1,6 +1,6 @@
-//! What belongs to one job: prepared before it, used by its stages, gone after it.
+//! The state of one job: created before it, used by its stages, dropped after it.
 //!
-//! The rule: an [`Engine`] holds nothing of a job. The control that can stop it, its embeddings, step caches and position, and
+//! The rule: an [`Engine`] holds no state of a job. The control that can stop it, its embeddings, step caches and position, and
 //! everything else that a job may change live in its session; dropping the session undoes all of it, however the job ended.
 
 use tch::Tensor;
@@ -41,7 +41,7 @@ impl<'e> Session<'e> {
     /// Continues the only video of this session from a saved state of the same run.
     ///
     /// # Errors
-    /// [`Error::Resume`] for a state of another run; the session then still begins at step 0.
+    /// [`Error::Resume`] for a state of another run; the session then starts at step 0.
     pub fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         match self.runs.as_mut_slice() {
@@ -62,7 +62,7 @@ impl<'e> Session<'e> {
         }
     }
 
-    /// Denoises all videos to their end; results are those of single runs, in the order of the requests.
+    /// Denoises all videos to the end; the results equal those of single runs, in the order of the requests.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch; one video's error ends all.
@@ -84,12 +84,12 @@ impl Engine {
     /// Begins a job: one video, or several of one size that are made together.
     ///
     /// # Errors
-    /// [`Error::Input`] for a request that the model cannot do, [`Error::OutOfMemory`], libtorch.
+    /// [`Error::Input`] for a request that the model does not support, [`Error::OutOfMemory`], libtorch.
     pub fn begin<'s>(&'s self, requests: &'s [DenoiseRequest], control: &Control) -> Result<Session<'s>> {
         Session::begin(self, requests, control)
     }
 
-    /// Denoises one video in a session of its own, from its start or from a saved state of the same run.
+    /// Denoises one video in its own session, from the start or from a saved state of the same run.
     ///
     /// # Errors
     /// As [`Engine::begin`], [`Session::resume`] and [`Session::denoise`].

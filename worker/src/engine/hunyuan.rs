@@ -1,6 +1,6 @@
 //! The real renderer: a model of any family that the model crate knows, on libtorch.
 //!
-//! It owns tensors and never hands one out. Everything of one job is in its session, which ends with it. A checkpoint is
+//! It owns tensors and never hands one out. The state of one job is in its session, which ends with it. A checkpoint is
 //! taken at every step boundary, since that is cheap beside a step, and turned into bytes only when one is due or the run is
 //! stopped. A run whose values leave the range of 16 bits is computed again in fp32 where the device has room for it.
 
@@ -384,7 +384,7 @@ impl From<Error> for RenderError {
             Error::Config { .. } => failed("invalid_lora", error.to_string(), FailureAction::Fail),
             Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
             Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
-            // Another worker of the pool may have more room, and a smaller job may have left by then.
+            // Another worker of the pool may have more memory, or this device may have more free by then.
             Error::OutOfMemory { .. } => failed("out_of_memory", error.to_string(), FailureAction::Retry),
             _ => failed("model_failed", error.to_string(), FailureAction::Retry),
         }

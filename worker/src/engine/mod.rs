@@ -1,7 +1,7 @@
-//! The seam between async code and the model: one OS thread owns the renderer, everyone else talks to it by messages.
+//! The boundary between async code and the model: one OS thread owns the renderer; all other code sends it messages.
 //!
 //! Rules: a tensor never leaves the thread; async code never blocks on it; each command carries the [`Control`] that can
-//! stop it; the thread is joined when the handle is dropped. What runs behind the seam is a [`Renderer`], so that the
+//! stop it; the thread is joined when the handle is dropped. The thread runs a [`Renderer`], so that the
 //! fault tests can put a gated one there and drive everything around it for real. The model crate is used here, in `render`
 //! and in `libtorch`; `fleet` knows only this module's types.
 
@@ -48,12 +48,12 @@ pub struct LoadOptions {
     pub text_encoders: Residency,
     /// Folder that remembers hashes of large weight files; none hashes them all.
     pub hashes_dir: Option<PathBuf>,
-    /// Memory the device has for us, bytes.
+    /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
 }
 
 impl LoadOptions {
-    /// The defaults for a model folder; `memory_bytes` is what the device has for us.
+    /// The defaults for a model folder; `memory_bytes` is the device memory available to this worker.
     #[must_use]
     pub fn new(model_dir: impl Into<PathBuf>, device: DeviceChoice, memory_bytes: u64) -> Self {
         Self {
@@ -90,13 +90,13 @@ pub struct RendererInfo {
     pub encoder_fingerprint: String,
     /// `cpu` or the GPU's name.
     pub device: String,
-    /// What determinism is promised within.
+    /// The class of devices within which results are bit-identical.
     pub device_class: String,
     /// Worker and libtorch version.
     pub build: String,
     /// Threads the model computes with.
     pub threads: u32,
-    /// Memory the device has for us, bytes.
+    /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
     /// Speed of attention at start-up, FLOP per second; 0 where it was not measured.
     pub attention_flops: f64,
@@ -170,7 +170,7 @@ pub enum RenderEvent {
         step: u32,
         /// Of these, taken from the step cache.
         skipped: u32,
-        /// Seconds the run should still take, by its own pace.
+        /// Estimated seconds left, from the pace of this run.
         remaining_s: Option<f64>,
     },
     /// State worth storing.
@@ -228,7 +228,7 @@ pub struct Paused {
 /// Why a run gave no frames.
 #[derive(Debug)]
 pub enum RenderError {
-    /// Stopped through its [`Control`]; the last step boundary's state is here when there is one.
+    /// Stopped through its [`Control`]; holds the state of the last step boundary if there is one.
     Stopped {
         /// Steps covered and the checkpoint's bytes.
         checkpoint: Option<(u32, Vec<u8>)>,
@@ -249,7 +249,7 @@ pub enum RenderError {
     },
 }
 
-/// What can render a video. Lives on one thread; calls block for as long as the work takes.
+/// Something that renders videos. It lives on one thread; its calls block until the work is done.
 pub trait Renderer {
     /// What it reports about itself.
     fn info(&self) -> RendererInfo;

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Control, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
 
-/// A piece of work for the thread, with the place for its answer.
+/// A command for the thread, with the channel for its result.
 enum Command {
     Encode {
         text: String,
@@ -61,7 +61,7 @@ impl EngineThread {
         Ok(Self { commands: Some(commands), thread: Some(thread), given_up: AtomicBool::new(false), info })
     }
 
-    /// What the renderer says of itself.
+    /// The renderer's description of itself.
     pub(crate) fn info(&self) -> &RendererInfo {
         &self.info
     }
@@ -69,7 +69,7 @@ impl EngineThread {
     /// Encodes a prompt on the thread.
     ///
     /// # Errors
-    /// As [`Renderer::encode`]; a thread that is gone is a failure to be retried elsewhere.
+    /// As [`Renderer::encode`]; a thread that has ended is a failure to be retried on another worker.
     pub(crate) async fn encode(&self, text: String, control: &Control) -> Result<StoredEmbeddings, RenderError> {
         let (reply, answer) = oneshot::channel();
         self.send(Command::Encode { text, control: control.clone(), reply })?;
@@ -79,7 +79,7 @@ impl EngineThread {
     /// Renders a video on the thread; `events` reports its progress.
     ///
     /// # Errors
-    /// As [`Renderer::render`]; a thread that is gone is a failure to be retried elsewhere.
+    /// As [`Renderer::render`]; a thread that has ended is a failure to be retried on another worker.
     pub(crate) async fn render(
         &self,
         order: RenderOrder,
@@ -91,7 +91,7 @@ impl EngineThread {
         answer.await.unwrap_or_else(|_| Err(thread_gone()))
     }
 
-    /// Takes the thread for wedged: nothing waits for it any more, and it ends with the process.
+    /// Gives up on the thread because it hangs: nothing waits for it any more, and it ends with the process.
     pub(crate) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
     }
@@ -123,7 +123,7 @@ fn serve(renderer: &mut impl Renderer, inbox: &std_mpsc::Receiver<Command>) {
     while let Ok(command) = inbox.recv() {
         match command {
             Command::Encode { text, control, reply } => {
-                // A caller that went away has no use for the answer.
+                // The caller no longer waits for the result.
                 drop(reply.send(renderer.encode(&text, &control)));
             }
             Command::Render { order, control, events, reply } => {

@@ -1,4 +1,4 @@
-//! A claimed job, and how a run of it may end without a video: what all parts of a run share.
+//! A claimed job, and how its run may end without a video. All parts of a run use these types.
 
 use domain::{Failure, FailureAction, Job, Plan};
 use store::Lease;

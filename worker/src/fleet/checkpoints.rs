@@ -1,4 +1,4 @@
-//! Checkpoints on their way to the object store and back.
+//! Writes checkpoints to the object store and reads them back.
 //!
 //! The object is written first, then the row points to it, then the object it pointed to before is deleted. Whatever
 //! fails on the way costs at most the work since the last one.
@@ -25,7 +25,7 @@ pub(super) struct Start {
     pub(super) dropped_because: Option<String>,
 }
 
-/// Fetches the checkpoint that the row points to. One that is missing, damaged or was begun from too often is dropped,
+/// Fetches the checkpoint that the row points to. One that is missing, damaged or was resumed too often is dropped,
 /// not the job.
 pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
     let Some(known) = &job.job.checkpoint else { return Start::default() };
@@ -46,7 +46,7 @@ pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
         }
         Ok(_) => "its checksum does not match".to_owned(),
         Err(error) if error.is_missing() => "it is gone from the object store".to_owned(),
-        // It may be there the next time, so it is kept.
+        // It may be readable next time, so it is kept.
         Err(error) => return from_step_0(format!("it could not be read: {error}")),
     };
     warn!(job.id = %job.job.id, reason, "checkpoint dropped");
@@ -81,7 +81,7 @@ pub(super) async fn store(fleet: &Fleet, lease: Lease, step: u32, bytes: Vec<u8>
             remove(fleet, &key).await;
             Ok(())
         }
-        // Whether the row took it is unknown; the orphan sweep finds out.
+        // Whether the row was updated is unknown; the orphan sweep finds out.
         Err(error) => {
             fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
             Err(error.into())
@@ -151,7 +151,7 @@ pub(super) async fn discard(fleet: &Fleet, lease: Lease) {
     }
 }
 
-/// Deletes an object that the row no longer points to; what stays behind is the orphan sweep's.
+/// Deletes an object that the row no longer points to; the orphan sweep deletes what remains.
 pub(super) async fn remove(fleet: &Fleet, key: &str) {
     if let Err(error) = fleet.artifacts.delete(key).await {
         debug!(key, %error, "object not deleted");

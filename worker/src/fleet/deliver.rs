@@ -1,7 +1,7 @@
 //! Frames to a finished video: MP4 and poster written, then uploaded under the lease's own prefix.
 //!
 //! Nothing here touches the row. Objects of a lease that was lost in the meantime stay where they are until the orphan
-//! sweep; deleting them would need to know that nobody points at them, and only the row knows.
+//! sweep: only the row knows whether something still points to them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const PART_PATIENCE: Duration = Duration::from_secs(2);
 /// Writes and uploads a job's video; stops within a frame or an upload part when the lease is interrupted.
 ///
 /// # Errors
-/// [`Ended`]: interrupted, or failed with what the user should know.
+/// [`Ended`]: interrupted, or failed with the reason for the user.
 pub(super) async fn deliver(
     fleet: &Fleet,
     job: &Assignment,

@@ -87,7 +87,7 @@ fn place(source: Source) -> &'static str {
     }
 }
 
-/// As people search for it in the log.
+/// The job's id as it appears in the log.
 fn word(matched: CacheMatch) -> &'static str {
     match matched {
         CacheMatch::Identical | CacheMatch::Similar => "HIT",

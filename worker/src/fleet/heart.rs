@@ -1,11 +1,11 @@
-//! The heartbeat: keeps leases alive while, and only while, their work lives.
+//! The heartbeat: renews leases as long as, and only as long as, their work makes progress.
 //!
 //! It runs on a thread and a database connection of its own, so that neither a busy model nor a busy runtime can starve
 //! it. Rules:
 //! - A lease counts from when its renewal was *sent*, on this process's monotonic clock; work stops before the database
-//!   can give the job to another, however long an answer takes.
-//! - No renewal without progress: when the model passes no check for `stall_s`, the GPU is wedged, and the job must be
-//!   free to go elsewhere.
+//!   can give the job to another, however long a reply takes.
+//! - No renewal without progress: when the model passes no check for `stall_s`, the GPU hangs, and the job must be
+//!   free for another worker.
 //! - No renewal for work that was told to stop and does not: it hangs somewhere.
 //! - Messages stop nothing. A message that a job is to be cancelled makes the heartbeat read the row sooner, so a late,
 //!   repeated or forged one changes nothing.
@@ -35,15 +35,15 @@ const HINT_PAUSE: Duration = Duration::from_millis(250);
 /// Why running work must stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Interrupt {
-    /// The user wants it stopped.
+    /// The user cancelled it.
     Cancelled,
-    /// The lease is another's, or could not be renewed in time: whatever is written now would be refused.
+    /// Another worker holds the lease, or it could not be renewed in time: every write would be refused.
     LeaseLost,
     /// The model makes no progress.
     Stalled,
     /// The run has taken too many times its estimate.
     TooLong,
-    /// This worker stops; the job goes back with its checkpoint.
+    /// This worker is stopping; the job is handed back with its checkpoint.
     Draining,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Rhythm {
     pub(crate) lease: Duration,
     /// Time between two renewals.
     pub(crate) interval: Duration,
-    /// Subtracted from the lease on this side: the worker stops this much earlier than the database lets go.
+    /// Safety margin: the worker stops this much earlier than the lease expires in the database.
     pub(crate) margin: Duration,
     /// Longest time without a check of the model.
     pub(crate) stall: Duration,
@@ -69,7 +69,7 @@ struct Held {
     deadline: Instant,
     /// When the whole run has taken too long.
     too_long_at: Option<Instant>,
-    /// Whether the model has a command of this job, so that it owes us checks.
+    /// Whether the model is working on this job and must therefore pass checks.
     watched: bool,
     /// Whether the job occupies the worker's slot; not while its video is delivered beside the next job.
     in_slot: bool,
@@ -78,7 +78,7 @@ struct Held {
 }
 
 impl Held {
-    /// The first reason stands: a lost lease must not turn into a hand-back because a stop came later.
+    /// The first reason is kept: a lost lease must not become a hand-back because a stop followed.
     fn interrupt(&mut self, why: Interrupt) {
         let changed = self.interrupt.send_if_modified(|current| {
             let first = current.is_none();
@@ -181,7 +181,7 @@ impl Drop for HeldLease {
 }
 
 impl Heart {
-    /// A heart that holds nothing yet; [`Heart::spawn`] makes it beat.
+    /// A heartbeat without leases; [`Heart::spawn`] starts it.
     pub(crate) fn new(rhythm: Rhythm) -> Self {
         Self {
             leases: Arc::default(),
@@ -275,7 +275,7 @@ impl Heart {
                 runtime.block_on(async {
                     match connect().await {
                         Ok(store) => heart.run(&store, worker, &stop).await,
-                        // Without a heartbeat leases run out by the database's clock, and work ends by its own check.
+                        // Without a heartbeat, leases expire by the database's clock, and work ends by its own check.
                         Err(error) => error!(error = format!("{error:#}"), "heartbeat cannot reach the database"),
                     }
                 });
@@ -314,7 +314,7 @@ impl Heart {
         }
     }
 
-    /// Stops what has outlived its lease or its model.
+    /// Stops work whose lease has run out or whose model hangs.
     fn check_deadlines(&self) {
         let now = Instant::now();
         for held in self.leases().values_mut() {
@@ -359,7 +359,7 @@ impl Heart {
             (false, Some(_)) => WorkerState::Busy,
         };
         let job_id = rendered.or_else(|| alive.first().map(|(lease, _)| lease.job_id));
-        // One interval is all an answer gets: the next beat must not wait for a dead connection.
+        // A reply may take one interval at most: the next beat must not wait for a dead connection.
         match tokio::time::timeout(self.rhythm.interval, store.heartbeat(worker, state, job_id)).await {
             Ok(Ok(known)) => drop(self.known.send_replace(known)),
             Ok(Err(error)) => warn!(%error, "worker heartbeat failed"),

@@ -27,10 +27,10 @@ use super::progress::{Followed, Follower, Seen};
 use super::{Fleet, checkpoints, lasting, loras, pause, watch};
 use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
-/// Code of the failure of a job under which devices keep breaking.
+/// Failure code of a job under which devices keep failing.
 const DEVICE_BROKEN: &str = "device_broken";
-/// Devices that may break under a job before that costs it attempts. Too few: a job pays for two sick machines; too many:
-/// a job that breaks devices takes that many workers down before it fails.
+/// Devices that may fail under a job before this costs it attempts. Too few: a job pays for two faulty machines; too many:
+/// a job that makes devices fail takes down that many workers before it fails.
 const FREE_DEVICE_FAULTS: i32 = 3;
 /// Attempts of a job whose result was not finite.
 const NOT_FINITE_ATTEMPTS: i32 = 2;
@@ -76,7 +76,7 @@ async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: R
     match ended {
         Ok(Some(status)) => tell(fleet, job, status),
         Ok(None) => {}
-        // The sweep finds the row once the lease has run out.
+        // The sweep finds the row after the lease has expired.
         Err(error) => {
             warn!(job.id = %job.job.id, error = format!("{error:#}"), "the end of the run could not be recorded");
         }
@@ -145,7 +145,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     let rendered = watch::answer(fleet, lease, fleet.engine.render(order, control, events)).await;
     let lost = lease.interrupted() == Some(Interrupt::LeaseLost);
     if lost || !fleet.engine.is_alive() {
-        // Nothing that it still writes would be taken, or nobody will say any more that the run is over.
+        // Either its writes would be refused, or no further event will follow.
         following.abort();
     }
     let followed = following.await;
@@ -204,7 +204,7 @@ async fn stored(uploads: Uploads, lease: &HeldLease) {
     }
 }
 
-/// What the record keeps of the frames' making, without the frames.
+/// The part of the record that describes rendering, without the frames.
 struct Measured {
     computed: u32,
     skipped: u32,
@@ -308,7 +308,7 @@ async fn complete(fleet: &Arc<Fleet>, job: &Assignment, done: Done) -> anyhow::R
     let (rendered, record) = (&done.rendered, &done.record);
     let ended = lasting::write(fleet, "complete the job", || fleet.store.complete(job.lease, rendered, record)).await?;
     if ended.status == JobStatus::Cancelled {
-        // The row took a cancel instead, and points to neither object.
+        // The job was cancelled first, so the row points to neither object.
         checkpoints::remove(fleet, &rendered.video_key).await;
         checkpoints::remove(fleet, &rendered.poster_key).await;
     }
@@ -358,7 +358,7 @@ async fn interrupted(
         }
         Some(Interrupt::Draining) | None => {
             if let Some((step, bytes)) = checkpoint
-                // Without it the job only starts further back, so a failure here must not keep it.
+                // Without the checkpoint the job only starts further back, so a failure here must not stop the hand-back.
                 && let Err(error) = checkpoints::store(fleet, job.lease, step, bytes).await
             {
                 warn!(job.id = %id, error = format!("{error:#}"), "last checkpoint not stored");
@@ -432,7 +432,7 @@ async fn fail(
     fleet.metrics.unfinished("failed", &job.plan);
     let mut retries = fleet.retries;
     if failure.code == NOT_FINITE {
-        // The same weights mostly give the same values.
+        // The same weights usually give the same values.
         retries.limits.attempts_max = retries.limits.attempts_max.min(NOT_FINITE_ATTEMPTS);
     }
     let write = || fleet.store.fail(job.lease, &failure, action, retries, gpu_seconds);

@@ -1,4 +1,4 @@
-//! Writes that must not be given up easily: the end of a run.
+//! Writes that are worth repeating: the end of a run.
 //!
 //! Every call of the store that is used here may be repeated: it recognises its own token, so a lost reply costs nothing. It is
 //! repeated while the database is unavailable, for as long as the lease may still be valid.
@@ -13,10 +13,10 @@ use super::Fleet;
 
 /// First and longest pause between two tries.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Lease lengths after which another worker certainly has the job.
+/// Lease lengths after which another worker certainly owns the job.
 const LEASES: u32 = 4;
 
-/// Repeats `call` until the database has answered.
+/// Repeats `call` until the database replies.
 ///
 /// # Errors
 /// The database's error, or no reply for several lease lengths.

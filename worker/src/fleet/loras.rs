@@ -22,7 +22,7 @@ const FOLDER: &str = "fleet-loras";
 /// The files of a job's adapters, fetched where this machine lacks them.
 ///
 /// # Errors
-/// [`Ended`]: interrupted, or failed with what the user should know.
+/// [`Ended`]: interrupted, or failed with the reason for the user.
 pub(super) async fn fetch(fleet: &Fleet, job: &Assignment, lease: &HeldLease) -> Result<Vec<LoraFile>, Ended> {
     let wanted: Vec<&LoraUse> = job.job.request.loras.iter().filter(|lora| lora.scale != 0.0).collect();
     if wanted.is_empty() {

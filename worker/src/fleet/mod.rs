@@ -4,7 +4,7 @@
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
 //! [`checkpoints`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
 //! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model;
-//! [`lasting`] makes sure that what was done is written down.
+//! [`lasting`] makes sure that the result is stored.
 
 mod assignment;
 mod checkpoints;
@@ -45,9 +45,9 @@ use heart::Heart;
 
 /// Everything that a running job needs: cheap handles and plain values.
 pub(crate) struct Fleet {
-    /// This life of the process.
+    /// The id of this run of the process.
     pub(crate) worker_id: WorkerId,
-    /// Whose work it takes.
+    /// The pool whose jobs it takes.
     pub(crate) pool: PoolId,
     /// Postgres.
     pub(crate) store: Store,
@@ -67,15 +67,15 @@ pub(crate) struct Fleet {
     pub(crate) mp4: Encoder,
     /// Bytes of adapters that are kept on this machine.
     pub(crate) lora_cache_bytes: u64,
-    /// Folder for files in the making.
+    /// Folder for unfinished files.
     pub(crate) scratch: PathBuf,
-    /// Why this worker leaves by itself, once it has to.
+    /// Why this worker must exit, once it has to.
     pub(crate) leaving: OnceLock<String>,
     /// Cancelled when nothing new is taken: by a stop, or because this worker leaves by itself.
     pub(crate) nothing_new: CancellationToken,
     /// Counters.
     pub(crate) metrics: Arc<WorkerMetrics>,
-    /// What savings are counted by.
+    /// The baseline for savings.
     pub(crate) cost: CostModel,
     /// Price of a GPU hour, US dollars.
     pub(crate) gpu_hour_usd: f64,
@@ -91,7 +91,7 @@ pub(crate) struct Fleet {
     pub(crate) run_limit: RunLimit,
     /// How failed runs are tried again.
     pub(crate) retries: RetryPolicy,
-    /// Starts from one checkpoint.
+    /// How often a job may resume from one checkpoint.
     pub(crate) resumes_max: u32,
     /// Videos that may be delivered beside the next job.
     pub(crate) deliveries_max: u32,

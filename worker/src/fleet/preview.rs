@@ -29,7 +29,7 @@ pub(super) async fn show(fleet: &Fleet, job: &Assignment, step: u32, frames: Pre
     match fleet.store.save_preview(job.lease, &key, step).await {
         Ok(Some(old)) => checkpoints::remove(fleet, &old).await,
         Ok(None) => {}
-        // Whether the row took it is unknown; the orphan sweep finds out.
+        // Whether the row was updated is unknown; the orphan sweep finds out.
         Err(error) => {
             fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
             return Err(error.into());

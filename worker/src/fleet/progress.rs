@@ -1,4 +1,4 @@
-//! Reporting a run's progress: to watchers often, to the row seldom. The run never waits for it.
+//! Reports a run's progress: often as events, seldom to the row. The run never waits for it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,10 +15,10 @@ use super::checkpoints::Uploads;
 use super::{Fleet, checkpoints, preview};
 use crate::engine::{PreviewFrames, RenderEvent};
 
-/// The row is updated this many times less often than the watchers.
+/// The row is updated this many times less often than events are published.
 const ROW_EVERY: u32 = 4;
 
-/// What the renderer said, put together.
+/// What the renderer has reported so far.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// Steps taken over from a checkpoint.

@@ -1,4 +1,4 @@
-//! Joining the fleet: a worker says what it is, and is refused when its weights are not the model's.
+//! Joining the fleet: a worker registers, and is refused when its weights are not the model's.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use store::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// Pause between two tries while the database or the model's registration is not there yet.
+/// Pause between attempts while the database or the model's registration does not exist yet.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Registers, waiting for a fleet that is still starting.

@@ -1,4 +1,4 @@
-//! Putting the worker together, and taking it apart on a stop.
+//! Starts the parts of the worker, and stops them in order.
 //!
 //! The first stop signal: take nothing new, hand each job back from its last step boundary, leave. The second: leave now.
 //! A model that does not stop in time is left behind with the process; its lease ends by itself.
@@ -32,9 +32,9 @@ use crate::mp4::Encoder;
 
 /// Connections of the main part; the heartbeat has one of its own.
 const CONNECTIONS: u32 = 4;
-/// The worker stops this share of a lease before the database lets go of it.
+/// The worker stops this share of a lease before the lease expires in the database.
 const MARGIN_SHARE: u32 = 5;
-/// A database that is silent must not keep a worker that leaves.
+/// A database that does not respond must not delay a worker that is stopping.
 const SIGN_OFF_MAX: Duration = Duration::from_secs(1);
 /// How often memory and load of the device are noted.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
@@ -60,7 +60,7 @@ where
     telemetry::init_logging(&settings.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let worked = runtime.block_on(work(settings, load));
-    // Whatever still blocks (a wedged model, an ffmpeg) must not keep the process.
+    // Threads that still block (a hanging model, an ffmpeg) must not keep the process alive.
     runtime.shutdown_background();
     worked
 }
@@ -154,7 +154,7 @@ async fn hear_cancels(fleet: Arc<Fleet>) {
     }
 }
 
-/// A worker that the fleet gave up (it was silent for too long) registers again as soon as it can.
+/// A worker that the fleet considers lost (it was silent for too long) registers again as soon as it can.
 async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
     let mut known = fleet.heart.known();
     while known.wait_for(|known| !known).await.is_ok() {

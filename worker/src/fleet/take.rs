@@ -1,7 +1,7 @@
-//! Finding work: from the pool's queue while RabbitMQ is there, by asking the database while it is not.
+//! Finding work: from the pool's queue while RabbitMQ is available, from the database while it is not.
 //!
-//! An idle worker that hears RabbitMQ asks the database too, only more seldom: under an alarm RabbitMQ keeps connections
-//! and consumers, and lets nobody publish.
+//! An idle worker that is connected to RabbitMQ polls the database too, but less often: under an alarm RabbitMQ keeps connections
+//! and consumers open but blocks all publishers.
 //!
 //! A message is acked as soon as the claim has been decided, whatever was decided: the row has the job now, or somebody
 //! else has, or the sweep will find it. Extra deliveries are given back through the row and acked too.
@@ -23,7 +23,7 @@ use super::assignment::Assignment;
 const CLAIM_TRIES: u32 = 5;
 const CLAIM_PAUSE: Duration = Duration::from_millis(300);
 
-/// While RabbitMQ is heard, only every so many looks go to the database.
+/// While RabbitMQ is connected, the database is polled only once in this many rounds.
 const LOOKS_WHILE_HEARING: u32 = 5;
 
 /// Where work comes from.
@@ -71,7 +71,7 @@ impl Source {
             if let Some(ready) = ready
                 && let Some(taken) = self.claim(&ready).await
             {
-                // A delivery that came meanwhile must not wait until this job is done.
+                // A delivery that arrived meanwhile must not wait until this job is done.
                 self.consumer.stop_consuming().await;
                 self.give_back_extra().await;
                 return Some(taken);
@@ -79,7 +79,7 @@ impl Source {
         }
     }
 
-    /// Says whether this worker hears of work, and looks for released jobs itself.
+    /// Reports whether this worker can receive work, and looks for released jobs itself.
     async fn look(&mut self) -> Option<JobReady> {
         let hears = self.consumer.is_consuming();
         self.fleet.metrics.consuming.set(i64::from(hears));
@@ -122,7 +122,7 @@ impl Source {
                     debug!(job.id = %ready.job_id, ?status, "nothing to claim");
                     return None;
                 }
-                // Perhaps it took effect: the same token again tells.
+                // It may have taken effect: repeating it with the same token shows whether it did.
                 Err(error) => warn!(job.id = %ready.job_id, %error, "claim not answered"),
             }
             tokio::time::sleep(CLAIM_PAUSE).await;

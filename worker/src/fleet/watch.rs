@@ -1,4 +1,4 @@
-//! Waiting for the model, but not for ever.
+//! Waits for the model, with a limit.
 //!
 //! While the model has a command its heartbeat is watched (see [`super::heart`]); while the job is being fetched, uploaded
 //! or waits for another worker's embedding it is not, since the model has nothing to do then. A model that was asked to
@@ -26,7 +26,7 @@ pub(super) async fn answer<T>(
         answered = &mut command => return answered.map_err(Ended::from),
         why = lease.until_interrupted() => why,
     };
-    // A model that passed no check for that long will not pass one now.
+    // A model that passed no check for that long will not respond now.
     let patience = if why == Interrupt::Stalled { std::time::Duration::ZERO } else { fleet.heart.stall() };
     match tokio::time::timeout(patience, command).await {
         Ok(answered) => answered.map_err(Ended::from),

@@ -13,7 +13,7 @@ pub(crate) struct Dump {
 }
 
 impl Dump {
-    /// What is known before the first step: embeddings, noise, schedule.
+    /// The inputs of the first step: embeddings, noise, schedule.
     pub(crate) fn start(&mut self, engine: &Engine, request: &DenoiseRequest) -> anyhow::Result<()> {
         for (name, tensor) in request.embeddings.tensors() {
             self.add(name, tensor)?;

@@ -1,6 +1,6 @@
 //! `worker render`: one video from a model folder, without a fleet.
 //!
-//! It reads like the story of a job: load, encode, denoise, decode, write. What is not given comes from the folder's
+//! The steps of a job: load, encode, denoise, decode, write. Values that are not given come from the folder's
 //! `fleet.toml` if it has one, then from the checkpoint's own files, then from the reference's defaults.
 
 mod args;

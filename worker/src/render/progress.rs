@@ -1,4 +1,4 @@
-//! How far it is: a bar on a terminal, lines otherwise. On the error stream, so that the output stays for results.
+//! Shows progress: a bar on a terminal, lines otherwise. Written to standard error, so that standard output holds only results.
 
 use std::{
     io::{IsTerminal, Write},
@@ -41,7 +41,7 @@ impl Progress {
         }
     }
 
-    /// The same for a stage that says its total as it goes. Lines come for each tenth only.
+    /// The same for a stage that reports its total as it goes. Without a terminal, one line per tenth.
     pub(crate) fn part(&self, done: usize, total: usize) {
         self.total.store(total as u64, Ordering::Relaxed);
         match &self.bar {
@@ -65,6 +65,6 @@ impl Progress {
 }
 
 fn line(text: &str) {
-    // Nobody may be reading any more; the video matters, not the line.
+    // The reader may have closed the stream; the video matters, not this line.
     drop(writeln!(std::io::stderr(), "{text}"));
 }

@@ -64,7 +64,7 @@ impl Report {
     }
 }
 
-/// The most memory that this process has had, bytes.
+/// Peak memory of this process, bytes.
 pub(crate) fn peak_memory_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -12,7 +12,7 @@ use super::RenderArgs;
 /// Name of the tensor in a `--latents` file.
 const INITIAL_LATENTS: &str = "initial_latents";
 
-/// Everything about the video but its embeddings.
+/// The request without its embeddings.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     /// Pixels.
@@ -41,7 +41,7 @@ pub(crate) struct Encoded {
 }
 
 impl Resolved {
-    /// Fills what the flags leave open.
+    /// Fills in what the flags leave out.
     ///
     /// # Errors
     /// Files that cannot be read, flags that contradict each other.
@@ -114,7 +114,7 @@ impl Resolved {
         }
     }
 
-    /// A side as the MP4 writer takes it.
+    /// Width or height in the MP4 writer's type.
     pub(crate) fn pixels(&self, side: i64) -> anyhow::Result<u32> {
         u32::try_from(side).with_context(|| format!("{side} pixels cannot be the side of a video"))
     }
@@ -136,7 +136,7 @@ fn own_steps(manifest: Option<&ModelManifest>, default: usize) -> usize {
     manifest.map_or(default, |manifest| usize::try_from(possible(manifest)).unwrap_or(default))
 }
 
-/// As asked for, else such that the model's longest video lasts as long as the full-scale one, else the reference's.
+/// As requested, else such that the model's longest video lasts as long as the full-scale one, else the reference's.
 fn resolve_fps(asked: Option<f64>, manifest: Option<&ModelManifest>, default: u32) -> anyhow::Result<f64> {
     let own = manifest.map(|manifest| {
         let length = &manifest.length;

@@ -1,7 +1,7 @@
 //! Which attention kernel runs: each of libtorch's, and FlashAttention 3 where the user has a build of it, is tried on this GPU,
 //! and the fastest correct one is used.
 //!
-//! The rule: nothing is believed about a kernel that was not computed here, in the layout and at the size of the model.
+//! The rule: a kernel is used only after it was tried here, in the layout and at the size of the model.
 //! A kernel that fails or computes wrongly is skipped with a warning; it never keeps a worker from starting. On Hopper
 //! the choice decides over half of a video's time, and one kernel silently reads wrong rows where a buffer has more than
 //! 2^31 elements.
@@ -19,12 +19,12 @@ use crate::runtime::error::{Error, InOp, Result};
 
 /// Tokens of a trial where no size is given: enough to reach a kernel's full speed, few enough for a fraction of a second.
 pub const SMALL_TRIAL_TOKENS: i64 = 8192;
-/// The plain kernel holds a number for each pair of tokens of each head, so it is tried up to this many tokens only.
+/// The math kernel stores a number for each pair of tokens of each head, so it is tried up to this many tokens only.
 const MATH_TOKENS_MAX: i64 = 16_384;
 /// Largest relative error of the sampled rows against fp32. 16-bit kernels differ by 2e-3 to 6e-3, wrong rows by about 1.
 const ERROR_MAX: f64 = 2e-2;
 const TIMED_RUNS: u32 = 2;
-/// Below this a Hopper GPU runs a kernel of the generation before.
+/// Below this speed, a Hopper GPU is running a kernel made for the previous generation.
 const SLOW_ON_HOPPER_TFLOPS: f64 = 500.0;
 const HOPPER: [&str; 4] = ["H100", "H200", "H800", "GH200"];
 
@@ -33,7 +33,7 @@ static LONG_EXTENT_PROVEN: AtomicBool = AtomicBool::new(false);
 /// Set while FlashAttention 3 is the kernel in use. Like libtorch's own choice it is the process's.
 static FLASH3_IN_USE: AtomicBool = AtomicBool::new(false);
 
-/// The kernel in use, and what became of the others.
+/// The kernel in use, and the results of the others.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     /// The one in use.
@@ -44,7 +44,7 @@ pub struct Attention {
     pub tried: Vec<Tried>,
 }
 
-/// What one kernel did.
+/// The result of one kernel.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tried {
     /// Which one.
@@ -53,7 +53,7 @@ pub struct Tried {
     pub outcome: std::result::Result<(f64, f64), String>,
 }
 
-/// What to try: a model's heads in the buffers that its blocks make.
+/// What to try: a model's heads, in the buffers that its blocks use.
 #[derive(Debug, Clone, Copy)]
 pub struct Trial<'a> {
     /// Where.
@@ -190,7 +190,7 @@ pub fn try_each(trial: &Trial, backends: &[Backend]) -> Result<Vec<Tried>> {
         }
     }
     attention::set(&before)?;
-    // A kernel may have left the GPU unusable; then the process must end, and the log says which kernel came before.
+    // A kernel may have left the GPU unusable; then the process must end, and the log says which kernel ran last.
     device::synchronize(trial.device).inspect_err(|_| {
         tracing::error!(
             "an attention kernel has broken the GPU for this process; choose another one with worker.attention"
@@ -281,12 +281,12 @@ fn sample_rows(tokens: i64, row_width: i64) -> Vec<i64> {
     rows
 }
 
-/// fp32 attention of some rows, head by head, so that nothing large is made: `[heads, rows, width]`.
+/// fp32 attention of some rows, head by head to keep buffers small: `[heads, rows, width]`.
 fn exact(query: &Tensor, key: &Tensor, value: &Tensor, rows: &Tensor) -> Result<Tensor> {
     let size = query.size();
     let scale = 1.0 / (size[3] as f64).sqrt();
     let head = |index: i64| -> Result<Tensor> {
-        // Each head's own copy: plain matrices, whose addressing no kernel can get wrong.
+        // A copy for each head: plain dense matrices, so no strides can be misread.
         let of = |tensor: &Tensor| -> Result<Tensor> {
             Ok(tensor.f_select(0, 0)?.f_select(0, index)?.f_contiguous()?.f_to_kind(Kind::Float)?)
         };
@@ -299,7 +299,7 @@ fn exact(query: &Tensor, key: &Tensor, value: &Tensor, rows: &Tensor) -> Result<
 }
 
 /// The tensor as an attention kernel may read it: itself, or a dense copy where its extent passes 2^31 elements on a GPU whose
-/// kernel was not seen to compute correctly there.
+/// kernel has not been shown to compute correctly there.
 ///
 /// # Errors
 /// libtorch.
@@ -357,7 +357,7 @@ mod tests {
         assert!(!needs_copy(gpu, &[1, 67_420, 3072], &[67_420 * 21_504, 21_504, 1], false));
     }
 
-    /// The CPU has two of the four kernels, so the trial itself runs here. One test, since the choice is the process's.
+    /// The CPU has two of the four kernels, so the trial itself runs here. One test, since the choice applies to the whole process.
     #[test]
     fn kernels_are_tried_alone_and_compared_with_fp32() {
         let before = attention::enabled().unwrap();
@@ -381,7 +381,7 @@ mod tests {
         let error = choose(&trial, Some(Backend::Cudnn)).unwrap_err().to_string();
         assert!(error.contains("attention: `cudnn` cannot be used") && error.contains("use auto"), "{error}");
 
-        // Wrong results are noticed: the same data with other values in one of the rows.
+        // Wrong results are detected: the same data with other values in one of the rows.
         let mut data = Data::draw(&trial, widths[1]).unwrap();
         let _ = data.value.narrow(2, 7, 200).fill_(3.0);
         let reason = data.run(&trial, Backend::Math).unwrap_err();

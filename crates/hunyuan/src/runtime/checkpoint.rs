@@ -95,7 +95,7 @@ impl Identity {
         Some(Self { steps, step_cache, draft: None, ..self.clone() })
     }
 
-    /// The first difference to another run's, in words.
+    /// The first difference from another run, in words.
     #[must_use]
     pub fn difference(&self, other: &Self) -> Option<String> {
         let fields = |identity: &Self| match serde_json::to_value(identity) {

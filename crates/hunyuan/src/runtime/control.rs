@@ -1,4 +1,4 @@
-//! Stopping a running stage and seeing that it lives.
+//! Stopping a running stage, and seeing that it makes progress.
 //!
 //! The rule: every network calls [`Control::check_at`] between its smallest useful pieces (an encoder layer, a transformer
 //! block, a VAE block of a tile), so that a cancel takes effect within one of them and a watchdog can tell a slow run from a wedged
@@ -54,7 +54,7 @@ impl Control {
         self.inner.cancelled.store(true, Ordering::Release);
     }
 
-    /// Whether a stop was asked for.
+    /// Whether a stop was requested.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.inner.cancelled.load(Ordering::Acquire)
@@ -66,7 +66,7 @@ impl Control {
         self.inner.beats.load(Ordering::Acquire)
     }
 
-    /// Counts one beat without asking about cancellation.
+    /// Counts one beat without checking for cancellation.
     pub fn beat(&self) {
         let before = self.inner.beats.fetch_add(1, Ordering::AcqRel);
         if before.saturating_add(1) >= self.inner.budget {
@@ -74,7 +74,7 @@ impl Control {
         }
     }
 
-    /// Counts one beat and stops here when a stop was asked for.
+    /// Counts one beat and stops here when a stop was requested.
     ///
     /// # Errors
     /// [`Error::Cancelled`].
@@ -83,9 +83,9 @@ impl Control {
         if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
     }
 
-    /// Waits until the device has done everything that it was given, then checks.
+    /// Waits until the device has finished all submitted work, then checks.
     ///
-    /// A GPU works behind the program: without the wait the program would be many blocks ahead, so that a stop would take
+    /// A GPU runs asynchronously: without the wait the program would be many blocks ahead, so that a stop would take
     /// effect that much later and a watchdog would watch the launches instead of the work. The wait costs some 30 microseconds.
     ///
     /// # Errors

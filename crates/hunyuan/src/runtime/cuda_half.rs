@@ -1,4 +1,4 @@
-//! Brings in the CUDA half of libtorch on machines that have a GPU, so that one executable serves both kinds.
+//! Loads the CUDA half of libtorch on machines that have a GPU, so that one executable serves both kinds.
 //!
 //! The executable is linked with the CPU half alone. `libtorch_cuda.so` registers its kernels when it is loaded, which must
 //! happen before the first use of a GPU and, since its symbols are needed by others, globally. It lies beside the CPU half
@@ -22,7 +22,7 @@ const COMPILER_LIBRARIES: [&str; 2] = ["libnvrtc.so.", "libnvrtc-builtins.so."];
 /// The CUDA half's main library, which pulls in the others.
 const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 
-/// What came of the attempt; it is made once in a process.
+/// The result of the attempt, which is made once per process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CudaHalf {
     /// Loaded from here.
@@ -144,7 +144,7 @@ mod tests {
         assert!(load_set(Path::new("/nowhere")).unwrap_err().to_string().contains("/nowhere"));
     }
 
-    /// Compiles a shared library at `path`, named as the loader will know it.
+    /// Compiles a shared library at `path`, with the name by which the loader will know it.
     fn compile(path: &Path, source: &str) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();

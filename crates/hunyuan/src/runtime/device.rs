@@ -1,4 +1,4 @@
-//! Where the model runs: choosing a device, naming its class, and knowing its free memory.
+//! Where the model runs: choosing a device, naming its class, and reading its free memory.
 //!
 //! The rule: two devices have the same class only if the same request gives the same bits on both. A saved run resumes
 //! bit for bit within a class; elsewhere it starts again.
@@ -14,7 +14,7 @@ use crate::runtime::{
     error::{Error, Result},
 };
 
-/// What the operator asked for.
+/// The operator's choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
@@ -72,7 +72,7 @@ impl DeviceChoice {
     /// The device to use.
     ///
     /// # Errors
-    /// [`Error::Device`] when a GPU was asked for that is not there.
+    /// [`Error::Device`] when the requested GPU does not exist.
     pub fn resolve(self) -> Result<Device> {
         let count = if self == Self::Cpu { 0 } else { gpus() };
         match self {
@@ -130,7 +130,7 @@ pub fn threads(device: Device) -> usize {
     }
 }
 
-/// Waits until a GPU has done everything that it was given; returns at once on a CPU.
+/// Waits until a GPU has finished all submitted work; returns at once on a CPU.
 ///
 /// # Errors
 /// [`Error::DeviceFault`] for what any of the work failed with.
@@ -187,7 +187,7 @@ fn cpu_level() -> &'static str {
     "baseline"
 }
 
-/// Bytes of host memory that a process can still get, or none where that is unknown.
+/// Bytes of host memory that this process can still allocate, or none where that is unknown.
 ///
 /// The smaller of what the machine has and what the process's control group leaves.
 #[must_use]
@@ -195,7 +195,7 @@ pub fn available_host_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let machine = field(&text, "MemAvailable")?.strip_suffix("kB")?.trim().parse::<u64>().ok()?.saturating_mul(1024);
     let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    // The group's use counts cached files too, which the kernel gives up for the asking.
+    // The group's usage includes cached files, which the kernel reclaims on demand.
     let cached: u64 = std::fs::read_to_string("/sys/fs/cgroup/memory.stat")
         .unwrap_or_default()
         .lines()
@@ -210,9 +210,9 @@ pub fn available_host_bytes() -> Option<u64> {
     Some(group.map_or(machine, |group| group.min(machine)))
 }
 
-/// Refuses work whose estimated need is above what the host can give, before the kernel kills the process for it.
+/// Refuses work that needs more memory than the host has left, before the kernel kills the process for it.
 ///
-/// GPU memory is not asked about: CUDA's allocator returns an error by itself.
+/// GPU memory is not checked: CUDA's allocator returns an error by itself.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].

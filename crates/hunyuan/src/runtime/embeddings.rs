@@ -1,8 +1,8 @@
-//! What a prompt is to the model: named tensors, and a fingerprint of their content.
+//! A prompt as the model reads it: named tensors, and a fingerprint of their content.
 //!
 //! The rule: a job may get its embeddings from a cache, which stores floats in 16 bits. To make the same video with and
-//! without that cache, pass fresh ones through [`Embeddings::through_store`] as well. Which names there are, and their shapes,
-//! is up to the model family.
+//! without that cache, pass fresh ones through [`Embeddings::through_store`] as well. The names and shapes of the tensors
+//! depend on the model family.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    /// Embeddings of these tensors.
+    /// Embeddings from these tensors.
     ///
     /// # Errors
     /// A tensor that cannot be copied to the host for the fingerprint.

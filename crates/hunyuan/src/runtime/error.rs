@@ -1,6 +1,6 @@
 //! What can go wrong in the model, as one typed enum.
 //!
-//! The rule: nothing in this crate panics on data, sizes or devices. Whatever libtorch throws is turned into a variant
+//! The rule: nothing in this crate panics on data, sizes or devices. Every libtorch exception becomes a variant
 //! here at the operation that threw it, and the engine stays usable afterwards. Messages name what to change.
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Every way in which loading, encoding, denoising or decoding can fail.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value of a request is outside what the model can do. The request is at fault; another one will work.
+    /// A value of the request is outside the model's range. The request must change; retrying does not help.
     #[error("{field}: {reason}")]
     Input {
         /// Name of the field in the request.
@@ -22,7 +22,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The model folder's weights are not those that its configurations describe. All differences of all components at once.
+    /// The weights in the model folder do not match its configurations. Lists all differences of all components.
     #[error("{}", one_below_another(.0))]
     Checkpoint(Vec<CheckpointMismatch>),
 
@@ -54,7 +54,7 @@ pub enum Error {
     /// The requested device does not exist or does not respond.
     #[error("device {device}: {reason}")]
     Device {
-        /// As it was asked for, for example `cuda:1`.
+        /// As requested, for example `cuda:1`.
         device: String,
         /// What to do about it.
         reason: String,
@@ -65,7 +65,7 @@ pub enum Error {
     OutOfMemory {
         /// The stage or operation that asked for the memory.
         op: String,
-        /// The allocator's own words, or the estimate that was refused.
+        /// The allocator's message, or the estimate that was refused.
         reason: String,
     },
 
@@ -73,13 +73,13 @@ pub enum Error {
     /// error mostly stays until the process ends, and it says nothing about the request.
     #[error("the GPU failed in {op}: {reason}")]
     DeviceFault {
-        /// The stage or operation that noticed.
+        /// The stage or operation that noticed the failure.
         op: String,
         /// First line of libtorch's message.
         reason: String,
     },
 
-    /// A result holds values that are not finite, and would become a black or broken video.
+    /// A result holds NaN or infinity and would become a black or broken video.
     #[error("the {stage} gave values that are not finite{}", at_step(.step))]
     NotFinite {
         /// What computed them: `text encoders`, `denoising`, `decoder`.
@@ -97,7 +97,7 @@ pub enum Error {
         reason: String,
     },
 
-    /// The caller asked to stop; see [`crate::Control::cancel`].
+    /// The caller requested a stop; see [`crate::Control::cancel`].
     #[error("cancelled")]
     Cancelled,
 }
@@ -187,7 +187,7 @@ impl Error {
         }
     }
 
-    /// Whether the same request may succeed later or elsewhere (memory, device), as against one that never can.
+    /// Whether the same request may succeed later or on another device (memory, device faults).
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -209,7 +209,7 @@ fn join(outer: &str, inner: &str) -> String {
 
 const UNNAMED: &str = "an operation";
 
-/// Words by which libtorch's allocators say that memory is short: host, CUDA, and sizes that overflow.
+/// Phrases in libtorch's out-of-memory errors: host, CUDA, and sizes that overflow.
 const OUT_OF_MEMORY: [&str; 8] = [
     "out of memory",
     "can't allocate memory",
@@ -221,7 +221,7 @@ const OUT_OF_MEMORY: [&str; 8] = [
     "numel: integer multiplication overflow",
 ];
 
-/// Words of errors that come from a GPU's own libraries.
+/// Phrases in errors from a GPU's own libraries.
 const DEVICE_FAULT: [&str; 7] = [
     "cuda error",
     "cuda driver error",
@@ -233,9 +233,9 @@ const DEVICE_FAULT: [&str; 7] = [
 ];
 
 impl Error {
-    /// The variant that an error's text of libtorch stands for.
+    /// The variant for the text of a libtorch error.
     fn from_libtorch(text: &str) -> Self {
-        // libtorch appends a C++ stack to the message; only its first line is for people.
+        // libtorch appends a C++ stack trace to the message; only the first line is useful to people.
         let first = text.lines().next().unwrap_or_default().trim();
         let reason = first.strip_prefix("Internal torch error: ").unwrap_or(first).to_owned();
         let lower = reason.to_lowercase();

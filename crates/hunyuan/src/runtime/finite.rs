@@ -1,7 +1,7 @@
-//! Are all values of a result finite?
+//! Checks that all values of a result are finite.
 //!
-//! The rule: what a stage hands on was checked, once per stage and once per denoising step. Weights that are damaged, or a
-//! format whose range is too small, otherwise end as a black video that counts as finished.
+//! The rule: the result of every stage, and of every denoising step, is checked. Otherwise damaged weights, or a
+//! format whose range is too small, end as a black video that counts as completed.
 
 use tch::{Kind, Tensor};
 
@@ -9,8 +9,8 @@ use crate::runtime::error::{Error, Result};
 
 /// Fails when `tensor` holds a value that is not finite. On a GPU this waits for the result.
 ///
-/// One pass without memory of its own: the sum of finite values of these networks is far inside the range of fp32, and nothing that
-/// is not finite can be summed away.
+/// One pass that allocates nothing: sums of finite values of these networks are far inside the range of fp32, and no value that
+/// is not finite disappears in a sum.
 ///
 /// # Errors
 /// [`Error::NotFinite`] with `stage` and `step`; libtorch.
@@ -26,7 +26,7 @@ mod tests {
     #[test]
     fn one_value_among_many_is_found_in_every_format() {
         for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
-            // As many and as large values as a video has latents.
+            // As many values, and as large, as the latents of a video.
             let fine = Tensor::full([16, 33, 90, 40], 60.0, (kind, tch::Device::Cpu));
             check(&fine, "denoising", Some(3)).unwrap();
             for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {

@@ -23,7 +23,7 @@ pub struct Schedule {
 impl Schedule {
     /// `steps + 1` levels from 1 to 0, bent by `shift` towards the noisy end.
     ///
-    /// With `reverse` false the levels run the other way, from 0 to 1: the reference's inverted sigmas.
+    /// If `reverse` is false, the levels run from 0 to 1: the reference's inverted sigmas.
     ///
     /// # Errors
     /// No steps, too many, or a shift that is not positive.
@@ -72,7 +72,7 @@ impl Schedule {
         self.sigmas.len() - 1
     }
 
-    /// The level of `step` as the network gets it: 0 to 1000.
+    /// The level of `step` as the network reads it: 0 to 1000.
     #[must_use]
     pub fn time(&self, step: usize) -> f32 {
         self.sigmas[step] * self.train_timesteps

@@ -1,4 +1,4 @@
-//! Tensors as bytes on the host: what is stored of them outside of libtorch.
+//! Tensors as bytes on the host: how they are stored outside libtorch.
 
 use safetensors::Dtype as StoredDtype;
 use tch::{Device, Kind, Tensor};

@@ -1,4 +1,4 @@
-//! What every model family needs and none defines: files, devices, and the state of a run.
+//! What all model families share: files, devices, and the state of a run.
 //!
 //! The modules are in reading order. Nothing here depends on a family; a family's folder uses what it needs.
 

@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::runtime::error::{Error, InOp, Result};
 
-/// Draws after which the process's generator counts as unusable.
+/// Failed draws after which the process's generator counts as unusable.
 const MAX_DRAWS: usize = 64;
 
 /// libtorch fills normal noise in groups of this many numbers; a smaller tensor takes another way through the generator.
@@ -22,7 +22,7 @@ const GROUP: usize = 16;
 /// differs by about one in every number.
 const ROUNDING_MAX: f32 = 1e-4;
 
-/// Keeps this crate's own draws apart.
+/// Serialises the draws of this crate.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 /// Normal noise of this shape, fp32 on the host.
@@ -107,13 +107,13 @@ mod tests {
             let stop = Arc::clone(&stop);
             std::thread::spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    // The race may make this draw fail as well; only the others are judged.
+                    // The race may make this draw fail too; only the others are checked.
                     let _ = Tensor::f_randn([8], (Kind::Float, Device::Cpu));
                     std::thread::yield_now();
                 }
             })
         };
-        // A draw may fail under such fire, which is allowed; a wrong one is not.
+        // A draw may fail under this load; a wrong one may not be returned.
         for _ in 0..20 {
             match normal(7, &shape) {
                 Ok(drawn) => assert!(drawn.equal(&quiet)),

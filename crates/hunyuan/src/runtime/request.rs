@@ -1,6 +1,6 @@
-//! What a video is asked to be, checked against what the model can do.
+//! The request for a video, checked against what the model supports.
 //!
-//! The rule: a request is refused by the name of its field before any work starts; nothing is rounded to something near.
+//! The rule: a bad request is refused before any work starts, with the name of the field; no value is silently rounded.
 
 use tch::Tensor;
 
@@ -10,10 +10,10 @@ use crate::runtime::{
     step_cache::StepCacheConfig,
 };
 
-/// Largest width, height or number of frames that is looked at further; keeps products within 64 bits.
+/// Largest accepted width, height or number of frames; keeps products within 64 bits.
 const MAX_EXTENT: i64 = 1 << 20;
 
-/// What a family's reference does where a request says nothing.
+/// The defaults of a family's reference implementation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Defaults {
     /// Width of a video in pixels.

@@ -1,6 +1,6 @@
 //! One video between noise and latents.
 //!
-//! The rule: a run moves from one step boundary to the next, or not at all; everything about its future is in its
+//! The rule: a run either reaches the next step boundary or stays where it is; everything that decides the rest of it is in its
 //! checkpoint.
 
 use std::ops::ControlFlow;
@@ -16,12 +16,12 @@ use crate::runtime::{
     step_cache::{Position, StepCache, StepCacheConfig, StepCacheState},
 };
 
-/// What a run made.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Denoised {
     /// Latents of the video.
     pub latents: Latents,
-    /// What it took.
+    /// What the run took.
     pub counts: RunCounts,
 }
 
@@ -138,7 +138,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Goes to the step boundary that was saved, or leaves the run as it is and says why.
+    /// Moves to the saved step boundary, or leaves the run as it is and returns the reason.
     pub(crate) fn resume(&mut self, saved: &Checkpoint) -> Result<()> {
         let of_draft = self.continues(saved);
         if let (false, Some(difference)) = (of_draft, self.identity.difference(&saved.identity)) {
@@ -149,7 +149,7 @@ impl<'a> Run<'a> {
         }
         let device = self.latents.device();
         let here = |tensor: &Tensor| tensor.f_to_device(device).in_op("resume");
-        // Everything that can fail comes first, so that a refused state leaves the run at its start.
+        // Everything that can fail happens first, so that a refused state leaves the run at its start.
         let mut cache = self.cache_config(saved.step).start()?;
         let saved_cache = saved.step_cache.as_ref().filter(|_| !of_draft);
         match (&mut cache, saved_cache) {
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Stands for a change from zero.
+/// The value used for a change from zero.
 const LARGEST_CHANGE: f64 = 1e6;
 
 fn relative_change(velocity: &Tensor, before: &Tensor) -> Result<f64> {

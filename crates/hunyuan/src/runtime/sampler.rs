@@ -164,7 +164,7 @@ fn compute<P: Predictor>(
     Ok(())
 }
 
-/// The time that the network gets, rounded to its dtype as the reference does: a 16-bit model sees 996, not 997.09.
+/// The time as the network reads it, rounded to its dtype like the reference: a 16-bit model sees 996, not 997.09.
 fn time<P: Predictor>(network: &P, run: &Run) -> Result<f32> {
     let exact = Tensor::f_from_slice(&[run.schedule.time(run.step)])?;
     Ok(exact.f_to_kind(network.kind())?.f_to_kind(Kind::Float)?.f_double_value(&[0])? as f32)

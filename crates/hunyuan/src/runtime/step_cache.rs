@@ -1,4 +1,4 @@
-//! Reusing a step's prediction where the next one would hardly differ.
+//! Reusing the prediction of a step when the next one would hardly differ.
 //!
 //! The rule: the denoiser asks a [`StepCache`] before every step and gives it every prediction that it computed; it knows
 //! nothing else about the method, so another method is one more file beside `easycache.rs`. A cache's whole state can
@@ -64,7 +64,7 @@ pub trait StepCache: std::fmt::Debug {
     /// Everything that later decisions depend on.
     fn save(&self) -> StepCacheState;
 
-    /// Takes over a saved state of the same method.
+    /// Restores a saved state of the same method.
     ///
     /// # Errors
     /// [`Error::Resume`] when the state is not one of this method.

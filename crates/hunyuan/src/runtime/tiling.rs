@@ -62,7 +62,7 @@ impl Axis {
     }
 }
 
-/// How one video is cut.
+/// How one video is split.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     frames: Axis,

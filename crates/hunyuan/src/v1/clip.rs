@@ -1,6 +1,6 @@
 //! CLIP's text model, of which the video model uses one vector: the normed state at the end-of-text token.
 //!
-//! It is causal too, so a batch is padded on the right without a mask.
+//! It is causal as well, so a batch is padded on the right without a mask.
 //!
 //! Upstream: `CLIPTextModel` in
 //! <https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/clip/modeling_clip.py>.
@@ -13,7 +13,7 @@ use crate::runtime::weights::Loader;
 use crate::v1::config::{ClipActivation, ClipConfig};
 use crate::v1::transformer::layers::Linear;
 
-/// End-of-text id of configurations that were saved before it meant anything: there the largest id is the end.
+/// End-of-text id in configurations saved before the field was used: with it, the largest id marks the end.
 const LEGACY_EOS: i64 = 2;
 
 /// See the module.

@@ -1,4 +1,4 @@
-//! Latents to frames that can be shown.
+//! Latents to frames.
 
 use tch::{Device, Kind, Tensor};
 

@@ -92,7 +92,7 @@ impl TextEncoders {
         // 1. Tokens of both encoders.
         let llama = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>>>()?;
         let clip = prompts.iter().map(|prompt| self.tokenizer_2.encode(prompt)).collect::<Result<Vec<_>>>()?;
-        // 2. States; padding is on the right, where no real token sees it.
+        // 2. States; padding is on the right, where no real token attends to it.
         let states = self.text_encoder.forward(&padded(&llama, self.device)?, control)?; // [b, t, hidden]
         let pooled = self.text_encoder_2.forward(&padded(&clip, self.device)?, control)?; // [b, hidden]
         // 3. Each prompt's own tokens, without those of the instruction.
@@ -128,7 +128,7 @@ fn load_clip<'a>(files: &Weights, config: &'a ModelConfig) -> impl Fn(&Loader) -
     move |loader| Clip::load(loader, prefix, &config.text_encoder_2)
 }
 
-/// Ids as one tensor `[batch, longest]`, filled up with the last id of each, which is an end token.
+/// Ids as one tensor `[batch, longest]`, padded with the last id of each prompt, which is an end token.
 pub(crate) fn padded(ids: &[Vec<i64>], device: Device) -> Result<Tensor> {
     let longest = ids.iter().map(Vec::len).max().unwrap_or_default();
     let mut flat = Vec::with_capacity(ids.len() * longest);

@@ -1,6 +1,6 @@
 //! Prompts to the language model's token ids, the way the reference's pipeline does it.
 //!
-//! The language model reads the prompt inside a fixed instruction, whose tokens are cut off its states afterwards. Their number
+//! The language model reads the prompt inside a fixed instruction; the states of the instruction's tokens are removed afterwards. Their number
 //! comes from the checkpoint's own tokenizer (95 with the released one).
 //!
 //! Upstream: `DEFAULT_PROMPT_TEMPLATE` in

@@ -1,4 +1,4 @@
-//! The two tensors that a prompt is to this family.
+//! The two tensors that represent a prompt in this family.
 //!
 //! There is no mask: the language model's states are trimmed to the prompt's own tokens, and every token counts.
 

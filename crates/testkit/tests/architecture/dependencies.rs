@@ -26,7 +26,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &[]),
     (
         "api",
-        &["artifacts", "broker", "cache", "domain", "formats", "optimizer", "settings", "store", "telemetry", "webhooks"],
+        &[
+            "artifacts",
+            "broker",
+            "cache",
+            "domain",
+            "formats",
+            "optimizer",
+            "settings",
+            "store",
+            "telemetry",
+            "webhooks",
+        ],
     ),
     ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
     (

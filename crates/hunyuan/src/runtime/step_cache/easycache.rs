@@ -45,7 +45,7 @@ pub struct EasyCache {
 }
 
 impl EasyCache {
-    /// A cache that has seen nothing.
+    /// An empty cache.
     ///
     /// # Errors
     /// A threshold that is not a number from 0 up.
@@ -138,7 +138,7 @@ fn mean_size(tensor: &Tensor) -> Result<f64> {
 mod tests {
     use super::*;
 
-    /// What a run did at each step, with a "network" given as (input, output) pairs worked out by hand.
+    /// What a run did at each step, with a "network" given as (input, output) pairs computed by hand.
     fn decisions(cache: &mut EasyCache, from: usize, pairs: &[(f32, f32)]) -> Vec<Option<f32>> {
         let total = from + pairs.len();
         let scalar = |value: f32| Tensor::from_slice(&[value, -value]);

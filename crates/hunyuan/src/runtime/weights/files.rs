@@ -1,7 +1,7 @@
 //! Which files of a component's folder hold its weights, and how they are mapped.
 //!
-//! The rule: an index wins, then the unvaried name (`diffusion_pytorch_model.safetensors`, `model.safetensors`), then
-//! whatever single set of safetensors files the folder has. Several candidate sets are an error, never a guess.
+//! The rule: an index takes precedence, then the standard name (`diffusion_pytorch_model.safetensors`, `model.safetensors`), then
+//! the only set of safetensors files in the folder. Several candidate sets are an error, never a guess.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -104,7 +104,7 @@ pub(super) fn read_ahead(map: &Mmap, offset: usize, length: usize) {
     }
 }
 
-/// Gives the pages of a range back, so that what was copied is not counted twice. They are read again where needed.
+/// Releases the pages of a range, so that copied data does not occupy memory twice. They are read again if needed.
 pub(super) fn forget_pages(map: &Mmap, offset: usize, length: usize) {
     // SAFETY: a read-only map of a file has the same content after its pages are dropped.
     #[expect(unsafe_code, reason = "the only call that returns pages of a map early")]

@@ -70,7 +70,7 @@ impl Hashes {
             return Ok(hash);
         }
         let mut content = blake3::Hasher::new();
-        // All cores: a released checkpoint of 41 GB would keep one of them for 20 seconds.
+        // On all cores: hashing a released checkpoint of 41 GB would take one core 20 seconds.
         content.update_mmap_rayon(path).map_err(read)?;
         let hash = content.finalize();
         let settled = State::of(path).is_ok_and(|after| after.bytes == before.bytes && after.is_settled());

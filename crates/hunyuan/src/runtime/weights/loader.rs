@@ -1,8 +1,8 @@
-//! Builds networks from weights, and lists what a network needs without any weights.
+//! Builds networks from weights, and lists the tensors that a network needs.
 //!
 //! The rule: a network is built by one function of a [`Loader`]. Run *dry*, it only notes each key with its shape; the
 //! notes are compared with the files' headers, and one error lists all differences. Only then does a second, real run
-//! read tensors. So nothing is read from a checkpoint that does not fit, and nothing that no network asked for.
+//! read tensors. So nothing is read from a checkpoint that does not fit, and no tensor that no network requested.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,12 +22,12 @@ pub struct KeyTable {
 }
 
 impl KeyTable {
-    /// Every wanted key with its shape, in the order of the keys.
+    /// Every required key with its shape, in the order of the keys.
     pub fn tensors(&self) -> impl Iterator<Item = (&str, &[i64])> {
         self.tensors.iter().map(|(key, shape)| (key.as_str(), shape.as_slice()))
     }
 
-    /// Number of values in all wanted tensors.
+    /// Number of values in all required tensors.
     #[must_use]
     pub fn parameters(&self) -> i64 {
         let values = |shape: &Vec<i64>| shape.iter().fold(1_i64, |product, size| product.saturating_mul(*size));
@@ -40,7 +40,7 @@ impl KeyTable {
         self.tensors.contains_key(key)
     }
 
-    /// Whether this key is known and left unread on purpose.
+    /// Whether this key is known and deliberately left unread.
     #[must_use]
     pub fn ignores(&self, key: &str) -> bool {
         let under =
@@ -49,7 +49,7 @@ impl KeyTable {
     }
 }
 
-/// Hands out the tensors under one prefix, or only notes them.
+/// Reads the tensors under one prefix, or only records which ones are needed.
 #[derive(Clone)]
 pub struct Loader<'w> {
     source: Source<'w>,
@@ -71,7 +71,7 @@ impl Loader<'_> {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
-    /// The loader whose keys begin with exactly this text, whatever this one's prefix is.
+    /// The loader whose keys begin with exactly this text, regardless of this loader's prefix.
     #[must_use]
     pub fn at(&self, prefix: &str) -> Self {
         Self { prefix: prefix.to_owned(), ..self.clone() }
@@ -169,7 +169,7 @@ impl Loader<'_> {
     }
 }
 
-/// What `build` asks for, without any weights or memory for them.
+/// The keys and shapes that `build` needs, without reading weights or allocating memory.
 ///
 /// # Errors
 /// Those of `build`, for example a configuration that describes no network.
@@ -194,7 +194,7 @@ pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Lo
     load_placed(weights, device, kind, build).map(|(network, _)| network)
 }
 
-/// As [`load`], and reports where the weights came from and are now.
+/// As [`load`], and also returns where the weights came from and where they are now.
 ///
 /// # Errors
 /// As [`load`].

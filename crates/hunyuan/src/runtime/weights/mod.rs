@@ -1,4 +1,4 @@
-//! A component's safetensors files: found, mapped, listed; tensors are read through a [`Loader`].
+//! Finds, maps and lists the safetensors files of a component; tensors are read through a [`Loader`].
 //!
 //! The rule: mapping costs no memory, a tensor is copied once from the file into its final place, device and dtype, and
 //! the pages it was read from are dropped again. So a load never needs much more than what stays resident. On a CPU libtorch's
@@ -37,8 +37,8 @@ pub enum WeightSource {
     /// The safetensors files of the component's folder.
     #[default]
     Files,
-    /// Drawn on the device: for measurements, since neither speed nor memory depends on what was learned. Needs no file but the
-    /// configurations. The same generator's seed gives the same weights.
+    /// Random, created on the device: for measurements, since neither speed nor memory depends on the values. Needs no file except the
+    /// configurations. The same seed gives the same weights.
     Random,
 }
 
@@ -72,7 +72,7 @@ struct MappedFile {
     map: Mmap,
 }
 
-/// Where a tensor lies: file, element type, shape, and its bytes counted from the start of the file.
+/// The location of a tensor: file, element type, shape, and its byte range from the start of the file.
 #[derive(Debug, Clone)]
 struct Entry {
     file: usize,
@@ -175,7 +175,7 @@ impl Weights {
         found
     }
 
-    /// Copies `key` into `destination`, which has its shape already, converting on the way.
+    /// Copies `key` into `destination`, which already has its shape, and converts it to the destination's dtype.
     pub(crate) fn copy_into(&self, key: &str, destination: &Tensor) -> Result<()> {
         if self.source == WeightSource::Random {
             return draw(key, destination).in_op(key);
@@ -274,7 +274,7 @@ pub fn fingerprint<'p>(paths: impl IntoIterator<Item = &'p Path>, hashes: &mut H
     let mut total = blake3::Hasher::new();
     for path in sorted {
         let content = hashes.of(path)?;
-        // The folder's name tells `text_encoder/config.json` from `text_encoder_2/config.json`.
+        // The folder's name distinguishes `text_encoder/config.json` from `text_encoder_2/config.json`.
         for part in [path.parent().and_then(Path::file_name), path.file_name()].into_iter().flatten() {
             total.update(part.as_encoded_bytes());
             total.update(b"/");

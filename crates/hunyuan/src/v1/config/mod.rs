@@ -1,4 +1,4 @@
-//! What a checkpoint says about itself: `model_index.json` and each component's own configuration file.
+//! The configuration of a checkpoint: `model_index.json` and the configuration file of each component.
 //!
 //! The rule: everything comes from these files. A key that is absent has the value that the reference gives it (both
 //! libraries leave defaults out when they save); a value that this crate cannot honour is refused by name, never ignored.
@@ -17,7 +17,7 @@ use crate::runtime::error::{Error, Result};
 use crate::runtime::json::read_json;
 use crate::runtime::request::Geometry;
 
-/// What the reference does where neither a request nor a file says anything.
+/// The reference's values for what neither a request nor a file specifies.
 pub mod defaults {
     use crate::runtime::request::Defaults;
 
@@ -83,7 +83,7 @@ impl ModelConfig {
         }
     }
 
-    /// The widths at which components meet must agree.
+    /// Widths that components share must agree.
     fn check_joints(&self) -> Result<()> {
         let transformer = &self.transformer;
         let joints = [
@@ -116,7 +116,7 @@ impl ModelConfig {
     }
 }
 
-/// Reads a JSON file and checks it by its own rules, which return the reason for a refusal.
+/// Reads a JSON file and checks it by the rules of its type, which return the reason for a refusal.
 pub(crate) fn read_checked<T: DeserializeOwned>(
     path: &Path,
     check: impl Fn(&T) -> std::result::Result<(), String>,
@@ -139,8 +139,8 @@ fn read_text<T: DeserializeOwned>(path: &Path, check: impl Fn(&T) -> std::result
     Ok(config)
 }
 
-/// Largest width, vocabulary or length that is looked at further: far above any network, and small enough that no product
-/// of sizes leaves 64 bits.
+/// Largest accepted width, vocabulary or length: far above any network, and small enough that no product
+/// of sizes exceeds 64 bits.
 pub(crate) const SIZE_MAX: i64 = 1 << 24;
 /// Most layers, blocks or heads of a kind, and largest patch or compression.
 const COUNT_MAX: i64 = 1 << 10;

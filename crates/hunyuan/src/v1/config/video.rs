@@ -242,9 +242,9 @@ pub struct SchedulerConfig {
     /// Class of the schedule; only the flow-match Euler one exists.
     #[serde(rename = "_class_name")]
     pub class_name: String,
-    /// How far the steps lean towards the noisy end; 1 is even.
+    /// How much the steps are shifted towards the noisy end; 1 means evenly spaced.
     pub shift: f64,
-    /// What a sigma is multiplied with to become the transformer's timestep.
+    /// The factor between a sigma and the transformer's timestep.
     pub num_train_timesteps: i64,
     invert_sigmas: bool,
     use_dynamic_shifting: bool,

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::runtime::{error::Result, weights::Loader};
 
-/// What one stream owns.
+/// The weights of one stream.
 #[derive(Debug)]
 struct Stream {
     modulation: Linear,

@@ -1,4 +1,4 @@
-//! What enters the transformer beside text states: patches of the latents, time, guidance and the pooled prompt.
+//! The inputs of the transformer other than text states: patches of the latents, time, guidance and the pooled prompt.
 //!
 //! The rule: everything that does not change between steps (pooled prompt, guidance) is embedded once per video.
 //!
@@ -47,7 +47,7 @@ pub(crate) fn pooled_embed(loader: &Loader, input: i64, hidden: i64) -> Result<M
     Mlp::load(loader, ["linear_1", "linear_2"], [input, hidden, hidden], Activation::Silu)
 }
 
-/// The modulation vector's three sources.
+/// The three sources of the modulation vector.
 #[derive(Debug)]
 pub(crate) struct ConditionEmbed {
     time: NumberEmbed,

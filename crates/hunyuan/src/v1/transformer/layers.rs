@@ -1,4 +1,4 @@
-//! The small layers that every part of the transformer is made of.
+//! The small layers that all parts of the transformer are built from.
 //!
 //! The rule: a layer allocates its result at most once, and where a caller owns a larger buffer it writes straight into
 //! it. Sequences are `[batch, tokens, width]` throughout.

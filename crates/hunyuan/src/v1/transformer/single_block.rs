@@ -54,7 +54,7 @@ impl SingleBlock {
         joint.f_narrow(2, 2 * width, width)?.f_copy_(&attended)?;
         drop(attended);
         activate(&mut joint.f_narrow(2, 3 * width, self.mlp)?, Activation::GeluTanh)?;
-        // The normed tokens are spent; their memory takes the update.
+        // The normed tokens are no longer needed; their memory is reused for the update.
         self.output.forward_into(&joint.f_narrow(2, 2 * width, width + self.mlp)?, &normed)?;
         add_gated(tokens, &normed, &modulation[2])
     }
@@ -64,7 +64,7 @@ impl SingleBlock {
             self.qk_norm.apply(joint, None)?;
             return self.qk_norm.rotate(&joint.f_narrow(1, 0, video)?, rotation);
         }
-        // In 16 bits norm and rotation share one excursion to fp32, so each stream makes its own.
+        // In 16 bits, norm and rotation share one conversion to fp32, so each stream does its own.
         self.qk_norm.apply(&joint.f_narrow(1, 0, video)?, Some(rotation))?;
         let text = joint.size()[1] - video;
         self.qk_norm.apply(&joint.f_narrow(1, video, text)?, None)

@@ -86,7 +86,7 @@ pub(crate) fn attend_frames(qkv: &Tensor) -> Result<Tensor> {
     let qkv = qkv.f_view([batch, 1, frames * pixels, 3 * channels])?;
     let part = |index: i64| qkv.f_narrow(3, index * channels, channels);
     let (query, key, value) = (part(0)?, part(1)?, part(2)?);
-    // A mask would hide later frames; leaving them out of each frame's call costs half as much and no memory.
+    // Instead of masking later frames, each frame's call leaves them out: half the cost and no memory for a mask.
     let mut attended = Vec::with_capacity(frames as usize);
     for frame in 0..frames {
         let seen = (frame + 1) * pixels;

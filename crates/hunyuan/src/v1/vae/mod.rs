@@ -1,7 +1,7 @@
 //! The video decoder: latents to frames.
 //!
 //! The rule: a tile (or the whole, when it is small) goes through [`Decoder`] once; which tiles there are and how they are
-//! joined is [`tiling`]'s business. [`Control::check_at`] is called between blocks, so a cancel takes effect within a tile.
+//! joined is decided by [`tiling`]. [`Control::check_at`] is called between blocks, so a cancel takes effect within a tile.
 //!
 //! Upstream: `HunyuanVideoDecoder3D` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
@@ -128,7 +128,7 @@ impl Decoder {
         let ratios = [self.config.spatial_compression_ratio, self.config.temporal_compression_ratio];
         let plan = tiling::Plan::new(ratios, tiles, spatial)?;
         let decoded = plan.run(&scaled, &mut |tile| self.decode_tile(tile, control), progress).in_op("decode")?;
-        // Before the clamp, which would make a plausible white of what is infinite.
+        // Before the clamp, which would turn infinity into a plausible white.
         finite::check(&decoded, "decoder", None)?;
         let mut pixels = if decoded.kind() == Kind::Float { decoded } else { decoded.f_to_kind(Kind::Float)? };
         let mut pixels = pixels.f_mul_scalar_(0.5)?.f_add_scalar_(0.5)?;

@@ -15,7 +15,7 @@ use crate::runtime::request::Geometry;
 pub use crate::v1::config::SchedulerConfig;
 use crate::v1::config::read_checked;
 
-/// What the reference does where neither a request nor a file says anything.
+/// The reference's values for what neither a request nor a file specifies.
 pub mod defaults {
     use crate::runtime::request::Defaults;
 
@@ -95,7 +95,7 @@ impl ModelConfig {
         }
     }
 
-    /// The widths at which components meet must agree.
+    /// Widths that components share must agree.
     fn check_joints(&self) -> Result<()> {
         let (transformer, latent) = (&self.transformer, self.vae.latent_channels);
         let joints = [

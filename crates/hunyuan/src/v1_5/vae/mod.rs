@@ -109,7 +109,7 @@ impl Decoder {
         let ratios = [self.config.spatial_compression_ratio, self.config.temporal_compression_ratio];
         let plan = tiling::Plan::new(ratios, tiles, spatial)?.whole_in_time();
         let decoded = plan.run(&scaled, &mut |tile| self.decode_tile(tile, control), progress).in_op("decode")?;
-        // Before the clamp, which would make a plausible white of what is infinite.
+        // Before the clamp, which would turn infinity into a plausible white.
         finite::check(&decoded, "decoder", None)?;
         let mut pixels = if decoded.kind() == Kind::Float { decoded } else { decoded.f_to_kind(Kind::Float)? };
         let mut pixels = pixels.f_mul_scalar_(0.5)?.f_add_scalar_(0.5)?;
