@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_draft_is_a_video_under_way() {
-        let shown = JobStatus::ALL.map(word);
+        let shown: Vec<_> = JobStatus::ALL.iter().copied().map(word).collect();
         assert_eq!(shown, ["queued", "queued", "in_progress", "in_progress", "completed", "failed", "failed"]);
     }
 
