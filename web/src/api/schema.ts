@@ -99,6 +99,17 @@ export interface CacheStatsView {
   total_keys: number;
 }
 
+/** One of several candidates at the moment of the choice. */
+export interface Candidate {
+  draft?: DraftRecord | null;
+  /** Its job. */
+  job_id: string;
+  /** Its place by the built-in measures, 1 for the best; absent when the drafts could not be compared. */
+  rank?: number | null;
+  /** Its seed. */
+  seed: number;
+}
+
 /** State of one dependency. */
 export interface CheckView {
   /** Consequence of the outage; absent when the dependency is up. */
@@ -117,6 +128,14 @@ export interface ChecksView {
   database: CheckView;
 }
 
+/** How one candidate was chosen; kept with its job. */
+export interface Choice {
+  /** Who chose. */
+  by: Judge;
+  /** All candidates, in the order of their submission. */
+  candidates: Candidate[];
+}
+
 /** How demanding a prompt is for the model. */
 export type Complexity = "simple" | "moderate" | "complex" | "very_complex";
 
@@ -128,6 +147,75 @@ export interface CustomSizeView {
   pixels_max: number;
   /** Shortest allowed side, in pixels. */
   side_min: number;
+}
+
+/** Deliveries. */
+export interface DeliveryListView {
+  /** Newest event first. */
+  deliveries: DeliveryView[];
+  /** Send this as `cursor` to get the next page; null on the last page. */
+  next_cursor?: string | null;
+}
+
+/** The delivery of one event to one receiver. */
+export interface DeliveryView {
+  /** Time of the event. */
+  at: string;
+  /** Number of attempts. */
+  attempts: number;
+  /** Its id: the `webhook-id` header of every attempt. */
+  delivery_id: string;
+  /** Time at which it was delivered or given up. */
+  ended_at?: string | null;
+  /** The job. */
+  job_id: string;
+  /** Kind of the event. */
+  kind: string;
+  /** What was wrong with the last attempt. */
+  last_error?: string | null;
+  /** HTTP status of the last response. */
+  last_status?: number | null;
+  /** Earliest time of the next attempt; null unless pending. */
+  next_at?: string | null;
+  /** `pending`, `delivered` or `failed` (given up). */
+  state: string;
+  /** Where it is sent. */
+  url: string;
+  /** The receiver; null for the job's own `webhook`. */
+  webhook_id?: string | null;
+}
+
+/** A finished draft. */
+export interface DraftRecord {
+  /** Price of the GPU seconds, US dollars. */
+  cost_usd: number;
+  /** GPU seconds of the job so far, over all attempts. */
+  gpu_seconds: number;
+  scores?: DraftScores | null;
+  /** Denoising steps that it covers. */
+  step: number;
+}
+
+/** What was measured on the frames of a draft. Only comparable between drafts of one prompt and one step. */
+export interface DraftScores {
+  /** Standard deviation of the brightness, 0 to 0.5. */
+  contrast: number;
+  /** Mean second difference over three consecutive frames, 0 to 2: change that reverses at once. */
+  flicker: number;
+  /** Mean difference between consecutive frames, 0 to 1. */
+  motion: number;
+  /** Variance of the Laplacian of the brightness, mean over the frames. */
+  sharpness: number;
+}
+
+/** Jobs that paused after their first steps. */
+export interface DraftsView {
+  /** Number of drafts that were continued. */
+  continued: number;
+  /** Number of runs that paused. */
+  drafted: number;
+  /** GPU time of the runs that paused in seconds, whether or not the draft was continued. */
+  gpu_seconds: number;
 }
 
 /** One factor of the prompt analysis and the words that caused it. */
@@ -200,7 +288,7 @@ export interface JobListView {
 }
 
 /** Where a job is, as users see it. */
-export type JobStatus = "queued" | "scheduled" | "running" | "completed" | "failed" | "cancelled";
+export type JobStatus = "queued" | "scheduled" | "running" | "drafted" | "completed" | "failed" | "cancelled";
 
 /** A job. */
 export interface JobView {
@@ -208,15 +296,19 @@ export interface JobView {
   attempts: number;
   /** Whether a cancellation was requested that has not taken effect yet. */
   cancel_requested: boolean;
+  choice?: Choice | null;
   /** Time of submission. */
   created_at: string;
   /** Time at which its owner deleted it. It can be restored until the retention period ends. */
   deleted_at?: string | null;
+  draft?: DraftRecord | null;
   /** Seconds of playback. */
   duration_s: number;
   failure?: Failure | null;
   /** Time at which it completed, failed or was cancelled. */
   finished_at?: string | null;
+  /** Group of candidates that the job belongs to; null for a video by itself. */
+  group_id?: string | null;
   /** Id of the job and of its video. */
   job_id: string;
   /** Paths of related resources and actions. */
@@ -225,6 +317,7 @@ export interface JobView {
   not_before?: string | null;
   /** What the optimisations planned and did. */
   optimization: OptimizationView;
+  preview?: PreviewView | null;
   progress?: ProgressView | null;
   /** Number of jobs that will start before this one on the same kind of worker; null unless the job is waiting. */
   queue_position?: number | null;
@@ -241,10 +334,15 @@ export interface JobView {
   started_at?: string | null;
   /** State of the job. */
   status: JobStatus;
+  /** Estimated GPU seconds that cancelling the job saved; null unless it was cancelled after it had started. */
+  stopping_saved_s?: number | null;
   video?: VideoView | null;
   /** The worker that is rendering it or rendered it. */
   worker_id?: string | null;
 }
+
+/** Who chooses among candidates. */
+export type Judge = "measures" | "person";
 
 /** A change of learning. */
 export interface LearnedChange {
@@ -298,8 +396,12 @@ export interface LimitsView {
 export interface Links {
   /** POST here to cancel the job; null when it has ended. */
   cancel?: string | null;
+  /** POST here to continue the job; null unless it is drafted. */
+  continue?: string | null;
   /** Stream of its events (server-sent events). */
   events: string;
+  /** All candidates of its group; null for a video by itself. */
+  group?: string | null;
   /** POST here to retry the job; null unless it failed or was cancelled. */
   retry?: string | null;
   /** The job. */
@@ -490,6 +592,14 @@ export interface PointView {
   submitted: number;
 }
 
+/** The latest preview. */
+export interface PreviewView {
+  /** Number of denoising steps done when it was made. */
+  step: number;
+  /** Path of the animated WebP. */
+  url: string;
+}
+
 /** The JSON body of every error. */
 export interface ProblemBody {
   /** What happened in this case and what to do. */
@@ -513,8 +623,19 @@ export interface ProgressView {
   steps: number;
 }
 
+/** A receiver of the events of all jobs of the caller's tenant. */
+export interface PutWebhook {
+  /** The kinds of events that it receives; completed, failed and cancelled when null. */
+  events?: string[] | null;
+  /** Where deliveries are sent. */
+  url: string;
+}
+
 /** What a user asks for: a tier, or `auto` to have one chosen by the prompt. */
 export type QualityTier = "auto" | "preview" | "standard" | "premium";
+
+/** How far a job runs by itself. */
+export type RenderMode = "full" | "draft";
 
 /** What is rendered for a request: pixels, frames and playback rate. */
 export interface RenderShape {
@@ -616,6 +737,12 @@ export interface SettingsView {
   version: string;
 }
 
+/** Whether every tenant may use an adapter. */
+export interface ShareRequest {
+  /** True for every tenant, false for its owner only. */
+  shared: boolean;
+}
+
 /** A sign-in request. */
 export interface SignIn {
   /** An API key. */
@@ -657,6 +784,8 @@ export interface StatsView {
   cancelled: number;
   /** Number of jobs completed so far. */
   completed: number;
+  /** Drafts so far. */
+  drafts: DraftsView;
   /** Number of jobs failed so far. */
   failed: number;
   /** Number of jobs that are waiting or running now. */
@@ -719,6 +848,8 @@ export interface TiersView {
 export interface VideoRequest {
   /** One of the named size's aspect ratios, for example `16:9`; the first one when null. */
   aspect_ratio?: string | null;
+  /** Number of seeds that are drafted, up to 8. One of the drafts is continued, the others end. 1 drafts none. */
+  candidates?: number;
   /** Embedded guidance: how closely to follow the prompt. Costs nothing. */
   cfg_scale?: number;
   /** Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee. */
@@ -727,8 +858,15 @@ export interface VideoRequest {
   flow_reverse?: boolean;
   /** Denoising steps; 0 lets the fleet choose. */
   infer_steps?: number;
+  /**
+   * Who chooses among several candidates: `measures` lets the fleet choose by motion, sharpness, flicker and contrast of
+   * the drafts, `person` waits until one of them is continued.
+   */
+  judge?: Judge;
   /** Adapters (LoRA), up to four. Their effects add up; their order does not matter. */
   loras?: LoraUse[];
+  /** `draft` pauses the job after its first steps, with a preview, until it is continued; `full` renders it to the end. */
+  mode?: RenderMode;
   /** The model's id; the fleet's default when null. */
   model?: string | null;
   /** What the video should not show; takes effect with a `true_cfg_scale` above 1, the request's or the model's. */
@@ -737,7 +875,10 @@ export interface VideoRequest {
   prompt: string;
   /** Quality tier; `auto` chooses by the prompt. */
   quality_tier?: QualityTier;
-  /** Whether positions in time are stretched (RIFLEx), so that a long video does not repeat itself; null lets the model decide by the length. */
+  /**
+   * Whether positions in time are stretched (RIFLEx), so that a long video does not repeat itself; null lets the model decide
+   * by the length.
+   */
   riflex?: boolean | null;
   /** The same seed gives the same video. Drawn at random and reported when null or -1. */
   seed?: number | null;
@@ -750,6 +891,10 @@ export interface VideoRequest {
   video_length?: number;
   /** One of the model's named sizes (`540p`, `720p`) or `WIDTHxHEIGHT`. */
   video_size?: string;
+  /** URL that is notified of this job's events with signed requests; see docs/webhooks.md. */
+  webhook?: string | null;
+  /** The kinds of events that `webhook` is notified of, separated by commas; completed, failed and cancelled when null. */
+  webhook_events?: string | null;
 }
 
 /** A finished video. */
@@ -760,6 +905,34 @@ export interface VideoView {
   poster_url: string;
   /** Path of the MP4; supports byte ranges. */
   url: string;
+}
+
+/** All receivers. */
+export interface WebhookListView {
+  /** Oldest first. */
+  webhooks: WebhookView[];
+}
+
+/** The secret that receivers verify signatures with. */
+export interface WebhookSecretView {
+  /** Time until which deliveries are signed with the secret before the last rotation, too; null when that is over. */
+  previous_until?: string | null;
+  /** The current secret: `whsec_` and base64, as the libraries of Standard Webhooks take it. */
+  secret: string;
+}
+
+/** A receiver. */
+export interface WebhookView {
+  /** Time of its creation. */
+  created_at: string;
+  /** Time at which it responded with 410 Gone. Nothing more is sent until the same URL is created again. */
+  disabled_at?: string | null;
+  /** The kinds of events that it receives. */
+  events: string[];
+  /** Where deliveries are sent. */
+  url: string;
+  /** Its id. */
+  webhook_id: string;
 }
 
 /** All workers. */
