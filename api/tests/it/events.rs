@@ -165,9 +165,10 @@ async fn progress_arrives_by_message() {
     assert_eq!(received.data["remaining_s"], 3.5);
 }
 
-/// Another machine's user may publish events. Only progress of jobs that its worker holds is shown.
+/// Another machine's user may publish events. Only progress and previews of jobs that its worker holds are shown, and only to the
+/// job's owner.
 #[tokio::test]
-async fn progress_of_another_users_machine_is_shown_for_its_own_jobs_only() {
+async fn messages_of_another_users_machine_are_shown_for_its_own_jobs_only() {
     let app = TestApp::spawn().await;
     let (own, others) = (app.submit("a spark").await, app.submit("a flame").await);
     let worker = app.claim_as_worker(own, testkit::builders::plan()).await.1;
@@ -178,23 +179,30 @@ async fn progress_of_another_users_machine_is_shown_for_its_own_jobs_only() {
     app.store.set_broker_user(worker, &machine.user()).await.unwrap();
     let mut stream = Stream::open(&format!("{}/api/events", app.url), None).await;
     let progress = |job, step| domain::Progress { step, ..testkit::builders::progress(job) };
-    // Progress may be lost, so it is sent repeatedly: the forged before the true one each time.
+    let (default, foreign) = (domain::TenantId::DEFAULT, domain::TenantId(uuid::Uuid::from_u128(7)));
+    let preview =
+        |job_id, tenant_id, step| domain::Preview { job_id, tenant_id, step, steps: 25, webp: "UklGRg==".to_owned() };
+    // They may be lost, so they are sent repeatedly: the forged before the true ones each time.
     let sending = async {
         loop {
+            machine.tell(broker::FleetEvent::Preview(preview(own, foreign, 99)));
             for (job, step) in [(others, 99), (own, 3)] {
                 machine.tell(broker::FleetEvent::Progress(progress(job, step)));
+                machine.tell(broker::FleetEvent::Preview(preview(job, default, step)));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     let receiving = async {
-        let mut shown = 0;
-        while shown < 3 {
+        let (mut progresses, mut previews) = (0, 0);
+        while progresses < 3 || previews < 3 {
             let received = stream.next().await.unwrap();
-            if received.event == "progress" {
-                assert_eq!(received.data["job_id"], own.to_string(), "{received:?}");
-                shown += 1;
+            match received.event.as_str() {
+                "progress" => progresses += 1,
+                "preview" => previews += 1,
+                _ => continue,
             }
+            assert_eq!((&received.data["job_id"], &received.data["step"]), (&json!(own), &json!(3)), "{received:?}");
         }
     };
     tokio::select! {
