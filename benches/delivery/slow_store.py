@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
+from html import unescape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -18,6 +20,8 @@ class SlowStore:
         self.delay_s, self.objects, self.uploads = delay_s, {}, {}
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *args: _Request(self, *args))
         self.server.daemon_threads = True
+        # A worker that ends closes its connections; that is no news.
+        self.server.handle_error = lambda *_: None
 
     def __enter__(self) -> SlowStore:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -64,7 +68,7 @@ class _Request(BaseHTTPRequestHandler):
             self.store.objects[key] = body
         self._reply(200)
 
-    def _post(self, key: str, query: dict, _body: bytes) -> None:
+    def _post(self, key: str, query: dict, body: bytes) -> None:
         if "uploads" in query:
             upload = str(len(self.store.uploads) + 1)
             self.store.uploads[upload] = {}
@@ -74,7 +78,10 @@ class _Request(BaseHTTPRequestHandler):
             self.store.objects[key] = b"".join(parts[number] for number in sorted(parts))
             self._reply(200, b'<CompleteMultipartUploadResult><ETag>"1"</ETag></CompleteMultipartUploadResult>')
         else:
-            self._reply(200, b"<DeleteResult/>")
+            keys = re.findall(rb"<Key>(.*?)</Key>", body)
+            for key_ in keys:
+                self.store.objects.pop(unescape(key_.decode()), None)
+            self._reply(200, b"<DeleteResult>" + b"".join(b"<Deleted><Key>" + key_ + b"</Key></Deleted>" for key_ in keys) + b"</DeleteResult>")
 
     def _get(self, key: str, _query: dict, _body: bytes) -> None:
         if not key:
