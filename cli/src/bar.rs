@@ -16,6 +16,8 @@ pub(crate) struct Display {
     /// Price of a GPU hour in US dollars, for estimated costs.
     gpu_hour_usd: Option<f64>,
     cost: Option<f64>,
+    /// Estimated seconds of the whole run, for the time left until the run's own pace is known.
+    estimate_s: Option<f64>,
     last_line: String,
 }
 
@@ -27,7 +29,7 @@ impl Display {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        let display = Self { bar, out, gpu_hour_usd, cost: None, last_line: String::new() };
+        let display = Self { bar, out, gpu_hour_usd, cost: None, estimate_s: None, last_line: String::new() };
         display.style(WAITING);
         display
     }
@@ -43,12 +45,12 @@ impl Display {
 
     fn job(&mut self, job: Job<'_>) {
         self.cost = job.cost_usd(self.gpu_hour_usd);
+        self.estimate_s = job.estimate_s();
         if job.status() == "running" {
             // Events bring newer numbers; the row only helps until the first of them.
             let progress = job.progress().unwrap_or_default();
-            let remaining_s = if progress.step == 0 { job.estimate_s() } else { None };
             if self.bar.as_ref().is_none_or(|bar| bar.position() <= progress.step) {
-                self.progress(&Progress { remaining_s, ..progress });
+                self.progress(&progress);
             }
             return;
         }
@@ -71,7 +73,10 @@ impl Display {
 
     fn progress(&mut self, progress: &Progress) {
         let stage = progress.stage.as_deref().unwrap_or("starting");
-        let left = progress.remaining_s.map_or_else(String::new, |left| format!(", {} left", duration(left)));
+        #[expect(clippy::cast_precision_loss, reason = "a number of steps is far below 2^52")]
+        let undone = progress.steps.saturating_sub(progress.step) as f64 / progress.steps.max(1) as f64;
+        let remaining_s = progress.remaining_s.or_else(|| Some(self.estimate_s? * undone));
+        let left = remaining_s.map_or_else(String::new, |left| format!(", {} left", duration(left)));
         let Some(bar) = &self.bar else {
             // Without a terminal a line per stage is enough.
             self.say(RUNNING, stage.to_owned());

@@ -20,7 +20,7 @@ pub(crate) struct Waiting<'a> {
     pub(crate) timeout: Option<Duration>,
     /// Save the video here.
     pub(crate) save_to: Option<&'a Path>,
-    /// Print every event (with `--json`), not only the job at the end.
+    /// Print events as they arrive (with `--json`), until the job has ended, and then the job.
     pub(crate) events: bool,
 }
 

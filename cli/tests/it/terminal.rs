@@ -69,11 +69,12 @@ async fn the_progress_bar_shows_step_time_left_and_cost_and_leaves_a_clean_scree
     let (fleet, gates, _processes) = gated(FleetOptions::default()).await;
     gates.hold("step-3");
     let terminal = Terminal::start(&fleet, "bar", (100, 20), "generate 'a cat walks' --steps 8 --wait -o cat.mp4");
-    let screen = terminal.until_shown(&["step 2/8 [", "=", "denoise", " left", "about $"]).await;
+    // Progress is throttled, so the second step may not have been reported before the model waits for the third.
+    let screen = terminal.until_shown(&["/8 [=", "denoise", " left", "about $"]).await;
     assert_eq!(screen.lines().filter(|line| !line.trim().is_empty()).count(), 1, "one line:\n{screen}");
     gates.open("step-3");
     let screen = terminal.until_shown(&["cat.mp4", "completed", "ended with 0"]).await;
-    assert!(!screen.contains("step 2/8"), "the bar is removed:\n{screen}");
+    assert!(!screen.contains("/8 ["), "the bar is removed:\n{screen}");
     assert!(fleet.folder().join("cat.mp4").exists());
 }
 
@@ -82,7 +83,7 @@ async fn ctrl_c_in_a_terminal_says_that_the_job_continues() {
     let (fleet, gates, _processes) = gated(FleetOptions::default()).await;
     gates.hold("step-3");
     let terminal = Terminal::start(&fleet, "stop", (100, 20), "generate 'a cat walks' --steps 8 --wait");
-    terminal.until_shown(&["step 2/8"]).await;
+    terminal.until_shown(&["/8 [="]).await;
     terminal.press("C-c");
     terminal.until_shown(&["continues", "fleet cancel", "ended with 130"]).await;
 }
@@ -95,7 +96,7 @@ async fn top_shows_the_fleet_survives_a_restart_cancels_and_restores_the_termina
         fleet.submit(&Fleet::small_request("a cat walks", 1, 8)).await["job_id"].as_str().expect("an id").to_owned();
     gates.until_reached("step-3").await;
     let terminal = Terminal::start(&fleet, "top", (140, 24), "top");
-    terminal.until_shown(&["connected", "in progress 1", "worker-1", "a cat walks", "2/8", &running, "q quit"]).await;
+    terminal.until_shown(&["connected", "in progress 1", "worker-1", "a cat walks", "/8", &running, "q quit"]).await;
 
     processes[0].kill();
     terminal.until_shown(&["unreachable for", "a cat walks"]).await;
