@@ -150,7 +150,7 @@ mod tests {
         let mut settings = Settings::defaults();
         settings.tiers.preview.size_max = "540p".to_owned();
         let table = table(&settings, &manifest, 100.0, 0.35).unwrap();
-        assert!(table.contains("| 720p 960x544x129 | preview | 15 | 60 |"), "{table}");
+        assert!(table.contains("| 720p 960x544x129 | preview | 15 | 50 |"), "{table}");
     }
 
     #[test]

@@ -141,7 +141,7 @@ async fn the_page_is_served_and_its_hashed_files_are_cached() {
     let asset = app.call(Method::GET, "/assets/app-1a2b.js").send().await.unwrap();
     assert_eq!(asset.headers()["cache-control"], "public, max-age=31536000, immutable");
     // A program that requests an unknown path gets an error as JSON and not the page.
-    for path in ["/api/nothing", "/v1/models", "/jobs/some/deep/link", "/assets/gone-1a2b.js"] {
+    for path in ["/api/nothing", "/v1/nothing", "/jobs/some/deep/link", "/assets/gone-1a2b.js"] {
         let (status, problem) = app.get(path).await;
         assert_eq!((status, &problem["status"]), (StatusCode::NOT_FOUND, &json!(404)), "{path}: {problem}");
     }

@@ -262,12 +262,19 @@ fn is_refused(error: &lapin::Error) -> bool {
 /// The address, with the heartbeat.
 fn address(url: &str, heartbeat_s: u16) -> Result<AMQPUri, BrokerError> {
     let mut address: AMQPUri = with_heartbeat(url, heartbeat_s).parse().map_err(|_| BrokerError::Address)?;
-    let host = &mut address.authority.host;
-    // The parser keeps the brackets of an IPv6 address, which no resolver understands.
-    if let Some(bare) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        *host = bare.to_owned();
+    // The parser does not take an IPv6 address for a host, and would connect to localhost.
+    if let Some(host) = ipv6_host(url) {
+        host.clone_into(&mut address.authority.host);
     }
     Ok(address)
+}
+
+/// The IPv6 address that a URL names as its host, without its brackets.
+fn ipv6_host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = authority.rsplit('@').next()?;
+    host.strip_prefix('[')?.split_once(']').map(|(address, _)| address)
 }
 
 /// Requests the heartbeat through the URL, unless the URL already has one.
