@@ -75,7 +75,11 @@ impl Fields {
         let Some((outer, inner)) =
             name.split_once('[').and_then(|(outer, rest)| Some((outer, rest.strip_suffix(']')?)))
         else {
-            return insert_once(&mut self.values, name, text).ok_or_else(twice);
+            if self.values.contains_key(name) {
+                return Err(twice());
+            }
+            self.values.insert(name.to_owned(), Value::String(text));
+            return Ok(());
         };
         let empty = if inner.is_empty() { Value::Array(Vec::new()) } else { Value::Object(Map::new()) };
         match self.values.entry(outer.to_owned()).or_insert(empty) {
@@ -83,7 +87,10 @@ impl Fields {
                 items.push(Value::String(text));
                 Ok(())
             }
-            Value::Object(members) if !inner.is_empty() => insert_once(members, inner, text).ok_or_else(twice),
+            Value::Object(members) if !inner.is_empty() && !members.contains_key(inner) => {
+                members.insert(inner.to_owned(), Value::String(text));
+                Ok(())
+            }
             _ => Err(twice()),
         }
     }
@@ -163,15 +170,6 @@ pub(super) fn flag(value: &Value) -> Option<bool> {
         Value::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
         other => other.as_bool(),
     }
-}
-
-/// Adds a text under a new name; `None`, and no change, if the name exists.
-fn insert_once(members: &mut Map<String, Value>, name: &str, text: String) -> Option<()> {
-    if members.contains_key(name) {
-        return None;
-    }
-    members.insert(name.to_owned(), Value::String(text));
-    Some(())
 }
 
 #[cfg(test)]
