@@ -23,6 +23,7 @@ use crate::link::{Link, in_time};
 use crate::messages::FleetEvent;
 use crate::tells::send_told;
 use crate::topology;
+use crate::user::user_of;
 
 /// How often the supervisor checks the connection.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
@@ -58,6 +59,13 @@ pub(crate) struct Inner {
 }
 
 impl Broker {
+    /// The user of the connection, by which others recognise its messages; empty if the URL leaves the choice to a client
+    /// certificate.
+    #[must_use]
+    pub fn user(&self) -> String {
+        user_of(&self.inner.settings)
+    }
+
     /// Starts connecting in the background and returns at once. `name` is shown in RabbitMQ's management pages.
     #[must_use]
     pub fn connect(settings: &BrokerSettings, name: &str) -> Self {

@@ -3,17 +3,7 @@
 use lapin::uri::AMQPUri;
 use settings::BrokerSettings;
 
-use crate::connection::Broker;
-
-impl Broker {
-    /// The user of the connection; empty if the URL leaves the choice to a client certificate.
-    #[must_use]
-    pub fn user(&self) -> String {
-        user_of(&self.inner.settings)
-    }
-}
-
-/// The user that the URL names.
+/// The user that the URL names; empty if the URL leaves the choice to a client certificate.
 pub(crate) fn user_of(settings: &BrokerSettings) -> String {
     let url = settings.url.expose();
     if url.contains("auth_mechanism=external") {

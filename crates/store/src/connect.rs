@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use sqlx::ConnectOptions;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::error::{Result, StoreError};
 use crate::pool::{Pool, Pooler, SETTINGS_IGNORED, Suspicion};
@@ -161,13 +161,7 @@ impl Store {
                 })
             })
             .connect_lazy_with(connect.options(settings));
-        Ok(Self { pool: Pool::new(direct, Some(pooler), options.answer_max(), suspicion) })
-    }
-
-    /// Wraps an existing pool.
-    #[must_use]
-    pub fn from_pool(pool: PgPool) -> Self {
-        Self { pool: Pool::new(pool, None, StoreOptions::new("").answer_max(), Suspicion::default()) }
+        Ok(Self { pool: Pool::new(direct, pooler, options.answer_max(), suspicion) })
     }
 
     /// Checks that the database responds, in one round trip.

@@ -29,7 +29,7 @@ use crate::error::StoreError;
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
     direct: PgPool,
-    pooler: Option<Arc<Pooler>>,
+    pooler: Arc<Pooler>,
     answer_max: Duration,
     suspicion: Suspicion,
 }
@@ -54,8 +54,8 @@ impl Pooler {
 }
 
 impl Pool {
-    pub(crate) fn new(direct: PgPool, pooler: Option<Pooler>, answer_max: Duration, suspicion: Suspicion) -> Self {
-        Self { direct, pooler: pooler.map(Arc::new), answer_max, suspicion }
+    pub(crate) fn new(direct: PgPool, pooler: Pooler, answer_max: Duration, suspicion: Suspicion) -> Self {
+        Self { direct, pooler: Arc::new(pooler), answer_max, suspicion }
     }
 
     /// The pool in use, for metrics and for closing it.
@@ -64,7 +64,7 @@ impl Pool {
     }
 
     fn recognised(&self) -> Option<&Pooler> {
-        self.pooler.as_deref().filter(|pooler| pooler.recognised.get().is_some())
+        self.pooler.recognised.get().map(|()| &*self.pooler)
     }
 
     /// A connection to Postgres itself, for calls that need a session: with locks or settings that outlast a transaction.
@@ -88,13 +88,13 @@ impl Pool {
         if let Some(pooler) = self.recognised() {
             return self.begin(pooler).await;
         }
-        match (self.direct.acquire().await, &self.pooler) {
-            (Ok(connection), _) => Ok(self.borrow(connection, false)),
-            (Err(error), Some(pooler)) if is_pooler(&error) => {
-                pooler.recognise();
-                self.begin(pooler).await
+        match self.direct.acquire().await {
+            Ok(connection) => Ok(self.borrow(connection, false)),
+            Err(error) if is_pooler(&error) => {
+                self.pooler.recognise();
+                self.begin(&self.pooler).await
             }
-            (Err(error), _) => Err(error),
+            Err(error) => Err(error),
         }
     }
 

@@ -71,10 +71,18 @@ async fn streams_go_on_after_a_restore_into_another_cluster() {
     let burn = "DO $$ BEGIN FOR i IN 1..3000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
     sqlx::raw_sql(burn).execute(&f.pool).await.expect("transactions");
     let old = f.queued().await;
-    let before = f.store.events_after(EventScope::Fleet, EventCursor::default(), 10).await.expect("events");
-    let last = before.last().expect("an event").cursor;
+    let shown = || async {
+        let events = f.store.events_after(EventScope::Fleet, EventCursor::default(), 10).await.expect("events");
+        events.last().map(|event| event.cursor)
+    };
+    let last = testkit::eventually("the event is shown", Duration::from_secs(60), shown).await;
     // What was written after the backup is lost, but a client has seen it.
-    let lost = f.store.events_from_now().await.expect("cursor");
+    // A transaction of another test's database that ends meanwhile may count as ours for a moment.
+    let after = || async {
+        let cursor = f.store.events_from_now().await.expect("cursor");
+        (cursor > last).then_some(cursor)
+    };
+    let lost = testkit::eventually("a position after the event", Duration::from_secs(60), after).await;
 
     let stack = testkit::PrivateStack::only(&["postgres"]);
     let to = testkit::postgres::empty_database(&stack.services).await;
