@@ -19,6 +19,7 @@ mod learned;
 mod limits;
 mod loras;
 mod models;
+mod openai;
 mod openapi;
 mod proxy;
 mod reading;
