@@ -33,7 +33,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> fwd(
 
 TORCH_LIBRARY(flash_attn_3, m) {
   m.def(
-      "fwd(Tensor q, Tensor k, Tensor v, Tensor(out!)? out = None, int? max_seqlen_q = None, float softmax_scale, bool is_causal, "
+      "fwd(Tensor q, Tensor k, Tensor v, Tensor(out!)? out, int? max_seqlen_q, float softmax_scale, bool is_causal, "
       "int window_size_left = -1, int window_size_right = -1, float softcap = 0.0, bool? pack_gqa = None) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
 }
