@@ -103,7 +103,7 @@ impl<S: Send + Sync> FromRequestParts<S> for JobPath {
 pub struct IdempotencyKey(pub Option<String>);
 
 /// Longest idempotency key, characters. It is stored and indexed with the job.
-pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+pub(crate) const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
 
 impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
@@ -126,7 +126,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 ///
 /// # Errors
 /// What is wrong with it. Never panics, whatever the text.
-pub fn read_idempotency_key(text: &str) -> Result<String, String> {
+pub(crate) fn read_idempotency_key(text: &str) -> Result<String, String> {
     let key = unquote(text.trim())?;
     match key.len() {
         0 => Err("is empty; send a fresh UUID for each new request".to_owned()),

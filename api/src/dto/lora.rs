@@ -60,7 +60,7 @@ impl LoraView {
 
 /// All adapters that the caller may use.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LoraListView {
+pub(crate) struct LoraListView {
     /// By name; the caller's own before shared ones.
     pub loras: Vec<LoraView>,
 }
@@ -69,7 +69,7 @@ pub struct LoraListView {
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct UploadParameters {
+pub(crate) struct UploadParameters {
     /// Name for the request's `loras`: letters, digits, dots, dashes and underscores. An own adapter of this name is replaced.
     pub name: String,
     /// The model; the fleet's default if left out.
@@ -93,7 +93,7 @@ pub struct UploadParameters {
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ListParameters {
+pub(crate) struct ListParameters {
     /// Only those of this model.
     #[serde(default)]
     pub model: Option<String>,
@@ -102,7 +102,7 @@ pub struct ListParameters {
 /// Whether every tenant may use an adapter.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ShareRequest {
+pub(crate) struct ShareRequest {
     /// True for every tenant, false for its owner only.
     pub shared: bool,
 }

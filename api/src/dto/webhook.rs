@@ -12,7 +12,7 @@ use webhooks::SigningSecret;
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(example = json!({"url": "https://example.com/fleet", "events": ["completed", "failed"]}))]
-pub struct PutWebhook {
+pub(crate) struct PutWebhook {
     /// Where deliveries are sent.
     pub url: String,
     /// The kinds of events that it receives; completed, failed and cancelled when null.
@@ -22,7 +22,7 @@ pub struct PutWebhook {
 
 /// All receivers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WebhookListView {
+pub(crate) struct WebhookListView {
     /// Oldest first.
     pub webhooks: Vec<WebhookView>,
 }
@@ -56,7 +56,7 @@ impl From<WebhookEndpoint> for WebhookView {
 
 /// The secret that receivers verify signatures with.
 #[derive(Serialize, ToSchema)]
-pub struct WebhookSecretView {
+pub(crate) struct WebhookSecretView {
     /// The current secret: `whsec_` and base64, as the libraries of Standard Webhooks take it.
     pub secret: String,
     /// Time until which deliveries are signed with the secret before the last rotation, too; null when that is over.
@@ -76,7 +76,7 @@ impl WebhookSecretView {
 
 /// Deliveries.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DeliveryListView {
+pub(crate) struct DeliveryListView {
     /// Newest event first.
     pub deliveries: Vec<DeliveryView>,
     /// Send this as `cursor` to get the next page; null on the last page.

@@ -30,12 +30,12 @@ pub struct BatchRequest {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct BatchView {
     /// One entry for each request, in order.
-    pub jobs: Vec<BatchItem>,
+    pub(crate) jobs: Vec<BatchItem>,
 }
 
 /// One accepted request of a batch.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct BatchItem {
+pub(crate) struct BatchItem {
     /// Position of the request in the batch, from 0.
     pub index: usize,
     /// False if this batch was submitted before; the job is then the one from that time.

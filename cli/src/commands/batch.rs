@@ -1,16 +1,16 @@
 //! `fleet batch`: one job per line. Interrupt it at any moment and run it again: each line becomes exactly one job.
 
-use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use futures::StreamExt as _;
 use futures::stream::iter;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::api::{Api, Tries};
 use crate::args::BatchArgs;
 use crate::commands::batch_lines::{Line, Run, read};
+use crate::commands::batch_outcome::Submitted;
 use crate::commands::batch_state::{Entry, State};
 use crate::commands::waiting_many::wait_all;
 use crate::failure::Failure;
@@ -45,28 +45,6 @@ pub(crate) async fn batch(api: &Api, out: Out, args: &BatchArgs) -> Result<(), F
         Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Interrupted(
             "submitted jobs continue; run the same command again to continue the batch".to_owned(),
         )),
-    }
-}
-
-/// What became of the lines.
-#[derive(Debug, Default)]
-pub(crate) struct Submitted {
-    /// Line number of each job.
-    pub(crate) jobs: HashMap<String, usize>,
-    /// Number of lines that the server refused.
-    pub(crate) refused: usize,
-}
-
-impl Submitted {
-    /// Failure if any line was refused.
-    pub(crate) fn verdict(&self) -> Result<(), Failure> {
-        let lines = self.jobs.len() + self.refused;
-        match self.refused {
-            0 => Ok(()),
-            refused => Err(Failure::Partly(format!(
-                "{refused} of {lines} lines were refused; correct them and run the command again"
-            ))),
-        }
     }
 }
 
@@ -117,17 +95,6 @@ async fn submit_all(
 fn report(out: Out, line: usize, job_id: &str, what: &str) -> Result<(), Failure> {
     let document = json!({ "line": line, "job_id": job_id, "status": what });
     out.result(&document, |_| format!("line {line}: {job_id} {what}"))
-}
-
-/// Prints how a job of the batch ended.
-pub(crate) fn report_end(out: Out, line: usize, job: &Value, file: Option<&Path>) -> Result<(), Failure> {
-    let view = Job(job);
-    let document = json!({ "line": line, "job_id": view.id(), "status": view.status(), "file": file, "job": job });
-    out.result(&document, |_| match (view.verdict(), file) {
-        (Err(failure), _) => format!("line {line}: {failure}"),
-        (Ok(()), Some(file)) => format!("line {line}: {}", file.display()),
-        (Ok(()), None) => format!("line {line}: {}", view.summary()),
-    })
 }
 
 async fn text_of(file: &Path, from_stdin: bool) -> Result<String, Failure> {

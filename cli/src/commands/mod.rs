@@ -3,6 +3,7 @@
 mod analyze;
 mod batch;
 mod batch_lines;
+mod batch_outcome;
 mod batch_state;
 mod fleet;
 mod generate;

@@ -6,10 +6,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::iter;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::Api;
-use crate::commands::batch::{Submitted, report_end};
+use crate::commands::batch_outcome::Submitted;
 use crate::download::{save, video_path};
 use crate::events::{Events, Signal};
 use crate::failure::Failure;
@@ -111,4 +111,15 @@ async fn fetch(api: &Api, folder: &Path, line: usize, id: &str) -> Result<PathBu
         save(api, &video_path(id), &file).await?;
     }
     Ok(file)
+}
+
+/// Prints how a job of the batch ended.
+fn report_end(out: Out, line: usize, job: &Value, file: Option<&Path>) -> Result<(), Failure> {
+    let view = Job(job);
+    let document = json!({ "line": line, "job_id": view.id(), "status": view.status(), "file": file, "job": job });
+    out.result(&document, |_| match (view.verdict(), file) {
+        (Err(failure), _) => format!("line {line}: {failure}"),
+        (Ok(()), Some(file)) => format!("line {line}: {}", file.display()),
+        (Ok(()), None) => format!("line {line}: {}", view.summary()),
+    })
 }

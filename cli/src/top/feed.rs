@@ -10,7 +10,7 @@ use crate::api::{Api, with_query};
 use crate::events::{Events, Signal};
 use crate::failure::Failure;
 use crate::job::Progress;
-use crate::top::screen::News;
+use crate::top::news::{News, Snapshot};
 
 /// Interval of full reads.
 const REFRESH: Duration = Duration::from_secs(3);
@@ -19,31 +19,12 @@ const REFRESH_MIN: Duration = Duration::from_millis(300);
 /// Most jobs of each kind.
 const JOBS: u32 = 50;
 
-/// A full read.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Snapshot {
-    /// `GET /api/stats`.
-    pub(crate) stats: Value,
-    /// `GET /api/settings`.
-    pub(crate) settings: Value,
-    /// The workers.
-    pub(crate) workers: Vec<Value>,
-    /// Running jobs, then waiting ones, then those that have ended.
-    pub(crate) jobs: Vec<Value>,
-}
-
-impl Snapshot {
-    /// As one JSON document.
-    pub(crate) fn document(&self) -> Value {
-        json!({ "stats": self.stats, "settings": self.settings, "workers": self.workers, "jobs": self.jobs })
-    }
-}
-
 /// Reads everything once.
 pub(crate) async fn snapshot(api: &Api) -> Result<Snapshot, Failure> {
     let jobs =
         |states: &'static str| with_query("/api/jobs", [("status", states.to_owned()), ("limit", JOBS.to_string())]);
-    let (running, waiting, ended) = (jobs("running"), jobs("queued,scheduled"), jobs("completed,failed,cancelled"));
+    let (running, waiting, ended) =
+        (jobs("running"), jobs("queued,scheduled,drafted"), jobs("completed,failed,cancelled"));
     let (stats, settings, workers, running, waiting, ended) = tokio::try_join!(
         api.get("/api/stats"),
         api.get("/api/settings"),

@@ -1,6 +1,7 @@
 //! `fleet top`: the fleet in a full-screen view.
 
 mod feed;
+mod news;
 mod screen;
 mod view;
 
@@ -14,7 +15,8 @@ use crate::api::Api;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::top::feed::Feed;
-use crate::top::screen::{News, Screen};
+use crate::top::news::News;
+use crate::top::screen::Screen;
 
 /// How often the ages and the time left are drawn again when nothing else happens.
 const REDRAW: Duration = Duration::from_secs(1);

@@ -6,20 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 
 use crate::job::{Job, Progress};
-use crate::top::feed::Snapshot;
-
-/// Something to show.
-#[derive(Debug, Clone)]
-pub(crate) enum News {
-    /// A full read.
-    Snapshot(Box<Snapshot>),
-    /// Progress of a run.
-    Progress(Progress),
-    /// A full read failed.
-    Failed(String),
-    /// A message for the user.
-    Note(String),
-}
+use crate::top::news::{News, Snapshot};
 
 /// The state of the view.
 #[derive(Debug)]

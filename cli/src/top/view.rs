@@ -175,8 +175,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::top::feed::Snapshot;
-    use crate::top::screen::News;
+    use crate::top::news::{News, Snapshot};
 
     fn screen() -> Screen {
         let mut screen = Screen::new("http://localhost:8000");

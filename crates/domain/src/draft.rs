@@ -13,7 +13,7 @@ use crate::ids::JobId;
 use crate::tier::{UnknownWord, words};
 
 /// Most candidates of one request.
-pub const CANDIDATES_MAX: u32 = 8;
+pub(crate) const CANDIDATES_MAX: u32 = 8;
 
 words!(
     /// How far a job runs by itself.

@@ -26,7 +26,7 @@ impl Guard {
 
     /// Whether this address may be connected to.
     #[must_use]
-    pub fn permits(&self, address: IpAddr) -> bool {
+    pub(crate) fn permits(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         is_public(address) || self.ranges.iter().any(|range| range.contains(address))
     }
