@@ -29,7 +29,7 @@ pub(crate) struct WebhookListView {
 
 /// A receiver.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WebhookView {
+pub(crate) struct WebhookView {
     /// Its id.
     pub webhook_id: Uuid,
     /// Where deliveries are sent.
@@ -66,7 +66,7 @@ pub(crate) struct WebhookSecretView {
 impl WebhookSecretView {
     /// Creates the view.
     #[must_use]
-    pub fn new(secret: WebhookSecret, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(secret: WebhookSecret, now: DateTime<Utc>) -> Self {
         Self {
             secret: SigningSecret::from_bytes(secret.current).reveal(),
             previous_until: secret.previous.map(|(_, until)| until).filter(|until| *until > now),
@@ -85,7 +85,7 @@ pub(crate) struct DeliveryListView {
 
 /// The delivery of one event to one receiver.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DeliveryView {
+pub(crate) struct DeliveryView {
     /// Its id: the `webhook-id` header of every attempt.
     pub delivery_id: Uuid,
     /// The job.
