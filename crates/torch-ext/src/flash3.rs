@@ -7,21 +7,18 @@
 //! Upstream: `hopper/flash_api_stable.cpp` in
 //! <https://github.com/Dao-AILab/flash-attention/tree/01d6dd193034c92b6f46bc11f01a4c97fdc8aba6>.
 
-use std::ffi::CString;
 use std::path::Path;
 
 use tch::Tensor;
 
-use crate::{Error, Result, shim};
+use crate::{Error, Result, library, shim};
 
 /// Loads the extension for the rest of the process's life.
 ///
 /// # Errors
-/// [`Error::Failed`] with the loader's or libtorch's text, [`Error::NotAvailable`] when it does not register the operator.
+/// [`Error::NotAvailable`] with the loader's text, or when the library does not register the operator.
 pub fn load(extension: &Path) -> Result<()> {
-    let path = CString::new(extension.as_os_str().as_encoded_bytes())
-        .map_err(|error| Error::NotAvailable(error.to_string()))?;
-    shim::load_operators(&path)?;
+    library::load_operators(extension)?;
     if is_loaded()? {
         return Ok(());
     }

@@ -19,6 +19,13 @@ pub fn load_globally(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Loads an extension of libtorch for the operators that it registers. Functions that nobody calls may be missing.
+pub(crate) fn load_operators(path: &Path) -> Result<()> {
+    // Its operators stay registered, so it must never be unloaded.
+    std::mem::forget(open(path, RTLD_LAZY)?);
+    Ok(())
+}
+
 /// Loads a library to look up its functions.
 pub(crate) fn load(path: &Path) -> Result<Library> {
     open(path, RTLD_LAZY)

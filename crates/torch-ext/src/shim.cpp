@@ -9,8 +9,6 @@
 #include <c10/core/CachingDeviceAllocator.h>
 #include <torch/cuda.h>
 
-#include <dlfcn.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -111,17 +109,6 @@ int torch_ext_memory(int64_t device, int64_t* out, char* message, size_t room) {
     out[1] = stats.allocated_bytes[0].peak;
     out[2] = stats.reserved_bytes[0].current;
     out[3] = stats.reserved_bytes[0].peak;
-  });
-}
-
-// Loads an extension for the operators that it registers, for the rest of the process's life. Functions that nobody calls may be
-// missing. Here and not in Rust, since registering throws when the extension does not fit this libtorch.
-int torch_ext_load_operators(const char* path, char* message, size_t room) {
-  return guarded(message, room, [&] {
-    if (dlopen(path, RTLD_LAZY | RTLD_LOCAL) == nullptr) {
-      const char* said = dlerror();
-      throw std::runtime_error(said == nullptr ? "cannot be opened" : said);
-    }
   });
 }
 

@@ -17,7 +17,6 @@ unsafe extern "C" {
     fn torch_ext_attention(order: *mut i64, count: *mut usize, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_synchronize(device: i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_memory(device: i64, out: *mut i64, message: *mut c_char, room: usize) -> c_int;
-    fn torch_ext_load_operators(path: *const c_char, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_has_operator(name: *const c_char, found: *mut c_int, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_flash3(
         query: *const c_void,
@@ -70,12 +69,6 @@ pub(crate) fn memory(device: i64) -> Result<[i64; 4]> {
     // SAFETY: the shim writes four values.
     call(|message, room| unsafe { torch_ext_memory(device, out.as_mut_ptr(), message, room) })?;
     Ok(out)
-}
-
-pub(crate) fn load_operators(path: &CStr) -> Result<()> {
-    #[expect(unsafe_code, reason = "a foreign function")]
-    // SAFETY: the path ends with a zero byte.
-    call(|message, room| unsafe { torch_ext_load_operators(path.as_ptr(), message, room) })
 }
 
 pub(crate) fn has_operator(name: &CStr) -> Result<bool> {
