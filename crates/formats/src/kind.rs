@@ -29,6 +29,8 @@ pub(crate) enum FileKind {
 impl FileKind {
     /// The kind of a file that starts with these bytes.
     pub(crate) fn of(start: &[u8]) -> Self {
+        // Not more: callers pass whole mapped files, and this makes a copy.
+        let start = &start[..start.len().min(SNIFF_BYTES)];
         let text = start.trim_ascii_start().to_ascii_lowercase();
         match start {
             [] => Self::Empty,
