@@ -191,7 +191,8 @@ async fn states_become_those_that_clients_know() {
     let app = TestApp::spawn().await;
     let (_, video) = create(&app, &[("prompt", "a lamp"), ("size", "960x544")]).await;
     let path = format!("/v1/videos/{}", video_id(&video));
-    assert_eq!(app.get(&path).await.1["queue_position"], 0);
+    // No scheduler has planned it yet, so it has no place in the queue.
+    assert_eq!(app.get(&path).await.1["queue_position"], Value::Null);
     let (status, error) = app.get(&format!("{path}/content")).await;
     assert_eq!((status, &error["error"]["code"]), (StatusCode::NOT_FOUND, &json!("video_not_ready")), "{error}");
     let lease = app.claim(video_id(&video).parse().unwrap()).await;
