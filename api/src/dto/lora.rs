@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// An adapter that a request may name.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct LoraView {
+pub(crate) struct LoraView {
     /// Its id.
     pub id: Uuid,
     /// Name for the request's `loras`.
