@@ -35,7 +35,7 @@ impl Doorbells {
                 continue;
             };
             let Some(delivery) = listening.next().await else {
-                self.listening = None;
+                self.leave();
                 continue;
             };
             if let Err(error) = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes) {
@@ -51,9 +51,16 @@ impl Doorbells {
             }
             let acked = delivery.acker.ack(BasicAckOptions::default());
             if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
-                self.listening = None;
+                self.leave();
             }
             return;
+        }
+    }
+
+    /// Closes the channel, so that RabbitMQ gives the bells that were sent to it to somebody who rings them.
+    fn leave(&mut self) {
+        if let Some(listening) = self.listening.take() {
+            self.broker.give_up(listening.channel);
         }
     }
 
@@ -70,6 +77,15 @@ impl Doorbells {
                 tracing::debug!(%error, "cannot consume doorbells yet");
                 tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
             }
+        }
+    }
+}
+
+impl Drop for Doorbells {
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and its connections with it.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.leave();
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::link::{Link, in_time};
 /// A consumer and its channel; both are dropped together and opened again together.
 pub(crate) struct Listening {
     /// Kept so that the channel lives as long as its consumer.
-    _channel: Channel,
+    pub(crate) channel: Channel,
     pub(crate) consumer: Consumer,
     link: Link,
 }
@@ -52,7 +52,7 @@ impl Broker {
         }
         let options = BasicConsumeOptions { no_ack, ..BasicConsumeOptions::default() };
         match self.rpc(channel.basic_consume(queue.into(), "".into(), options, FieldTable::default())).await {
-            Ok(consumer) => Ok(Listening { _channel: channel, consumer, link }),
+            Ok(consumer) => Ok(Listening { channel, consumer, link }),
             Err(error) => {
                 self.give_up(channel);
                 Err(error)
