@@ -39,7 +39,7 @@ pub(crate) struct LoraView {
 impl LoraView {
     /// The view for a tenant.
     #[must_use]
-    pub fn new(stored: StoredLora, tenant: domain::TenantId) -> Self {
+    pub(crate) fn new(stored: StoredLora, tenant: domain::TenantId) -> Self {
         let StoredLora { id, lora, created_at } = stored;
         Self {
             id,
