@@ -16,6 +16,7 @@ from fleet_stack.paths import ROOT
 from fleet_stack.ports import Ports
 
 from . import dashboards
+from .receiver import Receiver
 
 METRICS = ROOT / "docs/metrics.md"
 # Longer than the check, so that a rate sees all of it.
@@ -42,7 +43,6 @@ NOT_BROUGHT_ABOUT = {
 PLANNED = {"video_length": 33, "infer_steps": 0}
 
 
-
 class Watched(Fleet):
     """A fleet that loses no time over a fault, and a Prometheus with the committed configuration that reads it every second."""
 
@@ -59,6 +59,7 @@ class Watched(Fleet):
             "FLEET__SCHEDULER__BACKOFF_MIN_S": "1",
             "FLEET__SCHEDULER__BACKOFF_MAX_S": "1",
             "FLEET__COST__BUDGET_DAY_USD": "100",
+            "FLEET__WEBHOOKS__ALLOWED_ADDRESSES": "127.0.0.1",
         })
         # Fails on demand: a fault that looks like a real one to the worker.
         self.ffmpeg_broken, ffmpeg = self.folder / "ffmpeg-is-broken", self.folder / "ffmpeg"
@@ -106,15 +107,19 @@ def check() -> None:
         fleet.start_watching()
         say(f"  the fleet and Prometheus run after {time.monotonic() - began:.0f} s")
         # Stays open while the check runs, so that there is an event stream to count.
-        with urllib.request.urlopen(f"{fleet.url}/api/events", timeout=PATIENCE_S):
-            work(fleet)
+        with urllib.request.urlopen(f"{fleet.url}/api/events", timeout=PATIENCE_S), Receiver() as receiver:
+            work(fleet, receiver)
             say(f"  the jobs are done after {time.monotonic() - began:.0f} s")
             ask(fleet)
 
 
-def work(fleet: Watched) -> None:
-    """Jobs that are made, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost."""
+def work(fleet: Watched, receiver: Receiver) -> None:
+    """Jobs that are made, drafted, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost."""
     prompt = "a large red circle moves to the right on the snow"
+    draft = fleet.submit(**PLANNED, prompt=prompt, mode="draft", webhook=receiver.url)
+    fleet.until_status(draft, "drafted")
+    fleet.ask(f"/api/jobs/{draft}/continue", method="POST")
+    fleet.until_status(draft)
     first = fleet.submit(**PLANNED, prompt=prompt)
     for _ in range(2):
         body = {"prompt": prompt, "quality_tier": "preview", "seed": 1, "video_length": 33}
