@@ -16,7 +16,10 @@ use crate::state::{App, AppState};
 /// Lists the adapters that you may use: your own and shared ones.
 #[utoipa::path(
     get, path = "/api/loras", tag = "loras", params(ListParameters),
-    responses((status = 200, body = LoraListView))
+    responses(
+        (status = 200, body = LoraListView),
+        (status = 422, description = "A parameter is not known", body = ProblemBody, content_type = "application/problem+json"),
+    )
 )]
 pub(crate) async fn list_loras(
     State(app): State<AppState>,
@@ -85,6 +88,7 @@ pub(crate) async fn delete_lora(
 #[utoipa::path(
     put, path = "/api/loras/{id}/shared", tag = "loras", params(("id" = Uuid, Path)), request_body = ShareRequest,
     responses(
+        (status = 422, description = "A field is missing, wrong or not known", body = ProblemBody, content_type = "application/problem+json"),
         (status = 204, description = "Done"),
         (status = 403, description = "Only admins can share", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "The adapter does not exist", body = ProblemBody, content_type = "application/problem+json"),
