@@ -1,20 +1,23 @@
 //! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
 //!
-//! [`engine`] wraps a loaded model, [`session`] one job on it. [`family`] says what a model family is, [`networks`] what
-//! its networks do; each family has a folder, with one network per file and one stage per file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] 1.5. [`runtime`] is what every family
-//! needs: weights, devices, step caches, tiling, checkpoints.
+//! [`engine`] wraps a loaded model, [`options`] says how it is loaded, and [`session`] is one job on it. [`family`] says what a
+//! model family is, [`networks`] what its networks do. Each family has a folder, with one network per file and one stage per
+//! file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] is 1.5. [`runtime`] is what every family needs: weights, devices, step caches,
+//! tiling, checkpoints.
 
 pub mod engine;
 pub mod family;
 pub mod networks;
+pub mod options;
 pub mod runtime;
 pub mod session;
 pub mod v1;
 pub mod v1_5;
 
-pub use engine::{Engine, EngineInfo, EngineOptions, Tiling};
+pub use engine::{Engine, EngineInfo};
 pub use family::Family;
 pub use networks::Residency;
+pub use options::{EngineOptions, Tiling};
 pub use runtime::adapters::{Adapter, AdapterUse};
 pub use runtime::checkpoint::{Checkpoint, Identity};
 pub use runtime::control::Control;
