@@ -69,8 +69,7 @@ async fn the_progress_bar_shows_step_time_left_and_cost_and_leaves_a_clean_scree
     let (fleet, gates, _processes) = gated(FleetOptions::default()).await;
     gates.hold("step-3");
     let terminal = Terminal::start(&fleet, "bar", (100, 20), "generate 'a cat walks' --steps 8 --wait -o cat.mp4");
-    // Progress is throttled, so the second step may not have been reported before the model waits for the third.
-    let screen = terminal.until_shown(&["/8 [=", "denoise", " left", "about $"]).await;
+    let screen = terminal.until_shown(&["step 2/8 [=", "denoise", " left", "about $"]).await;
     assert_eq!(screen.lines().filter(|line| !line.trim().is_empty()).count(), 1, "one line:\n{screen}");
     gates.open("step-3");
     let screen = terminal.until_shown(&["cat.mp4", "completed", "ended with 0"]).await;
@@ -83,7 +82,7 @@ async fn ctrl_c_in_a_terminal_says_that_the_job_continues() {
     let (fleet, gates, _processes) = gated(FleetOptions::default()).await;
     gates.hold("step-3");
     let terminal = Terminal::start(&fleet, "stop", (100, 20), "generate 'a cat walks' --steps 8 --wait");
-    terminal.until_shown(&["/8 [="]).await;
+    terminal.until_shown(&["step 2/8 [="]).await;
     terminal.press("C-c");
     terminal.until_shown(&["continues", "fleet cancel", "ended with 130"]).await;
 }

@@ -1,13 +1,15 @@
 //! Reports a run's progress: often as events, seldom to the row. The run never waits for it.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use broker::FleetEvent;
 use domain::{Progress, Stage};
 use store::StoreError;
 use store::leases::ProgressMark;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::assignment::Assignment;
@@ -37,20 +39,45 @@ pub(super) struct Followed {
     pub(super) uploads: Uploads,
 }
 
+/// Something done at most once in a while. What came too early stays owed, so that a step that takes minutes is not preceded by
+/// minutes of an older number.
+#[derive(Debug, Default)]
+struct Paced {
+    last: Option<Instant>,
+    owed: bool,
+}
+
+impl Paced {
+    fn now() -> Self {
+        Self { last: Some(Instant::now()), owed: false }
+    }
+
+    fn due(&self, every: Duration) -> Option<Instant> {
+        self.owed.then(|| self.last.map_or_else(Instant::now, |last| last + every))
+    }
+}
+
 /// Follows one run.
 pub(super) struct Follower {
     fleet: Arc<Fleet>,
     job: Assignment,
     mark: ProgressMark,
-    told_at: Option<Instant>,
-    row_at: Option<Instant>,
+    told: Paced,
+    written: Paced,
     remaining_s: Option<f64>,
 }
 
 impl Follower {
     pub(super) fn new(fleet: &Arc<Fleet>, job: &Assignment) -> Self {
         let mark = ProgressMark { stage: Stage::Prepare, step: 0, steps_skipped: 0 };
-        Self { fleet: Arc::clone(fleet), job: job.clone(), mark, told_at: None, row_at: None, remaining_s: None }
+        Self {
+            fleet: Arc::clone(fleet),
+            job: job.clone(),
+            mark,
+            told: Paced::default(),
+            written: Paced::default(),
+            remaining_s: None,
+        }
     }
 
     /// A new stage is always reported, to the row too.
@@ -66,7 +93,15 @@ impl Follower {
         let mut seen = Seen::default();
         let mut showing: Option<tokio::task::JoinHandle<()>> = None;
         let mut uploads = Uploads::new(&self.fleet, self.job.lease);
-        while let Some(event) = events.recv().await {
+        loop {
+            let event = tokio::select! {
+                event = events.recv() => event,
+                () = self.until_due() => {
+                    self.report().await;
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
             match event {
                 RenderEvent::Started { resumed_from, restarted_because } => {
                     self.mark.step = resumed_from;
@@ -79,7 +114,8 @@ impl Follower {
                 }
                 RenderEvent::Step { step, skipped, remaining_s } => {
                     (self.mark.step, self.mark.steps_skipped, self.remaining_s) = (step, skipped, remaining_s);
-                    self.throttled().await;
+                    (self.told.owed, self.written.owed) = (true, true);
+                    self.report().await;
                 }
                 RenderEvent::Checkpoint { step, bytes } => uploads.push(step, bytes),
                 RenderEvent::Preview { step, frames, seconds } => {
@@ -108,20 +144,30 @@ impl Follower {
         })
     }
 
-    async fn throttled(&mut self) {
-        let now = Instant::now();
-        let due = |at: Option<Instant>, times: u32| at.is_none_or(|at| now - at >= self.fleet.progress_every * times);
-        let (tell, write) = (due(self.told_at, 1), due(self.row_at, ROW_EVERY));
-        if tell {
+    /// Waits until the next report that is still owed may be made; for ever if none is.
+    async fn until_due(&self) {
+        let every = self.fleet.progress_every;
+        let next = self.told.due(every).into_iter().chain(self.written.due(every * ROW_EVERY)).min();
+        match next {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        }
+    }
+
+    /// Makes the reports that are due.
+    async fn report(&mut self) {
+        let every = self.fleet.progress_every;
+        let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
+        if has_come(self.told.due(every)) {
             self.tell();
         }
-        if write {
+        if has_come(self.written.due(every * ROW_EVERY)) {
             self.write().await;
         }
     }
 
     fn tell(&mut self) {
-        self.told_at = Some(Instant::now());
+        self.told = Paced::now();
         self.fleet.metrics.alive();
         self.fleet.broker.tell(FleetEvent::Progress(Progress {
             job_id: self.job.job.id,
@@ -135,7 +181,7 @@ impl Follower {
     }
 
     async fn write(&mut self) {
-        self.row_at = Some(Instant::now());
+        self.written = Paced::now();
         // Progress is for people; the heartbeat notices a lost lease.
         if let Err(error) = self.fleet.store.progress(self.job.lease, self.mark).await {
             self.fleet.metrics.stale_writes.inc_by(u64::from(matches!(error, StoreError::LeaseLost { .. })));
