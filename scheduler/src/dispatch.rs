@@ -24,6 +24,10 @@ impl Scheduler {
     /// An error of the database, or the leadership was lost.
     pub(crate) async fn dispatch(&self, epoch: Epoch) -> Result<usize, StoreError> {
         let settings = &self.settings.scheduler;
+        let given_up = self.store.give_up_deadlines(RELEASE_MAX, epoch).await?;
+        if given_up > 0 {
+            info!(jobs = given_up, "deadlines that cannot be met any more have no effect on the order");
+        }
         let mut released = 0;
         let loads = self.store.pools(self.worker_gone_s()).await?;
         self.metrics.pools(&loads.iter().map(level).collect::<Vec<_>>());
@@ -63,7 +67,7 @@ impl Scheduler {
 
     /// Announces all jobs concurrently, started in order. If RabbitMQ does not respond, this costs one timeout in total instead of one
     /// per job.
-    async fn announce(&self, jobs: &[Released]) {
+    pub(crate) async fn announce(&self, jobs: &[Released]) {
         join_all(jobs.iter().map(|job| self.announce_one(job))).await;
     }
 

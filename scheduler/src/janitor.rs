@@ -16,6 +16,8 @@ use crate::timing::{every, pause, seconds};
 const PAUSE: Duration = Duration::from_secs(5);
 /// Rows and objects handled in one go.
 const BATCH: u32 = 200;
+/// Days for which the use of keys is kept; quotas need the current day only.
+const KEY_USAGE_DAYS: i32 = 35;
 /// Batches of finished jobs that are deleted in one round: the rest of a large backlog waits for the next round.
 const DELETE_BATCHES_MAX: u32 = 50;
 
@@ -65,6 +67,7 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
     }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
     scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
+    scheduler.store.purge_key_usage(KEY_USAGE_DAYS).await?;
     scheduler.store.purge_sessions().await?;
     Ok(())
 }

@@ -82,6 +82,9 @@ fn totals(groups: &[StatsGroup]) -> FleetTotals {
         totals.requeued += counters.requeued;
         totals.handed_back += counters.handed_back;
         totals.retried += counters.retried;
+        totals.preempted += counters.preempted;
+        totals.deadlines_met += counters.deadlines_met;
+        totals.deadlines_missed += counters.deadlines_missed;
         totals.drafted += counters.drafted;
         totals.continued += counters.continued;
         totals.draft_gpu_seconds += counters.draft_gpu_seconds;

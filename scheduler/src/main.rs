@@ -17,6 +17,7 @@ mod lead;
 mod levels;
 mod notify;
 mod plan;
+mod preempt;
 mod round;
 mod sight;
 mod state;

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::state::{Models, Scheduler};
+use crate::timing::seconds;
 
 /// Batches of one pass. A pass goes from the oldest job to the newest, so it is bounded: a job that was committed late with
 /// an older id must not wait until a flood of submissions ends.
@@ -41,7 +42,9 @@ impl Scheduler {
     }
 
     async fn plan_pass(&self, epoch: Epoch, work: &Notify) -> Result<Pass, StoreError> {
-        let deciding = Deciding { models: self.models(), planner: self.planner(), tiers: self.settings.tiers.clone() };
+        let (settings, planner) = (&self.settings, self.planner());
+        let deadline_lead_s = seconds(settings.scheduler.deadline_lead_s);
+        let deciding = Deciding { models: self.models(), planner, tiers: settings.tiers.clone(), deadline_lead_s };
         let ids: Vec<String> = deciding.models.keys().cloned().collect();
         let deciding = Arc::new(deciding);
         let mut batch = self.read(&ids, None).await?;
@@ -111,6 +114,7 @@ struct Deciding {
     models: Arc<Models>,
     planner: Arc<Planner>,
     tiers: TiersSettings,
+    deadline_lead_s: f64,
 }
 
 /// Decides plans away from the threads that serve connections: a batch takes milliseconds of computing.
@@ -132,6 +136,6 @@ impl Deciding {
         // A draft counts only its own part; the rest counts when it is continued.
         let share_s =
             plan.estimate_s * plan.draft_share() * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, deadline_lead_s: self.deadline_lead_s, share_s })
     }
 }

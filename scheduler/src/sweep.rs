@@ -1,5 +1,6 @@
 //! Finds what no message reports: expired leases, silent workers, releases that no worker claimed, jobs of
-//! models that nobody has registered, drafts that nobody continued, and candidates that wait for a choice.
+//! models that nobody has registered, drafts that nobody continued, candidates that wait for a choice, and deadlines that
+//! only a running job's slot can save.
 
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,7 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
         }
     }
     scheduler.judge(epoch).await?;
+    scheduler.preempt(epoch).await?;
     let again = scheduler.reannounce(epoch).await?;
     scheduler.metrics.reannounced.inc_by(again as u64);
     Ok(())

@@ -142,7 +142,13 @@ impl TestApp {
         };
         store.register_worker(&worker).await.unwrap();
         let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
-        store.save_plans(&[PlannedJob { job_id, plan, order_delay_s: 0.0, share_s: 10.0 }], epoch).await.unwrap();
+        store
+            .save_plans(
+                &[PlannedJob { job_id, plan, order_delay_s: 0.0, deadline_lead_s: 3_600.0, share_s: 10.0 }],
+                epoch,
+            )
+            .await
+            .unwrap();
         let released = store.release(&worker.pool, 100, epoch).await.unwrap();
         let released = released.into_iter().find(|released| released.job_id == job_id).expect("released");
         let token = LeaseToken::fresh();

@@ -63,6 +63,6 @@ pub use origin::Origin;
 pub use plan::{DraftSchedule, Plan, StepCachePlan, StepsReason};
 pub use pool::PoolId;
 pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};
-pub use request::{RequestLimits, VideoRequest};
+pub use request::{DeadlinePolicy, RequestLimits, VideoRequest};
 pub use tier::{Complexity, QualityTier, StepCacheMode, Tier};
 pub use webhook::{DEFAULT_EVENTS, check_webhook_url, read_webhook_events};

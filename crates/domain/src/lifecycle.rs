@@ -10,6 +10,7 @@
 //!   +------hand_back, retry, lost-----------+ |
 //!   any of the first three --cancel-----------+--> cancelled
 //!
+//! running --preempt--> running, which its worker then hands back
 //! running --pause--> drafted --proceed--> queued
 //!                    drafted --cancel, expire--> cancelled
 //! ```
@@ -92,6 +93,10 @@ pub struct Lifecycle {
     pub cancel_requested: bool,
     /// Steps after which the run pauses; `None` for a run to the end, and once it has paused.
     pub pause_at: Option<i32>,
+    /// The scheduler asked the current run to give its slot to a job with a deadline. Only meaningful while running.
+    pub preempt_requested: bool,
+    /// How often it has asked for that.
+    pub preemptions: i32,
 }
 
 /// Bounds on attempts (rule: attempts are bounded, a newer checkpoint resets the count, with a hard cap).
@@ -114,6 +119,8 @@ impl Default for Lifecycle {
             checkpoint_step: 0,
             cancel_requested: false,
             pause_at: None,
+            preempt_requested: false,
+            preemptions: 0,
         }
     }
 }
@@ -172,6 +179,7 @@ impl Lifecycle {
             JobStatus::Scheduled => {
                 self.status = JobStatus::Running;
                 self.lease = Some(token);
+                self.preempt_requested = false;
                 self.attempts += 1;
                 self.attempts_total += 1;
                 Ok(self)
@@ -274,7 +282,24 @@ impl Lifecycle {
         }
     }
 
-    /// Worker: give the job back because the worker stops. Costs no attempt.
+    /// Scheduler: ask the run to give its slot to a job that would miss its deadline otherwise, at most `preemptions_max` times.
+    /// The worker then hands the job back; a run that ends first has ended.
+    ///
+    /// # Errors
+    /// Not running, asked already, asked too often, or a cancel is requested.
+    pub fn preempt(mut self, preemptions_max: i32) -> Result<Self, InvalidTransition> {
+        match self.status {
+            JobStatus::Running if self.cancel_requested => Err(InvalidTransition::CancelRequested),
+            JobStatus::Running if !self.preempt_requested && self.preemptions < preemptions_max => {
+                self.preempt_requested = true;
+                self.preemptions += 1;
+                Ok(self)
+            }
+            _ => self.refuse("be preempted"),
+        }
+    }
+
+    /// Worker: give the job back, because the worker stops or was asked to. Costs no attempt.
     ///
     /// # Errors
     /// Not held by `token`.

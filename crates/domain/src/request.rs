@@ -3,6 +3,7 @@
 //! [`VideoRequest`] is the only list of the request's fields. The JSON body, the query parameters of the analysis, the stored
 //! document, the idempotency hash and the OpenAPI schema all follow from it, so a new field is declared here and nowhere else.
 
+mod deadline;
 mod document;
 mod hash;
 mod read;
@@ -16,6 +17,8 @@ use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
 use crate::webhook::{check_webhook_url, read_webhook_events};
+
+pub use deadline::DeadlinePolicy;
 
 /// A request for one video. Every field except `prompt` has a default; unknown fields are refused.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,10 +72,15 @@ pub struct VideoRequest {
     /// The model's id; the fleet's default when null.
     #[serde(default)]
     pub model: Option<String>,
-    /// Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee.
+    /// Seconds from submission by which the video is wanted. Jobs whose deadlines can be met go first, within their tenant's share
+    /// of the fleet; a deadline that cannot be met any more has no effect.
     #[serde(default, deserialize_with = "read::deadline_s")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1))]
     pub deadline_s: Option<u32>,
+    /// What happens to a request whose `deadline_s` probably cannot be met: `accept` queues it, `reject` responds 422 with the
+    /// shortest deadline that looks feasible.
+    #[serde(default = "defaults::deadline_policy", deserialize_with = "read::deadline_policy")]
+    pub deadline_policy: DeadlinePolicy,
     /// `draft` pauses the job after its first steps, with a preview, until it is continued; `full` renders it to the end.
     #[serde(default = "defaults::mode", deserialize_with = "read::mode")]
     pub mode: RenderMode,
@@ -101,6 +109,7 @@ pub struct VideoRequest {
 
 mod defaults {
     //! The documented defaults of the fields that cannot be null themselves, named so that serde can call them.
+    use super::DeadlinePolicy;
     use crate::draft::{Judge, RenderMode};
     use crate::tier::QualityTier;
 
@@ -124,6 +133,9 @@ mod defaults {
     }
     pub(super) fn true_cfg_scale() -> f64 {
         1.0
+    }
+    pub(super) fn deadline_policy() -> DeadlinePolicy {
+        DeadlinePolicy::Accept
     }
     pub(super) fn mode() -> RenderMode {
         RenderMode::Full
@@ -280,6 +292,9 @@ impl VideoRequest {
                 "deadline_s",
                 format!("must be 1 to {} seconds, or null", limits.deadline_s_max),
             ));
+        }
+        if self.deadline_policy == DeadlinePolicy::Reject && self.deadline_s.is_none() {
+            wrong.push(FieldError::new("deadline_policy", "has no effect without deadline_s; set it, too"));
         }
         wrong.extend(self.candidate_errors());
         wrong

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 2, attempts_total_max: 3 };
 const WORKERS: usize = 2;
+const PREEMPTIONS_MAX: i32 = 1;
 
 /// How many moves each actor has left.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,6 +23,7 @@ struct Budget {
     sweeps: u8,
     proceeds: u8,
     expiries: u8,
+    preempts: u8,
 }
 
 /// A worker from its own point of view: the token of the claim that it believes in.
@@ -33,7 +35,7 @@ struct Worker {
 }
 
 /// The fields of [`Lifecycle`], which is not hashable itself.
-type JobKey = (JobStatus, i32, Option<LeaseToken>, i32, i32, i32, bool, Option<i32>);
+type JobKey = ((JobStatus, i32, Option<LeaseToken>, i32), (i32, i32, bool, Option<i32>), (bool, i32));
 
 #[derive(Debug, Clone)]
 struct World {
@@ -61,6 +63,7 @@ enum Move {
     Pause(usize),
     Proceed,
     Expire,
+    Preempt,
 }
 
 impl World {
@@ -68,7 +71,16 @@ impl World {
         let worker = Worker { claims: 2, checkpoints: 1, believes: None };
         Self {
             job: Lifecycle::default(),
-            budget: Budget { cancels: 2, retries: 1, releases: 3, unreleases: 1, sweeps: 2, proceeds: 0, expiries: 0 },
+            budget: Budget {
+                cancels: 2,
+                retries: 1,
+                releases: 3,
+                unreleases: 1,
+                sweeps: 2,
+                proceeds: 0,
+                expiries: 0,
+                preempts: 0,
+            },
             workers: [worker.clone(), worker],
             spent: 0,
         }
@@ -76,29 +88,48 @@ impl World {
 
     /// A draft that pauses after its first checkpoint. Fewer of the other moves, so that the walk stays short.
     fn of_a_draft() -> Self {
-        let budget = Budget { cancels: 1, retries: 1, releases: 3, unreleases: 0, sweeps: 1, proceeds: 1, expiries: 1 };
+        let budget = Budget {
+            cancels: 1,
+            retries: 1,
+            releases: 3,
+            unreleases: 0,
+            sweeps: 1,
+            proceeds: 1,
+            expiries: 1,
+            preempts: 0,
+        };
         let job = Lifecycle { pause_at: Some(1), ..Lifecycle::default() };
         Self { job, budget, ..Self::new() }
+    }
+
+    /// A run that the scheduler asks for its slot, more often than it may. Fewer of the other moves, as above.
+    fn of_a_preempted_run() -> Self {
+        let budget = Budget {
+            cancels: 1,
+            retries: 1,
+            releases: 3,
+            unreleases: 0,
+            sweeps: 1,
+            proceeds: 0,
+            expiries: 0,
+            preempts: 3,
+        };
+        Self { budget, ..Self::new() }
     }
 
     fn key(&self) -> (JobKey, Budget, [Worker; WORKERS], i32) {
         let job = self.job.clone();
         let job = (
-            job.status,
-            job.dispatch_no,
-            job.lease,
-            job.attempts,
-            job.attempts_total,
-            job.checkpoint_step,
-            job.cancel_requested,
-            job.pause_at,
+            (job.status, job.dispatch_no, job.lease, job.attempts),
+            (job.attempts_total, job.checkpoint_step, job.cancel_requested, job.pause_at),
+            (job.preempt_requested, job.preemptions),
         );
         (job, self.budget.clone(), self.workers.clone(), self.spent)
     }
 
     /// Moves that some actor may try next, whether or not the job allows them.
     fn moves(&self) -> Vec<Move> {
-        let Budget { cancels, retries, releases, unreleases, sweeps, proceeds, expiries } = self.budget;
+        let Budget { cancels, retries, releases, unreleases, sweeps, proceeds, expiries, preempts } = self.budget;
         let of_all = [
             (cancels, Move::Cancel),
             (retries, Move::Retry),
@@ -107,6 +138,7 @@ impl World {
             (sweeps, Move::Sweep),
             (proceeds, Move::Proceed),
             (expiries, Move::Expire),
+            (preempts, Move::Preempt),
         ];
         let mut moves: Vec<_> = of_all.into_iter().filter(|(left, _)| *left > 0).map(|(_, step)| step).collect();
         for (index, worker) in self.workers.iter().enumerate() {
@@ -165,6 +197,7 @@ impl World {
             Move::Pause(worker) => job.pause(self.believed(worker)),
             Move::Proceed => job.proceed(),
             Move::Expire => job.expire(),
+            Move::Preempt => job.preempt(PREEMPTIONS_MAX),
         }
     }
 
@@ -180,6 +213,7 @@ impl World {
             Move::Sweep => next.budget.sweeps -= 1,
             Move::Proceed => next.budget.proceeds -= 1,
             Move::Expire => next.budget.expiries -= 1,
+            Move::Preempt => next.budget.preempts -= 1,
             Move::Claim(worker, _) => {
                 next.workers[worker].believes = tried.is_ok().then(|| self.fresh_token(worker));
                 next.workers[worker].claims -= 1;
@@ -218,6 +252,10 @@ impl World {
         if before.cancel_requested && step != Move::Retry && after.status != before.status {
             assert_eq!(after.status, JobStatus::Cancelled, "{step:?} from {self:?}");
         }
+        // A preemption moves nothing by itself and is bounded; a new claim is not preempted yet.
+        assert!(step != Move::Preempt || (after.status == before.status && after.lease == before.lease));
+        assert!(after.preemptions <= PREEMPTIONS_MAX);
+        assert!(!matches!(step, Move::Claim(..)) || !after.preempt_requested);
         assert!(after.attempts <= LIMITS.attempts_max && after.attempts_total <= LIMITS.attempts_total_max);
     }
 
@@ -276,8 +314,10 @@ fn explore(world: &World, known: &mut Known) -> Orders {
 fn every_order_of_all_actors_moves_keeps_the_rules_and_can_end_in_one_state() {
     let mut known = Known::new();
     let mut orders = explore(&World::new(), &mut known);
-    for (status, count) in explore(&World::of_a_draft(), &mut known) {
-        *orders.entry(status).or_default() += count;
+    for world in [World::of_a_draft(), World::of_a_preempted_run()] {
+        for (status, count) in explore(&world, &mut known) {
+            *orders.entry(status).or_default() += count;
+        }
     }
     let all: u128 = orders.values().sum();
     println!("{} states, {all} orders of moves; by last state: {orders:?}", known.len());

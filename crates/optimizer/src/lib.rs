@@ -6,7 +6,8 @@
 //! # Reading order
 //! [`planner`] puts everything together; [`analysis`] finds what a prompt demands; [`scoring`] turns demands into a class
 //! and into steps; [`profiles`] holds what the operator decides about each tier; [`cost`] estimates how long a run takes;
-//! [`learn`] finds how few steps are enough; [`judge`] chooses among drafts of one prompt; [`saving()`] computes what a run
+//! [`learn`] finds how few steps are enough; [`judge`] chooses among drafts of one prompt; [`deadline`] forecasts whether a deadline can be met and [`preempt`] which runs
+//! give their slots to jobs with deadlines; [`saving()`] computes what a run
 //! saved; [`similar`] decides which prompts may share embeddings; [`unknown_words()`] names what a small model will ignore.
 //!
 //! # Adding a word to the lexicon
@@ -16,11 +17,13 @@
 
 pub mod analysis;
 pub mod cost;
+pub mod deadline;
 mod inflect;
 pub mod judge;
 pub mod learn;
 mod lexicon;
 pub mod planner;
+pub mod preempt;
 pub mod profiles;
 pub mod robust;
 pub mod saving;

@@ -175,7 +175,7 @@ impl Store {
                 SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
                     GREATEST(one.share_s, 1) / tenants.weight AS cost,
                     GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
-                FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id
+                FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
                 LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
                 CROSS JOIN LATERAL (

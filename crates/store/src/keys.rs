@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use crate::connect::Store;
 use crate::error::{Result, StoreError};
+use crate::quotas::Quota;
 
 /// What a key gives access to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,7 +64,7 @@ pub struct NewKey {
 }
 
 /// A key as listed; never the key itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ApiKey {
     /// Its id.
     pub id: KeyId,
@@ -83,6 +84,8 @@ pub struct ApiKey {
     pub last_used_at: Option<DateTime<Utc>>,
     /// When it was revoked.
     pub revoked_at: Option<DateTime<Utc>>,
+    /// How much GPU time it may use in a day.
+    pub quota: Quota,
 }
 
 #[derive(Debug)]
@@ -96,6 +99,8 @@ struct KeyRow {
     created_at: DateTime<Utc>,
     last_used_at: Option<DateTime<Utc>>,
     revoked_at: Option<DateTime<Utc>>,
+    quota_gpu_s: Option<f64>,
+    quota_usd: Option<f64>,
 }
 
 impl Store {
@@ -132,7 +137,8 @@ impl Store {
                 WHERE hash = $1 AND revoked_at IS NULL
                     AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - interval '1 minute')
             )
-            SELECT k.id, tenant_id, t.name AS tenant_name, role, label, prefix, k.created_at, last_used_at, revoked_at
+            SELECT k.id, tenant_id, t.name AS tenant_name, role, label, prefix, k.created_at, last_used_at, revoked_at,
+                quota_gpu_s, quota_usd
             FROM api_keys AS k JOIN tenants AS t ON t.id = tenant_id
             WHERE hash = $1 AND revoked_at IS NULL"#,
             hash
@@ -150,7 +156,8 @@ impl Store {
         let rows = sqlx::query_as!(
             KeyRow,
             r#"-- list_keys
-            SELECT k.id, tenant_id, t.name AS tenant_name, role, label, prefix, k.created_at, last_used_at, revoked_at
+            SELECT k.id, tenant_id, t.name AS tenant_name, role, label, prefix, k.created_at, last_used_at, revoked_at,
+                quota_gpu_s, quota_usd
             FROM api_keys AS k JOIN tenants AS t ON t.id = tenant_id
             WHERE $1::uuid IS NULL OR tenant_id = $1
             ORDER BY t.name, k.created_at"#,
@@ -188,5 +195,6 @@ fn into_key(row: KeyRow) -> Result<ApiKey> {
         created_at: row.created_at,
         last_used_at: row.last_used_at,
         revoked_at: row.revoked_at,
+        quota: Quota { gpu_s: row.quota_gpu_s, usd: row.quota_usd },
     })
 }

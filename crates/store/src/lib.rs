@@ -6,9 +6,9 @@
 //!
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
+//! (scheduler), [`leases`] (worker), [`deadlines`], [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
 //! [`events`],
-//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`tenants`], [`keys`], [`quotas`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -21,6 +21,7 @@
 //! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
 mod connect;
+pub mod deadlines;
 pub mod dispatch;
 mod document;
 pub mod drafts;
@@ -38,6 +39,7 @@ pub mod models;
 pub mod planning;
 mod pool;
 mod prepare;
+pub mod quotas;
 mod readable;
 mod retry;
 mod row;

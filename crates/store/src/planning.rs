@@ -24,6 +24,9 @@ pub struct PlannedJob {
     /// The tier's delay, seconds: among a tenant's jobs this one stands where a job of delay 0 would that was submitted
     /// so much later. Cheap tiers overtake, and nobody starves.
     pub order_delay_s: f64,
+    /// How long before its latest start a job with a deadline is placed, seconds: it goes before jobs that have waited for less
+    /// than this, minus its slack.
+    pub deadline_lead_s: f64,
     /// What it counts against its tenant's share, seconds at a pace that does not change between two plannings.
     pub share_s: f64,
 }
@@ -203,41 +206,35 @@ impl Store {
     }
 
     async fn save_plans_once(&self, plans: &[PlannedJob], epoch: Epoch) -> Result<Vec<JobId>> {
-        let ids: Vec<Uuid> = plans.iter().map(|planned| planned.job_id.0).collect();
-        let documents = plans.iter().map(|planned| to_json("plan", &planned.plan)).collect::<Result<Vec<_>>>()?;
-        let tiers: Vec<&str> = plans.iter().map(|planned| planned.plan.tier.as_str()).collect();
-        let complexities: Vec<&str> = plans.iter().map(|planned| planned.plan.complexity.as_str()).collect();
-        let steps = plans.iter().map(|planned| int("steps", planned.plan.steps)).collect::<Result<Vec<_>>>()?;
-        let estimates: Vec<f64> = plans.iter().map(|planned| planned.plan.estimate_s).collect();
-        let cached: Vec<f64> = plans.iter().map(|planned| planned.plan.estimate_cached_s).collect();
-        let memory =
-            plans.iter().map(|one| bigint("memory_bytes", one.plan.memory_bytes)).collect::<Result<Vec<_>>>()?;
-        let delays: Vec<f64> = plans.iter().map(|planned| planned.order_delay_s).collect();
-        let shares: Vec<f64> = plans.iter().map(|planned| planned.share_s).collect();
-        let until = |planned: &PlannedJob| planned.plan.draft_steps.map(|step| int("draft_steps", step)).transpose();
-        let drafts = plans.iter().map(until).collect::<Result<Vec<_>>>()?;
+        let c = Columns::of(plans)?;
         let saved = sqlx::query_scalar!(
             r#"-- save_plans
             WITH led AS MATERIALIZED (
                 SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[])
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[], $13::float8[])
                     AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
-                        share_s, draft_until)
+                        share_s, draft_until, lead_s)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
                 FOR UPDATE SKIP LOCKED
+            ), placed AS (
+                -- A deadline that cannot be met any more gives no place.
+                SELECT held.id, job.created_at + make_interval(secs => given.delay_s) AS plain,
+                    CASE WHEN job.deadline_at - make_interval(secs => given.estimate_s) >= clock_timestamp()
+                        THEN job.deadline_at - make_interval(secs => given.estimate_s) END AS start_by
+                FROM held JOIN given USING (id) JOIN jobs AS job USING (id)
             ), moved AS (
                 UPDATE jobs SET plan = given.plan, tier = given.tier, complexity = given.complexity,
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
                     share_s = given.share_s, draft_until = given.draft_until,
-                    order_at = LEAST(jobs.created_at + make_interval(secs => given.delay_s),
-                                     jobs.deadline_at - make_interval(secs => given.estimate_s))
-                FROM held JOIN given USING (id)
-                WHERE jobs.id = held.id
+                    start_by = placed.start_by, plain_order_at = CASE WHEN jobs.deadline_at IS NOT NULL THEN placed.plain END,
+                    order_at = LEAST(placed.plain, placed.start_by - make_interval(secs => given.lead_s))
+                FROM placed JOIN given USING (id)
+                WHERE jobs.id = placed.id
                 RETURNING jobs.id, jobs.tenant_id, jobs.model_id, jobs.tier, jobs.complexity, jobs.final_steps
             ), told AS (
                 INSERT INTO job_events (job_id, tenant_id, kind, detail)
@@ -254,21 +251,58 @@ impl Store {
                     DO UPDATE SET planned = s.planned + EXCLUDED.planned
             )
             SELECT id AS "id!" FROM moved"#,
-            &ids,
-            &documents,
-            &tiers as _,
-            &complexities as _,
-            &steps,
-            &estimates,
-            &cached,
-            &memory,
-            &delays,
-            &shares,
+            &c.ids,
+            &c.documents,
+            &c.tiers as _,
+            &c.complexities as _,
+            &c.steps,
+            &c.estimates,
+            &c.cached,
+            &c.memory,
+            &c.delays,
+            &c.shares,
             epoch.0,
-            &drafts as _
+            &c.drafts as _,
+            &c.leads
         )
         .fetch_all(&self.pool)
         .await?;
         Ok(saved.into_iter().map(JobId).collect())
+    }
+}
+
+/// The columns of a batch of plans, each an array of the same length, as UNNEST takes them.
+struct Columns {
+    ids: Vec<Uuid>,
+    documents: Vec<Value>,
+    tiers: Vec<&'static str>,
+    complexities: Vec<&'static str>,
+    steps: Vec<i32>,
+    estimates: Vec<f64>,
+    cached: Vec<f64>,
+    memory: Vec<i64>,
+    delays: Vec<f64>,
+    leads: Vec<f64>,
+    shares: Vec<f64>,
+    drafts: Vec<Option<i32>>,
+}
+
+impl Columns {
+    fn of(plans: &[PlannedJob]) -> Result<Self> {
+        let until = |planned: &PlannedJob| planned.plan.draft_steps.map(|step| int("draft_steps", step)).transpose();
+        Ok(Self {
+            ids: plans.iter().map(|planned| planned.job_id.0).collect(),
+            documents: plans.iter().map(|planned| to_json("plan", &planned.plan)).collect::<Result<_>>()?,
+            tiers: plans.iter().map(|planned| planned.plan.tier.as_str()).collect(),
+            complexities: plans.iter().map(|planned| planned.plan.complexity.as_str()).collect(),
+            steps: plans.iter().map(|planned| int("steps", planned.plan.steps)).collect::<Result<_>>()?,
+            estimates: plans.iter().map(|planned| planned.plan.estimate_s).collect(),
+            cached: plans.iter().map(|planned| planned.plan.estimate_cached_s).collect(),
+            memory: plans.iter().map(|one| bigint("memory_bytes", one.plan.memory_bytes)).collect::<Result<_>>()?,
+            delays: plans.iter().map(|planned| planned.order_delay_s).collect(),
+            leads: plans.iter().map(|planned| planned.deadline_lead_s).collect(),
+            shares: plans.iter().map(|planned| planned.share_s).collect(),
+            drafts: plans.iter().map(until).collect::<Result<_>>()?,
+        })
     }
 }

@@ -35,6 +35,12 @@ pub struct Counters {
     pub leases_lost: i64,
     /// Jobs that a stopping worker gave back.
     pub handed_back: i64,
+    /// Runs that were preempted for a job with a deadline.
+    pub preempted: i64,
+    /// Videos finished by their deadline.
+    pub deadlines_met: i64,
+    /// Videos finished after their deadline.
+    pub deadlines_missed: i64,
     /// Runs that paused after their first steps.
     pub drafted: i64,
     /// Drafts that were continued.
@@ -164,6 +170,9 @@ macro_rules! counters {
             COALESCE(sum(cancelled), 0)::bigint AS "cancelled!", COALESCE(sum(retried), 0)::bigint AS "retried!",
             COALESCE(sum(requeued), 0)::bigint AS "requeued!", COALESCE(sum(leases_lost), 0)::bigint AS "leases_lost!",
             COALESCE(sum(handed_back), 0)::bigint AS "handed_back!",
+            COALESCE(sum(preempted), 0)::bigint AS "preempted!",
+            COALESCE(sum(deadlines_met), 0)::bigint AS "deadlines_met!",
+            COALESCE(sum(deadlines_missed), 0)::bigint AS "deadlines_missed!",
             COALESCE(sum(drafted), 0)::bigint AS "drafted!", COALESCE(sum(continued), 0)::bigint AS "continued!",
             COALESCE(sum(draft_gpu_seconds), 0) AS "draft_gpu_seconds!",
             COALESCE(sum(cache_identical), 0)::bigint AS "cache_identical!",
@@ -195,6 +204,9 @@ struct Sums {
     requeued: i64,
     leases_lost: i64,
     handed_back: i64,
+    preempted: i64,
+    deadlines_met: i64,
+    deadlines_missed: i64,
     drafted: i64,
     continued: i64,
     draft_gpu_seconds: f64,
@@ -226,6 +238,9 @@ impl Sums {
             requeued: self.requeued,
             leases_lost: self.leases_lost,
             handed_back: self.handed_back,
+            preempted: self.preempted,
+            deadlines_met: self.deadlines_met,
+            deadlines_missed: self.deadlines_missed,
             drafted: self.drafted,
             continued: self.continued,
             draft_gpu_seconds: self.draft_gpu_seconds,

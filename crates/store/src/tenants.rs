@@ -49,6 +49,35 @@ impl Store {
         Ok(set.rows_affected() == 1)
     }
 
+    /// Stops or resumes releasing the tenant's jobs; returns since when the queue is paused. Running and released jobs go on.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn pause_queue(&self, tenant: TenantId, paused: bool) -> Result<Option<DateTime<Utc>>> {
+        let paused_at = sqlx::query_scalar!(
+            "-- pause_queue
+             UPDATE tenants SET paused_at = CASE WHEN $2 THEN COALESCE(paused_at, clock_timestamp()) END
+             WHERE id = $1 RETURNING paused_at",
+            tenant.0,
+            paused
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(paused_at.flatten())
+    }
+
+    /// Since when the tenant's queue is paused; `None` while it runs.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn queue_paused_at(&self, tenant: TenantId) -> Result<Option<DateTime<Utc>>> {
+        let paused_at =
+            sqlx::query_scalar!("-- queue_paused_at\nSELECT paused_at FROM tenants WHERE id = $1", tenant.0)
+                .fetch_optional(&self.pool)
+                .await?;
+        Ok(paused_at.flatten())
+    }
+
     /// Every tenant, by name.
     ///
     /// # Errors

@@ -38,11 +38,12 @@ macro_rules! transition {
             ), counted AS (
                 INSERT INTO stats_hourly AS s
                     (tenant_id, bucket, model_id, tier, complexity, shard,
-                     failed, cancelled, retried, requeued, handed_back, continued, leases_lost)
+                     failed, cancelled, retried, requeued, handed_back, preempted, continued, leases_lost)
                 SELECT tenant_id, bucket, model_id, COALESCE(tier, ''), COALESCE(complexity, ''), pg_backend_pid() % 8,
                     count(*) FILTER (WHERE counter = 'failed'), count(*) FILTER (WHERE counter = 'cancelled'),
                     count(*) FILTER (WHERE counter = 'retried'), count(*) FILTER (WHERE counter = 'requeued'),
                     count(*) FILTER (WHERE counter = 'handed_back'),
+                    count(*) FILTER (WHERE counter = 'preempted'),
                     count(*) FILTER (WHERE counter = 'continued'), count(*) FILTER (WHERE lost)
                 FROM moved, (VALUES (date_trunc('hour', clock_timestamp(), 'UTC')), ('-infinity')) AS b (bucket)
                 WHERE counter IS NOT NULL OR lost
@@ -54,6 +55,7 @@ macro_rules! transition {
                     retried = s.retried + EXCLUDED.retried,
                     requeued = s.requeued + EXCLUDED.requeued,
                     handed_back = s.handed_back + EXCLUDED.handed_back,
+                    preempted = s.preempted + EXCLUDED.preempted,
                     continued = s.continued + EXCLUDED.continued,
                     leases_lost = s.leases_lost + EXCLUDED.leases_lost
             )

@@ -47,7 +47,7 @@ BEGIN
     EXECUTE format('GRANT UPDATE (
         status, pool, not_before, announced_at, announcements,
         lease_token, lease_expires_at, ended_token, worker_id, claimed_at, attempts, attempts_total,
-        stage, step, steps_skipped, progressed_at, device_faults,
+        stage, step, steps_skipped, progressed_at, device_faults, preempt_requested_at,
         checkpoint_key, checkpoint_step, checkpoint_checksum, checkpoint_resumes,
         preview_key, preview_step, draft_until, drafted_at, draft,
         video_key, poster_key, video_bytes, record, failure_code, failure_reason, gpu_seconds, started_at, finished_at

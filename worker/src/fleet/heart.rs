@@ -7,7 +7,7 @@
 //! - No renewal without progress: when the model passes no check for `stall_s`, the GPU hangs, and the job must be
 //!   free for another worker.
 //! - No renewal for work that was told to stop and does not: it hangs somewhere.
-//! - Messages stop nothing. A message that a job is to be cancelled makes the heartbeat read the row sooner, so a late,
+//! - Messages stop nothing. A message that a job is to be cancelled or preempted makes the heartbeat read the row sooner, so a late,
 //!   repeated or forged one changes nothing.
 //! - A failed renewal is tried again until the lease runs out; Postgres may come back.
 //! - Several leases are held at a time: of the job that has the model, and of jobs whose videos are being delivered. They are
@@ -45,6 +45,8 @@ pub(crate) enum Interrupt {
     TooLong,
     /// This worker is stopping; the job is handed back with its checkpoint.
     Draining,
+    /// The scheduler needs the slot for a job with a deadline; the job is handed back with its checkpoint.
+    Preempted,
 }
 
 /// Durations of the heartbeat.
@@ -378,6 +380,8 @@ impl Heart {
                 held.deadline = sent_at + self.rhythm.lease - self.rhythm.margin;
                 if renewal.cancel_requested {
                     held.interrupt(Interrupt::Cancelled);
+                } else if renewal.preempt_requested && held.in_slot {
+                    held.interrupt(Interrupt::Preempted);
                 }
             }
             Ok(Err(StoreError::LeaseLost { .. })) => {

@@ -356,7 +356,7 @@ async fn interrupted(
             fleet.metrics.unfinished("cancelled", &job.plan);
             Ok(Some(ended.status))
         }
-        Some(Interrupt::Draining) | None => {
+        Some(Interrupt::Draining | Interrupt::Preempted) | None => {
             if let Some((step, bytes)) = checkpoint
                 // Without the checkpoint the job only starts further back, so a failure here must not stop the hand-back.
                 && let Err(error) = checkpoints::store(fleet, job.lease, step, bytes).await

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
-use super::defaults;
+use super::{DeadlinePolicy, defaults};
 use crate::draft::{Judge, RenderMode};
 use crate::tier::QualityTier;
 
@@ -31,6 +31,7 @@ or_default! {
     cfg_scale: f64 as f64,
     flow_reverse: bool as bool,
     true_cfg_scale: f64 as f64,
+    deadline_policy: DeadlinePolicy as DeadlinePolicy,
     mode: RenderMode as RenderMode,
     candidates: u32 as Whole<u32>,
     judge: Judge as Judge,

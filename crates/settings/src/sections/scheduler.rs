@@ -20,6 +20,12 @@ pub struct SchedulerSettings {
     pub plan_batch: u32,
     /// Jobs released to a pool beyond its free slots.
     pub lookahead: u32,
+    /// How long before its latest start a job with a deadline is placed in the queue, seconds.
+    pub deadline_lead_s: u64,
+    /// Time before its latest start from which a job may get the slot of a running one, seconds; 0 preempts no run.
+    pub preempt_notice_s: u64,
+    /// How often one job may be preempted.
+    pub preemptions_max: i32,
     /// First wait before an unclaimed job is announced again, seconds.
     pub reannounce_min_s: u64,
     /// Longest such wait, seconds.

@@ -41,7 +41,9 @@ impl Store {
                     not_before = NULL, failure_code = NULL, failure_reason = NULL, pool = NULL, worker_id = NULL,
                     stage = NULL, started_at = NULL, finished_at = NULL,
                     deadline_at = clock_timestamp()
-                        + make_interval(secs => COALESCE((request ->> 'deadline_s')::int, deadline_s))
+                        + make_interval(secs => COALESCE((request ->> 'deadline_s')::int, deadline_s)),
+                    start_by = clock_timestamp()
+                        + make_interval(secs => COALESCE((request ->> 'deadline_s')::int, deadline_s) - estimate_s)
                 WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND deleted_at IS NULL
                     AND status IN ('failed', 'cancelled')
                 RETURNING id, tenant_id, model_id, tier, complexity, status, 'queued' AS kind,

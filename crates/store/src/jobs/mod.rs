@@ -2,21 +2,25 @@
 //!
 //! Rule: a call on behalf of a tenant names the tenant, and another tenant's job is simply not found.
 
+mod ahead;
 mod backlog;
 mod edit;
 mod insert;
 mod list;
 mod load;
+mod move_queued;
 mod oldest_first;
 mod position;
 mod proceed;
 mod retried;
 
 use domain::model::RenderShape;
-use domain::{GroupId, Job, JobId, JobStatus, Origin, TenantId, VideoRequest};
+use domain::{GroupId, Job, JobId, JobStatus, KeyId, Origin, TenantId, VideoRequest};
 use uuid::Uuid;
 
+pub use ahead::QueueAhead;
 pub use list::{JobFilter, JobPage};
+pub use move_queued::{MoveOutcome, MoveTo};
 pub use proceed::{Continuation, ContinueOutcome};
 
 /// Which jobs a call may see.
@@ -66,6 +70,17 @@ pub struct NewJob {
     ///
     /// [`Store::adopt_retried`]: crate::Store::adopt_retried
     pub retry_no: Option<i16>,
+    /// The quota that it counts against; `None` while keys are off.
+    pub quota: Option<QuotaShare>,
+}
+
+/// What a job takes of the quota of the key that submitted it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct QuotaShare {
+    /// The key.
+    pub key_id: KeyId,
+    /// Estimated GPU seconds that it reserves until it ends.
+    pub reserved_s: f64,
 }
 
 impl NewJob {
@@ -91,6 +106,7 @@ impl NewJob {
             traceparent: None,
             origin: None,
             retry_no: None,
+            quota: None,
         }
     }
 }

@@ -35,7 +35,8 @@ impl Store {
             ), others AS (
                 -- Jobs of every other tenant, at most what its weight lets it release before this job.
                 SELECT count(*) AS ahead FROM (
-                    SELECT FROM mine CROSS JOIN own JOIN tenants ON tenants.id <> mine.tenant_id
+                    SELECT FROM mine CROSS JOIN own
+                    JOIN tenants ON tenants.id <> mine.tenant_id AND tenants.paused_at IS NULL
                     CROSS JOIN LATERAL (
                         SELECT FROM jobs
                         WHERE mine.status = 'queued' AND model_id = mine.model_id AND tenant_id = tenants.id

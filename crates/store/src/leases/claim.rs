@@ -34,7 +34,7 @@ impl Store {
                         claimed_at = clock_timestamp(), progressed_at = clock_timestamp(),
                         started_at = COALESCE(started_at, clock_timestamp()),
                         attempts = attempts + 1, attempts_total = attempts_total + 1,
-                        stage = 'prepare', step = checkpoint_step, steps_skipped = 0
+                        stage = 'prepare', step = checkpoint_step, steps_skipped = 0, preempt_requested_at = NULL
                     WHERE id = $1 AND status = 'scheduled' AND dispatch_no = $2 AND cancel_requested_at IS NULL
                     RETURNING id, tenant_id, model_id, tier, complexity, status, 'running' AS kind,
                         jsonb_build_object('attempt', attempts_total, 'worker', $4::uuid) AS detail,

@@ -31,7 +31,8 @@ macro_rules! with_event_and_statistics {
                 -- 4. Add to the hourly and the all-time statistics.
                 INSERT INTO stats_hourly AS s (tenant_id, bucket, model_id, tier, complexity, shard, completed,
                     cancelled, cache_identical, cache_similar, cache_misses, steps_planned, steps_computed,
-                    steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd, saved_s, saved_usd)
+                    steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd, saved_s, saved_usd, deadlines_met,
+                    deadlines_missed)
                 SELECT tenant_id, bucket, model_id, COALESCE(tier, ''), COALESCE(complexity, ''), pg_backend_pid() % 8,
                     done::int, (NOT done)::int,
                     (done AND $7::text = 'identical')::int, (done AND $7 = 'similar')::int, (done AND $7 = 'miss')::int,
@@ -41,7 +42,9 @@ macro_rules! with_event_and_statistics {
                     CASE WHEN done THEN $10 ELSE 0 END, CASE WHEN done THEN estimate_s ELSE 0 END,
                     CASE WHEN done THEN frames / fps ELSE 0 END,
                     CASE WHEN done THEN $14::float8 ELSE 0 END, CASE WHEN done THEN $11::float8 ELSE 0 END,
-                    CASE WHEN done THEN $12::float8 ELSE 0 END, CASE WHEN done THEN $13::float8 ELSE 0 END
+                    CASE WHEN done THEN $12::float8 ELSE 0 END, CASE WHEN done THEN $13::float8 ELSE 0 END,
+                    (done AND deadline_at IS NOT NULL AND finished_at <= deadline_at)::int,
+                    (done AND deadline_at IS NOT NULL AND finished_at > deadline_at)::int
                 FROM moved, (VALUES (date_trunc('hour', clock_timestamp(), 'UTC')), ('-infinity')) AS b (bucket)
                 ORDER BY bucket
                 ON CONFLICT (tenant_id, bucket, model_id, tier, complexity, shard) DO UPDATE SET
@@ -60,7 +63,9 @@ macro_rules! with_event_and_statistics {
                     gpu_seconds = s.gpu_seconds + EXCLUDED.gpu_seconds,
                     cost_usd = s.cost_usd + EXCLUDED.cost_usd,
                     saved_s = s.saved_s + EXCLUDED.saved_s,
-                    saved_usd = s.saved_usd + EXCLUDED.saved_usd
+                    saved_usd = s.saved_usd + EXCLUDED.saved_usd,
+                    deadlines_met = s.deadlines_met + EXCLUDED.deadlines_met,
+                    deadlines_missed = s.deadlines_missed + EXCLUDED.deadlines_missed
             )
             SELECT id AS "id!", status AS "status!", dropped FROM moved"#
             $($args)*
@@ -103,7 +108,7 @@ impl Store {
                     finished_at = clock_timestamp()
                 FROM held WHERE jobs.id = held.id
                 RETURNING jobs.id, tenant_id, model_id, tier, complexity, status, final_steps,
-                    estimate_s, created_at, started_at, frames, fps, done,
+                    estimate_s, created_at, started_at, finished_at, deadline_at, frames, fps, done,
                     CASE WHEN done THEN held.checkpoint_key END AS dropped"#,
             lease.job_id.0,
             lease.token.0,
@@ -187,7 +192,7 @@ impl Store {
         self.ended(lease, moved).await
     }
 
-    /// Gives the job back because the worker stops. Costs no attempt.
+    /// Gives the job back, because the worker stops or the scheduler asked for its slot. Costs no attempt.
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`].
@@ -208,8 +213,9 @@ impl Store {
                     FROM held WHERE jobs.id = held.id
                     RETURNING jobs.id, tenant_id, model_id, tier, complexity, status,
                         CASE next WHEN 'queued' THEN 'handed_back' ELSE next END AS kind,
-                        jsonb_build_object('step', checkpoint_step) AS detail,
-                        CASE next WHEN 'queued' THEN 'handed_back' ELSE next END AS counter, false AS lost,
+                        jsonb_build_object('step', checkpoint_step, 'preempted', preempt_requested_at IS NOT NULL) AS detail,
+                        CASE WHEN next <> 'queued' THEN next WHEN preempt_requested_at IS NULL THEN 'handed_back'
+                            ELSE 'preempted' END AS counter, false AS lost,
                         NULL::text AS dropped
                 )"#,
                 lease.job_id.0,

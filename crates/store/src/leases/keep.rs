@@ -17,6 +17,7 @@ impl Store {
             UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => $3)
             WHERE id = $1 AND lease_token = $2 AND status = 'running'
             RETURNING cancel_requested_at IS NOT NULL AS "cancel_requested!",
+                preempt_requested_at IS NOT NULL AS "preempt_requested!",
                 extract(epoch FROM lease_expires_at - clock_timestamp())::float8 AS "remaining_s!""#,
             lease.job_id.0,
             lease.token.0,
@@ -38,6 +39,7 @@ impl Store {
             UPDATE jobs SET stage = $3, step = $4, steps_skipped = $5, progressed_at = clock_timestamp()
             WHERE id = $1 AND lease_token = $2 AND status = 'running'
             RETURNING cancel_requested_at IS NOT NULL AS "cancel_requested!",
+                preempt_requested_at IS NOT NULL AS "preempt_requested!",
                 extract(epoch FROM lease_expires_at - clock_timestamp())::float8 AS "remaining_s!""#,
             lease.job_id.0,
             lease.token.0,

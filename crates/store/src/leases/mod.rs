@@ -71,6 +71,8 @@ pub struct ProgressMark {
 pub struct Renewal {
     /// A cancel was requested.
     pub cancel_requested: bool,
+    /// The scheduler asked the run to give its slot to a job with a deadline.
+    pub preempt_requested: bool,
     /// Seconds until the lease expires.
     pub remaining_s: f64,
 }

@@ -55,6 +55,13 @@ SELECT (lpad(to_hex(1800000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n)
     CASE WHEN running THEN ('b0000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid END
 FROM generate_series(1, 22500) AS n, LATERAL (SELECT n <= 2000 AS running, n <= 22000 AS planned) AS what;";
 
+/// Deadlines of 5,000 waiting jobs: few of them are urgent or missed.
+const FILL_DEADLINES: &str = "
+UPDATE jobs SET deadline_at = now() + interval '1 day', plain_order_at = order_at,
+    start_by = now() + ((n - 50) * interval '1 second')
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM jobs WHERE status = 'queued' AND plan IS NOT NULL LIMIT 5000) AS w
+WHERE jobs.id = w.id";
+
 /// The text of each named query, as it was checked when the crate was built.
 fn queries() -> HashMap<String, String> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
@@ -144,7 +151,7 @@ async fn no_statistics_query_reads_all_jobs() {
 
 #[tokio::test]
 async fn periodic_queries_read_work_in_flight_and_no_history() {
-    let mut database = filled(&[FILL_FLEET]).await;
+    let mut database = filled(&[FILL_FLEET, FILL_DEADLINES]).await;
     // The last waiting job, with as many jobs as possible ahead of it.
     let last = "(SELECT id FROM jobs WHERE status = 'queued' AND plan IS NOT NULL ORDER BY order_at DESC LIMIT 1)";
     let last: uuid::Uuid = sqlx::query_scalar(last).fetch_one(&mut database).await.expect("a waiting job");
@@ -157,6 +164,16 @@ async fn periodic_queries_read_work_in_flight_and_no_history() {
         // Four candidates per tenant and one probe, however much is released.
         call("release_jobs", "'default.4g', 'default', 4294967296, 250, 0", 3_000.0),
         call("queue_position", format!("'{last}', NULL, 1000"), 4_000.0),
+        // Bounded by the last argument but one, and by a few of each tenant for the mean.
+        call("queue_ahead", format!("{TENANT}, 'default', 1e9, 1000, 32"), 8_000.0),
+        // The urgent ones of 5,000 waiting jobs with deadlines, and their tenants.
+        call("urgent_jobs", "30.0, 100", 1_000.0),
+        // The running jobs of one pool.
+        call("slot_holders", "'default.4g', 2", 9_000.0),
     ];
     check(&mut database, calls, &["workers", "tenants", "leader", "dispatch_shares", "dispatch_clocks"]).await;
+    // Those that are missed, and no other of the 5,000. Only a leader reads them.
+    let lead = "UPDATE leader SET epoch = 7, expires_at = 'infinity'";
+    sqlx::raw_sql(lead).execute(&mut database).await.expect("lead");
+    check(&mut database, vec![call("give_up_deadlines", "250, 7", 600.0)], &["leader"]).await;
 }

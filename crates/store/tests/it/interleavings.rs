@@ -58,6 +58,7 @@ fn any_interleaving() -> impl Strategy<Value = (bool, Vec<Move>)> {
         Just(vec![Move::Release; 2]),
         Just(vec![Move::Release; 4]),
         Just(vec![Move::Release, Move::Unrelease, Move::Release]),
+        Just(vec![Move::Release, Move::Preempt, Move::Release, Move::Preempt]),
     ];
     let sweeper = (0..3usize, any::<bool>()).prop_map(|(times, expires)| {
         let mut moves = vec![Move::Lose; times];

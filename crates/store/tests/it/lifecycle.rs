@@ -6,6 +6,7 @@ use domain::{
     CheckpointRef, Failure, FailureAction, JobId, JobStatus, LeaseToken, Lifecycle, Plan, PoolId, TenantId, WorkerId,
 };
 use proptest::prelude::*;
+use store::deadlines::Preemption;
 use store::jobs::Scope;
 use store::{Lease, StoreError};
 use uuid::Uuid;
@@ -29,7 +30,11 @@ pub(crate) enum Move {
     Pause { owner: u128 },
     Proceed,
     Expire,
+    Preempt,
 }
+
+/// How often a run may be preempted here.
+pub(crate) const PREEMPTIONS_MAX: i32 = 2;
 
 fn any_move() -> impl Strategy<Value = Move> {
     let owner = 1..3u128;
@@ -47,6 +52,7 @@ fn any_move() -> impl Strategy<Value = Move> {
         3 => owner.prop_map(|owner| Move::Pause { owner }),
         2 => Just(Move::Proceed),
         1 => Just(Move::Expire),
+        3 => Just(Move::Preempt),
         2 => Just(Move::Lose),
         1 => Just(Move::Cancel),
         2 => Just(Move::Retry),
@@ -76,6 +82,7 @@ pub(crate) fn model_of(job: Lifecycle, tokens: &Tokens, step: &Move) -> Option<L
         Move::Pause { owner } => job.pause(tokens.of(owner)),
         Move::Proceed => job.proceed(),
         Move::Expire => job.expire(),
+        Move::Preempt => job.preempt(PREEMPTIONS_MAX),
     }
     .ok()
 }
@@ -154,7 +161,25 @@ impl<'a> Case<'a> {
             Move::Pause { owner } => store.pause(self.lease(owner), &draft(4), 1.0).await.map(|_| ()),
             Move::Proceed => store.continue_draft(Scope::Fleet, self.job_id, &same_plan()).await.map(|_| ()),
             Move::Expire => store.expire_drafts(0.0, 100, self.f.epoch).await.map(|_| ()),
+            Move::Preempt => self.preempt(before).await.map(|_| ()),
         }
+    }
+
+    /// Asks the job for its slot, for another job that must start at once.
+    async fn preempt(&self, before: &Lifecycle) -> Result<bool, StoreError> {
+        let urgent = self.f.urgent(self.pool.model_id()).await;
+        let wish = Preemption {
+            job_id: self.job_id,
+            token: before.lease.unwrap_or(self.tokens.of(1)),
+            urgent,
+            pool: self.pool.clone(),
+            displace_max: 0,
+            preemptions_max: PREEMPTIONS_MAX,
+        };
+        let done = self.f.store.preempt(&wish, self.f.epoch).await?;
+        // It must not be released in this job's place later.
+        self.f.store.cancel(Scope::Fleet, urgent).await?;
+        Ok(done.is_some())
     }
 
     /// Makes the move in both. They must agree on whether it is allowed and on the resulting state.
@@ -175,10 +200,10 @@ impl<'a> Case<'a> {
 
     /// The row in the model's form.
     pub(crate) async fn row(&self) -> Lifecycle {
-        type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool, Option<i32>);
+        type Row = (String, i32, Option<Uuid>, i32, i32, i32, bool, Option<i32>, bool, i32);
         let row: Row = sqlx::query_as(
             "SELECT status, dispatch_no, lease_token, attempts, attempts_total, checkpoint_step,
-                 cancel_requested_at IS NOT NULL, draft_until
+                 cancel_requested_at IS NOT NULL, draft_until, preempt_requested_at IS NOT NULL, preemptions
              FROM jobs WHERE id = $1",
         )
         .bind(self.job_id.0)
@@ -194,6 +219,8 @@ impl<'a> Case<'a> {
             checkpoint_step: row.5,
             cancel_requested: row.6,
             pause_at: row.7,
+            preempt_requested: row.8,
+            preemptions: row.9,
         }
     }
 }

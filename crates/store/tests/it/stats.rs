@@ -39,7 +39,10 @@ async fn recount(f: &Fixture, scope: Scope) -> Counters {
         retried: events("kind = 'queued' AND detail ? 'retry'").await,
         requeued: events("kind = 'retrying'").await,
         leases_lost: events("kind IN ('retrying', 'failed') AND detail ->> 'code' = 'worker_lost'").await,
-        handed_back: events("kind = 'handed_back'").await,
+        handed_back: events("kind = 'handed_back' AND NOT (detail ->> 'preempted')::bool").await,
+        preempted: events("kind = 'handed_back' AND (detail ->> 'preempted')::bool").await,
+        deadlines_met: whole(done("(finished_at <= deadline_at)::int").await),
+        deadlines_missed: whole(done("(finished_at > deadline_at)::int").await),
         drafted: events("kind = 'drafted'").await,
         continued: events("kind = 'queued' AND detail ? 'continued'").await,
         // No job of this test is a draft.

@@ -16,6 +16,8 @@ use uuid::Uuid;
 
 /// Model and pool of all jobs here; 1 GiB is enough for [`plan`].
 pub(crate) const MODEL: &str = "default";
+/// How long before its latest start a job with a deadline is placed, seconds.
+pub(crate) const LEAD_S: f64 = 3_600.0;
 pub(crate) const LIMITS: AttemptLimits = AttemptLimits { attempts_max: 3, attempts_total_max: 6 };
 /// No backoff, so that tests do not have to wait.
 pub(crate) const POLICY: RetryPolicy = RetryPolicy { limits: LIMITS, backoff_s: 0.0, backoff_max_s: 0.0 };
@@ -70,10 +72,25 @@ impl Fixture {
 
     /// Plans jobs that count `share_s` seconds against their tenant's share, whatever their estimate.
     pub(crate) async fn plan_sharing(&self, jobs: &[JobId], plan: Plan, share_s: f64) {
-        let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0, share_s };
+        let planned = |job_id: &JobId| PlannedJob {
+            job_id: *job_id,
+            plan: plan.clone(),
+            order_delay_s: 0.0,
+            deadline_lead_s: LEAD_S,
+            share_s,
+        };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
         let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");
         assert_eq!(saved.len(), jobs.len());
+    }
+
+    /// A planned job of the tenant that must start within a minute and 40 seconds.
+    pub(crate) async fn urgent(&self, model_id: &str) -> JobId {
+        let mut job = new_job(self.tenant, model_id);
+        job.request.deadline_s = Some(110);
+        let job = self.insert(job).await;
+        self.plan_all(&[job.id], plan()).await;
+        job.id
     }
 
     /// A job that waits for a claim under the returned number; the only one of its pool.

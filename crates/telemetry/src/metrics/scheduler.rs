@@ -76,6 +76,12 @@ pub struct FleetTotals {
     pub handed_back: i64,
     /// Jobs retried by their owner.
     pub retried: i64,
+    /// Runs that were preempted for a job with a deadline.
+    pub preempted: i64,
+    /// Videos finished by their deadline.
+    pub deadlines_met: i64,
+    /// Videos finished after their deadline.
+    pub deadlines_missed: i64,
     /// Runs that paused after their first steps.
     pub drafted: i64,
     /// Drafts that were continued.
@@ -126,8 +132,12 @@ metrics! {
         /// Finished jobs since the fleet was set up. A job that its owner retries counts again.
         jobs_finished: IntCounterVec = "fleet_jobs_finished_total", labels &["state", "tier", "complexity"];
         /// Jobs put back into the queue, by cause: retry (a failure or a lost worker), hand_back (a worker that shuts
-        /// down) or owner (a retry requested by the owner).
+        /// down), preempt (its slot was needed for a deadline) or owner (a retry requested by the owner).
         jobs_requeued: IntCounterVec = "fleet_jobs_requeued_total", labels &["cause"];
+        /// Videos with a deadline since the fleet was set up, by outcome: met or missed.
+        deadlines: IntCounterVec = "fleet_deadlines_total", labels &["outcome"];
+        /// Running jobs that this scheduler asked for their slot, to save a deadline.
+        pub preemptions: IntCounter = "fleet_preemptions_total";
         /// Runs that paused after their first steps, since the fleet was set up.
         drafts: IntCounter = "fleet_drafts_total";
         /// Drafts that were continued to their end.
@@ -187,6 +197,7 @@ impl SchedulerMetrics {
             self.no_levels();
             self.jobs_finished.reset();
             self.jobs_requeued.reset();
+            self.deadlines.reset();
             self.drafts.reset();
             self.drafts_continued.reset();
             self.draft_gpu_seconds.reset();
@@ -260,7 +271,15 @@ impl SchedulerMetrics {
         raise(&self.drafts, count(totals.drafted));
         raise(&self.drafts_continued, count(totals.continued));
         raise_amount(&self.draft_gpu_seconds, totals.draft_gpu_seconds);
-        let causes = [("retry", totals.requeued), ("hand_back", totals.handed_back), ("owner", totals.retried)];
+        let causes = [
+            ("retry", totals.requeued),
+            ("hand_back", totals.handed_back),
+            ("preempt", totals.preempted),
+            ("owner", totals.retried),
+        ];
+        for (outcome, jobs) in [("met", totals.deadlines_met), ("missed", totals.deadlines_missed)] {
+            raise(&self.deadlines.with_label_values(&[outcome]), count(jobs));
+        }
         for (cause, jobs) in causes {
             raise(&self.jobs_requeued.with_label_values(&[cause]), count(jobs));
         }

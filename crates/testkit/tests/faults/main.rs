@@ -7,6 +7,7 @@
 //! One file per dependency; `lost_replies` and `lost_sweeps` lose the reply of every transition; `storm` kills everything at random.
 
 mod api_and_scheduler;
+mod deadlines;
 mod deliveries;
 mod drafts;
 mod hanging;
