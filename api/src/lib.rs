@@ -5,13 +5,14 @@
 //! # Reading order
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
 //! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling;
-//! [`limits`]: rate and backlog limits; [`loras`]: adapters; [`problem`]: error responses.
+//! `admission`: whether a deadline can be met; [`limits`]: rate, backlog and quotas; [`loras`]: adapters; [`problem`]: error responses.
 //!
 //! # Adding a route
 //! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
 //! 2. Add one line to [`router`].
 //! 3. Add a test in `tests/` and update the description: `api openapi > docs/openapi.json`.
 
+mod admission;
 pub mod announce;
 pub mod auth;
 mod candidates;

@@ -44,8 +44,12 @@ pub enum ProblemKind {
     RangeNotSatisfiable,
     /// The idempotency key was already used with a different payload.
     KeyReused,
+    /// The deadline cannot be met, and the request asks to be rejected then.
+    DeadlineInfeasible,
     /// The key has exceeded its submission rate.
     RateLimited,
+    /// The key has used up its quota of GPU time.
+    QuotaExceeded,
     /// The backlog is full.
     BacklogFull,
     /// A dependency is unavailable.
@@ -60,7 +64,7 @@ impl ProblemKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::InvalidRequest | Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::InvalidRequest | Self::KeyReused | Self::DeadlineInfeasible => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::CrossSite => StatusCode::FORBIDDEN,
             Self::UnknownHost => StatusCode::MISDIRECTED_REQUEST,
@@ -71,7 +75,7 @@ impl ProblemKind {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
-            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
             Self::BacklogFull | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -95,7 +99,9 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::RangeNotSatisfiable => "range-not-satisfiable",
             Self::KeyReused => "idempotency-key-reused",
+            Self::DeadlineInfeasible => "deadline-infeasible",
             Self::RateLimited => "rate-limited",
+            Self::QuotaExceeded => "quota-exceeded",
             Self::BacklogFull => "backlog-full",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -118,7 +124,9 @@ impl ProblemKind {
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::RangeNotSatisfiable => "The range is outside the file",
             Self::KeyReused => "The idempotency key was used for another request",
+            Self::DeadlineInfeasible => "The deadline cannot be met",
             Self::RateLimited => "Too many requests",
+            Self::QuotaExceeded => "The key's quota is used up",
             Self::BacklogFull => "The backlog is full",
             Self::Unavailable => "The service is temporarily unavailable",
             Self::Internal => "Internal error",
@@ -141,6 +149,9 @@ pub struct ProblemBody {
     /// The invalid fields, with the reason for each; absent when the problem is not about a field.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// With `deadline-infeasible`: the shortest deadline that looks feasible, in seconds from submission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feasible_deadline_s: Option<u32>,
 }
 
 /// An error response for a client.
@@ -150,6 +161,7 @@ pub struct Problem {
     detail: String,
     errors: Vec<FieldError>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    feasible_deadline_s: Option<u32>,
 }
 
 /// `Retry-After` while the database is unavailable or busy, in seconds.
@@ -162,7 +174,7 @@ impl Problem {
     /// A problem of the given kind. `detail` says what happened and what to do.
     #[must_use]
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new() }
+        Self { kind, detail: detail.into(), errors: Vec::new(), headers: Vec::new(), feasible_deadline_s: None }
     }
 
     /// Invalid fields. The detail repeats the first one, so that clients which show only the detail are still useful.
@@ -173,13 +185,28 @@ impl Problem {
             [one] => format!("{}: {}", one.field, one.reason),
             [first, rest @ ..] => format!("{}: {} (and {} more)", first.field, first.reason, rest.len()),
         };
-        Self { kind: ProblemKind::InvalidRequest, detail, errors, headers: Vec::new() }
+        Self { errors, ..Self::new(ProblemKind::InvalidRequest, detail) }
     }
 
     /// One invalid field.
     #[must_use]
     pub fn field(field: &str, reason: impl Into<String>) -> Self {
         Self::fields(vec![FieldError::new(field, reason)])
+    }
+
+    /// The deadline in `field` cannot be met.
+    #[must_use]
+    pub(crate) fn infeasible_deadline(
+        field: &str,
+        reason: String,
+        feasible_deadline_s: Option<u32>,
+        retry_after_s: Option<u64>,
+    ) -> Self {
+        let problem = Self { kind: ProblemKind::DeadlineInfeasible, feasible_deadline_s, ..Self::field(field, reason) };
+        match retry_after_s {
+            Some(seconds) => problem.retry_after(seconds),
+            None => problem,
+        }
     }
 
     /// The job does not exist for this caller.
@@ -255,6 +282,7 @@ impl Problem {
             status: self.kind.status().as_u16(),
             detail: self.detail.clone(),
             errors: self.errors.clone(),
+            feasible_deadline_s: self.feasible_deadline_s,
         }
     }
 }
@@ -296,7 +324,9 @@ mod tests {
             K::UnsupportedMediaType,
             K::RangeNotSatisfiable,
             K::KeyReused,
+            K::DeadlineInfeasible,
             K::RateLimited,
+            K::QuotaExceeded,
             K::BacklogFull,
             K::Unavailable,
             K::Internal,

@@ -9,6 +9,7 @@ use broker::Broker;
 use cache::EmbeddingCache;
 use domain::{Job, Plan, RequestLimits};
 use optimizer::Planner;
+use optimizer::deadline::{QueueLoad, wait_s};
 use settings::Settings;
 use store::Store;
 use store::dispatch::PoolLoad;
@@ -19,7 +20,7 @@ use crate::announce::Announcer;
 use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
-use crate::limits::{Backlog, RateLimiter};
+use crate::limits::{Backlog, Quotas, RateLimiter};
 use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
 use crate::openai::Refusals;
@@ -58,6 +59,8 @@ pub struct App {
     pub rate: RateLimiter,
     /// Limit of waiting jobs.
     pub backlog: Backlog,
+    /// Quotas of keys.
+    pub quotas: Quotas,
     /// Refused submissions of `/v1` whose retries may come.
     pub(crate) refusals: Refusals,
     /// API keys.
@@ -124,6 +127,7 @@ impl App {
             announcer,
             rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
             backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
+            quotas: Quotas::new(store.clone(), settings.cost.gpu_hour_usd),
             refusals: Refusals::default(),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,
@@ -195,17 +199,15 @@ impl App {
     pub(crate) fn queue_wait_s(&self, job: &Job) -> Option<f64> {
         let (plan, ahead) = (job.plan.as_ref()?, job.queue_position?);
         let model_id = job.request.model.as_deref()?;
+        let (slots, running) = self.slots_for(model_id, plan.memory_bytes);
+        wait_s(&QueueLoad { slots, running, ahead: ahead.unsigned_abs(), mean_s: plan.estimate_s })
+    }
+
+    /// Slots of the live workers that can run a job of this model and size, and how many of them are in use.
+    #[must_use]
+    pub(crate) fn slots_for(&self, model_id: &str, memory_bytes: u64) -> (u32, u32) {
         let pools = self.pools();
-        let fitting =
-            pools.iter().filter(|load| load.pool.model_id() == model_id && load.pool.holds(plan.memory_bytes));
-        let (slots, running) = fitting.fold((0, 0), |sum, load| (sum.0 + load.slots, sum.1 + load.running));
-        if slots == 0 {
-            return None;
-        }
-        // Running jobs are half done on average.
-        #[expect(clippy::cast_precision_loss, reason = "a queue position is far below 2^52")]
-        let runs_before = ahead as f64 + 0.5 * f64::from(running);
-        let free = f64::from(slots.saturating_sub(running));
-        Some((runs_before - free).max(0.0) / f64::from(slots) * plan.estimate_s)
+        let fitting = pools.iter().filter(|load| load.pool.model_id() == model_id && load.pool.holds(memory_bytes));
+        fitting.fold((0, 0), |sum, load| (sum.0 + load.slots, sum.1 + load.running))
     }
 }

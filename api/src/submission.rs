@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use axum::http::HeaderMap;
 use domain::{FieldError, Job, Plan, VideoRequest};
-use store::jobs::{InsertOutcome, NewJob};
+use store::jobs::{InsertOutcome, NewJob, QuotaShare};
 
+use crate::admission::check_deadline;
 use crate::auth::Caller;
 use crate::candidates;
 use crate::ingest::IngestError;
@@ -23,7 +24,9 @@ pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<
     let payload_hash = request.payload_hash();
     request.fill_guidance(&manifest);
     let planned = app.planner().plan(&request, &manifest, shape);
-    let job = NewJob { payload_hash, ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape) };
+    let reserved_s = planned.plan.estimate_s * planned.plan.draft_share();
+    let quota = caller.key_id().map(|key_id| QuotaShare { key_id, reserved_s });
+    let job = NewJob { payload_hash, quota, ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape) };
     Ok((job, planned.plan))
 }
 
@@ -44,6 +47,26 @@ pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Optio
             Err(problem)
         }
     }
+}
+
+/// Takes what new jobs need of their key's quota.
+///
+/// # Errors
+/// 429 when the quota is used up.
+pub(crate) async fn charge_quota(app: &App, jobs: &[NewJob]) -> Answer<()> {
+    let shares: Vec<QuotaShare> = jobs.iter().filter_map(|job| job.quota).collect();
+    match shares.first() {
+        Some(share) => app.quotas.admit(share.key_id, shares.iter().map(|share| share.reserved_s).sum()).await,
+        None => Ok(()),
+    }
+}
+
+/// All limits on new jobs of one request: rate, backlog, quota and deadline.
+async fn admit_request(app: &App, caller: &Caller, jobs: &[NewJob], plan: &Plan) -> Answer<Option<RateState>> {
+    let rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
+    check_deadline(app, caller.tenant_id, (&jobs[0].request, plan), jobs.len() as u64 - 1, "deadline_s").await?;
+    charge_quota(app, jobs).await?;
+    Ok(rate)
 }
 
 /// A submission that is committed.
@@ -72,19 +95,20 @@ impl From<NotAccepted> for Problem {
     }
 }
 
-/// Submits a job, or all candidates that it asks for: applies the limits, which only a repeated request passes, and waits for
+/// Submits a job with its forecast plan, or all candidates that it asks for: applies the limits, which only a repeated request passes, and waits for
 /// the commit. Returns the first candidate.
 ///
 /// # Errors
-/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request; errors of the database.
-pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob) -> Result<Accepted, NotAccepted> {
+/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request or the deadline is to be kept and cannot be;
+/// errors of the database.
+pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan) -> Result<Accepted, NotAccepted> {
     let refuse = |problem: Problem, is_certain: bool| {
         app.metrics.submission_refused(problem.kind().code());
         NotAccepted { problem, is_certain }
     };
     let jobs = candidates::spread(job);
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-    let rate = match admit(app, caller, cost).await {
+    let rate = match admit_request(app, caller, &jobs, plan).await {
         Ok(rate) => rate,
         Err(refusal) => match is_repeated(app, &jobs[0]).await {
             Ok(true) => None,

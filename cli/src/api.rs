@@ -88,6 +88,12 @@ impl Api {
         json(self.send(Tries::Patient, |api| api.request(Method::POST, path).timeout(RESPONSE)).await?).await
     }
 
+    /// The same with a JSON body.
+    pub(crate) async fn send_json(&self, method: Method, path: &str, body: &Value) -> Result<Value, Failure> {
+        let call = |api: &Self| api.request(method.clone(), path).timeout(RESPONSE).json(body);
+        json(self.send(Tries::Patient, call).await?).await
+    }
+
     /// Submits a request; repeating it with the same key gives the same job.
     pub(crate) async fn submit(&self, request: &Value, key: &str, tries: Tries) -> Result<Value, Failure> {
         let call = |api: &Self| {

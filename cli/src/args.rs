@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use serde_json::{Map, Value};
 
@@ -59,14 +59,22 @@ pub(crate) enum Command {
         #[arg(required = true, value_name = "JOB_ID")]
         jobs: Vec<uuid::Uuid>,
     },
+    /// Show, pause or resume your own queue.
+    Queue {
+        /// What to do [default: show].
+        #[arg(value_enum, default_value = "show")]
+        action: QueueAction,
+    },
+    /// Move a queued job within your own queue.
+    Move(MoveArgs),
     /// Show a job, or save its video.
     Get(GetArgs),
     /// Show numbers of jobs, costs and savings.
     Stats,
     /// List the workers.
     Workers,
-    /// Show what the current key gives access to.
-    Keys,
+    /// Show what the current key gives access to, and its quota. With an admin key: list all keys, or set a quota.
+    Keys(KeysArgs),
     /// Watch the fleet in a full-screen view.
     Top,
     /// Print a completion script for a shell.
@@ -119,9 +127,12 @@ pub(crate) struct RequestArgs {
     /// Id of the model.
     #[arg(long)]
     model: Option<String>,
-    /// Seconds from now by which the video is wanted; affects the queue order.
+    /// Seconds from now by which the video is wanted.
     #[arg(long)]
     deadline_s: Option<u32>,
+    /// What to do if the deadline probably cannot be met.
+    #[arg(long, value_parser = ["accept", "reject"], requires = "deadline_s")]
+    deadline_policy: Option<String>,
     /// Any other field of the API's request, such as similar_prompts=true. Can be repeated.
     #[arg(long = "set", value_name = "FIELD=VALUE")]
     others: Vec<String>,
@@ -137,6 +148,7 @@ impl RequestArgs {
             ("negative_prompt", &self.negative),
             ("step_cache", &self.step_cache),
             ("model", &self.model),
+            ("deadline_policy", &self.deadline_policy),
         ];
         let mut fields: Map<String, Value> =
             words.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?.into()))).collect();
@@ -218,6 +230,50 @@ pub(crate) struct AnalyzeArgs {
     pub(crate) prompt: String,
     #[command(flatten)]
     pub(crate) request: RequestArgs,
+}
+
+/// Actions on one's own queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum QueueAction {
+    /// Show whether it is paused.
+    Show,
+    /// Start no more waiting jobs; running ones go on.
+    Pause,
+    /// Start waiting jobs again.
+    Resume,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("place").required(true))]
+pub(crate) struct MoveArgs {
+    /// The job.
+    #[arg(value_name = "JOB_ID")]
+    pub(crate) job: uuid::Uuid,
+    /// Directly before this job.
+    #[arg(long, value_name = "JOB_ID", group = "place")]
+    pub(crate) before: Option<uuid::Uuid>,
+    /// Before all others.
+    #[arg(long, group = "place")]
+    pub(crate) front: bool,
+    /// Behind all others.
+    #[arg(long, group = "place")]
+    pub(crate) back: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysArgs {
+    /// List all keys of the fleet with their quotas.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Set the quota of this key; limits that are not given are removed.
+    #[arg(long, value_name = "KEY_ID", conflicts_with = "all")]
+    pub(crate) set_quota: Option<uuid::Uuid>,
+    /// GPU seconds that the key may use in a day (UTC).
+    #[arg(long, value_name = "SECONDS", requires = "set_quota")]
+    pub(crate) gpu_seconds_per_day: Option<f64>,
+    /// US dollars that the key may use in a day (UTC).
+    #[arg(long, value_name = "USD", requires = "set_quota")]
+    pub(crate) usd_per_day: Option<f64>,
 }
 
 #[derive(Debug, Args)]

@@ -55,13 +55,19 @@ impl Caller {
         }
     }
 
+    /// The key that it used, itself or through a session; `None` while keys are off.
+    #[must_use]
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match &self.proof {
+            Proof::NotAsked => None,
+            Proof::Key(key_id) | Proof::Session { key_id, .. } => Some(*key_id),
+        }
+    }
+
     /// What its rate is counted under.
     #[must_use]
     pub(crate) fn rate_key(&self) -> Uuid {
-        match &self.proof {
-            Proof::NotAsked => self.tenant_id.0,
-            Proof::Key(key_id) | Proof::Session { key_id, .. } => key_id.0,
-        }
+        self.key_id().map_or(self.tenant_id.0, |key_id| key_id.0)
     }
 }
 

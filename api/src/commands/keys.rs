@@ -8,6 +8,7 @@ use domain::KeyId;
 use settings::Settings;
 use store::Store;
 use store::keys::{NewKey, Role};
+use store::quotas::Quota;
 
 use super::store_options;
 use crate::auth::secret::FreshKey;
@@ -32,6 +33,17 @@ pub enum KeysCommand {
     },
     /// List all keys, without their secrets.
     List,
+    /// Set how much GPU time a key may use in a day (UTC). Limits that are not given are removed.
+    Quota {
+        /// Id of the key, as `list` prints it.
+        id: KeyId,
+        /// GPU seconds a day.
+        #[arg(long)]
+        gpu_seconds_per_day: Option<f64>,
+        /// US dollars a day, at the price of `cost.gpu_hour_usd`.
+        #[arg(long)]
+        usd_per_day: Option<f64>,
+    },
     /// Revoke a key and end its sessions.
     Revoke {
         /// Id of the key, as `list` prints it.
@@ -60,6 +72,13 @@ pub async fn run(settings: &Settings, command: KeysCommand) -> anyhow::Result<()
     match command {
         KeysCommand::Issue { tenant, role, label, weight } => issue(&store, &tenant, role, label, weight).await,
         KeysCommand::List => list(&store).await,
+        KeysCommand::Quota { id, gpu_seconds_per_day, usd_per_day } => {
+            let quota = Quota { gpu_s: gpu_seconds_per_day, usd: usd_per_day };
+            if !store.set_quota(id, quota).await.context("set the quota")? {
+                bail!("there is no active key {id}; `api keys list` shows all keys");
+            }
+            print(&format!("quota of {id} set"))
+        }
         KeysCommand::Revoke { id } => {
             if !store.revoke_key(id).await.context("revoke the key")? {
                 bail!("there is no active key {id}; `api keys list` shows all keys");

@@ -2,6 +2,7 @@
 
 use domain::plan::FactorScore;
 use domain::{Complexity, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
+use optimizer::deadline::Forecast;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,6 +21,35 @@ pub struct AnalyzeView {
     /// Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
     /// trained on everything.
     pub unknown_words: Vec<String>,
+    /// When the video would be finished if the request was submitted now; null while no suitable worker is online or the queue is
+    /// paused.
+    pub forecast: Option<ForecastView>,
+}
+
+/// When a request would be rendered if it was submitted now.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct ForecastView {
+    /// Estimated seconds until a worker starts it.
+    pub start_s: f64,
+    /// Estimated seconds until the video is finished.
+    pub finish_s: f64,
+    /// Whether `deadline_s` of the request would be met; null without one.
+    pub deadline_met: Option<bool>,
+    /// The shortest `deadline_s` that would be met.
+    pub feasible_deadline_s: u32,
+}
+
+impl ForecastView {
+    /// Creates the view of a forecast.
+    #[must_use]
+    pub fn new(forecast: &Forecast, deadline_s: Option<u32>) -> Self {
+        Self {
+            start_s: forecast.start_s,
+            finish_s: forecast.finish_s,
+            deadline_met: deadline_s.map(|deadline_s| forecast.meets(deadline_s)),
+            feasible_deadline_s: forecast.feasible_deadline_s(),
+        }
+    }
 }
 
 /// How a prompt would be rendered.

@@ -8,6 +8,7 @@ pub mod group;
 pub mod job;
 pub mod lora;
 pub mod model;
+pub(crate) mod queue;
 pub mod request;
 pub mod stats;
 pub mod webhook;

@@ -4,7 +4,9 @@
 //! whether its job exists.
 
 pub mod backlog;
+pub mod quota;
 pub mod rate;
 
 pub use backlog::Backlog;
+pub use quota::Quotas;
 pub use rate::{RateLimiter, RateState};

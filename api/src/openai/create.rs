@@ -62,7 +62,7 @@ async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, R
     let fingerprint = fingerprint(envelope.caller.rate_key(), &request, &origin);
     resolve(app, &envelope.caller, &mut request).await.inspect_err(|problem| count(app, problem))?;
     let invalid = |errors| Problem::fields(names.translate(errors));
-    let (mut job, _) =
+    let (mut job, plan) =
         new_job(app, &envelope.caller, request).map_err(invalid).inspect_err(|problem| count(app, problem))?;
     job.traceparent = traceparent(&envelope.headers);
     job.origin = Some(origin);
@@ -80,7 +80,7 @@ async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, R
             }
         }
     }
-    match submit(app, &envelope.caller, job).await {
+    match submit(app, &envelope.caller, job, &plan).await {
         Ok(accepted) => created(app, &envelope.caller, accepted).await,
         Err(refused) => {
             if recognises_retries && refused.is_certain {

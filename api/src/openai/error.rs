@@ -93,8 +93,8 @@ pub(crate) async fn translate(request: Request, next: Next) -> Response {
     for (name, value) in kept {
         translated.headers_mut().insert(name.clone(), value.clone());
     }
-    // 409 would be repeated, although only another request can succeed.
-    if status == StatusCode::CONFLICT {
+    // 409 would be repeated, although only another request can succeed, and so would 429, although a quota renews once a day.
+    if status == StatusCode::CONFLICT || problem.kind() == Kind::QuotaExceeded {
         translated.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     translated
@@ -116,7 +116,7 @@ fn body(problem: &Problem, shown: Shown, status: StatusCode) -> Body {
 /// Invalid fields are a 400 here. Everything else keeps its status, which OpenAI's clients act on in the same way.
 fn status(kind: Kind) -> StatusCode {
     match kind {
-        Kind::InvalidRequest => StatusCode::BAD_REQUEST,
+        Kind::InvalidRequest | Kind::DeadlineInfeasible => StatusCode::BAD_REQUEST,
         other => other.status(),
     }
 }
@@ -126,6 +126,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Forbidden | Kind::CrossSite | Kind::UnknownHost => "permission_error",
         Kind::KeyReused => "idempotency_error",
         Kind::RateLimited => "rate_limit_error",
+        Kind::QuotaExceeded => "insufficient_quota",
         Kind::BacklogFull | Kind::Unavailable | Kind::Internal | Kind::TimedOut => "server_error",
         _ => "invalid_request_error",
     }
@@ -137,6 +138,7 @@ fn code(kind: Kind) -> &'static str {
         Kind::Unauthenticated => "invalid_api_key",
         Kind::NotFound => "not_found",
         Kind::RateLimited => "rate_limit_exceeded",
+        Kind::QuotaExceeded => "insufficient_quota",
         Kind::BacklogFull | Kind::Unavailable => "overloaded",
         other => other.code(),
     }

@@ -6,8 +6,9 @@ use axum::extract::State;
 use domain::{FieldError, ModelManifest, TenantId, VideoRequest};
 use store::jobs::{JobFilter, Scope};
 
+use crate::admission::{Outlook, outlook};
 use crate::auth::Caller;
-use crate::dto::analysis::{AnalysisView, AnalyzeView};
+use crate::dto::analysis::{AnalysisView, AnalyzeView, ForecastView};
 use crate::dto::request::RequestParameters;
 use crate::extract::QueryString;
 use crate::loras::resolve::resolve;
@@ -41,10 +42,15 @@ pub async fn analyze(
         tier = %plan.tier, complexity = %plan.complexity, steps = plan.steps, estimate_s = plan.estimate_s, cached,
         "Optimization: prompt analysed",
     );
+    request.model = Some(manifest.id.clone());
+    let forecast = match outlook(&app, caller.tenant_id, &request, &plan, 0).await? {
+        Outlook::Known(forecast) => Some(ForecastView::new(&forecast, request.deadline_s)),
+        Outlook::NoWorkers | Outlook::Paused => None,
+    };
     let analysis = AnalysisView::new(&request, &plan, cached, app.settings.cost.gpu_hour_usd);
     let unknown_words = manifest.world.as_ref().map(|world| optimizer::unknown_words(&request.prompt, world));
     let unknown_words = unknown_words.unwrap_or_default();
-    Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words }))
+    Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words, forecast }))
 }
 
 /// Whether the prompt's embeddings are cached and the caller may know it: the cache is shared, and an answer for any prompt

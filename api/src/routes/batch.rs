@@ -4,18 +4,20 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use domain::{FieldError, VideoRequest};
+use domain::{FieldError, Plan, VideoRequest};
 use serde::{Deserialize, Serialize};
 use store::jobs::{BatchOutcome, InsertOutcome, NewJob};
 use utoipa::ToSchema;
 
+use crate::admission::check_deadline;
 use crate::auth::Caller;
 use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
+use crate::limits::RateState;
 use crate::loras::resolve::resolve_batch;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
-use crate::submission::{admit, key_reused, new_job, traceparent};
+use crate::submission::{admit, charge_quota, key_reused, new_job, traceparent};
 
 /// Several video requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
@@ -68,11 +70,11 @@ pub async fn batch(
     // 1. Validate every request. Nothing is admitted if one of them is invalid.
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
     resolve_batch(&app, &caller, &mut batch.requests).await.inspect_err(count)?;
-    let jobs = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
+    let (jobs, plans) = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 
     // 2. Apply the limits, unless the batch was accepted before: a repetition passes them.
-    let rate = match admit(&app, &caller, cost).await {
+    let rate = match admit_batch(&app, &caller, &jobs, &plans).await {
         Ok(rate) => rate,
         Err(refusal) => {
             if !is_repeated(&app, &jobs).await? {
@@ -114,6 +116,17 @@ pub async fn batch(
     Ok(response)
 }
 
+/// All limits on the jobs of a batch. Each deadline counts the requests before it.
+async fn admit_batch(app: &App, caller: &Caller, jobs: &[NewJob], plans: &[Plan]) -> Answer<Option<RateState>> {
+    let rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
+    for (index, (job, plan)) in jobs.iter().zip(plans).enumerate() {
+        let field = format!("requests[{index}].deadline_s");
+        check_deadline(app, caller.tenant_id, (&job.request, plan), index as u64, &field).await?;
+    }
+    charge_quota(app, jobs).await?;
+    Ok(rate)
+}
+
 /// The jobs of a batch, or all errors of all its requests.
 fn new_jobs(
     app: &App,
@@ -121,7 +134,7 @@ fn new_jobs(
     batch: BatchRequest,
     key: Option<&str>,
     headers: &HeaderMap,
-) -> Answer<Vec<NewJob>> {
+) -> Answer<(Vec<NewJob>, Vec<Plan>)> {
     let (count, max) = (batch.requests.len(), app.settings.limits.batch_max);
     if count == 0 || count > max {
         return Err(Problem::field(
@@ -132,7 +145,7 @@ fn new_jobs(
     // Each row stores the hash of the whole batch, so that the key is bound to the batch and not to one item.
     let whole = key.map(|_| batch_hash(&batch));
     let traceparent = traceparent(headers);
-    let mut jobs = Vec::with_capacity(count);
+    let (mut jobs, mut plans) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut wrong = Vec::new();
     for (index, request) in batch.requests.into_iter().enumerate() {
         if request.candidates > 1 {
@@ -140,7 +153,8 @@ fn new_jobs(
             wrong.push(FieldError::new(&format!("requests[{index}].candidates"), reason));
         }
         match new_job(app, caller, request) {
-            Ok((mut job, _)) => {
+            Ok((mut job, plan)) => {
+                plans.push(plan);
                 job.idempotency_key = key.map(|key| format!("{key}/{index}"));
                 job.payload_hash = whole.unwrap_or(job.payload_hash);
                 job.traceparent.clone_from(&traceparent);
@@ -154,7 +168,7 @@ fn new_jobs(
             }
         }
     }
-    if wrong.is_empty() { Ok(jobs) } else { Err(Problem::fields(wrong)) }
+    if wrong.is_empty() { Ok((jobs, plans)) } else { Err(Problem::fields(wrong)) }
 }
 
 fn batch_hash(batch: &BatchRequest) -> [u8; 32] {

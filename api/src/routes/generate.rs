@@ -29,8 +29,8 @@ use crate::submission::{new_job, submit, traceparent};
     responses(
         (status = 202, description = "Accepted; `Location` names the job", body = JobView),
         (status = 400, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong, or the key belongs to another request", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 429, description = "The key's rate is used up", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong, the key belongs to another request, or the deadline cannot be met and `deadline_policy` is `reject`", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 429, description = "The key's rate or its quota of GPU time is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The backlog is full or the database away", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
@@ -46,7 +46,7 @@ pub async fn generate(
     let (mut job, forecast) = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
-    let accepted = submit(&app, &caller, job).await?;
+    let accepted = submit(&app, &caller, job, &forecast).await?;
     let view =
         if accepted.created { JobView::new(accepted.job, Some(&forecast), None) } else { app.view(accepted.job, None) };
     Ok(respond(view, accepted.rate))

@@ -17,6 +17,8 @@ pub mod openapi;
 pub mod page;
 pub mod preview;
 pub mod proceed;
+pub mod queue;
+pub mod quotas;
 pub mod retry;
 pub mod session;
 pub mod settings;

@@ -21,7 +21,7 @@ use crate::submission::admit;
         (status = 202, description = "Queued again", body = JobView),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or is deleted"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "The job has neither failed nor been cancelled"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate, or the tenant its backlog limit"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate or its quota, or the tenant its backlog limit"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full, or the database is unavailable"),
     )
 )]
@@ -32,9 +32,13 @@ pub(crate) async fn retry_job(
 ) -> Answer<(StatusCode, Json<JobView>)> {
     let scope = caller.scope();
     let job = app.store.get(scope, job_id).await.map_err(|error| Problem::from_store(&error))?;
-    let tenant_id = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?.tenant_id;
+    let job = job.filter(|job| job.deleted_at.is_none()).ok_or_else(Problem::no_job)?;
+    let tenant_id = job.tenant_id;
     // A retried job takes a place in the backlog like a new one, so the same limits apply.
     admit(&app, &caller, 1).await?;
+    if let (Some(key_id), Some(plan)) = (caller.key_id(), &job.plan) {
+        app.quotas.admit(key_id, plan.estimate_s).await?;
+    }
     match app.store.retry(scope, job_id).await.map_err(|error| Problem::from_store(&error))? {
         RetryOutcome::Queued => {}
         RetryOutcome::NotFound => return Err(Problem::no_job()),

@@ -8,6 +8,7 @@ mod app;
 mod auth;
 mod batch;
 mod connections;
+mod deadlines;
 mod distilled;
 mod drafts;
 mod events;

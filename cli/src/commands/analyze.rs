@@ -31,6 +31,10 @@ fn text(found: &Value) -> String {
         format!("cost        {}", dollars(number("estimated_cost_usd"))),
         format!("embeddings  {}", if found["cache_available"] == true { "cached" } else { "not cached" }),
     ];
+    if let Some(finish_s) = found["forecast"]["finish_s"].as_f64() {
+        let late = if found["forecast"]["deadline_met"] == false { ", after the deadline" } else { "" };
+        lines.push(format!("finished    in about {}, if submitted now{late}", duration(finish_s)));
+    }
     for factor in analysis["factors"].as_array().into_iter().flatten() {
         let words: Vec<&str> = factor["words"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if !words.is_empty() {

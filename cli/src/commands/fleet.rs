@@ -1,9 +1,6 @@
-//! `fleet stats`, `fleet workers` and `fleet keys`: about the fleet, not about single jobs.
-
-use serde_json::{Value, json};
+//! `fleet stats` and `fleet workers`: about the fleet, not about single jobs.
 
 use crate::api::Api;
-use crate::config::Target;
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::table::Table;
@@ -59,24 +56,4 @@ pub(crate) async fn workers(api: &Api, out: Out) -> Result<(), Failure> {
         ]);
     }
     out.line(&table.text())
-}
-
-/// Shows what the current key gives access to. Keys are issued and revoked on the server, with `api keys`.
-pub(crate) async fn keys(api: &Api, out: Out, target: &Target) -> Result<(), Failure> {
-    let session = api.get("/api/session").await?;
-    let required = session["keys_required"] == Value::Bool(true);
-    let document = json!({
-        "server": target.server,
-        "keys_required": required,
-        "key": target.key_source,
-        "role": if session["admin"] == true { "admin" } else { "user" },
-    });
-    out.result(&document, |document| {
-        let access = match (required, document["role"] == "admin") {
-            (false, _) => "this fleet needs no key; everybody who can reach it sees all jobs",
-            (true, true) => "admin: the whole fleet",
-            (true, false) => "user: the jobs of the key's own tenant",
-        };
-        format!("server  {}\nkey     {}\naccess  {access}", target.server, target.key_source)
-    })
 }

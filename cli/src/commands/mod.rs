@@ -8,6 +8,8 @@ mod batch_state;
 mod fleet;
 mod generate;
 mod jobs;
+mod keys;
+mod queue;
 mod shell;
 mod waiting;
 mod waiting_many;
@@ -40,10 +42,12 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Jobs(args) => jobs::list(&api, out, &args).await,
         Command::Watch(args) => watch::watch(&api, out, &args).await,
         Command::Cancel { jobs } => jobs::cancel(&api, out, &jobs).await,
+        Command::Queue { action } => queue::queue(&api, out, action).await,
+        Command::Move(args) => queue::move_job(&api, out, &args).await,
         Command::Get(args) => jobs::get(&api, out, &args).await,
         Command::Stats => fleet::stats(&api, out).await,
         Command::Workers => fleet::workers(&api, out).await,
-        Command::Keys => fleet::keys(&api, out, &target).await,
+        Command::Keys(args) => keys::keys(&api, out, &target, &args).await,
         Command::Top => top::top(&api, out).await,
         Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }

@@ -14,4 +14,6 @@ export const keys = {
   series: (query: object) => ['series', query] as const,
   workers: ['workers'] as const,
   health: ['health'] as const,
+  queue: ['queue'] as const,
+  quota: ['quota'] as const,
 };

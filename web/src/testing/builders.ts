@@ -31,6 +31,7 @@ export function job(over: Partial<JobView> & { prompt?: string } = {}): JobView 
       cfg_scale: 6,
       flow_reverse: true,
       true_cfg_scale: 1,
+      deadline_policy: 'accept',
       mode: 'full',
       candidates: 1,
       judge: 'measures',

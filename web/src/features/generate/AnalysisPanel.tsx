@@ -79,6 +79,12 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
         <Figure label="Time" value={duration(seconds)} note="without queueing" />
         <Figure label="Cost" value={usd(analysis.estimated_cost_usd)} note="of GPU time" />
       </dl>
+      {answer.forecast && (
+        <p data-testid="forecast" className={answer.forecast.deadline_met === false ? 'text-xs font-medium text-bad' : 'hint'}>
+          {answer.forecast.deadline_met === false ? 'The deadline will probably be missed: finished' : 'Finished'} in about{' '}
+          {duration(answer.forecast.finish_s)}, if submitted now
+        </p>
+      )}
       {answer.unknown_words.length > 0 && <UnknownWords words={answer.unknown_words} />}
       {counting.length > 0 && (
         <ul className="space-y-1.5 border-t border-line pt-2.5" aria-label="What adds complexity">

@@ -3,7 +3,7 @@
  * request, remixes, the API's errors and the controls under Advanced are all derived from it. A field of the request without an
  * entry fails to compile.
  */
-import type { Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
+import type { DeadlinePolicy, Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
 import { lorasField } from './loras';
 
@@ -87,7 +87,20 @@ export const fields = {
     read: () => '',
     write: (minutes) => (minutes.trim() ? Math.round(Number(minutes) * 60) : null),
     check: (text, rules) => (text.trim() ? decimal(({ limits }) => [0.1, Math.floor(limits.deadline_s_max / 60)])(text, rules) : undefined),
-    control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Affects the queue order.', placeholder: () => 'none' },
+    control: { kind: 'number', label: 'Deadline', hint: 'In minutes. Goes first while it can be met.', placeholder: () => 'none' },
+  }),
+  deadlinePolicy: choiceField<'deadline_policy', DeadlinePolicy>('deadline_policy', ['accept', 'reject'], {
+    // As the deadline: a remix has none.
+    read: () => 'accept',
+    control: {
+      kind: 'choice',
+      label: 'If the deadline cannot be met',
+      hint: 'Reject needs a deadline',
+      options: () => [
+        ['accept', 'Queue it anyway'],
+        ['reject', 'Reject it'],
+      ],
+    },
   }),
   mode: choiceField<'mode', RenderMode>('mode', ['full', 'draft'], {
     control: {

@@ -21,6 +21,9 @@ export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => voi
           {job.group_id ? 'Continue this one' : 'Continue'}
         </Button>
       )}
+      {job.status === 'queued' && job.optimization.planned && (
+        <IconButton icon="up" label="Move to the front of your queue" onClick={() => void actions.toFront()} {...busy} />
+      )}
       {job.links.cancel && !job.cancel_requested && <IconButton icon="stop" label="Cancel" onClick={() => void actions.cancel()} {...busy} />}
       {job.links.retry && <IconButton icon="retry" label="Retry" onClick={() => void actions.retry()} {...busy} />}
       {job.video && (

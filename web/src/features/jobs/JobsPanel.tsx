@@ -9,6 +9,7 @@ import { Gallery, useHasGallery } from '../gallery/Gallery';
 import { everything, type Filter, JobFilters, queryOf } from './JobFilters';
 import { JobDialog } from './JobDialog';
 import { JobList } from './JobList';
+import { QueueControls } from './QueueControls';
 import { useJobList } from './useJobList';
 
 export function JobsPanel() {
@@ -24,7 +25,10 @@ export function JobsPanel() {
   return (
     <section aria-label="Your videos" className="min-w-0">
       <div className="mb-3 space-y-2.5">
-        <h2 className="text-lg font-semibold tracking-tight">Videos</h2>
+        <div className="flex items-center justify-between gap-2">
+          <h2 className="text-lg font-semibold tracking-tight">Videos</h2>
+          <QueueControls />
+        </div>
         <JobFilters filter={filter} onChange={change} />
       </div>
       {list.isPending && !list.error && <Loading />}

@@ -3,6 +3,7 @@ import { useState } from 'react';
 import { cancelJob } from '../../api/cancelJob';
 import { continueJob } from '../../api/continueJob';
 import { deleteJob } from '../../api/deleteJob';
+import { moveToFront } from '../../api/moveJob';
 import { restoreJob } from '../../api/restoreJob';
 import { retryJob } from '../../api/retryJob';
 import type { JobView } from '../../api/schema';
@@ -42,6 +43,11 @@ export function useJobActions(job: JobView) {
       attempt(async () => {
         feed.put(await continueJob(job.job_id));
         toast(job.group_id ? 'Candidate chosen; the others end.' : 'Draft continued.');
+      }),
+    toFront: () =>
+      attempt(async () => {
+        feed.put(await moveToFront(job.job_id));
+        toast('Video moved to the front of your queue.');
       }),
     retry: () =>
       attempt(async () => {
