@@ -28,9 +28,13 @@ const fleetOverview: Item[] = [
   ]),
   lines('From submission to claim', 'Time until a worker claims a job for the first time.', 's', p50p95('fleet_job_wait_duration_seconds', 'tier')),
   lines('Run time', 'From claim to stored video, for completed jobs.', 's', p50p95('fleet_run_duration_seconds', 'tier')),
-  lines('Retries', 'Jobs queued again after a failure or a lost worker, handed back by a stopping worker, or retried by their owner; and expired leases.', 'cpm', [
+  lines('Retries', 'Jobs queued again after a failure or a lost worker, handed back by a stopping worker, preempted for a deadline, or retried by their owner; and expired leases.', 'cpm', [
     ['sum by (cause) (rate(fleet:jobs_requeued_total:max[$__rate_interval])) * 60', '{{cause}}'],
     ['sum(rate(fleet_leases_expired_total[$__rate_interval])) * 60', 'lease expired'],
+  ]),
+  lines('Deadlines', 'Videos with a deadline that were finished in time or late, and running jobs that gave their slot to save one, per hour.', 'short', [
+    ['sum by (outcome) (rate(fleet:deadlines_total:max[$__rate_interval])) * 3600', '{{outcome}}'],
+    ['sum(rate(fleet_preemptions_total[$__rate_interval])) * 3600', 'preempted'],
   ]),
   lines('Video rendered', 'Seconds of playback rendered per second.', 'short', [
     ['sum(rate(fleet_video_seconds_total[$__rate_interval]))', 'playback'],

@@ -14,6 +14,7 @@ mod drafts;
 mod drift;
 mod events;
 mod failover;
+mod fair_order;
 mod insert;
 mod interleavings;
 mod learning;
