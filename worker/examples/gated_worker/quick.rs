@@ -87,6 +87,7 @@ impl Renderer for Quick {
     fn info(&self) -> RendererInfo {
         RendererInfo {
             family: self.manifest.family,
+            image: self.manifest.image,
             geometry: self.manifest.geometry,
             flow_shift: self.manifest.sampling.flow_shift,
             true_cfg_scale: self.manifest.sampling.guidance.true_cfg_scale,

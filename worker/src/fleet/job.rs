@@ -245,6 +245,7 @@ fn order(
         step_cache_threshold: (plan.step_cache.threshold > 0.0).then_some(plan.step_cache.threshold),
         embeddings: text.embeddings.clone(),
         negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
+        first_frame: None,
         // Fetched before the order is given.
         loras: Vec::new(),
         riflex: request.stretches(&fleet.manifest, shape.frames),
