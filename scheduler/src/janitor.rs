@@ -1,13 +1,16 @@
-//! What can wait: retention, orphaned objects, and learning from finished runs.
+//! What can wait: retention, pictures that no job uses, orphaned objects, and learning from finished runs.
 
 use std::time::{Duration, Instant};
 
 use artifacts::{ObjectInfo, keys};
+use domain::TenantId;
 use futures::StreamExt;
+use store::images::ImageFile;
 use store::sweep::StoredObject;
 use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::state::Scheduler;
 use crate::timing::{every, pause, seconds};
@@ -63,10 +66,25 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
     for key in scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await? {
         remove(scheduler, &key).await;
     }
+    // After the jobs: a picture may leave with its last one.
+    for (tenant_id, id) in expired_images(scheduler).await? {
+        remove(scheduler, &keys::image(tenant_id, id)).await;
+        remove(scheduler, &keys::thumbnail(tenant_id, id)).await;
+        info!(image.id = %id, "picture removed that no job uses");
+    }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
     scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
     scheduler.store.purge_sessions().await?;
     Ok(())
+}
+
+/// Pictures that no job uses and whose time is over. None if a job took one of them just now: the next round finds the others.
+async fn expired_images(scheduler: &Scheduler) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+    let keep_s = seconds(scheduler.settings.scheduler.image_ttl_s);
+    match scheduler.store.expire_images(keep_s, BATCH).await {
+        Err(StoreError::ImageReference(_)) => Ok(Vec::new()),
+        other => other,
+    }
 }
 
 /// Deletes jobs that ended more than `keep_s` seconds ago, as their owners could.
@@ -101,8 +119,13 @@ async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Res
             return Ok(());
         }
         let objects = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let candidates: Vec<_> = objects.into_iter().filter(old).filter_map(owned).collect();
-        for key in scheduler.store.orphans(&candidates).await? {
+        let (images, others): (Vec<_>, Vec<_>) =
+            objects.into_iter().filter(old).partition(|object| keys::image_of(&object.key).is_some());
+        let candidates: Vec<_> = others.into_iter().filter_map(owned).collect();
+        let mut orphans = scheduler.store.orphans(&candidates).await?;
+        let images: Vec<_> = images.into_iter().filter_map(image_file).collect();
+        orphans.extend(scheduler.store.orphaned_images(&images).await?);
+        for key in orphans {
             remove(scheduler, &key).await;
             scheduler.metrics.orphans_removed.inc();
         }
@@ -114,6 +137,11 @@ async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Res
 fn owned(object: ObjectInfo) -> Option<StoredObject> {
     let (job_id, token) = keys::owner(&object.key)?;
     Some(StoredObject { key: object.key, job_id, token })
+}
+
+fn image_file(object: ObjectInfo) -> Option<ImageFile> {
+    let (tenant_id, id) = keys::image_of(&object.key)?;
+    Some(ImageFile { key: object.key, tenant_id, id })
 }
 
 async fn remove(scheduler: &Scheduler, key: &str) {

@@ -18,6 +18,7 @@ import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/toast';
 import { AdvancedFields } from './AdvancedFields';
 import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { ImagePicker } from './ImagePicker';
 import { LoraPicker } from './LoraPicker';
 import { PromptSection } from './PromptSection';
 import { check, type FormErrors, fromApi, prompts } from './request';
@@ -141,6 +142,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
           onCaret={setCaret}
           onSubmit={send}
         />
+        <ImagePicker draft={draft} model={model} error={errors.image} change={change} />
         <TierSelector draft={draft} onChange={(tier) => change({ tier })} />
         <ShapeFields draft={draft} model={model} errors={errors} change={change} />
         <SeedField value={draft.seed} error={errors.seed} change={change} />
