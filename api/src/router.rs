@@ -102,7 +102,8 @@ pub fn document() -> OpenApi {
 
 /// The complete service.
 pub fn router(state: AppState) -> Router {
-    let guarded = of_callers(picture_body_max(&state.settings)).route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
+    let guarded = of_callers(picture_body_max(&state.settings))
+        .route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
     let (router, _) = guarded.merge(of_everybody()).split_for_parts();
     let router = r::openapi::serve(router, &document());
     let router = r::page::serve(router, &state.settings.server.web_dir);

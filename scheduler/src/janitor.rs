@@ -3,14 +3,12 @@
 use std::time::{Duration, Instant};
 
 use artifacts::{ObjectInfo, keys};
-use domain::TenantId;
 use futures::StreamExt;
 use store::images::ImageFile;
 use store::sweep::StoredObject;
 use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 use crate::state::Scheduler;
 use crate::timing::{every, pause, seconds};
@@ -19,6 +17,8 @@ use crate::timing::{every, pause, seconds};
 const PAUSE: Duration = Duration::from_secs(5);
 /// Rows and objects handled in one go.
 const BATCH: u32 = 200;
+/// How often unused pictures are looked for: the search passes over every old picture that jobs use.
+const IMAGES_EVERY: Duration = Duration::from_secs(60);
 /// Batches of finished jobs that are deleted in one round: the rest of a large backlog waits for the next round.
 const DELETE_BATCHES_MAX: u32 = 50;
 
@@ -26,6 +26,7 @@ const DELETE_BATCHES_MAX: u32 = 50;
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
     let orphans_every = every(scheduler.settings.scheduler.orphan_sweep_s);
     let mut orphans_at = Instant::now() + orphans_every;
+    let mut images_at = Instant::now();
     loop {
         // A failover does not restart the fleet, so the leader looks again and again.
         if let Err(error) = scheduler.store.follow_history().await {
@@ -34,7 +35,7 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
         if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
         }
-        if let Err(error) = retention(scheduler, over).await {
+        if let Err(error) = retention(scheduler, &mut images_at, over).await {
             warn!(error = format!("{error:#}"), "retention not finished");
         }
         if Instant::now() >= orphans_at {
@@ -49,14 +50,17 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
     }
 }
 
-/// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, old events and sessions.
-async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Result<()> {
+/// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, pictures without jobs, old events and sessions.
+async fn retention(scheduler: &Scheduler, images_at: &mut Instant, over: &CancellationToken) -> anyhow::Result<()> {
     let settings = &scheduler.settings.scheduler;
     let keep_s = seconds(settings.retention_s);
     if settings.finished_retention_s > 0 {
         delete_finished(scheduler, seconds(settings.finished_retention_s), over).await?;
     }
-    for purged in scheduler.store.purge_deleted(keep_s, BATCH).await? {
+    let purged = scheduler.store.purge_deleted(keep_s, BATCH).await?;
+    // A picture leaves with its last job.
+    let images_due = !purged.is_empty() || Instant::now() >= *images_at;
+    for purged in purged {
         // The row is gone already: what cannot be deleted now is an orphan later.
         for key in &purged.objects {
             remove(scheduler, key).await;
@@ -66,11 +70,9 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
     for key in scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await? {
         remove(scheduler, &key).await;
     }
-    // After the jobs: a picture may leave with its last one.
-    for (tenant_id, id) in expired_images(scheduler).await? {
-        remove(scheduler, &keys::image(tenant_id, id)).await;
-        remove(scheduler, &keys::thumbnail(tenant_id, id)).await;
-        info!(image.id = %id, "picture removed that no job uses");
+    if images_due {
+        remove_images(scheduler).await?;
+        *images_at = Instant::now() + IMAGES_EVERY;
     }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
     scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
@@ -78,13 +80,19 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
     Ok(())
 }
 
-/// Pictures that no job uses and whose time is over. None if a job took one of them just now: the next round finds the others.
-async fn expired_images(scheduler: &Scheduler) -> Result<Vec<(TenantId, Uuid)>, StoreError> {
+/// Removes pictures that no job uses and whose time is over. If a job took one of them at this moment, the next time finds the others.
+async fn remove_images(scheduler: &Scheduler) -> Result<(), StoreError> {
     let keep_s = seconds(scheduler.settings.scheduler.image_ttl_s);
-    match scheduler.store.expire_images(keep_s, BATCH).await {
-        Err(StoreError::ImageReference(_)) => Ok(Vec::new()),
-        other => other,
+    let expired = match scheduler.store.expire_images(keep_s, BATCH).await {
+        Err(StoreError::ImageReference(_)) => return Ok(()),
+        expired => expired?,
+    };
+    for (tenant_id, id) in expired {
+        remove(scheduler, &keys::image(tenant_id, id)).await;
+        remove(scheduler, &keys::thumbnail(tenant_id, id)).await;
+        info!(image.id = %id, "picture removed that no job uses");
     }
+    Ok(())
 }
 
 /// Deletes jobs that ended more than `keep_s` seconds ago, as their owners could.

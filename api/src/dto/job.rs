@@ -230,11 +230,7 @@ impl JobView {
             shape: job.shape,
             duration_s: job.shape.duration_s(),
             optimization,
-            image: job
-                .request
-                .image
-                .as_ref()
-                .and_then(|image| Some(JobImageView::new(image.stored()?, &job.shape))),
+            image: job.request.image.as_ref().and_then(|image| Some(JobImageView::new(image.stored()?, &job.shape))),
             queue_position: job.queue_position.filter(|_| waiting),
             queue_wait_s: queue_wait_s.filter(|_| waiting),
             progress: running.then_some(ProgressView { stage: job.stage, step: job.step, steps }),

@@ -18,12 +18,7 @@ use crate::state::App;
 ///
 /// # Errors
 /// 422 and 413 about the field `image`, or about any field if a picture came with the request; 503 of the stores.
-pub(crate) async fn resolve(
-    app: &App,
-    caller: &Caller,
-    request: &mut VideoRequest,
-    file: Option<Bytes>,
-) -> Answer<()> {
+pub(crate) async fn resolve(app: &App, caller: &Caller, request: &mut VideoRequest, file: Option<Bytes>) -> Answer<()> {
     let inline = match (&request.image, file) {
         (Some(_), Some(_)) => return Err(Problem::field(FIELD, "is given twice; send a file or a value")),
         (None, Some(file)) => {
@@ -40,8 +35,7 @@ pub(crate) async fn resolve(
     let Some(bytes) = inline else {
         return resolve_all(app, caller, std::slice::from_mut(request), |_| String::new()).await;
     };
-    let manifest =
-        app.models.for_new_job(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
+    let manifest = app.models.for_new_job(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
     request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     request.image = Some(used(&upload::store(app, caller.tenant_id, bytes).await?));
     Ok(())

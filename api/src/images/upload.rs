@@ -36,8 +36,7 @@ pub(crate) async fn store(app: &App, tenant_id: TenantId, bytes: Bytes) -> Answe
 
 async fn decode(app: &App, bytes: Bytes) -> Answer<Picture> {
     let settings = &app.settings.limits;
-    let limits =
-        Limits { pixels_max: settings.image_pixels_max, memory_max_bytes: settings.image_memory_max_bytes };
+    let limits = Limits { pixels_max: settings.image_pixels_max, memory_max_bytes: settings.image_memory_max_bytes };
     let turn = Arc::clone(&app.decodes).acquire_owned().await.expect("the semaphore is never closed; this is a bug");
     let work = tokio::task::spawn_blocking(move || {
         // A decoder that takes too long keeps its place until it ends.
@@ -66,7 +65,8 @@ async fn check_quota(app: &App, tenant_id: TenantId, bytes: u64) -> Answer<()> {
         return Ok(());
     }
     let left = most.saturating_sub(used);
-    let reason = format!("takes {bytes} bytes as a PNG, but only {left} of your quota are left; delete pictures or jobs first");
+    let reason =
+        format!("takes {bytes} bytes as a PNG, but only {left} of your quota are left; delete pictures or jobs first");
     Err(Problem::field(FIELD, reason))
 }
 

@@ -13,10 +13,10 @@ use super::retries::{WINDOW_S, fingerprint, retry_no};
 use super::video::{VideoPath, answer, load};
 use crate::auth::Caller;
 use crate::extract::IdempotencyKey;
-use crate::{images, loras};
 use crate::problem::Problem;
 use crate::state::{App, AppState};
 use crate::submission::{Accepted, new_job, submit, traceparent};
+use crate::{images, loras};
 
 /// What a submission has beside its fields.
 struct Envelope {

@@ -283,7 +283,11 @@ impl Translation<'_> {
             Ok(request) => {
                 self.wrong.extend(draft_errors(&request));
                 let Self { origin, names, picture, wrong, .. } = self;
-                if wrong.is_empty() { Ok(Wish { request, origin, names, picture }) } else { Err(Problem::fields(wrong)) }
+                if wrong.is_empty() {
+                    Ok(Wish { request, origin, names, picture })
+                } else {
+                    Err(Problem::fields(wrong))
+                }
             }
             Err(problem) => {
                 self.wrong.extend(self.names.translate(problem.body().errors));

@@ -3,7 +3,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{FieldError, ModelManifest, TenantId, VideoRequest};
+use domain::{FieldError, ImageSource, ModelManifest, TenantId, VideoRequest};
 use store::jobs::{JobFilter, Scope};
 
 use crate::auth::Caller;
@@ -11,9 +11,9 @@ use crate::dto::analysis::{AnalysisView, AnalyzeView};
 use crate::dto::image::crop;
 use crate::dto::request::RequestParameters;
 use crate::extract::QueryString;
-use crate::{images, loras};
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
+use crate::{images, loras};
 
 /// How many of the tenant's jobs whose prompt contains the analysed prompt are compared with it.
 const OWN_PROMPTS: u32 = 20;
@@ -35,6 +35,10 @@ pub async fn analyze(
     images::resolve::resolve_batch(&app, &caller, std::slice::from_mut(&mut request)).await?;
     let manifest =
         app.models.for_new_job(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
+    // The picture changes no estimate, so it may be chosen later.
+    if !manifest.image.is_none() {
+        request.image.get_or_insert_with(|| ImageSource::Named(String::new()));
+    }
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     request.fill_guidance(&manifest);
     let plan = app.planner().plan(&request, &manifest, shape).plan;

@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 use crate::auth::Caller;
 use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
-use crate::{images, loras};
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 use crate::submission::{admit, key_reused, new_job, traceparent};
+use crate::{images, loras};
 
 /// Several video requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]

@@ -138,7 +138,8 @@ pub(crate) async fn delete_image(
             Ok(StatusCode::NO_CONTENT)
         }
         DeleteImage::InUse => {
-            let detail = "jobs use this picture; it is removed with the last of them, when the retention of deleted jobs ends";
+            let detail =
+                "jobs use this picture; it is removed with the last of them, when the retention of deleted jobs ends";
             Err(Problem::new(ProblemKind::Conflict, detail))
         }
         DeleteImage::NotFound => Err(no_image()),

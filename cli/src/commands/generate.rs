@@ -18,7 +18,8 @@ async fn upload(api: &Api, out: Out, path: &Path) -> Result<Value, Failure> {
     let bytes = tokio::fs::read(path).await;
     let bytes = bytes.map_err(|error| Failure::Local(format!("cannot read {}: {error}", path.display())))?;
     let image = api.upload(&bytes).await?;
-    let id = image["id"].as_str().ok_or_else(|| Failure::Refused("the server returned no id for the picture".to_owned()))?;
+    let id =
+        image["id"].as_str().ok_or_else(|| Failure::Refused("the server returned no id for the picture".to_owned()))?;
     out.hint(&format!("uploaded {} as {id}", path.display()));
     Ok(id.into())
 }

@@ -88,7 +88,9 @@ mod tests {
         for key in [image(tenant, id), thumbnail(tenant, id), format!("{}#7", image(tenant, id))] {
             assert_eq!((image_of(&key), owner(&key)), (Some((tenant, id)), None), "{key}");
         }
-        for key in [lora("default", "00"), format!("images/{tenant}/{id}/x"), format!("images/{tenant}/{id}"), String::new()] {
+        for key in
+            [lora("default", "00"), format!("images/{tenant}/{id}/x"), format!("images/{tenant}/{id}"), String::new()]
+        {
             assert_eq!(image_of(&key), None, "{key}");
         }
     }

@@ -16,7 +16,9 @@ pub(crate) fn png(picture: &RgbImage) -> Result<Vec<u8>, Refused> {
     let mut file = Cursor::new(Vec::new());
     let encoder = PngEncoder::new_with_quality(&mut file, CompressionType::Fast, FilterType::Adaptive);
     let (width, height) = picture.dimensions();
-    encoder.write_image(picture.as_raw(), width, height, image::ExtendedColorType::Rgb8).map_err(|error| failed(&error))?;
+    encoder
+        .write_image(picture.as_raw(), width, height, image::ExtendedColorType::Rgb8)
+        .map_err(|error| failed(&error))?;
     Ok(file.into_inner())
 }
 

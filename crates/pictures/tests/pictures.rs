@@ -123,5 +123,8 @@ fn a_bomb_is_refused_by_its_header_before_anything_is_decoded() {
     assert!(matches!(normalise(&bomb, &lax), Err(Refused::TooLarge(_))));
     let exact = Limits { pixels_max: 48 * 32, ..LIMITS };
     assert!(normalise(&file("plain.png"), &exact).is_ok());
-    assert!(matches!(normalise(&file("plain.png"), &Limits { pixels_max: 48 * 32 - 1, ..LIMITS }), Err(Refused::TooLarge(_))));
+    assert!(matches!(
+        normalise(&file("plain.png"), &Limits { pixels_max: 48 * 32 - 1, ..LIMITS }),
+        Err(Refused::TooLarge(_))
+    ));
 }

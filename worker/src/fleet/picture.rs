@@ -37,7 +37,8 @@ pub(super) async fn fetch(
         _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
     };
     let frame = frame.map_err(|reason| {
-        let reason = format!("the stored picture cannot be used ({reason}); upload it again and submit the request again");
+        let reason =
+            format!("the stored picture cannot be used ({reason}); upload it again and submit the request again");
         Ended::failed("invalid_image", reason, FailureAction::Fail)
     })?;
     debug!(job.id = %job.job.id, width = frame.width, height = frame.height, "picture fetched");

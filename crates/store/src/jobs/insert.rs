@@ -31,7 +31,8 @@ impl Store {
         match on_conflict(|| self.insert_in_one(jobs)).await {
             Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
             Err(StoreError::Refused(_) | StoreError::ImageReference(_) | StoreError::Unstorable { .. })
-                if jobs.len() > 1 => {
+                if jobs.len() > 1 =>
+            {
                 tracing::warn!(rows = jobs.len(), "a batch was refused; inserting its rows one by one");
                 let mut outcomes = Vec::with_capacity(jobs.len());
                 for job in jobs {

@@ -52,7 +52,10 @@ async fn the_same_content_of_a_tenant_is_one_picture_and_others_are_apart() {
     assert_eq!(visible(f.scope()).await, [first.id]);
     assert_eq!(visible(Scope::Tenant(other)).await, [theirs.id]);
     assert_eq!(visible(Scope::Fleet).await, [first.id, theirs.id]);
-    assert_eq!(f.store.keep_image(f.tenant, &first.image.sha256).await.expect("keep").map(|one| one.id), Some(first.id));
+    assert_eq!(
+        f.store.keep_image(f.tenant, &first.image.sha256).await.expect("keep").map(|one| one.id),
+        Some(first.id)
+    );
     assert_eq!(f.store.keep_image(f.tenant, &"ff".repeat(32)).await.expect("keep"), None);
     stored(&f, 2).await;
     assert_eq!(f.store.image_bytes(f.tenant).await.expect("bytes"), 2_000);

@@ -68,7 +68,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
   const draft = fitted(model.id === kept.model ? kept : { ...kept, model: '' }, model);
   const wrong = check(draft, { limits: settings.limits, model });
   const errors: FormErrors = isChecked ? { ...refused, ...wrong } : refused;
-  const isReady = Object.keys(wrong).every((field) => field === 'text');
+  const isReady = Object.keys(wrong).every((field) => field === 'text' || field === 'image');
   const { which, ...analysis } = useAnalysis(draft, caret, isReady);
 
   useEffect(() => saveDraft(kept), [kept]);

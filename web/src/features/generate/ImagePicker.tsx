@@ -24,11 +24,13 @@ function Picker({ draft, model, error, change }: Props) {
   const id = useId();
   const input = useRef<HTMLInputElement>(null);
   const [isOver, setIsOver] = useState(false);
-  const [isGone, setIsGone] = useState(false);
+  /** The id of a picture that could not be shown. */
+  const [gone, setGone] = useState('');
+  const isGone = draft.image !== '' && gone === draft.image;
   const upload = useMutation({
     mutationFn: uploadImage,
     onSuccess: (image) => {
-      setIsGone(false);
+      setGone('');
       change({ image: image.id });
     },
   });
@@ -57,7 +59,6 @@ function Picker({ draft, model, error, change }: Props) {
   };
   const remove = () => {
     upload.reset();
-    setIsGone(false);
     change({ image: '' });
   };
   const wrong = upload.error?.message ?? error ?? (isGone ? 'This picture has expired. Choose it again.' : undefined);
@@ -76,7 +77,7 @@ function Picker({ draft, model, error, change }: Props) {
             alt="First frame of the video, as it will be cropped"
             className="max-h-28 w-24 shrink-0 rounded-lg bg-raised object-cover sm:w-32"
             style={{ aspectRatio: aspectOf(draft, model) }}
-            onError={() => setIsGone(true)}
+            onError={() => setGone(draft.image)}
           />
         )}
         <div className="min-w-0 flex-1 space-y-2">
