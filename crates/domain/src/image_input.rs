@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a model does with a picture, named by `image` in `fleet.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ImageInput {
     /// Text-to-video: a request with a picture is refused.
