@@ -182,6 +182,22 @@ impl Problem {
         Self::fields(vec![FieldError::new(field, reason)])
     }
 
+    /// A field that is larger than the server accepts.
+    #[must_use]
+    pub(crate) fn too_large(field: &str, reason: impl Into<String>) -> Self {
+        Self { kind: ProblemKind::TooLarge, ..Self::field(field, reason) }
+    }
+
+    /// The same problem about fields under other names.
+    #[must_use]
+    pub(crate) fn with_fields(self, translate: impl FnOnce(Vec<FieldError>) -> Vec<FieldError>) -> Self {
+        let Self { kind, detail, errors, headers } = self;
+        match errors.is_empty() {
+            true => Self { kind, detail, errors, headers },
+            false => Self { kind, headers, ..Self::fields(translate(errors)) },
+        }
+    }
+
     /// The job does not exist for this caller.
     #[must_use]
     pub(crate) fn no_job() -> Self {
@@ -231,6 +247,9 @@ impl Problem {
             StoreError::Unavailable(cause) | StoreError::Rejected { cause, .. } => {
                 tracing::warn!(error = %cause, "the database is unavailable");
                 Self::unavailable("the database", RETRY_AFTER_S)
+            }
+            StoreError::ImageReference(_) => {
+                Self::field("image", "was deleted while the request was submitted; upload it again")
             }
             StoreError::Conflict(_) => Self::try_later("the database is busy with conflicting changes", RETRY_AFTER_S),
             other => {

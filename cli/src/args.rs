@@ -165,6 +165,9 @@ impl RequestArgs {
 pub(crate) struct GenerateArgs {
     /// What the video shows.
     pub(crate) prompt: String,
+    /// Picture that the video begins from, for models that take one: PNG, JPEG or WebP. It is uploaded first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) request: RequestArgs,
     #[command(flatten)]

@@ -14,10 +14,13 @@ from fleet_stack.console import Problem
 from fleet_stack.fleet import require
 from fleet_stack.paths import ROOT
 
+from . import pictures
+
 # For all of them together, seconds.
 TIMEOUT_S = 120
 PAGE = ROOT / "docs/integrate.md"
-_BLOCK = re.compile(r"<!-- run: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+# The language, whether it is about pictures, and the text.
+_BLOCK = re.compile(r"<!-- run: (\w+)( picture)? -->\n```\w+\n(.*?)```", re.DOTALL)
 
 
 def command(language: str, path: Path) -> list[str]:
@@ -31,11 +34,13 @@ def command(language: str, path: Path) -> list[str]:
 def run_all(folder: Path, variables: dict[str, str]) -> int:
     """Runs every marked block, all at once; each must end well and leave an MP4. Returns how many there are."""
     blocks = _BLOCK.findall(PAGE.read_text())
-    require({language for language, _ in blocks} == {"sh", "python", "typescript"}, f"{PAGE.name} has examples in each language")
+    require({language for language, _, _ in blocks} == {"sh", "python", "typescript"}, f"{PAGE.name} has examples in each language")
     running: list[tuple[str, Path, subprocess.Popen]] = []
-    for number, (language, text) in enumerate(blocks, 1):
+    for number, (language, of_picture, text) in enumerate(blocks, 1):
         place = folder / f"example-{number}"
         place.mkdir()
+        if of_picture:
+            pictures.place(place)
         path = place / {"sh": "example.sh", "python": "example.py", "typescript": "example.mts"}[language]
         path.write_text(text)
         # Not a pipe: nobody would empty it while another example is waited for.

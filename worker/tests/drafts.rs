@@ -33,6 +33,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         step_cache_threshold: None,
         embeddings: renderer.encode("a large red ball moves to the right on the snow", &Control::new()).unwrap(),
         negative: None,
+        first_frame: None,
         loras: Vec::new(),
         riflex: false,
         resume: None,

@@ -50,6 +50,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         step_cache_threshold: None,
         embeddings: renderer.encode("a cat", &control).unwrap(),
         negative: None,
+        first_frame: None,
         loras: Vec::new(),
         riflex: false,
         resume: None,

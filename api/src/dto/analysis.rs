@@ -1,7 +1,7 @@
 //! The optimiser's analysis of a prompt, as JSON.
 
 use domain::plan::FactorScore;
-use domain::{Complexity, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
+use domain::{Complexity, ImageCrop, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,6 +20,8 @@ pub struct AnalyzeView {
     /// Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
     /// trained on everything.
     pub unknown_words: Vec<String>,
+    /// The part of the request's picture that the video would show; null without a picture.
+    pub image_crop: Option<ImageCrop>,
 }
 
 /// How a prompt would be rendered.

@@ -11,6 +11,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::image::JobImageView;
+
 /// A job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct JobView {
@@ -32,6 +34,8 @@ pub struct JobView {
     pub queue_position: Option<i64>,
     /// Estimated seconds until a worker starts it; null unless the job is waiting and a suitable worker is available.
     pub queue_wait_s: Option<f64>,
+    /// The picture that the video begins from; null for text alone.
+    pub image: Option<JobImageView>,
     /// Progress; null unless the job is running.
     pub progress: Option<ProgressView>,
     /// What the video will probably look like; null before the first preview.
@@ -226,6 +230,7 @@ impl JobView {
             shape: job.shape,
             duration_s: job.shape.duration_s(),
             optimization,
+            image: job.request.image.as_ref().and_then(|image| Some(JobImageView::new(image.stored()?, &job.shape))),
             queue_position: job.queue_position.filter(|_| waiting),
             queue_wait_s: queue_wait_s.filter(|_| waiting),
             progress: running.then_some(ProgressView { stage: job.stage, step: job.step, steps }),

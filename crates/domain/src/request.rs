@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draft::{CANDIDATES_MAX, Judge, RenderMode};
 use crate::field_error::FieldError;
+use crate::image::{self, ImageSource};
 use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
@@ -97,6 +98,10 @@ pub struct VideoRequest {
     /// by the length.
     #[serde(default)]
     pub riflex: Option<bool>,
+    /// The picture that the video begins from, for models that take one: the id from `POST /api/images`, or a data URL of a PNG,
+    /// JPEG or WebP. The largest centred part with the video's aspect is used. URLs of other servers are never fetched.
+    #[serde(default)]
+    pub image: Option<ImageSource>,
 }
 
 mod defaults {
@@ -172,6 +177,7 @@ impl VideoRequest {
         wrong.extend(self.number_errors(limits, model));
         wrong.extend(self.webhook_errors());
         wrong.extend(lora::errors(&self.loras));
+        wrong.extend(image::error(self.image.as_ref(), model));
         wrong.extend(self.length_errors(model));
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
             Ok(shape) if wrong.is_empty() => Ok(shape),

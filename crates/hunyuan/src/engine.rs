@@ -9,7 +9,9 @@ use formats::lora::Modules;
 use tch::{Device, Tensor};
 
 use crate::family::Family;
-use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
+use crate::networks::{
+    AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE,
+};
 use crate::options::{EngineOptions, Tiling};
 use crate::runtime::{
     adapters::{Adapter, AdapterUse, Adapters},
@@ -20,9 +22,11 @@ use crate::runtime::{
     dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, InOp, Result},
+    first_frame::FirstFrame,
     flow_match::Schedule,
     frames::Frames,
     noise,
+    picture::Picture,
     request::{Defaults, DenoiseRequest, DraftPart, Geometry},
     run::{Latents, Run},
     step_cache::StepCacheConfig,
@@ -147,7 +151,9 @@ impl Engine {
             tch::manual_seed(RANDOM_SEED);
         }
         let text_encoders = options.text_encoders;
-        let plan = LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders };
+        let takes_picture = family.takes_picture();
+        let plan =
+            LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders, takes_picture };
         let loaded = family.load(&plan)?;
         let attention =
             attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
@@ -209,6 +215,25 @@ impl Engine {
     pub fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>> {
         let _no_grad = tch::no_grad_guard();
         self.networks.encode(prompts, control).in_op("encode")
+    }
+
+    /// Crops a picture to a video's width, height and frames, and encodes it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a model of text-to-video; [`Error::Cancelled`] between layers; those of loading when the encoders are not
+    /// resident; libtorch.
+    pub fn encode_picture(
+        &self,
+        picture: &Picture,
+        [width, height, frames]: [i64; 3],
+        control: &Control,
+    ) -> Result<FirstFrame> {
+        let _no_grad = tch::no_grad_guard();
+        self.info.geometry.latent_shape(width, height, frames)?;
+        let [wide, high] = [width, height].map(|side| usize::try_from(side).unwrap_or_default());
+        let spatial = self.tiles_space(frames, height, width);
+        let size = PictureSize { width: wide, height: high, tiles: &self.options.tiles, spatial };
+        self.networks.encode_picture(picture, &size, control).in_op("encode picture")
     }
 
     /// Turns latents into frames. `progress` is called after each tile.
@@ -281,7 +306,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Input`], libtorch.
     pub fn identity(&self, request: &DenoiseRequest) -> Result<Identity> {
-        request.check(&self.info.geometry)?;
+        self.check(request)?;
         let noise = match &request.initial_latents {
             Some(latents) => format!("latents {}", content_hash(latents)?),
             None => format!("seed {}", request.seed),
@@ -313,6 +338,7 @@ impl Engine {
             draft: draft.transpose()?,
             adapters: self.adapters.active()?.clone(),
             riflex: request.riflex,
+            image: request.image.as_ref().map(|image| image.sha256.clone()),
         })
     }
 
@@ -344,8 +370,9 @@ impl Engine {
         let Some(first) = requests.first() else { return Ok(()) };
         let mut text = 0;
         for request in requests {
-            request.check(&self.info.geometry)?;
-            text = text.max(self.networks.text_tokens(request)?);
+            self.check(request)?;
+            let picture = request.image.as_ref().map_or(0, FirstFrame::tokens);
+            text = text.max(self.networks.text_tokens(request)?.saturating_add(picture));
         }
         let shape = self.info.geometry.latent_shape(first.width, first.height, first.frames)?;
         let tokens = self.info.geometry.tokens(shape).saturating_add(text);
@@ -353,17 +380,42 @@ impl Engine {
         device::reserve(self.device, "denoise", self.networks.denoise_bytes(videos, tokens))
     }
 
-    /// Whether to tile, after checking that there is enough memory.
-    fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
+    /// Refuses a request that this model does not support.
+    fn check(&self, request: &DenoiseRequest) -> Result<()> {
+        match (&request.image, self.info.family.takes_picture()) {
+            (Some(_), false) => return Err(Error::input("image", TAKES_NO_PICTURE)),
+            (None, true) => {
+                return Err(Error::input(
+                    "image",
+                    "this model makes a video from a picture; give one for the first frame",
+                ));
+            }
+            _ => {}
+        }
+        request.check(&self.info.geometry)
+    }
+
+    /// Bytes of a decode without tiles, and with them.
+    fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> [u64; 2] {
         let tiles = &self.options.tiles;
-        let piece = if self.networks.cuts_time() { first.frames.min(tiles.frames + 1) } else { first.frames };
-        let whole = self.networks.decode_bytes(piece, first.height, first.width);
-        let spatial = match self.options.tiling {
+        let piece = if self.networks.cuts_time() { frames.min(tiles.frames + 1) } else { frames };
+        let bytes = |height, width| self.networks.decode_bytes(piece, height, width);
+        [bytes(height, width), bytes(height.min(tiles.height), width.min(tiles.width))]
+    }
+
+    /// Whether a video of this size is decoded, and its picture encoded, in tiles.
+    fn tiles_space(&self, frames: i64, height: i64, width: i64) -> bool {
+        match self.options.tiling {
             Tiling::On => true,
             Tiling::Off => false,
-            Tiling::Auto => whole > self.options.auto_tiling_bytes,
-        };
-        let tile = self.networks.decode_bytes(piece, first.height.min(tiles.height), first.width.min(tiles.width));
+            Tiling::Auto => self.decode_bytes(frames, height, width)[0] > self.options.auto_tiling_bytes,
+        }
+    }
+
+    /// Whether to tile, after checking that there is enough memory.
+    fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
+        let [whole, tile] = self.decode_bytes(first.frames, first.height, first.width);
+        let spatial = self.tiles_space(first.frames, first.height, first.width);
         let videos = u64::try_from(videos).unwrap_or(u64::MAX);
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)

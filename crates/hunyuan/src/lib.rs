@@ -1,4 +1,4 @@
-//! HunyuanVideo text-to-video on libtorch, equal to the reference implementation.
+//! HunyuanVideo on libtorch, from text and from a picture, equal to the reference implementation.
 //!
 //! [`engine`] wraps a loaded model, [`options`] says how it is loaded, and [`session`] is one job on it. [`family`] says what a
 //! model family is, [`networks`] what its networks do. Each family has a folder, with one network per file and one stage per
@@ -25,7 +25,9 @@ pub use runtime::device::DeviceChoice;
 pub use runtime::dtype::Dtype;
 pub use runtime::embeddings::Embeddings;
 pub use runtime::error::{Error, Result};
+pub use runtime::first_frame::FirstFrame;
 pub use runtime::frames::Frames;
+pub use runtime::picture::Picture;
 pub use runtime::preview::{LatentRgb, PreviewFrames};
 pub use runtime::request::{Defaults, DenoiseRequest, DraftPart, Geometry};
 pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};

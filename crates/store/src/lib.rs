@@ -7,8 +7,7 @@
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
 //! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
-//! [`events`],
-//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`images`], [`events`], [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -27,6 +26,7 @@ pub mod drafts;
 mod era;
 mod error;
 pub mod events;
+pub mod images;
 pub mod jobs;
 pub mod keys;
 pub mod leader;

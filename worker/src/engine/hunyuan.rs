@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use cache::{StoredEmbeddings, StoredTensor};
-use domain::{Failure, FailureAction, Geometry, ModelFamily};
+use domain::{Failure, FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
@@ -80,6 +80,9 @@ struct Work<'a> {
 impl Work<'_> {
     fn request(&self) -> Result<DenoiseRequest, RenderError> {
         let order = self.order;
+        if order.first_frame.is_some() {
+            return Err(Error::input("image", "this model makes videos from text alone; leave the picture out").into());
+        }
         let draft = order.continues.map(|draft| DraftPart {
             steps: draft.steps as usize,
             after: draft.after as usize,
@@ -172,6 +175,7 @@ impl Renderer for HunyuanRenderer {
                 Family::V1 => ModelFamily::V1,
                 Family::V1_5 => ModelFamily::V1_5,
             },
+            image: ImageInput::None,
             geometry: self.geometry,
             flow_shift: info.flow_shift,
             true_cfg_scale: info.true_cfg_scale,

@@ -12,9 +12,10 @@ mod pictures;
 mod thread;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cache::StoredEmbeddings;
-use domain::{DraftSchedule, Failure, FailureAction, Geometry, ModelFamily};
+use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily};
 
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
@@ -78,6 +79,8 @@ impl LoadOptions {
 pub struct RendererInfo {
     /// Family of the checkpoint.
     pub family: ModelFamily,
+    /// Whether its videos begin from a picture, by the checkpoint's pipeline.
+    pub image: ImageInput,
     /// How pixels become tokens, by the checkpoint's configuration.
     pub geometry: Geometry,
     /// Shift of the schedule, by the checkpoint's files.
@@ -113,6 +116,17 @@ pub struct LoraFile {
     pub scale: f64,
 }
 
+/// A decoded picture for the first frame of a video, upright. The model crops it to the video's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstFrame {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// `[height, width, 3]`, 8 bits a channel.
+    pub rgb: Vec<u8>,
+}
+
 /// One job, as the model needs it.
 #[derive(Debug, Clone)]
 pub struct RenderOrder {
@@ -138,6 +152,8 @@ pub struct RenderOrder {
     pub embeddings: StoredEmbeddings,
     /// The negative prompt's embeddings and the true guidance scale.
     pub negative: Option<(StoredEmbeddings, f64)>,
+    /// The picture that the video begins from; needed exactly where [`RendererInfo::image`] says so.
+    pub first_frame: Option<Arc<FirstFrame>>,
     /// Adapters, in any order.
     pub loras: Vec<LoraFile>,
     /// Stretches positions in time, for a long video.

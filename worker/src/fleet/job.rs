@@ -24,7 +24,7 @@ use super::deliveries::Deliveries;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Followed, Follower, Seen};
-use super::{Fleet, checkpoints, lasting, loras, pause, watch};
+use super::{Fleet, checkpoints, lasting, loras, pause, picture, watch};
 use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
 /// Failure code of a job under which devices keep failing.
@@ -131,6 +131,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         start = checkpoints::fetch(fleet, job) => start,
         _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
     };
+    let first_frame = picture::fetch(fleet, job, lease).await?;
     let loras = loras::fetch(fleet, job, lease).await?;
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
@@ -139,7 +140,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
 
     follower.stage(Stage::Denoise).await;
     let mut order = order(fleet, job, &text, negative, start.bytes);
-    order.loras = loras;
+    (order.loras, order.first_frame) = (loras, first_frame);
     let (events, heard) = mpsc::unbounded_channel();
     let following = tokio::spawn(follower.follow(heard));
     let rendered = watch::answer(fleet, lease, fleet.engine.render(order, control, events)).await;
@@ -246,6 +247,7 @@ fn order(
         embeddings: text.embeddings.clone(),
         negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
         // Fetched before the order is given.
+        first_frame: None,
         loras: Vec::new(),
         riflex: request.stretches(&fleet.manifest, shape.frames),
         resume,

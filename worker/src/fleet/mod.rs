@@ -2,7 +2,7 @@
 //!
 //! # Reading order
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
-//! [`checkpoints`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
+//! [`checkpoints`], [`picture`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
 //! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model;
 //! [`lasting`] makes sure that the result is stored.
 
@@ -17,6 +17,7 @@ mod job;
 mod lasting;
 mod loras;
 mod pause;
+mod picture;
 mod preview;
 mod progress;
 mod register;

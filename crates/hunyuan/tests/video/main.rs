@@ -4,6 +4,8 @@
 mod adapters;
 mod agreement;
 mod fixture;
+mod fixture_v1_5;
+mod image_to_video;
 mod riflex;
 mod runs;
 mod stops;

@@ -46,6 +46,8 @@ pub struct SchedulerSettings {
     pub finished_retention_s: u64,
     /// How long a draft waits to be continued, seconds.
     pub draft_ttl_s: u64,
+    /// How long an uploaded picture is kept that no job uses, seconds.
+    pub image_ttl_s: u64,
     /// How long a job waits for a model that is not registered before it fails, seconds.
     pub unknown_model_grace_s: u64,
     /// Age at which objects that no row refers to are removed, seconds.

@@ -13,6 +13,7 @@ mod drafts;
 mod drift;
 mod events;
 mod failover;
+mod images;
 mod insert;
 mod interleavings;
 mod learning;

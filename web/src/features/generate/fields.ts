@@ -5,6 +5,7 @@
  */
 import type { Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
+import { imageField } from './imageField';
 import { lorasField } from './loras';
 
 export const fields = {
@@ -120,6 +121,7 @@ export const fields = {
   }),
   webhookEvents: textField('webhook_events', ''),
   loras: lorasField,
+  image: imageField,
   riflex: choiceField<'riflex', '' | 'yes' | 'no'>('riflex', ['', 'yes', 'no'], {
     read: (value) => (value === true ? 'yes' : value === false ? 'no' : ''),
     write: (word) => (word === '' ? null : word === 'yes'),

@@ -15,6 +15,7 @@ function facts(job: JobView): Fact[] {
     ['Seed', `${request.seed}${job.seed_drawn ? ' (random)' : ''}`],
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
     ['Adapters', request.loras?.map(({ name, scale }) => `${name} × ${scale ?? 1}`).join(', ')],
+    ['Picture', job.image && pictureText(job)],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
     ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],
@@ -29,6 +30,15 @@ function facts(job: JobView): Fact[] {
     ['Submitted', new Date(job.created_at).toLocaleString()],
     ['ID', job.job_id],
   ];
+}
+
+/** The size of the picture that the video begins from, and what of it is shown. */
+function pictureText({ request, image }: JobView): string {
+  const crop = image?.crop;
+  const { width, height } = typeof request.image === 'object' && request.image ? request.image : {};
+  if (!crop || !width || !height) return 'as uploaded';
+  const whole = crop.width === width && crop.height === height;
+  return whole ? `${width} × ${height}` : `${width} × ${height}, of which ${crop.width} × ${crop.height} at the centre`;
 }
 
 /** Who chose this video among how many, and what all of them cost. */

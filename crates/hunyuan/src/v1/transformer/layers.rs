@@ -29,6 +29,14 @@ impl Linear {
         Ok(Self { weight: loader.tensor("weight", &[output, input])?, bias: loader.tensor("bias", &[output])? })
     }
 
+    /// Reads a convolution whose stride is its kernel, `[out, channels, ..]`, as a layer over the values of a patch.
+    pub(crate) fn load_flattened(loader: &Loader, kernel: &[i64]) -> Result<Self> {
+        let weight = loader.tensor("weight", kernel)?;
+        // A dry load gives undefined tensors, which have no shape to change.
+        let weight = if weight.defined() { weight.f_reshape([kernel[0], -1])? } else { weight };
+        Ok(Self { weight, bias: loader.tensor("bias", &kernel[..1])? })
+    }
+
     /// Reads several layers of the same input and stacks their outputs in the order of `names`.
     pub(crate) fn load_fused(loader: &Loader, names: &[&str], input: i64, outputs: &[i64]) -> Result<Self> {
         let weights: Vec<[i64; 2]> = outputs.iter().map(|&output| [output, input]).collect();
