@@ -4,6 +4,7 @@
 mod adapters;
 mod agreement;
 mod fixture;
+mod interpolation;
 mod riflex;
 mod runs;
 mod stops;
