@@ -9,6 +9,7 @@ use formats::lora::Modules;
 use tch::{Device, Tensor};
 
 use crate::family::Family;
+use crate::interpolation::Interpolator;
 use crate::networks::{
     AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE,
 };
@@ -254,6 +255,14 @@ impl Engine {
         let Some(first) = videos.first() else { return Ok(Vec::new()) };
         let spatial = self.reserve_decode(videos.len(), first)?;
         self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress)
+    }
+
+    /// Loads an interpolator beside this model, on the same device.
+    ///
+    /// # Errors
+    /// As [`Interpolator::load`].
+    pub fn interpolator(&self, folder: &Path) -> Result<Interpolator> {
+        Interpolator::load(folder, self.device)
     }
 
     /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.

@@ -3,10 +3,11 @@
 //! [`engine`] wraps a loaded model, [`options`] says how it is loaded, and [`session`] is one job on it. [`family`] says what a
 //! model family is, [`networks`] what its networks do. Each family has a folder, with one network per file and one stage per
 //! file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] is 1.5. [`runtime`] is what every family needs: weights, devices, step caches,
-//! tiling, checkpoints.
+//! tiling, checkpoints. [`interpolation`] makes frames between those of any family.
 
 pub mod engine;
 pub mod family;
+pub mod interpolation;
 pub mod networks;
 pub mod options;
 pub mod runtime;
@@ -16,6 +17,7 @@ pub mod v1_5;
 
 pub use engine::{Engine, EngineInfo};
 pub use family::Family;
+pub use interpolation::{Interpolated, Interpolator};
 pub use networks::Residency;
 pub use options::{EngineOptions, Tiling};
 pub use runtime::adapters::{Adapter, AdapterUse};
