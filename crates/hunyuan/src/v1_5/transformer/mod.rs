@@ -105,7 +105,7 @@ impl Transformer {
         let (hidden, mlp, patch) = (config.hidden_size(), config.mlp_size(), config.patch());
         // Projects the states of an image, of which text-to-video has none.
         loader.ignore("image_embedder");
-        let blocks = loader.pp("transformer_blocks");
+        let blocks = loader.pp("transformer_blocks").compact();
         let refiner = loader.pp("context_embedder");
         let glyph = [config.text_embed_2_dim, glyph_inner, hidden];
         let outputs = patch.iter().product::<i64>() * config.out_channels;
