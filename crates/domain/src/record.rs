@@ -36,6 +36,9 @@ pub struct StageSeconds {
     /// Prompt to embeddings, look-up included.
     #[serde(with = "crate::finite")]
     pub encode_s: f64,
+    /// Merging the run's adapters into the weights, or restoring the model's own; 0 where nothing had to change.
+    #[serde(default, with = "crate::finite")]
+    pub adapters_s: f64,
     /// All denoising steps.
     #[serde(with = "crate::finite")]
     pub denoise_s: f64,
@@ -51,7 +54,7 @@ impl StageSeconds {
     /// The whole run, seconds.
     #[must_use]
     pub fn total_s(&self) -> f64 {
-        self.encode_s + self.denoise_s + self.decode_s + self.deliver_s
+        self.encode_s + self.adapters_s + self.denoise_s + self.decode_s + self.deliver_s
     }
 }
 

@@ -199,6 +199,13 @@ impl VideoRequest {
         }
     }
 
+    /// Its adapters that act as `fingerprint@scale`, sorted and separated by commas: equal for two jobs exactly when the same weights
+    /// render them. Empty for none.
+    #[must_use]
+    pub fn adapters_key(&self) -> String {
+        lora::key(&self.loras)
+    }
+
     /// Whether positions in time are stretched for this many rendered frames.
     #[must_use]
     pub fn stretches(&self, model: &ModelManifest, frames: u32) -> bool {

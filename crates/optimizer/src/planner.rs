@@ -24,7 +24,7 @@ use domain::{
 };
 
 use crate::analysis::{Analysis, analyze};
-use crate::cost::{CostBook, CostModel, Work, passes};
+use crate::cost::{CostBook, CostModel, Work, passes, swap_s};
 use crate::learn::{ConvergenceRecord, Learned, estimated_error};
 use crate::profiles::Profiles;
 use crate::scoring;
@@ -128,7 +128,9 @@ impl Planner {
         let threshold = plan.step_cache.threshold;
         let work = Work { tokens, steps: plan.steps, passes: passes(draft.request), threshold };
         let cost = self.cost(manifest);
-        (plan.estimate_s, plan.estimate_cached_s) = (cost.estimate_s(&work, false), cost.estimate_s(&work, true));
+        let swap_s = swap_s(&cost, draft.request, manifest);
+        let estimate = |hit| cost.estimate_s(&work, hit) + swap_s;
+        (plan.estimate_s, plan.estimate_cached_s) = (estimate(false), estimate(true));
         plan
     }
 
@@ -191,6 +193,7 @@ impl Planner {
         let tokens = shape.tokens(&manifest.geometry);
         let work = Work { tokens, steps, passes: passes(request), threshold: step_cache.threshold };
         let cost = self.cost(manifest);
+        let swap_s = swap_s(&cost, request, manifest);
         Plan {
             tier,
             complexity: analysis.complexity,
@@ -202,8 +205,8 @@ impl Planner {
             flow_shift: sampling_of(&request.loras, |sampling| sampling.flow_shift),
             guidance: sampling_of(&request.loras, |sampling| sampling.guidance)
                 .filter(|_| request.cfg_scale == VideoRequest::new("").cfg_scale),
-            estimate_s: cost.estimate_s(&work, false),
-            estimate_cached_s: cost.estimate_s(&work, true),
+            estimate_s: cost.estimate_s(&work, false) + swap_s,
+            estimate_cached_s: cost.estimate_s(&work, true) + swap_s,
             memory_bytes: manifest.memory.need_bytes(tokens),
             draft_steps: request.is_draft().then(|| draft_steps(steps, self.profiles.tier(tier).draft_share)),
             continues: None,

@@ -61,6 +61,7 @@ impl Machine {
             encode_s: if hit { 0.02 } else { 3.0 * self.noise() },
             denoise_s: denoise_s * self.noise() * slow,
             tail_s: (6.0 * ratio + 1.0) * self.noise(),
+            swap_s: None,
         }
     }
 }

@@ -122,7 +122,7 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
         cache_score: None,
         steps_computed: 6,
         steps_skipped: 0,
-        stages: StageSeconds { encode_s: 42.0, denoise_s: 72.0, decode_s: 10.0, deliver_s: 2.0 },
+        stages: StageSeconds { encode_s: 42.0, adapters_s: 0.0, denoise_s: 72.0, decode_s: 10.0, deliver_s: 2.0 },
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

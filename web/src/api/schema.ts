@@ -465,6 +465,16 @@ export interface LoraView {
   shared: boolean;
 }
 
+/** An adapter in a worker's weights. */
+export interface MergedView {
+  /** blake3 of its file. */
+  fingerprint: string;
+  /** The caller's name for it; null for an adapter that the caller cannot use. */
+  name?: string | null;
+  /** How strongly it acts. */
+  scale: number;
+}
+
 /** All models. */
 export interface ModelListView {
   /** Sorted by id. */
@@ -558,6 +568,14 @@ export interface OptimizationView {
   steps_reason?: StepsReason | null;
   /** Number of steps that the step cache replaced. */
   steps_skipped?: number | null;
+}
+
+/** An adapter as PEFT saves it. */
+export interface PeftForm {
+  /** The file adapter_config.json, which holds the scale. */
+  config: string;
+  /** The file adapter_model.safetensors. */
+  file: string;
 }
 
 /** One hour or day. */
@@ -762,6 +780,8 @@ export type Stage = "prepare" | "encode" | "denoise" | "decode" | "deliver";
 
 /** Seconds of each stage of a run; of the last attempt, except `denoise_s`, which adds up over a resumed run. */
 export interface StageSeconds {
+  /** Merging the run's adapters into the weights, or restoring the model's own; 0 where nothing had to change. */
+  adapters_s?: number;
   /** Latents to frames. */
   decode_s: number;
   /** Frames to MP4 and poster, and their upload. */
@@ -943,6 +963,10 @@ export interface WorkerListView {
 
 /** One worker. */
 export interface WorkerView {
+  /** The adapters (LoRA) in its weights, or being merged into them. Of other tenants' adapters only an admin sees any. */
+  adapters: MergedView[];
+  /** Fingerprints of the adapters whose files its machine keeps, as far as the caller may see them. */
+  adapters_cached: string[];
   /** The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU. */
   attention?: string | null;
   /** Versions of the worker and of libtorch. */

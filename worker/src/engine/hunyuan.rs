@@ -45,6 +45,7 @@ impl HunyuanRenderer {
             attention: options.attention,
             attention_library: options.attention_library.clone(),
             dtype: options.dtype,
+            storage: options.storage,
             encoder_dtype: options.encoder_dtype,
             decoder_dtype: options.decoder_dtype,
             largest: options.largest,
@@ -75,6 +76,8 @@ struct Work<'a> {
     engine: &'a Engine,
     order: &'a RenderOrder,
     factors: Option<&'a LatentRgb>,
+    /// Seconds that changing the weights took.
+    adapters_s: f64,
 }
 
 impl Work<'_> {
@@ -161,6 +164,7 @@ impl Work<'_> {
             steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
             steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
             convergence,
+            adapters_s: self.adapters_s,
             denoise_s,
             decode_s: begun.elapsed().as_secs_f64(),
         })
@@ -206,18 +210,18 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        self.loras.activate(&mut self.engine, &order.loras, control)?;
+        let adapters_s = self.loras.activate(&mut self.engine, &order.loras, control)?;
         let factors = self.factors.as_ref();
-        let first = Work { engine: &self.engine, order, factors }.run(None, control, tell);
+        let first = Work { engine: &self.engine, order, factors, adapters_s }.run(None, control, tell);
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
         }
         let Some(mut engine) = self.full_precision() else { return first };
-        Opened::default().activate(&mut engine, &order.loras, control)?;
+        let adapters_s = Opened::default().activate(&mut engine, &order.loras, control)?;
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
-        Work { engine: &engine, order, factors }.run(Some(why), control, tell)
+        Work { engine: &engine, order, factors, adapters_s }.run(Some(why), control, tell)
     }
 }
 

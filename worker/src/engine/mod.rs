@@ -22,7 +22,7 @@ pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency, Storage};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct LoadOptions {
     pub attention_library: Option<PathBuf>,
     /// Number format of the transformer; `None` for what suits the device.
     pub dtype: Option<Dtype>,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
     /// Number format of the text encoders; `None` for what suits the device.
     pub encoder_dtype: Option<Dtype>,
     /// Number format of the video decoder; `None` for what suits the device.
@@ -63,6 +65,7 @@ impl LoadOptions {
             attention: None,
             attention_library: None,
             dtype: None,
+            storage: Storage::default(),
             encoder_dtype: None,
             decoder_dtype: None,
             largest: None,
@@ -224,6 +227,8 @@ pub struct RenderedFrames {
     pub steps_skipped: u32,
     /// Relative velocity change from step to step.
     pub convergence: Vec<f32>,
+    /// Seconds of merging adapters or restoring weights before this attempt; 0 where nothing had to change.
+    pub adapters_s: f64,
     /// Seconds of denoising in this attempt.
     pub denoise_s: f64,
     /// Seconds of decoding.

@@ -133,6 +133,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     };
     let first_frame = picture::fetch(fleet, job, lease).await?;
     let loras = loras::fetch(fleet, job, lease).await?;
+    loras::report(fleet, job.job.request.adapters_key(), !loras.is_empty()).await;
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
     let negative = embeddings::negative(fleet, job, lease, control).await?;
@@ -154,6 +155,10 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         Ok(frames) if !lost => frames,
         Ok(_) => return Err(Ended::Interrupted { checkpoint: None }),
         Err(ended) => {
+            if ended.is_failure("invalid_lora") {
+                // After such an error the weights are the model's own.
+                loras::report(fleet, String::new(), false).await;
+            }
             if let Ok(followed) = followed {
                 // The row must point to the newest one before the job goes elsewhere.
                 followed.uploads.finish().await;
@@ -186,7 +191,8 @@ async fn finish(
     };
     let ((rendered, deliver_s), ()) = tokio::join!(delivering, stored(uploads, lease));
     let rendered = rendered?;
-    let stages = StageSeconds { encode_s, denoise_s: measured.denoise_s, decode_s: measured.decode_s, deliver_s };
+    let Measured { adapters_s, denoise_s, decode_s, .. } = measured;
+    let stages = StageSeconds { encode_s, adapters_s, denoise_s, decode_s, deliver_s };
     let gpu_s = stages.total_s() - if beside { deliver_s } else { 0.0 };
     Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, (seen, gpu_s)) })
 }
@@ -210,6 +216,7 @@ struct Measured {
     computed: u32,
     skipped: u32,
     convergence: Vec<f32>,
+    adapters_s: f64,
     denoise_s: f64,
     decode_s: f64,
 }
@@ -220,6 +227,7 @@ impl Measured {
             computed: frames.steps_computed,
             skipped: frames.steps_skipped,
             convergence: frames.convergence.clone(),
+            adapters_s: frames.adapters_s,
             denoise_s: frames.denoise_s,
             decode_s: frames.decode_s,
         }

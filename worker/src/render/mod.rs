@@ -84,7 +84,7 @@ fn activate(engine: &mut Engine, loras: &[(PathBuf, f64)], control: &Control) ->
     let opened = opened.collect::<hunyuan::Result<Vec<_>>>()?;
     let uses: Vec<AdapterUse> =
         opened.iter().map(|(adapter, scale)| AdapterUse { adapter, strength: *scale }).collect();
-    engine.set_adapters(&uses, control)
+    engine.set_adapters(&uses, control).map(|_| ())
 }
 
 /// The MP4, and the poster if asked for.

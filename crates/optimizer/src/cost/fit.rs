@@ -12,6 +12,7 @@ use domain::model::CostPrior;
 use super::model::{CostModel, CostSource};
 use super::records::CostRecord;
 use super::skips::SkipTable;
+use super::swap;
 use crate::robust::{self, Belief, Row};
 
 /// Newest runs whose median sets the speed. Up to three of them may be outliers, and a change of the machine shows after
@@ -45,6 +46,7 @@ pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: EstimateRules
     let fitted = if newest.len() < rules.runs_min { scaled } else { regress(&scaled, newest) };
     let mut model = in_pace(fitted, newest);
     model.skips = SkipTable::of(newest);
+    model.swap_s = swap::measured(newest);
     model.runs = newest.len();
     model
 }

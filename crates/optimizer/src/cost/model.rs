@@ -39,6 +39,8 @@ pub struct CostModel {
     pub tail_once_s: f64,
     /// Decoding and delivery, part that grows with the tokens, seconds.
     pub tail_s: f64,
+    /// Merging and restoring of a run with adapters, seconds; `None` before such runs were measured.
+    pub swap_s: Option<f64>,
     /// How many steps the step cache skips.
     pub skips: SkipTable,
     /// Number of runs that the model was fitted to.
@@ -61,6 +63,7 @@ impl CostModel {
             encode_hit_s: 0.0,
             tail_once_s: 0.0,
             tail_s: prior.around_cached_s,
+            swap_s: None,
             skips: SkipTable::default(),
             runs: 0,
             source: CostSource::Prior,

@@ -30,6 +30,9 @@ pub struct CostRecord {
     pub denoise_s: f64,
     /// Decoding and delivery, seconds.
     pub tail_s: f64,
+    /// Merging adapters, seconds, 0 where they were merged already; `None` for a run without adapters.
+    #[serde(default)]
+    pub swap_s: Option<f64>,
 }
 
 /// The facts of a finished run.
@@ -57,7 +60,7 @@ impl CostRecord {
         let record = run.record;
         let whole = record.resumed_from.is_none() && record.restarted_because.is_none();
         let stages = &record.stages;
-        let seconds = [stages.encode_s, stages.denoise_s, stages.decode_s, stages.deliver_s];
+        let seconds = [stages.encode_s, stages.adapters_s, stages.denoise_s, stages.decode_s, stages.deliver_s];
         let sane = seconds.iter().all(|s| s.is_finite() && *s >= 0.0) && stages.denoise_s > 0.0;
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
@@ -71,10 +74,11 @@ impl CostRecord {
             encode_s: stages.encode_s,
             denoise_s: stages.denoise_s,
             tail_s: stages.decode_s + stages.deliver_s,
+            swap_s: (!record.adapters.is_empty()).then_some(stages.adapters_s),
         })
     }
 
-    /// The whole run, seconds.
+    /// The whole run without its adapters, seconds.
     #[must_use]
     pub fn total_s(&self) -> f64 {
         self.encode_s + self.denoise_s + self.tail_s

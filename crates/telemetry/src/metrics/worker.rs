@@ -11,7 +11,7 @@ use super::declare::{LONG_S, STEPS, metrics, raise};
 /// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "drafted", "failed", "cancelled", "handed_back", "lease_lost"];
 const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "flash3", "efficient", "math"];
-const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
+const STAGES: &[&str] = &["encode", "adapters", "denoise", "decode", "deliver"];
 
 metrics! {
     /// Metrics of one worker process.
@@ -142,6 +142,10 @@ impl WorkerMetrics {
         ];
         for (stage, seconds) in seconds {
             self.stage_seconds.with_label_values(&[stage]).observe(seconds);
+        }
+        // Counts the swaps, too: most runs need none.
+        if stages.adapters_s > 0.0 {
+            self.stage_seconds.with_label_values(&["adapters"]).observe(stages.adapters_s);
         }
         self.steps.with_label_values(&[tier, plan.complexity.as_str()]).observe(f64::from(plan.steps));
         self.steps_computed.with_label_values(&[tier]).inc_by(u64::from(record.steps_computed));

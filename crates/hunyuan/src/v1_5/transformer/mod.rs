@@ -135,7 +135,7 @@ impl Transformer {
             loader.ignore("image_embedder");
             None
         };
-        let blocks = loader.pp("transformer_blocks");
+        let blocks = loader.pp("transformer_blocks").compact();
         let refiner = loader.pp("context_embedder");
         let glyph = [config.text_embed_2_dim, variant.glyph_inner, hidden];
         let outputs = patch.iter().product::<i64>() * config.out_channels;
