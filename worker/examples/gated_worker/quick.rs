@@ -162,6 +162,7 @@ impl Renderer for Quick {
             convergence: Vec::new(),
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,
+            interpolation: None,
         })
     }
 }

@@ -15,7 +15,7 @@ use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WorkerSettings};
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};
@@ -82,7 +82,7 @@ where
 
     let (model, work) = (health.part("model"), health.part("work"));
     let manifest = settings::read_manifest(&worker.model_dir)?;
-    let engine = start_engine(worker, &manifest, load).await?;
+    let engine = start_engine(&settings, &manifest, load).await?;
     model.ok();
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics, &stop)?);
     let info = worker_info(&settings, &fleet);
@@ -185,15 +185,12 @@ async fn observe(fleet: Arc<Fleet>) {
     }
 }
 
-async fn start_engine<R, F>(
-    settings: &WorkerSettings,
-    manifest: &ModelManifest,
-    load: F,
-) -> anyhow::Result<EngineThread>
+async fn start_engine<R, F>(all: &Settings, manifest: &ModelManifest, load: F) -> anyhow::Result<EngineThread>
 where
     R: Renderer,
     F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
+    let settings = &all.worker;
     let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
     let options = LoadOptions {
         model_dir: settings.model_dir.clone(),
@@ -212,6 +209,7 @@ where
         },
         hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
+        interpolator_dir: all.interpolation.enabled.then(|| all.interpolation.weights_dir.clone()),
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
     let engine = EngineThread::start(move || load(&options)).await?;
