@@ -178,6 +178,7 @@ impl Renderer for Quick {
             adapters_s: 0.0,
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,
+            interpolation: None,
         })
     }
 }

@@ -53,6 +53,8 @@ pub struct LoadOptions {
     pub hashes_dir: Option<PathBuf>,
     /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
+    /// Folder of the interpolator's weights; `None` for a worker that does not interpolate.
+    pub interpolator_dir: Option<PathBuf>,
 }
 
 impl LoadOptions {
@@ -73,6 +75,7 @@ impl LoadOptions {
             text_encoders: Residency::Resident,
             hashes_dir: None,
             memory_bytes,
+            interpolator_dir: None,
         }
     }
 }
@@ -171,6 +174,8 @@ pub struct RenderOrder {
     pub pause_after: Option<u32>,
     /// The draft that the run continues with another number of steps.
     pub continues: Option<DraftSchedule>,
+    /// How many times as many frames per second interpolation makes; 1 for none.
+    pub interpolate: u32,
 }
 
 /// What the renderer reports while it works.
@@ -210,12 +215,14 @@ pub enum RenderEvent {
     },
     /// Denoising is over, decoding begins.
     Decoding,
+    /// Decoding is over, interpolation begins.
+    Interpolating,
 }
 
 /// Frames of a finished run.
 #[derive(Debug)]
 pub struct RenderedFrames {
-    /// `[frames, height, width, 3]`, 8 bits a channel.
+    /// `[frames, height, width, 3]`, 8 bits a channel; those of interpolation included.
     pub rgb: Vec<u8>,
     /// Pixels.
     pub width: u32,
@@ -233,6 +240,21 @@ pub struct RenderedFrames {
     pub denoise_s: f64,
     /// Seconds of decoding.
     pub decode_s: f64,
+    /// What interpolation did; `None` without it.
+    pub interpolation: Option<Interpolation>,
+}
+
+/// How the frames between those of the model were made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interpolation {
+    /// How many times as many frames per second.
+    pub factor: u32,
+    /// Scene cuts, at which frames were repeated.
+    pub cuts: u32,
+    /// Fingerprint of the weights.
+    pub weights: String,
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// A run that paused where its order said.

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use broker::FleetEvent;
 use domain::{
-    Clock, EventCursor, Failure, FailureAction, JobEvent, JobEventKind, JobStatus, Rendered, RunRecord, Stage,
-    StageSeconds, SystemClock, VideoRequest,
+    Clock, EventCursor, Failure, FailureAction, InterpolationRecord, JobEvent, JobEventKind, JobStatus, Rendered,
+    RunRecord, Stage, StageSeconds, SystemClock, VideoRequest,
 };
 use optimizer::RunFacts;
 
@@ -25,7 +25,7 @@ use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::progress::{Followed, Follower, Seen};
 use super::{Fleet, checkpoints, lasting, loras, pause, picture, watch};
-use crate::engine::{Control, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
+use crate::engine::{Control, Interpolation, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
 
 /// Failure code of a job under which devices keep failing.
 const DEVICE_BROKEN: &str = "device_broken";
@@ -191,8 +191,14 @@ async fn finish(
     };
     let ((rendered, deliver_s), ()) = tokio::join!(delivering, stored(uploads, lease));
     let rendered = rendered?;
-    let Measured { adapters_s, denoise_s, decode_s, .. } = measured;
-    let stages = StageSeconds { encode_s, adapters_s, denoise_s, decode_s, deliver_s };
+    let stages = StageSeconds {
+        encode_s,
+        adapters_s: measured.adapters_s,
+        denoise_s: measured.denoise_s,
+        decode_s: measured.decode_s,
+        interpolate_s: measured.interpolation.as_ref().map_or(0.0, |done| done.seconds),
+        deliver_s,
+    };
     let gpu_s = stages.total_s() - if beside { deliver_s } else { 0.0 };
     Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, (seen, gpu_s)) })
 }
@@ -219,6 +225,7 @@ struct Measured {
     adapters_s: f64,
     denoise_s: f64,
     decode_s: f64,
+    interpolation: Option<Interpolation>,
 }
 
 impl Measured {
@@ -230,6 +237,7 @@ impl Measured {
             adapters_s: frames.adapters_s,
             denoise_s: frames.denoise_s,
             decode_s: frames.decode_s,
+            interpolation: frames.interpolation.clone(),
         }
     }
 }
@@ -263,6 +271,7 @@ fn order(
         preview_every_s: fleet.preview_every.as_secs_f64(),
         pause_after: job.job.draft_until,
         continues: plan.continues,
+        interpolate: plan.interpolate.unwrap_or(1),
     }
 }
 
@@ -282,6 +291,7 @@ fn record(
         steps_computed: measured.computed,
         steps_skipped: measured.skipped,
         stages,
+        interpolation: measured.interpolation.map(|done| interpolated(job, done)),
         device: info.device.clone(),
         build: info.build.clone(),
         resumed_from: seen.resumed_from,
@@ -307,6 +317,19 @@ fn record(
         (record.saved_s, record.saved_usd) = (saving.saved_s, saving.saved_usd);
     }
     record
+}
+
+fn interpolated(job: &Assignment, done: Interpolation) -> InterpolationRecord {
+    let shape = job.job.shape;
+    let video = shape.interpolated(done.factor);
+    InterpolationRecord {
+        factor: done.factor,
+        frames: video.frames,
+        fps: video.fps,
+        cuts: done.cuts,
+        megapixels: shape.interpolated_megapixels(done.factor),
+        weights: done.weights,
+    }
 }
 
 /// Fingerprints of the adapters that were active.

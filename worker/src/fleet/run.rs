@@ -83,7 +83,7 @@ where
 
     let (model, work) = (health.part("model"), health.part("work"));
     let manifest = settings::read_manifest(&worker.model_dir)?;
-    let engine = start_engine(worker, &manifest, load).await?;
+    let engine = start_engine(&settings, &manifest, load).await?;
     model.ok();
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics, &stop)?);
     let info = worker_info(&settings, &fleet);
@@ -189,15 +189,12 @@ async fn observe(fleet: Arc<Fleet>) {
     }
 }
 
-async fn start_engine<R, F>(
-    settings: &WorkerSettings,
-    manifest: &ModelManifest,
-    load: F,
-) -> anyhow::Result<EngineThread>
+async fn start_engine<R, F>(all: &Settings, manifest: &ModelManifest, load: F) -> anyhow::Result<EngineThread>
 where
     R: Renderer,
     F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
+    let settings = &all.worker;
     let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
     let options = LoadOptions {
         model_dir: settings.model_dir.clone(),
@@ -220,6 +217,7 @@ where
         },
         hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
+        interpolator_dir: all.interpolation.enabled.then(|| all.interpolation.weights_dir.clone()),
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
     let engine = EngineThread::start(move || load(&options)).await?;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{ArgAction, Args};
+use domain::interpolation::FACTORS;
 use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Storage, Tiling};
 
 use crate::mp4::PosterFormat;
@@ -51,6 +52,12 @@ pub struct RenderArgs {
     /// rule, else no]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) riflex: Option<bool>,
+    /// Make this many times as many frames per second by interpolation: 2, 4 or 8
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = parse_factor)]
+    pub(crate) interpolate: u32,
+    /// Folder of the interpolator's weights, as scripts/fetch-interpolator makes it
+    #[arg(long, value_name = "DIR", default_value = "models/interpolator")]
+    pub(crate) interpolator: PathBuf,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) latents: Option<PathBuf>,
@@ -136,6 +143,12 @@ impl RenderArgs {
             other => bail!("--poster: `.{other}` is not a supported picture format; use .jpg or .webp"),
         }
     }
+}
+
+/// 1 for none, or a factor of interpolation.
+fn parse_factor(text: &str) -> Result<u32, String> {
+    let factor = text.parse().ok().filter(|factor| *factor == 1 || FACTORS.contains(factor));
+    factor.ok_or_else(|| format!("`{text}` is not valid; use 2, 4 or 8, or 1 for none"))
 }
 
 /// Reads `style.safetensors=0.8`.

@@ -17,11 +17,9 @@ use crate::runtime::{
     weights::{Loader, Weights},
 };
 
-/// Each block works at this fraction of the size.
+/// Each block works at this fraction of the size. Sides of the input are multiples of 64: the coarsest scale, of which two
+/// convolutions take a quarter.
 const SCALES: [i64; 5] = [16, 8, 4, 2, 1];
-
-/// Sides of the network's input are multiples of this: the coarsest scale, of which two convolutions take a quarter.
-pub const SIDE_STEP: i64 = 64;
 
 /// Channels of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +65,7 @@ pub struct IfNet {
 /// A frame and its features, which all its pairs share.
 #[derive(Debug)]
 pub struct Featured {
-    /// `[1, 3, h, w]` fp32 in 0..1; sides are multiples of [`SIDE_STEP`].
+    /// `[1, 3, h, w]` fp32 in 0..1; sides are multiples of 64.
     pub frame: Tensor,
     features: Tensor,
 }

@@ -43,8 +43,7 @@ pub struct Interpolated {
 }
 
 /// Frames that `factor` makes of `frames`.
-#[must_use]
-pub fn interpolated_frames(frames: usize, factor: u32) -> usize {
+fn interpolated_frames(frames: usize, factor: u32) -> usize {
     frames.saturating_sub(1) * factor as usize + frames.min(1)
 }
 

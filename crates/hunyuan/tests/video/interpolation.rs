@@ -1,6 +1,8 @@
 //! Frame interpolation against PyTorch: the network block by block, the similarity of frames, and whole videos. Also what
 //! stops it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@
 //! ```text
 //! run = encode (miss or hit) + passes * computed * (linear * r + square * r^2) + passes * skipped * skip * r
 //!       + once + tail_once + tail * r            with r = video tokens / the prior's tokens
+//!       + interpolate * million pixels of interpolated frames
 //! ```
 //! `linear` and `square` are the two parts of a step (projections and attention); `tail` is decoding and delivery.
 //! Time in the queue is not included. A run with adapters takes [`swap_s`] longer.

@@ -93,13 +93,14 @@ function Player({ job }: { job: JobView }) {
   );
 }
 
-type StageKey = 'encode_s' | 'adapters_s' | 'denoise_s' | 'decode_s' | 'deliver_s';
+type StageKey = 'encode_s' | 'adapters_s' | 'denoise_s' | 'decode_s' | 'interpolate_s' | 'deliver_s';
 
 const stages: [key: StageKey, name: string, look: string][] = [
   ['encode_s', 'Encoding', 'bg-wait'],
   ['adapters_s', 'Loading LoRA', 'bg-line-strong'],
   ['denoise_s', 'Denoising', 'bg-accent'],
   ['decode_s', 'Decoding', 'bg-good'],
+  ['interpolate_s', 'Smoothing', 'bg-accent/50'],
   ['deliver_s', 'Writing', 'bg-line-strong'],
 ];
 
@@ -107,23 +108,25 @@ const stages: [key: StageKey, name: string, look: string][] = [
 function Stages({ job }: { job: JobView }): ReactNode {
   const seconds = job.record?.stages;
   if (!seconds) return null;
-  const of = (key: StageKey) => seconds[key] ?? 0;
-  // Most runs load no LoRA.
-  const shown = stages.filter(([key]) => key !== 'adapters_s' || of(key) > 0);
-  const total = shown.reduce((sum, [key]) => sum + of(key), 0);
+  const taken = stages.flatMap(([key, name, look]) => {
+    const taking = seconds[key];
+    // Most runs load no LoRA.
+    return typeof taking === 'number' && (key !== 'adapters_s' || taking > 0) ? [{ key, name, look, taking }] : [];
+  });
+  const total = taken.reduce((sum, { taking }) => sum + taking, 0);
   return (
     <section aria-label="Where the time went">
       <h3 className="label mb-1.5">Where the time went</h3>
       <div className="flex h-2 gap-px overflow-hidden rounded-full" aria-hidden="true">
-        {shown.map(([key, , look]) => (
-          <span key={key} className={`${look} min-w-0.5`} style={{ flexGrow: Math.max(of(key) / total, 0.002) }} />
+        {taken.map(({ key, look, taking }) => (
+          <span key={key} className={`${look} min-w-0.5`} style={{ flexGrow: Math.max(taking / total, 0.002) }} />
         ))}
       </div>
       <ul className="mt-2 flex flex-wrap gap-x-4 gap-y-1">
-        {shown.map(([key, name, look]) => (
+        {taken.map(({ key, name, look, taking }) => (
           <li key={key} className="num flex items-center gap-1.5 text-xs">
             <span className={`size-2 rounded-full ${look}`} />
-            <span className="text-muted">{name}</span> {duration(of(key))}
+            <span className="text-muted">{name}</span> {duration(taking)}
           </li>
         ))}
       </ul>
