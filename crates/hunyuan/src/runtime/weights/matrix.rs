@@ -52,6 +52,11 @@ impl Matrix {
         Self { stored, scales, beside }
     }
 
+    /// Values of dtype `kind` that are used as they are and that no adapter changes.
+    pub(crate) fn plain(stored: Tensor, kind: Kind) -> Self {
+        Self { stored, scales: None, beside: Beside::new(kind) }
+    }
+
     /// The matrix in the format that the model computes with. The product with a scale is rounded once.
     pub(crate) fn value(&self) -> Result<Tensor> {
         let Some(scales) = &self.scales else { return Ok(self.stored.shallow_clone()) };

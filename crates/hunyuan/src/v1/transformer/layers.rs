@@ -37,6 +37,7 @@ impl Linear {
         let weight = loader.tensor("weight", kernel)?;
         // A dry load gives undefined tensors, which have no shape to change.
         let weight = if weight.defined() { weight.f_reshape([kernel[0], -1])? } else { weight };
+        let weight = Matrix::plain(weight, loader.kind());
         Ok(Self { weight, bias: loader.tensor("bias", &kernel[..1])? })
     }
 
