@@ -5,7 +5,8 @@
 //! # Reading order
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
 //! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling;
-//! `admission`: whether a deadline can be met; [`limits`]: rate, backlog and quotas; [`loras`]: adapters; [`problem`]: error responses.
+//! `admission`: whether a deadline can be met; [`limits`]: rate, backlog and quotas; [`loras`]: adapters; [`images`]: pictures;
+//! [`problem`]: error responses.
 //!
 //! # Adding a route
 //! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
@@ -21,7 +22,9 @@ pub mod deadline;
 pub mod dto;
 pub mod extract;
 pub(crate) mod files;
+pub mod form;
 pub mod headers;
+pub mod images;
 pub mod ingest;
 pub mod limits;
 pub mod live;

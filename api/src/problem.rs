@@ -209,6 +209,22 @@ impl Problem {
         }
     }
 
+    /// A field that is larger than the server accepts.
+    #[must_use]
+    pub(crate) fn too_large(field: &str, reason: impl Into<String>) -> Self {
+        Self { kind: ProblemKind::TooLarge, ..Self::field(field, reason) }
+    }
+
+    /// The same problem about fields under other names.
+    #[must_use]
+    pub(crate) fn with_fields(self, translate: impl FnOnce(Vec<FieldError>) -> Vec<FieldError>) -> Self {
+        if self.errors.is_empty() {
+            return self;
+        }
+        let Self { kind, errors, headers, feasible_deadline_s, .. } = self;
+        Self { kind, headers, feasible_deadline_s, ..Self::fields(translate(errors)) }
+    }
+
     /// The job does not exist for this caller.
     #[must_use]
     pub(crate) fn no_job() -> Self {
@@ -258,6 +274,9 @@ impl Problem {
             StoreError::Unavailable(cause) | StoreError::Rejected { cause, .. } => {
                 tracing::warn!(error = %cause, "the database is unavailable");
                 Self::unavailable("the database", RETRY_AFTER_S)
+            }
+            StoreError::ImageReference(_) => {
+                Self::field("image", "was deleted while the request was submitted; upload it again")
             }
             StoreError::Conflict(_) => Self::try_later("the database is busy with conflicting changes", RETRY_AFTER_S),
             other => {

@@ -6,6 +6,7 @@ use axum::http::HeaderName;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use settings::Settings;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -19,9 +20,8 @@ use crate::state::AppState;
 use crate::{auth, deadline, headers, openai, routes as r};
 
 /// Routes that require an authenticated caller.
-fn of_callers() -> OpenApiRouter<AppState> {
+fn of_callers(picture_body_max: usize) -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(r::openapi::base())
-        .routes(routes!(r::generate::generate))
         .routes(routes!(r::batch::batch))
         .routes(routes!(r::jobs::list_jobs))
         .routes(routes!(r::job::get_job, r::trash::delete_job))
@@ -48,6 +48,8 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::learned::learned, r::learned::freeze, r::learned::reset))
         .routes(routes!(r::models::models))
         .routes(routes!(r::loras::list_loras))
+        .routes(routes!(r::images::get_image, r::images::delete_image))
+        .routes(routes!(r::images::thumbnail))
         .routes(routes!(r::loras::delete_lora))
         .routes(routes!(r::loras::share_lora))
         .routes(routes!(r::workers::workers))
@@ -62,13 +64,29 @@ fn of_callers() -> OpenApiRouter<AppState> {
         .routes(routes!(r::settings::settings))
         .routes(routes!(r::session::show, r::session::sign_out))
         .merge(uploads())
+        .merge(with_pictures(picture_body_max))
         .route("/metrics", get(r::metrics::metrics))
-        .merge(openai::routes())
+        .merge(openai::routes(picture_body_max))
 }
 
 /// Routes that take files, and check their length themselves.
 fn uploads() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(r::loras::put_lora)).layer(DefaultBodyLimit::disable())
+}
+
+/// Routes whose body may hold a picture, and is larger than that of others.
+fn with_pictures(body_max: usize) -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(r::generate::generate))
+        .routes(routes!(r::images::put_image))
+        .layer(DefaultBodyLimit::max(body_max))
+}
+
+/// Largest body that may hold a picture: it is a third longer as base64, and the request around it is small.
+fn picture_body_max(settings: &Settings) -> usize {
+    const AROUND: usize = 1 << 20;
+    let text = settings.limits.image_bytes_max.saturating_mul(4).div_ceil(3).saturating_add(AROUND);
+    text.max(settings.server.body_max_bytes)
 }
 
 /// Routes without authentication.
@@ -83,7 +101,7 @@ fn of_everybody() -> OpenApiRouter<AppState> {
 /// The OpenAPI description of all routes.
 #[must_use]
 pub fn document() -> OpenApi {
-    let (mut callers, mut everybody) = (of_callers().into_openapi(), of_everybody().into_openapi());
+    let (mut callers, mut everybody) = (of_callers(0).into_openapi(), of_everybody().into_openapi());
     r::openapi::add_common_answers(&mut callers, true);
     r::openapi::add_common_answers(&mut everybody, false);
     callers.merge_from(everybody)
@@ -91,7 +109,8 @@ pub fn document() -> OpenApi {
 
 /// The complete service.
 pub fn router(state: AppState) -> Router {
-    let guarded = of_callers().route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
+    let guarded = of_callers(picture_body_max(&state.settings))
+        .route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
     let (router, _) = guarded.merge(of_everybody()).split_for_parts();
     let router = r::openapi::serve(router, &document());
     let router = r::page::serve(router, &state.settings.server.web_dir);

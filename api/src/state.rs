@@ -69,6 +69,8 @@ pub struct App {
     pub tail: Tail,
     /// One permit for each event stream that may still be opened.
     pub streams: Arc<Semaphore>,
+    /// One permit for each picture that may be decoded at the same time.
+    pub decodes: Arc<Semaphore>,
     /// Keys and sessions of open event streams.
     pub access: OpenAccess,
     /// Models by id.
@@ -120,7 +122,7 @@ impl App {
             queue_max: limits.ingest_queue_max,
         };
         Arc::new(Self {
-            request_limits: limits.request(),
+            request_limits: settings.request_limits(),
             keys_required: server.keys_required(),
             hosts: KnownHosts::new(server.bind, &server.hosts),
             ingest: Ingest::start(store.clone(), announcer.clone(), Arc::clone(&metrics), lanes),
@@ -136,6 +138,7 @@ impl App {
                 Duration::from_secs(server.key_cache_s.max(1)),
                 stop.soft().clone(),
             ),
+            decodes: Arc::new(Semaphore::new(limits.image_decodes_max)),
             streams: Arc::new(Semaphore::new(server.sse_streams_max)),
             models,
             metrics,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
@@ -100,6 +100,15 @@ impl Api {
             api.request(Method::POST, "/api/generate").timeout(RESPONSE).header("Idempotency-Key", key).json(request)
         };
         json(self.send(tries, call).await?).await
+    }
+
+    /// Stores a picture; repeating it with the same file gives the same picture.
+    pub(crate) async fn upload(&self, picture: &[u8]) -> Result<Value, Failure> {
+        let call = |api: &Self| {
+            let request = api.request(Method::POST, "/api/images").timeout(RESPONSE);
+            request.header(CONTENT_TYPE, "application/octet-stream").body(picture.to_vec())
+        };
+        json(self.send(Tries::Patient, call).await?).await
     }
 
     /// A response whose body the caller reads.

@@ -1,9 +1,10 @@
-//! What can wait: retention, orphaned objects, and learning from finished runs.
+//! What can wait: retention, pictures that no job uses, orphaned objects, and learning from finished runs.
 
 use std::time::{Duration, Instant};
 
 use artifacts::{ObjectInfo, keys};
 use futures::StreamExt;
+use store::images::ImageFile;
 use store::sweep::StoredObject;
 use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const BATCH: u32 = 200;
 /// Days for which the use of keys is kept; quotas need the current day only.
 const KEY_USAGE_DAYS: i32 = 35;
+/// How often unused pictures are looked for: the search passes over every old picture that jobs use.
+const IMAGES_EVERY: Duration = Duration::from_secs(60);
 /// Batches of finished jobs that are deleted in one round: the rest of a large backlog waits for the next round.
 const DELETE_BATCHES_MAX: u32 = 50;
 
@@ -25,6 +28,7 @@ const DELETE_BATCHES_MAX: u32 = 50;
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
     let orphans_every = every(scheduler.settings.scheduler.orphan_sweep_s);
     let mut orphans_at = Instant::now() + orphans_every;
+    let mut images_at = Instant::now();
     loop {
         // A failover does not restart the fleet, so the leader looks again and again.
         if let Err(error) = scheduler.store.follow_history().await {
@@ -33,7 +37,7 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
         if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
         }
-        if let Err(error) = retention(scheduler, over).await {
+        if let Err(error) = retention(scheduler, &mut images_at, over).await {
             warn!(error = format!("{error:#}"), "retention not finished");
         }
         if Instant::now() >= orphans_at {
@@ -48,14 +52,17 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
     }
 }
 
-/// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, old events and sessions.
-async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Result<()> {
+/// Removes what its owners deleted long ago, checkpoints of jobs that ended long ago, pictures without jobs, old events and sessions.
+async fn retention(scheduler: &Scheduler, images_at: &mut Instant, over: &CancellationToken) -> anyhow::Result<()> {
     let settings = &scheduler.settings.scheduler;
     let keep_s = seconds(settings.retention_s);
     if settings.finished_retention_s > 0 {
         delete_finished(scheduler, seconds(settings.finished_retention_s), over).await?;
     }
-    for purged in scheduler.store.purge_deleted(keep_s, BATCH).await? {
+    let purged = scheduler.store.purge_deleted(keep_s, BATCH).await?;
+    // A picture leaves with its last job.
+    let images_due = !purged.is_empty() || Instant::now() >= *images_at;
+    for purged in purged {
         // The row is gone already: what cannot be deleted now is an orphan later.
         for key in &purged.objects {
             remove(scheduler, key).await;
@@ -65,10 +72,29 @@ async fn retention(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::R
     for key in scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await? {
         remove(scheduler, &key).await;
     }
+    if images_due {
+        remove_images(scheduler).await?;
+        *images_at = Instant::now() + IMAGES_EVERY;
+    }
     scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
     scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
     scheduler.store.purge_key_usage(KEY_USAGE_DAYS).await?;
     scheduler.store.purge_sessions().await?;
+    Ok(())
+}
+
+/// Removes pictures that no job uses and whose time is over. If a job took one of them at this moment, the next time finds the others.
+async fn remove_images(scheduler: &Scheduler) -> Result<(), StoreError> {
+    let keep_s = seconds(scheduler.settings.scheduler.image_ttl_s);
+    let expired = match scheduler.store.expire_images(keep_s, BATCH).await {
+        Err(StoreError::ImageReference(_)) => return Ok(()),
+        expired => expired?,
+    };
+    for (tenant_id, id) in expired {
+        remove(scheduler, &keys::image(tenant_id, id)).await;
+        remove(scheduler, &keys::thumbnail(tenant_id, id)).await;
+        info!(image.id = %id, "picture removed that no job uses");
+    }
     Ok(())
 }
 
@@ -104,8 +130,13 @@ async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Res
             return Ok(());
         }
         let objects = chunk.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let candidates: Vec<_> = objects.into_iter().filter(old).filter_map(owned).collect();
-        for key in scheduler.store.orphans(&candidates).await? {
+        let (images, others): (Vec<_>, Vec<_>) =
+            objects.into_iter().filter(old).partition(|object| keys::image_of(&object.key).is_some());
+        let candidates: Vec<_> = others.into_iter().filter_map(owned).collect();
+        let mut orphans = scheduler.store.orphans(&candidates).await?;
+        let images: Vec<_> = images.into_iter().filter_map(image_file).collect();
+        orphans.extend(scheduler.store.orphaned_images(&images).await?);
+        for key in orphans {
             remove(scheduler, &key).await;
             scheduler.metrics.orphans_removed.inc();
         }
@@ -117,6 +148,11 @@ async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Res
 fn owned(object: ObjectInfo) -> Option<StoredObject> {
     let (job_id, token) = keys::owner(&object.key)?;
     Some(StoredObject { key: object.key, job_id, token })
+}
+
+fn image_file(object: ObjectInfo) -> Option<ImageFile> {
+    let (tenant_id, id) = keys::image_of(&object.key)?;
+    Some(ImageFile { key: object.key, tenant_id, id })
 }
 
 async fn remove(scheduler: &Scheduler, key: &str) {

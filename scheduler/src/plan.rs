@@ -136,6 +136,7 @@ impl Deciding {
         // A draft counts only its own part; the rest counts when it is continued.
         let share_s =
             plan.estimate_s * plan.draft_share() * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s, deadline_lead_s: self.deadline_lead_s, share_s })
+        let (deadline_lead_s, adapters) = (self.deadline_lead_s, job.request.adapters_key());
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, deadline_lead_s, share_s, adapters })
     }
 }

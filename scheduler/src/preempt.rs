@@ -17,6 +17,8 @@ use tracing::info;
 use crate::state::Scheduler;
 use crate::timing::seconds;
 
+/// Most released jobs without a deadline that go back to the queue, so that the slot does not go to one of them.
+const DISPLACED_MAX: u32 = 100;
 /// Most waiting jobs that one sweep looks at.
 const URGENT_MAX: u32 = 100;
 
@@ -57,7 +59,7 @@ impl Scheduler {
             token: run.token,
             urgent: job.job_id,
             pool: pool.clone(),
-            displace_max: settings.lookahead,
+            displace_max: DISPLACED_MAX,
             preemptions_max: settings.preemptions_max,
         };
         let Some(released) = self.store.preempt(&wish, epoch).await? else { return Ok(()) };

@@ -104,6 +104,7 @@ mod tests {
         let manifest = ModelManifest::parse(text).unwrap();
         let info = RendererInfo {
             family: manifest.family,
+            image: manifest.image,
             geometry: manifest.geometry,
             flow_shift: 17.0,
             true_cfg_scale: 1.0,

@@ -33,6 +33,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         step_cache_threshold: None,
         embeddings: renderer.encode("a large red ball moves to the right on the snow", &Control::new()).unwrap(),
         negative: None,
+        first_frame: None,
         loras: Vec::new(),
         riflex: false,
         resume: None,
@@ -40,6 +41,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         preview_every_s: 0.0,
         pause_after: None,
         continues: None,
+        interpolate: 1,
     }
 }
 

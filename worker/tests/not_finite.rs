@@ -50,6 +50,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         step_cache_threshold: None,
         embeddings: renderer.encode("a cat", &control).unwrap(),
         negative: None,
+        first_frame: None,
         loras: Vec::new(),
         riflex: false,
         resume: None,
@@ -57,6 +58,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         preview_every_s: 0.0,
         pause_after: None,
         continues: None,
+        interpolate: 1,
     };
     let mut starts = Vec::new();
     let rendered = renderer.render(&order, &control, &mut |event| {

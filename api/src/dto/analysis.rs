@@ -1,7 +1,7 @@
 //! The optimiser's analysis of a prompt, as JSON.
 
 use domain::plan::FactorScore;
-use domain::{Complexity, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
+use domain::{Complexity, ImageCrop, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
 use optimizer::deadline::Forecast;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,6 +21,8 @@ pub struct AnalyzeView {
     /// Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
     /// trained on everything.
     pub unknown_words: Vec<String>,
+    /// The part of the request's picture that the video would show; null without a picture.
+    pub image_crop: Option<ImageCrop>,
     /// When the video would be finished if the request was submitted now; null while no suitable worker is online or the queue is
     /// paused.
     pub forecast: Option<ForecastView>,
@@ -75,6 +77,8 @@ pub struct AnalysisView {
     pub factors: Vec<FactorScore>,
     /// Step caching that would be used.
     pub step_cache: StepCachePlan,
+    /// How many times as many frames per second interpolation would make; null for none.
+    pub interpolate: Option<u32>,
     /// Estimated duration of the run in seconds if the embeddings are not cached.
     pub estimate_s: f64,
     /// Estimated duration of the run in seconds if the embeddings are cached.
@@ -99,6 +103,7 @@ impl AnalysisView {
             score: plan.score,
             factors: plan.factors.clone(),
             step_cache: plan.step_cache,
+            interpolate: plan.interpolate,
             estimate_s: plan.estimate_s,
             estimate_cached_s: plan.estimate_cached_s,
             estimated_cost_usd: estimate_s / 3600.0 * gpu_hour_usd,

@@ -5,6 +5,7 @@
 
 pub mod analysis;
 pub mod group;
+pub mod image;
 pub mod job;
 pub mod lora;
 pub mod model;

@@ -1,6 +1,6 @@
 //! A model as JSON: what a client needs to offer its sizes, lengths and examples.
 
-use domain::ModelManifest;
+use domain::{ImageInput, ModelManifest};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +17,8 @@ pub struct ModelView {
     pub examples: Vec<String>,
     /// Whether requests without a `model` use this one.
     pub default: bool,
+    /// `required`: its videos begin from a picture. `none`: it takes no picture.
+    pub image: ImageInput,
     /// Number of live workers that have it loaded.
     pub workers: usize,
     /// Named sizes.
@@ -88,6 +90,7 @@ impl ModelView {
             description: manifest.description.clone(),
             examples: manifest.examples.clone(),
             default,
+            image: manifest.image,
             workers,
             sizes: sizes.collect(),
             custom_size: CustomSizeView {

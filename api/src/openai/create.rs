@@ -13,10 +13,10 @@ use super::retries::{WINDOW_S, fingerprint, retry_no};
 use super::video::{VideoPath, answer, load};
 use crate::auth::Caller;
 use crate::extract::IdempotencyKey;
-use crate::loras::resolve::resolve;
 use crate::problem::Problem;
 use crate::state::{App, AppState};
 use crate::submission::{Accepted, new_job, submit, traceparent};
+use crate::{images, loras};
 
 /// What a submission has beside its fields.
 struct Envelope {
@@ -49,7 +49,7 @@ pub(super) async fn remix(
     let source = load(&app, &caller, id).await?;
     let request: VideoRequest = remixed(fields, source.request).inspect_err(|problem| count(&app, problem))?;
     let origin = Origin { remix_of: Some(id), ..source.origin.unwrap_or_default() };
-    let wish = Wish { request, origin, names: Names::default() };
+    let wish = Wish { request, origin, names: Names::default(), picture: None };
     Box::pin(place(&app, &Envelope { caller, idempotency_key, headers }, wish)).await
 }
 
@@ -58,9 +58,14 @@ fn count(app: &App, problem: &Problem) {
 }
 
 async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, Refusal> {
-    let Wish { mut request, origin, names } = wish;
+    let Wish { mut request, origin, names, picture } = wish;
+    // First, so that a retry that sends the same picture again has the same fingerprint.
+    images::resolve::resolve(app, &envelope.caller, &mut request, picture)
+        .await
+        .map_err(|problem| problem.with_fields(|errors| names.translate(errors)))
+        .inspect_err(|problem| count(app, problem))?;
     let fingerprint = fingerprint(envelope.caller.rate_key(), &request, &origin);
-    resolve(app, &envelope.caller, &mut request).await.inspect_err(|problem| count(app, problem))?;
+    loras::resolve::resolve(app, &envelope.caller, &mut request).await.inspect_err(|problem| count(app, problem))?;
     let invalid = |errors| Problem::fields(names.translate(errors));
     let (mut job, plan) =
         new_job(app, &envelope.caller, request).map_err(invalid).inspect_err(|problem| count(app, problem))?;

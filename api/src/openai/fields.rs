@@ -3,15 +3,16 @@
 //! OpenAI's clients send a form even when there is no file; others send JSON. A form holds only text, so `7`, `true` and nested
 //! names (`video_params[width]`) are read from it; an empty text stands for a field that was left out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use axum::extract::multipart::MultipartError;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use domain::FieldError;
 use serde_json::{Map, Value};
 
 use crate::extract::JsonBody;
+use crate::form;
 use crate::problem::{Problem, ProblemKind};
 
 /// Objects whose members count as fields of the request itself, unless it has a field of that name. Other servers' clients send
@@ -24,8 +25,8 @@ const MAY_BE_EMPTY: [&str; 2] = ["prompt", "negative_prompt"];
 #[derive(Debug, Default)]
 pub(crate) struct Fields {
     values: BTreeMap<String, Value>,
-    /// Names of parts that were files. Their content is read and dropped.
-    files: BTreeSet<String>,
+    /// Parts that were files.
+    files: BTreeMap<String, Bytes>,
 }
 
 impl Fields {
@@ -36,18 +37,18 @@ impl Fields {
         (!empty).then_some(value)
     }
 
-    /// Whether a part of this name was a file.
-    pub(super) fn take_file(&mut self, name: &str) -> bool {
+    /// Takes a part that was a file.
+    pub(super) fn take_file(&mut self, name: &str) -> Option<Bytes> {
         self.files.remove(name)
     }
 
     /// Names of the remaining fields and files.
     pub(super) fn names(&self) -> Vec<String> {
-        self.values.keys().chain(&self.files).cloned().collect()
+        self.values.keys().chain(self.files.keys()).cloned().collect()
     }
 
     pub(super) fn of_object(object: Map<String, Value>) -> Result<Self, Problem> {
-        let mut fields = Self { values: object.into_iter().collect(), files: BTreeSet::new() };
+        let mut fields = Self { values: object.into_iter().collect(), files: BTreeMap::new() };
         fields.open_containers()?;
         Ok(fields)
     }
@@ -97,14 +98,14 @@ impl Fields {
 
     async fn of_form(mut form: Multipart) -> Result<Self, Problem> {
         let mut fields = Self::default();
-        while let Some(part) = form.next_field().await.map_err(|error| unreadable(&error))? {
-            let Some(name) = part.name().map(str::to_owned) else {
-                return Err(Problem::new(ProblemKind::Malformed, "a part of the form has no name"));
-            };
+        while let Some(part) = form::next(&mut form).await? {
+            let name = form::name(&part)?;
             let is_file = part.file_name().is_some();
-            let bytes = part.bytes().await.map_err(|error| unreadable(&error))?;
+            let bytes = part.bytes().await.map_err(|error| form::unreadable(&error))?;
             if is_file {
-                fields.files.insert(name);
+                if fields.files.insert(name.clone(), bytes).is_some() {
+                    return Err(Problem::field(&name, "is given more than once; give it once"));
+                }
                 continue;
             }
             let text = String::from_utf8(bytes.into()).map_err(|_| Problem::field(&name, "must be UTF-8 text"))?;
@@ -115,25 +116,14 @@ impl Fields {
     }
 }
 
-fn unreadable(error: &MultipartError) -> Problem {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::new(ProblemKind::TooLarge, "the body is larger than this server accepts")
-    } else {
-        Problem::new(ProblemKind::Malformed, format!("the form cannot be read: {}", error.body_text()))
-    }
-}
-
 impl<S: Send + Sync> FromRequest<S> for Fields {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.unwrap_or_default().to_ascii_lowercase();
-        if kind.starts_with("multipart/form-data") {
-            let form = Multipart::from_request(request, state).await.map_err(|rejection| {
-                Problem::new(ProblemKind::Malformed, format!("the form cannot be read: {}", rejection.body_text()))
-            })?;
-            return Self::of_form(form).await;
+        if form::is_form(request.headers()) {
+            return Self::of_form(form::open(request, state).await?).await;
         }
         if !kind.starts_with("application/json") {
             let detail =

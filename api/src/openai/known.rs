@@ -26,12 +26,12 @@ pub(super) const IGNORED: [&str; 14] = [
 /// Switches of other servers that only may be off.
 pub(super) const ONLY_OFF: [&str; 2] = ["enable_frame_interpolation", "enable_upscaling"];
 /// What other models take and these do not.
-pub(super) const REFUSED: [(&str, &str); 4] = [
-    ("input_reference", "is not supported: this fleet renders videos from text only"),
-    ("image_reference", "is not supported: this fleet renders videos from text only"),
+pub(super) const REFUSED: [(&str, &str); 2] = [
     ("guidance_scale_2", "is not supported: this model has one guidance scale"),
     ("boundary_ratio", "is not supported: this model has one transformer"),
 ];
+/// Names of the picture that a video begins from, beside our own.
+pub(super) const PICTURE: [&str; 2] = ["input_reference", "image_reference"];
 /// Fields that only have another name here.
 pub(super) const RENAMED: [(&str, &str); 2] = [("num_inference_steps", "infer_steps"), ("guidance_scale", "cfg_scale")];
 
@@ -52,6 +52,7 @@ mod tests {
         known.extend(ONLY_OFF);
         known.extend(REFUSED.map(|(name, _)| name));
         known.extend(RENAMED.map(|(name, _)| name));
+        known.extend(PICTURE);
         known.extend([
             "n",
             "num_outputs_per_prompt",

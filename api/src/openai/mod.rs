@@ -24,6 +24,7 @@ mod retries;
 mod size;
 mod video;
 
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -34,12 +35,13 @@ pub(crate) use error::translate;
 pub(crate) use retries::Refusals;
 
 /// Every path below `/v1`. They are not part of the OpenAPI description: their types belong to OpenAI's.
-pub(crate) fn routes() -> OpenApiRouter<AppState> {
+pub(crate) fn routes(picture_body_max: usize) -> OpenApiRouter<AppState> {
+    let create = post(create::create).layer(DefaultBodyLimit::max(picture_body_max));
     OpenApiRouter::new()
-        .route("/v1/videos", post(create::create).get(list::list))
-        .route("/v1/videos/edits", post(text_only))
-        .route("/v1/videos/extensions", post(text_only))
-        .route("/v1/videos/characters", post(text_only))
+        .route("/v1/videos", create.get(list::list))
+        .route("/v1/videos/edits", post(no_video_input))
+        .route("/v1/videos/extensions", post(no_video_input))
+        .route("/v1/videos/characters", post(no_video_input))
         .route("/v1/videos/{id}", get(video::retrieve).delete(video::delete))
         .route("/v1/videos/{id}/content", get(content::content))
         .route("/v1/videos/{id}/remix", post(create::remix))
@@ -47,8 +49,8 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .route("/v1/models/{id}", get(models::retrieve))
 }
 
-/// Parts of OpenAI's API that take a video or an image.
-async fn text_only() -> Problem {
-    let detail = "this fleet renders videos from text only; use POST /v1/videos";
+/// Parts of OpenAI's API that take a video.
+async fn no_video_input() -> Problem {
+    let detail = "this fleet takes no videos; POST /v1/videos renders one from a text, or from a text and a picture";
     Problem::new(ProblemKind::NotFound, detail)
 }

@@ -4,15 +4,18 @@
 //! that are added later. Whatever would change the video and cannot be done is refused, with the name that the client used.
 //! Only fields that cannot change it are ignored.
 
+use axum::body::Bytes;
 use domain::{FieldError, ModelManifest, Origin, RenderMode, VideoRequest};
 use serde_json::{Map, Value, json};
 
 use super::error::Refusal;
 use super::fields::{Fields, flag, number, whole};
-use super::known::{IGNORED, ONLY_OFF, OWN, REFUSED, RENAMED};
+use super::known::{IGNORED, ONLY_OFF, OWN, PICTURE, REFUSED, RENAMED};
 use super::names::Names;
 use super::{length, size};
 use crate::extract::read_json;
+use crate::form::typed;
+use crate::images::FIELD;
 use crate::problem::{Problem, ProblemKind};
 use crate::state::App;
 
@@ -22,6 +25,8 @@ pub(super) struct Wish {
     pub(super) request: VideoRequest,
     pub(super) origin: Origin,
     pub(super) names: Names,
+    /// The picture, if a form brought it as a file.
+    pub(super) picture: Option<Bytes>,
 }
 
 /// A translation under way.
@@ -32,6 +37,7 @@ struct Translation<'a> {
     own: Map<String, Value>,
     origin: Origin,
     names: Names,
+    picture: Option<Bytes>,
     wrong: Vec<FieldError>,
 }
 
@@ -47,9 +53,10 @@ pub(super) fn translate(app: &App, mut fields: Fields) -> Result<Wish, Refusal> 
     let mut own = Map::new();
     own.extend(model.map(|id| ("model".to_owned(), Value::String(id))));
     let (origin, names, wrong) = (Origin::default(), Names::default(), Vec::new());
-    let mut translation = Translation { manifest: &manifest, fields, own, origin, names, wrong };
+    let mut translation = Translation { manifest: &manifest, fields, own, origin, names, picture: None, wrong };
     translation.refuse_and_ignore();
     translation.rename();
+    translation.picture();
     translation.length();
     translation.size();
     translation.rest();
@@ -99,7 +106,7 @@ impl Translation<'_> {
     fn refuse_and_ignore(&mut self) {
         for (name, reason) in REFUSED {
             let sent = self.fields.take(name).is_some();
-            if self.fields.take_file(name) || sent {
+            if self.fields.take_file(name).is_some() || sent {
                 self.blame(name, reason);
             }
         }
@@ -144,6 +151,29 @@ impl Translation<'_> {
             }
             Some(Value::Array(mut seeds)) => self.seed(&seeds.remove(0)),
             Some(seed) => self.seed(&seed),
+        }
+    }
+
+    /// The picture: a file of the form, the id of an uploaded one, or a data URL, perhaps inside an object as OpenAI has it.
+    fn picture(&mut self) {
+        for client in [PICTURE[0], PICTURE[1], FIELD] {
+            let file = self.fields.take_file(client);
+            let value = if client == FIELD { None } else { self.fields.take(client) };
+            let text = match value {
+                None => None,
+                Some(Value::Object(mut object)) => object.remove("image_url").or_else(|| object.remove("file_id")),
+                text => text,
+            };
+            match (file, text) {
+                (None, None) => {}
+                (Some(_), None) if self.picture.is_some() => self.blame(client, "is a second picture; send one"),
+                (Some(file), None) => {
+                    self.picture = Some(file);
+                    self.names.note(FIELD, client);
+                }
+                (None, Some(Value::String(text))) => self.set(FIELD, client, Value::String(text)),
+                _ => self.blame(client, "must be a file, the id of an uploaded picture, or a data URL"),
+            }
         }
     }
 
@@ -252,8 +282,12 @@ impl Translation<'_> {
         match read_json(&bytes) {
             Ok(request) => {
                 self.wrong.extend(draft_errors(&request));
-                let Self { origin, names, wrong, .. } = self;
-                if wrong.is_empty() { Ok(Wish { request, origin, names }) } else { Err(Problem::fields(wrong)) }
+                let Self { origin, names, picture, wrong, .. } = self;
+                if wrong.is_empty() {
+                    Ok(Wish { request, origin, names, picture })
+                } else {
+                    Err(Problem::fields(wrong))
+                }
             }
             Err(problem) => {
                 self.wrong.extend(self.names.translate(problem.body().errors));
@@ -273,20 +307,6 @@ fn draft_errors(request: &VideoRequest) -> Vec<FieldError> {
         wrong.push(FieldError::new("candidates", "must be 1 here; POST /api/generate takes several"));
     }
     wrong
-}
-
-/// The value of one of the request's fields. Text of a form stands for a number or an object where the field is none of text.
-fn typed(name: &str, value: Value) -> Value {
-    let Value::String(text) = &value else { return value };
-    let fits = |value: &Value| serde_json::from_value::<VideoRequest>(json!({"prompt": "", name: value})).is_ok();
-    // A prompt would be there twice, and is text anyway.
-    if name == "prompt" || fits(&value) {
-        return value;
-    }
-    match serde_json::from_str(text.trim()) {
-        Ok(parsed) if !matches!(parsed, Value::String(_)) => parsed,
-        _ => value,
-    }
 }
 
 #[cfg(test)]
@@ -311,19 +331,5 @@ mod tests {
         let request = remix(fields(&json!({"prompt": "a blue ball"})), source).unwrap();
         let expected = VideoRequest { seed: Some(5), riflex: Some(true), ..VideoRequest::new("a blue ball") };
         assert_eq!(request, expected);
-    }
-
-    #[test]
-    fn text_is_read_as_what_the_field_takes() {
-        assert_eq!(typed("infer_steps", json!("7")), json!(7));
-        assert_eq!(typed("cfg_scale", json!("5.5")), json!(5.5));
-        assert_eq!(typed("flow_reverse", json!("true")), json!(true));
-        assert_eq!(typed("riflex", json!("false")), json!(false));
-        assert_eq!(typed("candidates", json!("1")), json!(1));
-        assert_eq!(typed("loras", json!("[{\"name\": \"ink\"}]")), json!([{"name": "ink"}]));
-        assert_eq!(typed("webhook", json!("https://example.com/1")), json!("https://example.com/1"));
-        assert_eq!(typed("negative_prompt", json!("7")), json!("7"), "a text stays one");
-        assert_eq!(typed("prompt", json!("7")), json!("7"));
-        assert_eq!(typed("infer_steps", json!("many")), json!("many"), "the error will name it");
     }
 }

@@ -3,17 +3,18 @@
 
 use axum::Json;
 use axum::extract::State;
-use domain::{FieldError, ModelManifest, TenantId, VideoRequest};
+use domain::{FieldError, ImageSource, ModelManifest, TenantId, VideoRequest};
 use store::jobs::{JobFilter, Scope};
 
 use crate::admission::{Outlook, outlook};
 use crate::auth::Caller;
 use crate::dto::analysis::{AnalysisView, AnalyzeView, ForecastView};
+use crate::dto::image::crop;
 use crate::dto::request::RequestParameters;
 use crate::extract::QueryString;
-use crate::loras::resolve::resolve;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
+use crate::{images, loras};
 
 /// How many of the tenant's jobs whose prompt contains the analysed prompt are compared with it.
 const OWN_PROMPTS: u32 = 20;
@@ -31,9 +32,14 @@ pub async fn analyze(
     caller: Caller,
     QueryString(mut request): QueryString<VideoRequest>,
 ) -> Answer<Json<AnalyzeView>> {
-    resolve(&app, &caller, &mut request).await?;
+    loras::resolve::resolve(&app, &caller, &mut request).await?;
+    images::resolve::resolve_batch(&app, &caller, std::slice::from_mut(&mut request)).await?;
     let manifest =
         app.models.for_new_job(request.model.as_deref()).map_err(|error: FieldError| Problem::fields(vec![error]))?;
+    // The picture changes no estimate, so it may be chosen later.
+    if !manifest.image.is_none() {
+        request.image.get_or_insert_with(|| ImageSource::Named(String::new()));
+    }
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     request.fill_guidance(&manifest);
     let plan = app.planner().plan(&request, &manifest, shape).plan;
@@ -50,7 +56,10 @@ pub async fn analyze(
     let analysis = AnalysisView::new(&request, &plan, cached, app.settings.cost.gpu_hour_usd);
     let unknown_words = manifest.world.as_ref().map(|world| optimizer::unknown_words(&request.prompt, world));
     let unknown_words = unknown_words.unwrap_or_default();
-    Ok(Json(AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words, forecast }))
+    let image_crop = request.image.as_ref().and_then(|image| crop(image.stored()?, &shape));
+    let view =
+        AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words, image_crop, forecast };
+    Ok(Json(view))
 }
 
 /// Whether the prompt's embeddings are cached and the caller may know it: the cache is shared, and an answer for any prompt

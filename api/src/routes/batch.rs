@@ -14,10 +14,10 @@ use crate::auth::Caller;
 use crate::dto::job::JobView;
 use crate::extract::{IdempotencyKey, JsonBody};
 use crate::limits::RateState;
-use crate::loras::resolve::resolve_batch;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
 use crate::submission::{admit, charge_quota, key_reused, new_job, traceparent};
+use crate::{images, loras};
 
 /// Several video requests.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize, ToSchema)]
@@ -69,7 +69,8 @@ pub async fn batch(
 ) -> Answer<Response> {
     // 1. Validate every request. Nothing is admitted if one of them is invalid.
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
-    resolve_batch(&app, &caller, &mut batch.requests).await.inspect_err(count)?;
+    loras::resolve::resolve_batch(&app, &caller, &mut batch.requests).await.inspect_err(count)?;
+    images::resolve::resolve_batch(&app, &caller, &mut batch.requests).await.inspect_err(count)?;
     let (jobs, plans) = new_jobs(&app, &caller, batch, key.as_deref(), &headers).inspect_err(count)?;
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 

@@ -8,9 +8,11 @@ use domain::VideoRequest;
 
 use crate::auth::Caller;
 use crate::dto::job::JobView;
-use crate::extract::{IdempotencyKey, JsonBody};
+use crate::extract::IdempotencyKey;
+use crate::form::SubmissionBody;
+use crate::images;
 use crate::limits::RateState;
-use crate::loras::resolve::resolve;
+use crate::loras;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::AppState;
 use crate::submission::{new_job, submit, traceparent};
@@ -22,6 +24,8 @@ use crate::submission::{new_job, submit, traceparent};
 ///
 /// With `candidates` above 1 it submits as many drafts with different seeds. The response is the first of them, and its
 /// `links.group` lists all.
+///
+/// The body may also be a form (`multipart/form-data`) with one part for each field; its part `image` may be a file.
 #[utoipa::path(
     post, path = "/api/generate", tag = "jobs",
     request_body = VideoRequest,
@@ -29,6 +33,7 @@ use crate::submission::{new_job, submit, traceparent};
     responses(
         (status = 202, description = "Accepted; `Location` names the job", body = JobView),
         (status = 400, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "The body, or the picture, is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong, the key belongs to another request, or the deadline cannot be met and `deadline_policy` is `reject`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "The key's rate or its quota of GPU time is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The backlog is full or the database away", body = ProblemBody, content_type = "application/problem+json"),
@@ -39,10 +44,11 @@ pub async fn generate(
     caller: Caller,
     IdempotencyKey(key): IdempotencyKey,
     headers: HeaderMap,
-    JsonBody(mut request): JsonBody<VideoRequest>,
+    SubmissionBody { mut request, file }: SubmissionBody,
 ) -> Answer<Response> {
     let count = |problem: &Problem| app.metrics.submission_refused(problem.kind().code());
-    resolve(&app, &caller, &mut request).await.inspect_err(count)?;
+    loras::resolve::resolve(&app, &caller, &mut request).await.inspect_err(count)?;
+    images::resolve::resolve(&app, &caller, &mut request, file).await.inspect_err(count)?;
     let (mut job, forecast) = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;

@@ -7,6 +7,7 @@ pub mod events;
 pub mod generate;
 pub mod groups;
 pub mod health;
+pub mod images;
 pub mod job;
 pub mod jobs;
 pub mod learned;

@@ -32,6 +32,7 @@ use crate::headers::DOCS_PATH;
         (name = "videos", description = "Finished videos and posters"),
         (name = "optimization", description = "Estimates, tiers and learned steps"),
         (name = "webhooks", description = "Notifications of other services"),
+        (name = "images", description = "Pictures that videos begin from"),
         (name = "loras", description = "Adapters that requests may name"),
         (name = "fleet", description = "Models, workers, statistics, settings"),
         (name = "session", description = "Sign-in of the page"),

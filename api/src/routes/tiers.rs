@@ -74,7 +74,9 @@ pub async fn tiers(
     request.aspect_ratio = query.aspect_ratio;
     request.model = query.model;
     let manifest = app.models.for_new_job(request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;
-    let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
+    // Only the shape can be wrong, and a model that needs a picture has estimates without one.
+    let shape = manifest.shape(&request.video_size, request.aspect_ratio.as_deref(), request.video_length);
+    let shape = shape.map_err(Problem::fields)?;
     request.fill_guidance(&manifest);
     let planner = app.planner();
     let view = |&quality_tier: &QualityTier| {

@@ -144,7 +144,14 @@ impl TestApp {
         let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
         store
             .save_plans(
-                &[PlannedJob { job_id, plan, order_delay_s: 0.0, deadline_lead_s: 3_600.0, share_s: 10.0 }],
+                &[PlannedJob {
+                    job_id,
+                    plan,
+                    order_delay_s: 0.0,
+                    deadline_lead_s: 3_600.0,
+                    share_s: 10.0,
+                    adapters: String::new(),
+                }],
                 epoch,
             )
             .await
@@ -189,7 +196,15 @@ fn record() -> RunRecord {
         cache_score: None,
         steps_computed: 20,
         steps_skipped: 5,
-        stages: StageSeconds { encode_s: 1.0, denoise_s: 250.0, decode_s: 50.0, deliver_s: 11.0 },
+        stages: StageSeconds {
+            encode_s: 1.0,
+            adapters_s: 0.0,
+            denoise_s: 250.0,
+            decode_s: 50.0,
+            interpolate_s: 0.0,
+            deliver_s: 11.0,
+        },
+        interpolation: None,
         device: "cpu".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -14,6 +14,7 @@ mod drafts;
 mod events;
 mod faults;
 mod generate;
+mod images;
 mod ingest;
 mod jobs;
 mod learned;

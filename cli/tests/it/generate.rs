@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use testkit::{Fleet, FleetOptions, eventually_seen};
+use testkit::{Fleet, FleetOptions, PICTURE_MODEL, eventually_seen, picture, picture_model};
 
-use crate::support::{gated, run, start};
+use crate::support::{gated, jobs, run, start};
 
 #[tokio::test]
 async fn the_first_request_of_the_readme_makes_a_video_that_plays() {
@@ -69,4 +69,35 @@ async fn every_command_prints_what_the_api_says() {
         let words: &[&str] = if command == "analyze" { &["analyze", "a cat"] } else { &[command] };
         assert!(run(&fleet, words).await.ended_with(0).stdout.lines().count() >= 3, "{command}");
     }
+}
+
+#[tokio::test]
+async fn a_video_begins_from_a_file_and_a_repeated_command_gives_the_same_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    picture_model(folder.path());
+    let path = folder.path().display().to_string();
+    let fleet =
+        Fleet::prepare(FleetOptions::default().with("FLEET__MODELS__DIRS", &format!("models/default,{path}"))).await;
+    let _api = fleet.api();
+    fleet.until_api_ready().await;
+    let _others =
+        (fleet.scheduler("scheduler"), fleet.quick_worker("worker-1", &[("FLEET__WORKER__MODEL_DIR", &path)]));
+    std::fs::write(fleet.folder().join("cat.jpg"), picture("turned.jpg")).expect("a picture");
+    let words =
+        ["generate", "a cat", "--model", PICTURE_MODEL, "--image", "cat.jpg", "--idempotency-key", "k1", "--json"];
+    let first = run(&fleet, &words).await.ended_with(0);
+    assert!(first.stderr.contains("uploaded cat.jpg as "), "{first:?}");
+    let first = first.document();
+    assert_eq!(first["request"]["image"]["height"], 48, "{first}");
+    let again = run(&fleet, &words).await.ended_with(0).document();
+    assert_eq!(again["job_id"], first["job_id"]);
+    assert_eq!(jobs(&fleet).await.len(), 1);
+    fleet.until_status(first["job_id"].as_str().expect("an id"), &["completed"]).await;
+
+    std::fs::write(fleet.folder().join("notes.txt"), "no picture").expect("a file");
+    let refused =
+        run(&fleet, &["generate", "a cat", "--model", PICTURE_MODEL, "--image", "notes.txt"]).await.ended_with(5);
+    assert!(refused.stderr.contains("must be a PNG, JPEG or WebP"), "{refused:?}");
+    let missing = run(&fleet, &["generate", "a cat", "--image", "none.png"]).await.ended_with(1);
+    assert!(missing.stderr.contains("cannot read none.png"), "{missing:?}");
 }

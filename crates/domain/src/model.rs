@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::family::ModelFamily;
 use crate::field_error::FieldError;
 use crate::geometry::Geometry;
+use crate::image_input::ImageInput;
 pub use crate::manifest_error::ManifestError;
 pub use crate::sampling::{CostPrior, Override, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 pub use crate::world::World;
@@ -21,6 +22,9 @@ pub struct ModelManifest {
     /// The networks and the pipeline that run it.
     #[serde(default)]
     pub family: ModelFamily,
+    /// Whether its videos begin from a picture; must agree with the checkpoint.
+    #[serde(default, skip_serializing_if = "ImageInput::is_none")]
+    pub image: ImageInput,
     /// Display name.
     pub name: String,
     /// What it can draw and what it cannot; the page shows this.

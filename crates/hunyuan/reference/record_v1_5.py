@@ -38,10 +38,10 @@ class Case:
     blocks: bool = False
 
 
-def load(model: Path, dtype: torch.dtype) -> HunyuanVideo15Pipeline:
+def load(model: Path, dtype: torch.dtype, pipeline_class: type = HunyuanVideo15Pipeline):
     """The pipeline, with the crop that this tokenizer needs."""
     narrow()
-    pipeline = HunyuanVideo15Pipeline.from_pretrained(model, torch_dtype=dtype)
+    pipeline = pipeline_class.from_pretrained(model, torch_dtype=dtype)
     pipeline.set_progress_bar_config(disable=True)
     messages = [{"role": "system", "content": pipeline.system_message}, {"role": "user", "content": "\0"}]
     whole = pipeline.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -72,19 +72,18 @@ def record_text(folder: Path, model: str, prompts: dict[str, str]) -> None:
 
 
 @torch.no_grad()
-def denoise(pipeline: HunyuanVideo15Pipeline, case: Case, noise: torch.Tensor):
-    """diffusers' own pipeline up to the latents; a hook reads the first prediction of each condition."""
+def denoise(pipeline, case, noise: torch.Tensor, **inputs):
+    """diffusers' own pipeline up to the latents; a hook reads the first prediction of each condition. `inputs` are the call's own."""
     outputs = []
     handle = pipeline.transformer.register_forward_hook(lambda _m, _i, out: outputs.append(out[0]) if len(outputs) < 2 else None)
     latents = pipeline(
         prompt=case.prompt,
         negative_prompt=case.negative_prompt,
-        height=case.height,
-        width=case.width,
         num_frames=case.frames,
         num_inference_steps=case.steps,
         latents=noise,
         output_type="latent",
+        **inputs,
     ).frames
     handle.remove()
     scale, first = pipeline.guider.guidance_scale, outputs[0]
@@ -129,7 +128,7 @@ def record(folder: Path, case: Case) -> None:
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(case.seed))
     blocks: dict[str, torch.Tensor] = {}
     handles = block_hooks(pipeline.transformer, blocks) if case.blocks else []
-    first, latents = denoise(pipeline, case, noise.clone())
+    first, latents = denoise(pipeline, case, noise.clone(), height=case.height, width=case.width)
     for handle in handles:
         handle.remove()
     tensors |= blocks | {"initial_latents": noise, "sigmas": pipeline.scheduler.sigmas, "noise_pred_0": first, "latents": latents}

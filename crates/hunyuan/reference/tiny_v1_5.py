@@ -129,6 +129,9 @@ def fill(network: torch.nn.Module, seed: int, gain: float = 1.0) -> None:
                 parameter.copy_(1.0 + 0.1 * torch.randn(parameter.shape, generator=generator))
             elif name.endswith(("shared.weight", "relative_attention_bias.weight", "cond_type_embed.weight")):
                 parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            elif name.endswith("patch_embedding.weight"):
+                # A convolution, for all that its name says.
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) / math.sqrt(parameter[0].numel()))
             elif name.endswith("SelfAttention.q.weight"):
                 # T5 does not divide scores by the square root of the head's width.
                 parameter.mul_(0.4)
@@ -167,13 +170,9 @@ def text_networks(spec: Spec, tokenizer: Qwen2TokenizerFast) -> tuple[torch.nn.M
     return Qwen2_5_VLTextModel(language).eval(), T5EncoderModel(glyph).eval()
 
 
-def build(spec: Spec, folder: Path) -> None:
-    """Write the checkpoint of `spec` to `folder` (replaced)."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    narrow()
-    tokenizer = qwen_tokenizer()
-    text_encoder, text_encoder_2 = text_networks(spec, tokenizer)
+def video_networks(spec: Spec, **options) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Transformer and VAE, unfilled. `options` are the transformer's: by default those of text-to-video."""
+    options = {"target_size": 32, "task_type": "t2v", "use_meanflow": False} | options
     transformer = HunyuanVideo15Transformer3DModel(
         in_channels=2 * spec.latent_channels + 1,
         out_channels=spec.latent_channels,
@@ -188,9 +187,7 @@ def build(spec: Spec, folder: Path) -> None:
         text_embed_2_dim=spec.glyph_hidden,
         image_embed_dim=20,
         rope_axes_dim=spec.rope_axes,
-        target_size=32,
-        task_type="t2v",
-        use_meanflow=False,
+        **options,
     ).eval()
     vae = AutoencoderKLHunyuanVideo15(
         latent_channels=spec.latent_channels,
@@ -201,6 +198,17 @@ def build(spec: Spec, folder: Path) -> None:
         downsample_match_channel=spec.match_channel,
         upsample_match_channel=spec.match_channel,
     ).eval()
+    return transformer, vae
+
+
+def build(spec: Spec, folder: Path) -> None:
+    """Write the checkpoint of `spec` to `folder` (replaced)."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    narrow()
+    tokenizer = qwen_tokenizer()
+    text_encoder, text_encoder_2 = text_networks(spec, tokenizer)
+    transformer, vae = video_networks(spec)
     for offset, (network, gain) in enumerate(((text_encoder, 1.0), (text_encoder_2, 1.0), (transformer, 0.7), (vae, 0.7))):
         fill(network, spec.seed * 10 + offset, gain)
         network.to(torch.bfloat16)

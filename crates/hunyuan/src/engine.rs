@@ -9,10 +9,13 @@ use formats::lora::Modules;
 use tch::{Device, Tensor};
 
 use crate::family::Family;
-use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, Residency};
+use crate::interpolation::Interpolator;
+use crate::networks::{
+    AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE,
+};
 use crate::options::{EngineOptions, Tiling};
 use crate::runtime::{
-    adapters::{Adapter, AdapterUse, Adapters},
+    adapters::{Adapter, AdapterPath, AdapterUse, Adapters},
     attention::{self, Attention, Trial},
     checkpoint::{DraftIdentity, Identity},
     control::Control,
@@ -20,14 +23,16 @@ use crate::runtime::{
     dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, InOp, Result},
+    first_frame::FirstFrame,
     flow_match::Schedule,
     frames::Frames,
     noise,
+    picture::Picture,
     request::{Defaults, DenoiseRequest, DraftPart, Geometry},
     run::{Latents, Run},
     step_cache::StepCacheConfig,
     tiling::Progress,
-    weights::{Hashes, Placements, WeightSource},
+    weights::{Hashes, Placements, Storage, WeightSource},
 };
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
@@ -48,6 +53,10 @@ pub struct EngineInfo {
     pub device_class: String,
     /// Number format of the transformer.
     pub dtype: Dtype,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
+    /// How adapters act on matrices that are not stored in FP8.
+    pub adapter_path: AdapterPath,
     /// Number format of the text encoders.
     pub encoder_dtype: Dtype,
     /// Number format of the video decoder.
@@ -79,11 +88,17 @@ pub struct EngineInfo {
 impl EngineInfo {
     /// The formats that a video's bits depend on: the transformer's, and the decoder's where it differs.
     fn formats(&self) -> String {
-        if self.decoder_dtype == self.dtype {
-            self.dtype.to_string()
-        } else {
-            format!("{}, decoder {}", self.dtype, self.decoder_dtype)
+        let mut formats = vec![self.dtype.to_string()];
+        if self.storage == Storage::Fp8 {
+            formats.push("stored as fp8".to_owned());
         }
+        if self.adapter_path == AdapterPath::Beside {
+            formats.push("adapters beside".to_owned());
+        }
+        if self.decoder_dtype != self.dtype {
+            formats.push(format!("decoder {}", self.decoder_dtype));
+        }
+        formats.join(", ")
     }
 }
 
@@ -147,7 +162,17 @@ impl Engine {
             tch::manual_seed(RANDOM_SEED);
         }
         let text_encoders = options.text_encoders;
-        let plan = LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders };
+        let plan = LoadPlan {
+            model_dir,
+            source,
+            device,
+            dtype,
+            storage: options.storage,
+            encoder_dtype,
+            decoder_dtype,
+            text_encoders,
+            takes_picture: family.takes_picture(),
+        };
         let loaded = family.load(&plan)?;
         let attention =
             attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
@@ -163,6 +188,8 @@ impl Engine {
             device: device::name(device),
             device_class: device::class(device),
             dtype,
+            storage: options.storage,
+            adapter_path: options.adapter_path,
             encoder_dtype,
             decoder_dtype,
             threads: device::threads(device),
@@ -181,6 +208,7 @@ impl Engine {
             WeightSource::Files => Some(source.open(&model_dir.join(TRANSFORMER))?),
             WeightSource::Random => None,
         });
+        let adapters = adapters.on(options.adapter_path);
         Ok(Self { options: options.clone(), info, device, train_timesteps, networks, adapters })
     }
 
@@ -211,6 +239,25 @@ impl Engine {
         self.networks.encode(prompts, control).in_op("encode")
     }
 
+    /// Crops a picture to a video's width, height and frames, and encodes it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a model of text-to-video; [`Error::Cancelled`] between layers; those of loading when the encoders are not
+    /// resident; libtorch.
+    pub fn encode_picture(
+        &self,
+        picture: &Picture,
+        [width, height, frames]: [i64; 3],
+        control: &Control,
+    ) -> Result<FirstFrame> {
+        let _no_grad = tch::no_grad_guard();
+        self.info.geometry.latent_shape(width, height, frames)?;
+        let [wide, high] = [width, height].map(|side| usize::try_from(side).unwrap_or_default());
+        let spatial = self.tiles_space(frames, height, width);
+        let size = PictureSize { width: wide, height: high, tiles: &self.options.tiles, spatial };
+        self.networks.encode_picture(picture, &size, control).in_op("encode picture")
+    }
+
     /// Turns latents into frames. `progress` is called after each tile.
     ///
     /// # Errors
@@ -229,6 +276,14 @@ impl Engine {
         let Some(first) = videos.first() else { return Ok(Vec::new()) };
         let spatial = self.reserve_decode(videos.len(), first)?;
         self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress)
+    }
+
+    /// Loads an interpolator beside this model, on the same device.
+    ///
+    /// # Errors
+    /// As [`Interpolator::load`].
+    pub fn interpolator(&self, folder: &Path) -> Result<Interpolator> {
+        Interpolator::load(folder, self.device)
     }
 
     /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
@@ -267,11 +322,11 @@ impl Engine {
     }
 
     /// Makes exactly these adapters active for the sessions that begin from now on; none restores the checkpoint's weights, bit
-    /// for bit. Does nothing where the same ones are active.
+    /// for bit. Does nothing where the same ones are active. Returns whether weights were changed.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between layers, memory, libtorch; then none is active.
-    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<()> {
+    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<bool> {
         let _no_grad = tch::no_grad_guard();
         self.adapters.set(uses, self.networks.placements(), control)
     }
@@ -281,7 +336,7 @@ impl Engine {
     /// # Errors
     /// [`Error::Input`], libtorch.
     pub fn identity(&self, request: &DenoiseRequest) -> Result<Identity> {
-        request.check(&self.info.geometry)?;
+        self.check(request)?;
         let noise = match &request.initial_latents {
             Some(latents) => format!("latents {}", content_hash(latents)?),
             None => format!("seed {}", request.seed),
@@ -313,6 +368,7 @@ impl Engine {
             draft: draft.transpose()?,
             adapters: self.adapters.active()?.clone(),
             riflex: request.riflex,
+            image: request.image.as_ref().map(|image| image.sha256.clone()),
         })
     }
 
@@ -344,8 +400,9 @@ impl Engine {
         let Some(first) = requests.first() else { return Ok(()) };
         let mut text = 0;
         for request in requests {
-            request.check(&self.info.geometry)?;
-            text = text.max(self.networks.text_tokens(request)?);
+            self.check(request)?;
+            let picture = request.image.as_ref().map_or(0, FirstFrame::tokens);
+            text = text.max(self.networks.text_tokens(request)?.saturating_add(picture));
         }
         let shape = self.info.geometry.latent_shape(first.width, first.height, first.frames)?;
         let tokens = self.info.geometry.tokens(shape).saturating_add(text);
@@ -353,17 +410,42 @@ impl Engine {
         device::reserve(self.device, "denoise", self.networks.denoise_bytes(videos, tokens))
     }
 
-    /// Whether to tile, after checking that there is enough memory.
-    fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
+    /// Refuses a request that this model does not support.
+    fn check(&self, request: &DenoiseRequest) -> Result<()> {
+        match (&request.image, self.info.family.takes_picture()) {
+            (Some(_), false) => return Err(Error::input("image", TAKES_NO_PICTURE)),
+            (None, true) => {
+                return Err(Error::input(
+                    "image",
+                    "this model makes a video from a picture; give one for the first frame",
+                ));
+            }
+            _ => {}
+        }
+        request.check(&self.info.geometry)
+    }
+
+    /// Bytes of a decode without tiles, and with them.
+    fn decode_bytes(&self, frames: i64, height: i64, width: i64) -> [u64; 2] {
         let tiles = &self.options.tiles;
-        let piece = if self.networks.cuts_time() { first.frames.min(tiles.frames + 1) } else { first.frames };
-        let whole = self.networks.decode_bytes(piece, first.height, first.width);
-        let spatial = match self.options.tiling {
+        let piece = if self.networks.cuts_time() { frames.min(tiles.frames + 1) } else { frames };
+        let bytes = |height, width| self.networks.decode_bytes(piece, height, width);
+        [bytes(height, width), bytes(height.min(tiles.height), width.min(tiles.width))]
+    }
+
+    /// Whether a video of this size is decoded, and its picture encoded, in tiles.
+    fn tiles_space(&self, frames: i64, height: i64, width: i64) -> bool {
+        match self.options.tiling {
             Tiling::On => true,
             Tiling::Off => false,
-            Tiling::Auto => whole > self.options.auto_tiling_bytes,
-        };
-        let tile = self.networks.decode_bytes(piece, first.height.min(tiles.height), first.width.min(tiles.width));
+            Tiling::Auto => self.decode_bytes(frames, height, width)[0] > self.options.auto_tiling_bytes,
+        }
+    }
+
+    /// Whether to tile, after checking that there is enough memory.
+    fn reserve_decode(&self, videos: usize, first: &Latents) -> Result<bool> {
+        let [whole, tile] = self.decode_bytes(first.frames, first.height, first.width);
+        let spatial = self.tiles_space(first.frames, first.height, first.width);
         let videos = u64::try_from(videos).unwrap_or(u64::MAX);
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)

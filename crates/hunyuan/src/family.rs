@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use formats::layout::{self, Alias};
 use serde::Deserialize;
 
-use crate::networks::{Component, ComponentFiles, Fingerprint, LoadPlan, Loaded};
+use crate::networks::{Component, ComponentFiles, Fingerprint, LoadPlan, Loaded, TAKES_NO_PICTURE};
 use crate::runtime::{
     error::{Error, Result},
     json::read_json,
@@ -24,6 +24,8 @@ pub enum Family {
     V1,
     /// HunyuanVideo 1.5, text-to-video.
     V1_5,
+    /// HunyuanVideo 1.5, image-to-video.
+    V1_5Image,
 }
 
 /// The part of `model_index.json` that says which family a folder is of.
@@ -35,7 +37,7 @@ struct ModelIndex {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 2] = [Self::V1, Self::V1_5];
+    pub const ALL: [Self; 3] = [Self::V1, Self::V1_5, Self::V1_5Image];
 
     /// The family of a model folder, by the pipeline that its `model_index.json` names.
     ///
@@ -51,12 +53,12 @@ impl Family {
         })
     }
 
-    /// The name in `fleet.toml` and in checkpoints.
+    /// The name in `fleet.toml` and in checkpoints; both tasks of 1.5 have the same networks.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::V1 => "v1",
-            Self::V1_5 => "v1_5",
+            Self::V1_5 | Self::V1_5Image => "v1_5",
         }
     }
 
@@ -65,7 +67,26 @@ impl Family {
         match self {
             Self::V1 => "HunyuanVideoPipeline",
             Self::V1_5 => "HunyuanVideo15Pipeline",
+            Self::V1_5Image => "HunyuanVideo15ImageToVideoPipeline",
         }
+    }
+
+    /// Whether each video begins from a picture.
+    #[must_use]
+    pub fn takes_picture(self) -> bool {
+        self == Self::V1_5Image
+    }
+
+    /// Width and height of the video that the reference makes from a picture of this width and height.
+    ///
+    /// # Errors
+    /// A file that cannot be read; a family that takes no picture.
+    pub fn size_for_picture(self, model_dir: &Path, picture: [usize; 2]) -> Result<[i64; 2]> {
+        if !self.takes_picture() {
+            return Err(Error::input("image", TAKES_NO_PICTURE));
+        }
+        let config = v1_5::config::ModelConfig::read(model_dir, true)?;
+        Ok(v1_5::sizes::nearest(config.transformer.target_size, config.geometry().spatial, picture))
     }
 
     /// Defaults for the fields that a request leaves out.
@@ -73,7 +94,7 @@ impl Family {
     pub fn defaults(self) -> &'static Defaults {
         match self {
             Self::V1 => &v1::config::defaults::REQUEST,
-            Self::V1_5 => &v1_5::config::defaults::REQUEST,
+            Self::V1_5 | Self::V1_5Image => &v1_5::config::defaults::REQUEST,
         }
     }
 
@@ -84,7 +105,7 @@ impl Family {
     pub fn defaults_of(self, model_dir: &Path) -> Result<Defaults> {
         Ok(match self {
             Self::V1 => *self.defaults(),
-            Self::V1_5 => {
+            Self::V1_5 | Self::V1_5Image => {
                 Defaults { true_cfg_scale: v1_5::config::ModelConfig::guidance_scale(model_dir)?, ..*self.defaults() }
             }
         })
@@ -96,6 +117,7 @@ impl Family {
         match self {
             Self::V1 => v1::COMPONENTS,
             Self::V1_5 => v1_5::COMPONENTS,
+            Self::V1_5Image => v1_5::IMAGE_COMPONENTS,
         }
     }
 
@@ -109,7 +131,7 @@ impl Family {
     fn templates(self) -> &'static [&'static str] {
         match self {
             Self::V1 => &v1::prompt::TEMPLATE,
-            Self::V1_5 => &v1_5::prompt::TEMPLATE,
+            Self::V1_5 | Self::V1_5Image => &v1_5::prompt::TEMPLATE,
         }
     }
 
@@ -153,7 +175,7 @@ impl Family {
     pub(crate) fn load(self, plan: &LoadPlan) -> Result<Loaded> {
         match self {
             Self::V1 => v1::model::load(plan),
-            Self::V1_5 => v1_5::model::load(plan),
+            Self::V1_5 | Self::V1_5Image => v1_5::model::load(plan),
         }
     }
 }
@@ -166,6 +188,7 @@ mod tests {
         let folder = match family {
             Family::V1 => "base/model",
             Family::V1_5 => "v1_5/base/model",
+            Family::V1_5Image => "v1_5_i2v/base/model",
         };
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(folder)
     }

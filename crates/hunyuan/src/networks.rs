@@ -8,15 +8,17 @@ use crate::runtime::{
     control::Control,
     dtype::Dtype,
     embeddings::Embeddings,
-    error::Result,
+    error::{Error, Result},
+    first_frame::FirstFrame,
     frames::Frames,
+    picture::Picture,
     request::{DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::{Placements, WeightSource},
+    weights::{Placements, Storage, WeightSource},
 };
 
-/// Whether the text encoders stay in memory.
+/// Whether the encoders of text, and of pictures, stay in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Residency {
     /// Loaded with the engine.
@@ -57,6 +59,9 @@ pub struct Component {
     pub fingerprint: Option<Fingerprint>,
 }
 
+/// Why a text-to-video model refuses a picture.
+pub(crate) const TAKES_NO_PICTURE: &str = "this model makes videos from text alone; leave the picture out";
+
 /// How to load the networks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoadPlan<'a> {
@@ -65,9 +70,13 @@ pub(crate) struct LoadPlan<'a> {
     pub(crate) device: Device,
     /// Of the transformer.
     pub(crate) dtype: Dtype,
+    /// Of the matrices in the transformer's blocks.
+    pub(crate) storage: Storage,
     pub(crate) encoder_dtype: Dtype,
     pub(crate) decoder_dtype: Dtype,
     pub(crate) text_encoders: Residency,
+    /// Whether the folder is one of image-to-video.
+    pub(crate) takes_picture: bool,
 }
 
 /// Networks, and what their configurations say of them.
@@ -106,30 +115,50 @@ pub(crate) struct Batch<'a> {
     pub(crate) spatial: bool,
 }
 
+/// The video that a picture is encoded for.
+#[derive(Debug)]
+pub(crate) struct PictureSize<'a> {
+    /// Pixels.
+    pub(crate) width: usize,
+    /// Pixels.
+    pub(crate) height: usize,
+    pub(crate) tiles: &'a TileSizes,
+    /// Whether tiles in height and width are allowed.
+    pub(crate) spatial: bool,
+}
+
 /// The loaded networks of a family: its stages, each written out in the family's folder.
 pub(crate) trait Networks: std::fmt::Debug + Send {
     /// Refuses a request whose embeddings are not this family's; returns its number of text tokens.
     ///
     /// # Errors
-    /// [`crate::Error::Input`] naming the field.
+    /// [`Error::Input`] naming the field.
     fn text_tokens(&self, request: &DenoiseRequest) -> Result<i64>;
 
     /// Embeds prompts, each trimmed to its true length.
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`] between layers; those of loading when the encoders are not resident; libtorch.
+    /// [`Error::Cancelled`] between layers; those of loading when the encoders are not resident; libtorch.
     fn encode(&self, prompts: &[&str], control: &Control) -> Result<Vec<Embeddings>>;
+
+    /// Crops a picture to the video's size and encodes it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] from a family or a model that takes none; [`Error::Cancelled`] between layers; libtorch.
+    fn encode_picture(&self, _picture: &Picture, _size: &PictureSize, _control: &Control) -> Result<FirstFrame> {
+        Err(Error::input("image", TAKES_NO_PICTURE))
+    }
 
     /// Takes all runs, which have latents of one shape, to their end.
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`] between blocks, [`crate::Error::OutOfMemory`], libtorch.
+    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch.
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>>;
 
     /// Decodes a batch; frames in the order of the videos.
     ///
     /// # Errors
-    /// [`crate::Error::Cancelled`] between blocks of a tile, [`crate::Error::OutOfMemory`], libtorch.
+    /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>>;
 
     /// Bytes of activations that a forward pass over this many videos and tokens needs.

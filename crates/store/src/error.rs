@@ -2,6 +2,9 @@
 
 use domain::JobId;
 
+/// The foreign key from jobs to their pictures.
+const IMAGE_REFERENCE: &str = "jobs_image_id_fkey";
+
 /// A failed call. Where the caller has a choice, a failed guard is a value of the call's outcome type. The two guards that
 /// always mean "stop what you are doing" are errors: [`StoreError::LeaseLost`] and [`StoreError::NotLeader`].
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +57,9 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// A job names a picture that does not exist any more, or a picture that a job uses was to be deleted. Nothing was written.
+    #[error("the picture does not exist any more, or a job uses it")]
+    ImageReference(#[source] sqlx::Error),
     /// The options are invalid.
     #[error("invalid setting: {0}")]
     Options(String),
@@ -108,6 +114,7 @@ impl From<sqlx::Error> for StoreError {
             {
                 Self::Unavailable(error)
             }
+            E::Database(refused) if refused.constraint() == Some(IMAGE_REFERENCE) => Self::ImageReference(error),
             _ => Self::Refused(error),
         }
     }

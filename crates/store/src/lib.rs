@@ -5,10 +5,10 @@
 //! changed, the move did not happen, and the caller gets the reason. Only this crate contains SQL.
 //!
 //! # Reading order
-//! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`deadlines`], [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
-//! [`events`],
-//! [`tenants`], [`keys`], [`quotas`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`], [`dispatch`] and
+//! [`affinity`] (scheduler), [`leases`] (worker), [`deadlines`], [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`],
+//! [`models`], [`loras`], [`images`], [`events`], [`tenants`], [`keys`], [`quotas`], [`sessions`], [`stats`], [`learning`],
+//! [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -20,6 +20,7 @@
 //! 3. Add it to the side-by-side test in `tests/it/lifecycle.rs`.
 //! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
+pub mod affinity;
 mod connect;
 pub mod deadlines;
 pub mod dispatch;
@@ -28,6 +29,7 @@ pub mod drafts;
 mod era;
 mod error;
 pub mod events;
+pub mod images;
 pub mod jobs;
 pub mod keys;
 pub mod leader;

@@ -29,6 +29,8 @@ pub struct PlannedJob {
     pub deadline_lead_s: f64,
     /// What it counts against its tenant's share, seconds at a pace that does not change between two plannings.
     pub share_s: f64,
+    /// Its adapters, as [`domain::VideoRequest::adapters_key`] writes them.
+    pub adapters: String,
 }
 
 /// A job without a plan: what planning needs of its row.
@@ -213,9 +215,9 @@ impl Store {
                 SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[], $13::float8[])
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[], $13::text[], $14::float8[])
                     AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
-                        share_s, draft_until, lead_s)
+                        share_s, draft_until, adapters, lead_s)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
@@ -230,7 +232,7 @@ impl Store {
                 UPDATE jobs SET plan = given.plan, tier = given.tier, complexity = given.complexity,
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
-                    share_s = given.share_s, draft_until = given.draft_until,
+                    share_s = given.share_s, draft_until = given.draft_until, adapters = given.adapters,
                     start_by = placed.start_by, plain_order_at = CASE WHEN jobs.deadline_at IS NOT NULL THEN placed.plain END,
                     order_at = LEAST(placed.plain, placed.start_by - make_interval(secs => given.lead_s))
                 FROM placed JOIN given USING (id)
@@ -263,6 +265,7 @@ impl Store {
             &c.shares,
             epoch.0,
             &c.drafts as _,
+            &c.adapters as _,
             &c.leads
         )
         .fetch_all(&self.pool)
@@ -272,7 +275,7 @@ impl Store {
 }
 
 /// The columns of a batch of plans, each an array of the same length, as UNNEST takes them.
-struct Columns {
+struct Columns<'a> {
     ids: Vec<Uuid>,
     documents: Vec<Value>,
     tiers: Vec<&'static str>,
@@ -285,10 +288,11 @@ struct Columns {
     leads: Vec<f64>,
     shares: Vec<f64>,
     drafts: Vec<Option<i32>>,
+    adapters: Vec<&'a str>,
 }
 
-impl Columns {
-    fn of(plans: &[PlannedJob]) -> Result<Self> {
+impl<'a> Columns<'a> {
+    fn of(plans: &'a [PlannedJob]) -> Result<Self> {
         let until = |planned: &PlannedJob| planned.plan.draft_steps.map(|step| int("draft_steps", step)).transpose();
         Ok(Self {
             ids: plans.iter().map(|planned| planned.job_id.0).collect(),
@@ -303,6 +307,7 @@ impl Columns {
             leads: plans.iter().map(|planned| planned.deadline_lead_s).collect(),
             shares: plans.iter().map(|planned| planned.share_s).collect(),
             drafts: plans.iter().map(until).collect::<Result<_>>()?,
+            adapters: plans.iter().map(|planned| planned.adapters.as_str()).collect(),
         })
     }
 }

@@ -1,5 +1,5 @@
 /**
- * The one way to call the API: JSON in, JSON out; every failure is an ApiError that says what to do.
+ * The one way to call the API: JSON or a file in, JSON out; every failure is an ApiError that says what to do.
  *
  * All calls go to the page's own origin. Requests other than GET carry the session's CSRF token, if there is one.
  */
@@ -45,6 +45,8 @@ type Query = Record<string, string | number | boolean | null | undefined>;
 export interface CallOptions {
   query?: Query;
   body?: unknown;
+  /** Sent as it is, in place of a body. */
+  file?: Blob;
   signal?: AbortSignal;
   idempotencyKey?: string;
 }
@@ -63,6 +65,7 @@ export function withQuery(path: string, query: Query = {}): string {
 export async function call<T>(method: string, path: string, options: CallOptions = {}): Promise<T> {
   const headers: Record<string, string> = { accept: 'application/json' };
   if (options.body !== undefined) headers['content-type'] = 'application/json';
+  if (options.file) headers['content-type'] = options.file.type || 'application/octet-stream';
   if (options.idempotencyKey) headers['idempotency-key'] = options.idempotencyKey;
   if (method !== 'GET' && csrfToken) headers['x-csrf-token'] = csrfToken;
   let response: Response;
@@ -70,7 +73,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
     response = await fetch(withQuery(path, options.query), {
       method,
       headers,
-      body: options.body === undefined ? undefined : JSON.stringify(options.body),
+      body: options.file ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),
       signal: options.signal,
       credentials: 'same-origin',
     });

@@ -1,4 +1,4 @@
-//! A renderer that takes no time: its output is a hash over seed, prompt and every step.
+//! A renderer that takes no time: its output is a hash over seed, prompt, picture and every step.
 //!
 //! It keeps the model's contract with the worker: checks between pieces, a checkpoint every second step, the same bytes
 //! after a resume, a stop that returns the last step's state.
@@ -42,6 +42,9 @@ impl State {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&order.seed.to_le_bytes()).update(&order.steps.to_le_bytes());
         hasher.update(&order.embeddings.to_bytes());
+        if let Some(frame) = &order.first_frame {
+            hasher.update(&frame.width.to_le_bytes()).update(&frame.height.to_le_bytes()).update(&frame.rgb);
+        }
         for lora in &order.loras {
             // A cached file is named by its content.
             hasher.update(lora.path.file_name().unwrap_or_default().as_encoded_bytes());
@@ -70,6 +73,16 @@ impl Quick {
 }
 
 impl Quick {
+    /// Refuses an order that the manifest rules out, as the real renderer does.
+    fn check_picture(&self, order: &RenderOrder) -> Result<(), RenderError> {
+        if order.first_frame.is_none() == self.manifest.image.is_none() {
+            return Ok(());
+        }
+        let reason = format!("image = \"{}\" does not fit the order", self.manifest.image);
+        let failure = Failure { code: "invalid_request".to_owned(), reason };
+        Err(RenderError::Failed { failure, action: FailureAction::Fail })
+    }
+
     /// Fails as the real renderer does when its device breaks or its result is not finite.
     fn gates_faults(&self, point: &str) -> Result<(), RenderError> {
         if self.gates.wants("break", point) {
@@ -87,6 +100,7 @@ impl Renderer for Quick {
     fn info(&self) -> RendererInfo {
         RendererInfo {
             family: self.manifest.family,
+            image: self.manifest.image,
             geometry: self.manifest.geometry,
             flow_shift: self.manifest.sampling.flow_shift,
             true_cfg_scale: self.manifest.sampling.guidance.true_cfg_scale,
@@ -119,6 +133,7 @@ impl Renderer for Quick {
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
         let begun = Instant::now();
+        self.check_picture(order)?;
         let mut state = State::begin(order);
         let mut restarted_because = None;
         if let Some(bytes) = &order.resume {
@@ -160,8 +175,10 @@ impl Renderer for Quick {
             steps_computed: order.steps,
             steps_skipped: 0,
             convergence: Vec::new(),
+            adapters_s: 0.0,
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,
+            interpolation: None,
         })
     }
 }

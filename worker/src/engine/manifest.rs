@@ -18,6 +18,12 @@ pub(crate) fn check(info: &RendererInfo, manifest: &ModelManifest, skip_fingerpr
         written == found,
         "fleet.toml says family = \"{written}\", but the checkpoint is of the family \"{found}\"; write family = \"{found}\""
     );
+    let (written, found) = (manifest.image, info.image);
+    anyhow::ensure!(
+        written == found,
+        "fleet.toml says image = \"{written}\", but the checkpoint's pipeline says \"{found}\"; write image = \"{found}\" below \
+         family"
+    );
     for ((factor, written), (_, found)) in manifest.geometry.factors().into_iter().zip(info.geometry.factors()) {
         anyhow::ensure!(
             written == found,
@@ -65,7 +71,7 @@ fn check_sampling(info: &RendererInfo, manifest: &ModelManifest) -> anyhow::Resu
 
 #[cfg(test)]
 mod tests {
-    use domain::{Geometry, ModelFamily};
+    use domain::{Geometry, ImageInput, ModelFamily};
 
     use super::*;
 
@@ -77,6 +83,7 @@ mod tests {
         let manifest = manifest();
         RendererInfo {
             family: ModelFamily::V1,
+            image: ImageInput::None,
             geometry: manifest.geometry,
             flow_shift: manifest.sampling.flow_shift,
             true_cfg_scale: 1.0,
@@ -102,6 +109,13 @@ mod tests {
         let error = check(&other, &manifest(), false).unwrap_err().to_string();
         assert!(error.contains("fingerprint.encoders"), "{error}");
         check(&other, &manifest(), true).unwrap();
+    }
+
+    #[test]
+    fn a_manifest_that_says_otherwise_about_pictures_is_refused_with_both_words() {
+        let error = check(&RendererInfo { image: ImageInput::Required, ..info() }, &manifest(), true).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("image = \"none\"") && error.contains("write image = \"required\""), "{error}");
     }
 
     #[test]

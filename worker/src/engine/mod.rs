@@ -12,16 +12,17 @@ mod pictures;
 mod thread;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use cache::StoredEmbeddings;
-use domain::{DraftSchedule, Failure, FailureAction, Geometry, ModelFamily};
+use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily};
 
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency, Storage};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -36,6 +37,8 @@ pub struct LoadOptions {
     pub attention_library: Option<PathBuf>,
     /// Number format of the transformer; `None` for what suits the device.
     pub dtype: Option<Dtype>,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
     /// Number format of the text encoders; `None` for what suits the device.
     pub encoder_dtype: Option<Dtype>,
     /// Number format of the video decoder; `None` for what suits the device.
@@ -50,6 +53,8 @@ pub struct LoadOptions {
     pub hashes_dir: Option<PathBuf>,
     /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
+    /// Folder of the interpolator's weights; `None` for a worker that does not interpolate.
+    pub interpolator_dir: Option<PathBuf>,
 }
 
 impl LoadOptions {
@@ -62,6 +67,7 @@ impl LoadOptions {
             attention: None,
             attention_library: None,
             dtype: None,
+            storage: Storage::default(),
             encoder_dtype: None,
             decoder_dtype: None,
             largest: None,
@@ -69,6 +75,7 @@ impl LoadOptions {
             text_encoders: Residency::Resident,
             hashes_dir: None,
             memory_bytes,
+            interpolator_dir: None,
         }
     }
 }
@@ -78,6 +85,8 @@ impl LoadOptions {
 pub struct RendererInfo {
     /// Family of the checkpoint.
     pub family: ModelFamily,
+    /// Whether its videos begin from a picture, by the checkpoint's pipeline.
+    pub image: ImageInput,
     /// How pixels become tokens, by the checkpoint's configuration.
     pub geometry: Geometry,
     /// Shift of the schedule, by the checkpoint's files.
@@ -113,6 +122,17 @@ pub struct LoraFile {
     pub scale: f64,
 }
 
+/// A decoded picture for the first frame of a video, upright. The model crops it to the video's size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstFrame {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// `[height, width, 3]`, 8 bits a channel.
+    pub rgb: Vec<u8>,
+}
+
 /// One job, as the model needs it.
 #[derive(Debug, Clone)]
 pub struct RenderOrder {
@@ -138,6 +158,8 @@ pub struct RenderOrder {
     pub embeddings: StoredEmbeddings,
     /// The negative prompt's embeddings and the true guidance scale.
     pub negative: Option<(StoredEmbeddings, f64)>,
+    /// The picture that the video begins from; needed exactly where [`RendererInfo::image`] says so.
+    pub first_frame: Option<Arc<FirstFrame>>,
     /// Adapters, in any order.
     pub loras: Vec<LoraFile>,
     /// Stretches positions in time, for a long video.
@@ -152,6 +174,8 @@ pub struct RenderOrder {
     pub pause_after: Option<u32>,
     /// The draft that the run continues with another number of steps.
     pub continues: Option<DraftSchedule>,
+    /// How many times as many frames per second interpolation makes; 1 for none.
+    pub interpolate: u32,
 }
 
 /// What the renderer reports while it works.
@@ -191,12 +215,14 @@ pub enum RenderEvent {
     },
     /// Denoising is over, decoding begins.
     Decoding,
+    /// Decoding is over, interpolation begins.
+    Interpolating,
 }
 
 /// Frames of a finished run.
 #[derive(Debug)]
 pub struct RenderedFrames {
-    /// `[frames, height, width, 3]`, 8 bits a channel.
+    /// `[frames, height, width, 3]`, 8 bits a channel; those of interpolation included.
     pub rgb: Vec<u8>,
     /// Pixels.
     pub width: u32,
@@ -208,10 +234,27 @@ pub struct RenderedFrames {
     pub steps_skipped: u32,
     /// Relative velocity change from step to step.
     pub convergence: Vec<f32>,
+    /// Seconds of merging adapters or restoring weights before this attempt; 0 where nothing had to change.
+    pub adapters_s: f64,
     /// Seconds of denoising in this attempt.
     pub denoise_s: f64,
     /// Seconds of decoding.
     pub decode_s: f64,
+    /// What interpolation did; `None` without it.
+    pub interpolation: Option<Interpolation>,
+}
+
+/// How the frames between those of the model were made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interpolation {
+    /// How many times as many frames per second.
+    pub factor: u32,
+    /// Scene cuts, at which frames were repeated.
+    pub cuts: u32,
+    /// Fingerprint of the weights.
+    pub weights: String,
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// A run that paused where its order said.

@@ -36,6 +36,10 @@ impl VideoRequest {
     #[must_use]
     pub fn payload_hash(&self) -> [u8; 32] {
         let mut fields = self.fields();
+        // The same picture may be stored under several ids.
+        if let Some(sha256) = self.image.as_ref().and_then(|image| image.stored()?.sha256.as_deref()) {
+            fields.insert("image".to_owned(), Value::String(format!("sha256:{sha256}")));
+        }
         let mut json = String::from("{");
         for name in ALWAYS {
             push(&mut json, name, &fields.remove(name).unwrap_or_default());

@@ -73,6 +73,9 @@ pub struct Identity {
     /// Whether the positions in time are stretched for a long video.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub riflex: bool,
+    /// SHA-256 of the picture that the video begins from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// What a continued run took over from its draft.
@@ -328,6 +331,7 @@ mod tests {
                 draft: None,
                 adapters: Vec::new(),
                 riflex: false,
+                image: None,
             },
             step: 2,
             latents: Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 2, 2]),

@@ -24,7 +24,9 @@ pub mod tiling;
 pub(crate) mod tokenizers;
 
 pub mod checkpoint;
+pub mod first_frame;
 pub mod frames;
+pub mod picture;
 pub mod preview;
 pub mod request;
 pub mod run;

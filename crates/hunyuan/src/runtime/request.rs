@@ -7,6 +7,7 @@ use tch::Tensor;
 use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, Result},
+    first_frame::FirstFrame,
     step_cache::StepCacheConfig,
 };
 
@@ -66,6 +67,8 @@ pub struct DenoiseRequest {
     pub embeddings: Embeddings,
     /// A negative prompt and the scale of true guidance, which is on above 1 and doubles the work.
     pub negative: Option<(Embeddings, f64)>,
+    /// The picture that the video begins from, by [`crate::Engine::encode_picture`]; needed exactly by a model of image-to-video.
+    pub image: Option<FirstFrame>,
     /// `[1, channels, frames, height, width]` fp32 to start from instead of the seed's noise.
     pub initial_latents: Option<Tensor>,
     /// Reuse of predictions between steps.
@@ -92,6 +95,7 @@ impl DenoiseRequest {
             flow_reverse: true,
             embeddings,
             negative: None,
+            image: None,
             initial_latents: None,
             step_cache: StepCacheConfig::Off,
             draft: None,
@@ -115,6 +119,9 @@ impl DenoiseRequest {
         }
         if let Some((_, scale)) = self.negative.as_ref().filter(|(_, scale)| !scale.is_finite()) {
             return Err(Error::input("true_cfg_scale", format!("{scale}; give a finite number")));
+        }
+        if let Some(image) = &self.image {
+            image.check(geometry, [self.width, self.height])?;
         }
         if let Some(latents) = &self.initial_latents {
             let wanted = geometry.latent_shape(self.width, self.height, self.frames)?;

@@ -18,6 +18,15 @@ use crate::runtime::{
 /// Lengths of the parts of a prompt's text, in tokens.
 pub(crate) type Lengths = [i64; 2];
 
+/// The times of a step, one a sample, as the network counts them (1000 to 0).
+#[derive(Debug)]
+pub struct Times {
+    /// At its start.
+    pub now: Vec<f32>,
+    /// At its end.
+    pub next: Vec<f32>,
+}
+
 /// A family's transformer and the formats it works in.
 pub(crate) trait Predictor {
     /// What it is given about several runs that no step changes.
@@ -42,7 +51,7 @@ pub(crate) trait Predictor {
     fn predict(
         &self,
         latents: &Tensor,
-        times: &[f32],
+        times: &Times,
         condition: &Self::Condition,
         control: &Control,
     ) -> Result<Tensor>;
@@ -142,7 +151,9 @@ fn compute<P: Predictor>(
     let members: Vec<&Run> = wanted.iter().map(|&place| &runs[group.runs[place]]).collect();
     let latents: Vec<&Tensor> = members.iter().map(|run| &run.latents).collect();
     let latents = Tensor::f_cat(&latents, 0)?.f_to_kind(network.kind())?;
-    let times: Vec<f32> = members.iter().map(|run| time(network, run)).collect::<Result<_>>()?;
+    let times_at =
+        |ahead: usize| -> Result<Vec<f32>> { members.iter().map(|run| time(network, run, run.step + ahead)).collect() };
+    let times = Times { now: times_at(0)?, next: times_at(1)? };
     let all = wanted.len() == group.runs.len();
     let places: Vec<i64> = wanted.iter().map(|&place| place as i64).collect();
     let forward = |condition: &P::Condition| -> Result<Tensor> {
@@ -164,8 +175,8 @@ fn compute<P: Predictor>(
     Ok(())
 }
 
-/// The time as the network reads it, rounded to its dtype like the reference: a 16-bit model sees 996, not 997.09.
-fn time<P: Predictor>(network: &P, run: &Run) -> Result<f32> {
-    let exact = Tensor::f_from_slice(&[run.schedule.time(run.step)])?;
+/// The time of a step as the network reads it, rounded to its dtype like the reference: a 16-bit model sees 996, not 997.09.
+fn time<P: Predictor>(network: &P, run: &Run, step: usize) -> Result<f32> {
+    let exact = Tensor::f_from_slice(&[run.schedule.time(step)])?;
     Ok(exact.f_to_kind(network.kind())?.f_to_kind(Kind::Float)?.f_double_value(&[0])? as f32)
 }

@@ -1,4 +1,4 @@
-//! Decoding in overlapping tiles, joined by linear blending.
+//! Decoding, and the encoding of a picture, in overlapping tiles that are joined by linear blending.
 //!
 //! The rule: the same tiles, overlaps and blending order as the reference, so that tiled videos are equal too. Pieces of frames
 //! overlap by blending in time; within a piece, tiles are decoded row by row and only the row above is kept.
@@ -36,13 +36,16 @@ impl Default for TileSizes {
     }
 }
 
-/// One axis: latents of a tile, latents between tiles, pixels (or frames) of an overlap.
+/// One axis: what of the input a tile and a stride take, and what of the output an overlap has.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
     tile: i64,
     stride: i64,
     overlap: i64,
+    /// Pixels (or frames) of a latent.
     ratio: i64,
+    /// Whether the input is pixels and the output latents.
+    encodes: bool,
 }
 
 impl Axis {
@@ -53,10 +56,21 @@ impl Axis {
             );
             return Err(Error::input(field, reason));
         }
-        Ok(Self { tile: tile / ratio, stride: stride / ratio, overlap: tile - stride, ratio })
+        Ok(Self { tile: tile / ratio, stride: stride / ratio, overlap: tile - stride, ratio, encodes: false })
     }
 
-    /// Starts of the tiles that cover `size` latents.
+    /// The same tiles for the other direction: from pixels to latents.
+    fn of_encoder(self) -> Self {
+        let Self { tile, stride, overlap, ratio, .. } = self;
+        Self { tile: tile * ratio, stride: stride * ratio, overlap: overlap / ratio, ratio, encodes: true }
+    }
+
+    /// What a length of the input is in the output.
+    fn output(self, input: i64) -> i64 {
+        if self.encodes { input / self.ratio } else { input * self.ratio }
+    }
+
+    /// Starts of the tiles that cover `size` of the input.
     fn starts(self, size: i64) -> impl Iterator<Item = i64> {
         (0..size).step_by(self.stride as usize)
     }
@@ -71,7 +85,8 @@ pub(crate) struct Plan {
     spatial: bool,
 }
 
-/// Decodes one tile of latents `[batch, channels, frames, height, width]` to `[batch, frames, height, width, 3]`.
+/// Decodes one tile of latents `[batch, channels, frames, height, width]` to `[batch, frames, height, width, 3]`; or encodes one of pixels, in
+/// the same layouts.
 pub(crate) type DecodeTile<'a> = &'a mut dyn FnMut(&Tensor) -> Result<Tensor>;
 
 impl Plan {
@@ -83,6 +98,12 @@ impl Plan {
             width: Axis::new("tile_width", tiles.width, tiles.stride_width, pixels)?,
             spatial,
         })
+    }
+
+    /// Of a picture of one frame, from pixels to latents.
+    pub(crate) fn of_encoder(pixels: i64, tiles: &TileSizes, spatial: bool) -> Result<Self> {
+        let plan = Self::new([pixels, 1], tiles, spatial)?.whole_in_time();
+        Ok(Self { height: plan.height.of_encoder(), width: plan.width.of_encoder(), ..plan })
     }
 
     /// The same without pieces in time: all frames go through the decoder at once.
@@ -174,15 +195,15 @@ impl Plan {
                     Some(all) => all.shallow_clone(),
                     None => {
                         let mut shape = tile.size();
-                        (shape[2], shape[3]) = (height * self.height.ratio, width * self.width.ratio);
+                        (shape[2], shape[3]) = (self.height.output(height), self.width.output(width));
                         joined.insert(Tensor::f_empty(shape, (tile.kind(), tile.device()))?).shallow_clone()
                     }
                 };
                 place(
                     &all,
                     &tile,
-                    [top * self.height.ratio, left * self.width.ratio],
-                    [self.height.stride * self.height.ratio, self.width.stride * self.width.ratio],
+                    [self.height.output(top), self.width.output(left)],
+                    [self.height.output(self.height.stride), self.width.output(self.width.stride)],
                 )?;
                 row.push(tile);
             }

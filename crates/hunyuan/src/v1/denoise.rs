@@ -12,7 +12,7 @@ use crate::runtime::{
     embeddings::Embeddings,
     error::Result,
     run::Run,
-    sampler::{Lengths, Predictor},
+    sampler::{Lengths, Predictor, Times},
 };
 
 /// The network and the formats it works in.
@@ -56,7 +56,7 @@ impl Predictor for Denoiser<'_> {
         condition.select(samples)
     }
 
-    fn predict(&self, latents: &Tensor, times: &[f32], condition: &Condition, control: &Control) -> Result<Tensor> {
-        self.transformer.forward(latents, times, condition, control)
+    fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
+        self.transformer.forward(latents, &times.now, condition, control)
     }
 }

@@ -1,18 +1,19 @@
 //! What 1.5's transformer is given in the denoising loop.
 //!
-//! Upstream: `HunyuanVideo15Pipeline.__call__` in
-//! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
+//! Upstream: `HunyuanVideo15Pipeline.__call__` and `HunyuanVideo15ImageToVideoPipeline.__call__` in
+//! <https://github.com/huggingface/diffusers/tree/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5>.
 
 use tch::{Device, Kind, Tensor};
 
 use super::text::Text;
-use super::transformer::{Condition, Transformer};
+use super::transformer::{Condition, ImageInput, Transformer};
 use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
     error::Result,
+    first_frame::FirstFrame,
     run::Run,
-    sampler::{Lengths, Predictor},
+    sampler::{Lengths, Predictor, Times},
 };
 
 /// The network and the formats it works in.
@@ -47,15 +48,25 @@ impl Predictor for Denoiser<'_> {
         let states = join(texts.iter().map(|text| text.prompt).collect())?;
         let glyphs: Vec<&Tensor> = texts.iter().filter_map(|text| text.glyph).collect();
         let glyphs = if glyphs.is_empty() { None } else { Some(join(glyphs)?) };
+        // Guidance changes the text alone: both passes see the picture.
+        let pictures: Vec<&FirstFrame> = runs.iter().filter_map(|run| run.request.image.as_ref()).collect();
+        let image = if pictures.is_empty() {
+            None
+        } else {
+            Some(ImageInput {
+                states: join(pictures.iter().map(|picture| &picture.states).collect())?,
+                latents: join(pictures.iter().map(|picture| &picture.latents).collect())?,
+            })
+        };
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        self.transformer.condition(&states, glyphs.as_ref(), [channels, frames, height, width])
+        self.transformer.condition(&states, glyphs.as_ref(), image.as_ref(), [channels, frames, height, width])
     }
 
     fn select(&self, condition: &Condition, samples: &[i64]) -> Result<Condition> {
         condition.select(samples)
     }
 
-    fn predict(&self, latents: &Tensor, times: &[f32], condition: &Condition, control: &Control) -> Result<Tensor> {
+    fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
         self.transformer.forward(latents, times, condition, control)
     }
 }

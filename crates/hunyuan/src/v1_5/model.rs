@@ -8,17 +8,20 @@ use super::{
     config::ModelConfig,
     denoise::Denoiser,
     encode::TextEncoders,
+    picture::{PictureEncoders, PictureFiles},
     text::Text,
-    transformer::{Transformer, glyph_inner},
+    transformer::{Transformer, Variant, glyph_inner},
     vae::Decoder,
 };
-use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, Residency};
+use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE};
 use crate::runtime::{
     control::Control,
     dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, Result},
+    first_frame::FirstFrame,
     frames::Frames,
+    picture::Picture,
     request::DenoiseRequest,
     run::{Denoised, OnStep, Run},
     sampler,
@@ -42,37 +45,47 @@ struct V15 {
     text_encoders: Residency,
     /// Set once they are to stay. One thread owns the model, so nothing sets it meanwhile.
     encoders: OnceCell<TextEncoders>,
+    /// Likewise; never set in a model that takes no picture.
+    picture_encoders: OnceCell<PictureEncoders>,
 }
 
 /// Loads a model folder of this family.
 pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
-    let config = ModelConfig::read(plan.model_dir)?;
+    let config = ModelConfig::read(plan.model_dir, plan.takes_picture)?;
     let (source, device) = (plan.source, plan.device);
     let [kind, encoder_kind, decoder_kind] = [plan.dtype, plan.encoder_dtype, plan.decoder_dtype].map(Dtype::kind);
     if source == WeightSource::Files {
         check_weights(&config)?;
     }
     let files = source.open(&config.component_dir("transformer"))?;
-    let inner = glyph_inner(&files);
-    let build = |loader: &Loader| Transformer::load(loader, &config.transformer, inner);
-    let parameters = weights::key_table(build)?.parameters();
-    let (transformer, placements) = weights::load_placed(&files, device, kind, build)?;
+    let variant = variant(&files, &config);
+    let build = |loader: &Loader| Transformer::load(loader, &config.transformer, variant);
+    let table = weights::key_table(build)?;
+    let parameters = table.parameters();
+    let (transformer, placements) = weights::load_placed(&files, device, (kind, plan.storage), build)?;
     let files = source.open(&config.component_dir("vae"))?;
     let build = |loader: &Loader| Decoder::load(loader, &config.vae);
     let decoder_parameters = weights::key_table(build)?.parameters();
     let decoder = weights::load(&files, device, decoder_kind, build)?;
-    let encoders = match plan.text_encoders {
-        Residency::Resident => OnceCell::from(TextEncoders::load(&config, source, device, encoder_kind)?),
-        Residency::OnDemand | Residency::FirstUse => OnceCell::new(),
-    };
+    let pictures = picture_files(&config, source, [encoder_kind, decoder_kind]);
+    let (encoders, picture_encoders) = (OnceCell::new(), OnceCell::new());
+    if plan.text_encoders == Residency::Resident {
+        let _ = encoders.set(TextEncoders::load(&config, source, device, encoder_kind)?);
+        if let Some(files) = &pictures {
+            let _ = picture_encoders.set(files.load(device)?);
+        }
+    }
     let encoder_bytes = match plan.text_encoders {
         Residency::OnDemand => 0,
-        Residency::Resident | Residency::FirstUse => TextEncoders::bytes(&config, source, encoder_kind)?,
+        Residency::Resident | Residency::FirstUse => {
+            let of_pictures = pictures.as_ref().map(PictureFiles::bytes).transpose()?.unwrap_or_default();
+            TextEncoders::bytes(&config, source, encoder_kind)? + of_pictures
+        }
     };
     let bytes = |parameters: i64, kind: Kind| {
         u64::try_from(parameters).unwrap_or(0).saturating_mul(kind.elt_size_in_bytes() as u64)
     };
-    let own = bytes(parameters, kind) + bytes(decoder_parameters, decoder_kind);
+    let own = table.bytes(kind, plan.storage) + bytes(decoder_parameters, decoder_kind);
     let hidden = config.transformer.hidden_size();
     Ok(Loaded {
         parameters,
@@ -97,6 +110,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
             decoder,
             text_encoders: plan.text_encoders,
             encoders,
+            picture_encoders,
         }),
     })
 }
@@ -104,14 +118,27 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
 /// Compares the headers of all components' files with the configurations, before any weight is read.
 fn check_weights(config: &ModelConfig) -> Result<()> {
     let files = Weights::open(&config.component_dir("transformer"))?;
-    let inner = glyph_inner(&files);
-    let table = weights::key_table(|loader| Transformer::load(loader, &config.transformer, inner))?;
+    let variant = variant(&files, config);
+    let table = weights::key_table(|loader| Transformer::load(loader, &config.transformer, variant))?;
     let transformer = files.compare(&table);
     let files = Weights::open(&config.component_dir("vae"))?;
     let vae = files.compare(&weights::key_table(|loader| Decoder::load(loader, &config.vae))?);
     let encoders = TextEncoders::mismatches(config)?;
-    let all: Vec<_> = [transformer, vae].into_iter().chain(encoders).filter(|found| !found.is_empty()).collect();
+    let pictures = picture_files(config, WeightSource::Files, [Kind::Float; 2]);
+    let pictures = pictures.as_ref().map(PictureFiles::mismatches).transpose()?;
+    let all = [transformer, vae].into_iter().chain(encoders).chain(pictures.into_iter().flatten());
+    let all: Vec<_> = all.filter(|found| !found.is_empty()).collect();
     if all.is_empty() { Ok(()) } else { Err(Error::Checkpoint(all)) }
+}
+
+/// Which of the networks these files hold.
+fn variant(files: &Weights, config: &ModelConfig) -> Variant {
+    Variant { glyph_inner: glyph_inner(files), takes_image: config.image.is_some() }
+}
+
+/// Where the encoders of pictures come from, in a folder that has them.
+fn picture_files(config: &ModelConfig, source: WeightSource, kinds: [Kind; 2]) -> Option<PictureFiles<'_>> {
+    config.image.as_ref().map(|image| PictureFiles { config, image, source, kinds })
 }
 
 impl Networks for V15 {
@@ -134,6 +161,18 @@ impl Networks for V15 {
             return loaded.encode(prompts, control);
         }
         self.encoders.get_or_init(|| loaded).encode(prompts, control)
+    }
+
+    fn encode_picture(&self, picture: &Picture, size: &PictureSize, control: &Control) -> Result<FirstFrame> {
+        if let Some(encoders) = self.picture_encoders.get() {
+            return encoders.encode(picture, size, control);
+        }
+        let files = picture_files(&self.config, self.source, [self.encoder_kind, self.decoder_kind]);
+        let loaded = files.ok_or_else(|| Error::input("image", TAKES_NO_PICTURE))?.load(self.device)?;
+        if self.text_encoders == Residency::OnDemand {
+            return loaded.encode(picture, size, control);
+        }
+        self.picture_encoders.get_or_init(|| loaded).encode(picture, size, control)
     }
 
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {

@@ -3,146 +3,24 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture has nothing to say")]
 #![expect(clippy::print_stdout, reason = "the measured distances are worth reading even where they pass")]
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 use hunyuan::v1_5::text::{GLYPH, PROMPT};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, DeviceChoice, Dtype, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, Latents, Residency, StepCacheConfig, Tiling, runtime::tiling::TileSizes,
+    Checkpoint, Control, DenoiseRequest, Dtype, EasyCacheConfig, Embeddings, Error, Family, Latents, StepCacheConfig,
 };
-use serde::Deserialize;
 use tch::{Kind, Tensor};
 
 use crate::fixture::{decode, denoise, distance, go_on, psnr, recorded};
+use crate::fixture_v1_5::Fixture;
 
 /// What fp32 must reach (absolute, values of order one), and frames in dB; for 16 bits, against the reference in 16 bits.
-const EMBEDDINGS: f64 = 1e-4;
-const NOISE_PRED: f64 = 1e-4;
-const SIGMAS: f64 = 1e-7;
-const LATENTS: f64 = 1e-3;
-const FRAMES_DB: f64 = 60.0;
-const HALF_FRAMES_DB: f64 = 35.0;
-
-/// What the reference ran: a video, or prompts alone.
-#[derive(Debug, Deserialize)]
-#[serde(default)]
-struct Case {
-    model: String,
-    prompt: String,
-    negative_prompt: Option<String>,
-    resolved_guidance_scale: f64,
-    width: i64,
-    height: i64,
-    frames: i64,
-    steps: usize,
-    seed: u64,
-    dtype: String,
-    tiling: Option<Tiles>,
-    prompts: BTreeMap<String, String>,
-}
-
-impl Default for Case {
-    fn default() -> Self {
-        Self {
-            model: String::new(),
-            prompt: String::new(),
-            negative_prompt: None,
-            resolved_guidance_scale: 1.0,
-            width: 48,
-            height: 32,
-            frames: 5,
-            steps: 2,
-            seed: 0,
-            dtype: "f32".to_owned(),
-            tiling: None,
-            prompts: BTreeMap::new(),
-        }
-    }
-}
-
-/// Pixels of a square tile; a quarter of it overlaps. Absent for the reference's own size.
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Tiles {
-    tile_sample_min_height: Option<i64>,
-}
-
-struct Fixture {
-    name: String,
-    model_dir: PathBuf,
-    case: Case,
-    tensors: BTreeMap<String, Tensor>,
-}
-
-impl Fixture {
-    fn open(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_5").join(name);
-        let case: Case = serde_json::from_str(&std::fs::read_to_string(dir.join("case.json")).unwrap()).unwrap();
-        let tensors = Tensor::read_safetensors(dir.join("reference.safetensors")).unwrap().into_iter().collect();
-        Self { name: name.to_owned(), model_dir: dir.join(&case.model), case, tensors }
-    }
-
-    fn all() -> Vec<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1_5");
-        let mut names: Vec<String> = std::fs::read_dir(root)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names.iter().map(|name| Self::open(name)).collect()
-    }
-
-    fn tensor(&self, name: &str) -> Tensor {
-        self.tensors.get(name).unwrap_or_else(|| panic!("no `{name}` in {}", self.name)).to_kind(Kind::Float)
-    }
-
-    /// The reference's embeddings whose names begin with `prefix`.
-    fn embeddings(&self, prefix: &str) -> Embeddings {
-        let named = |name: &'static str| {
-            self.tensors.get(&format!("{prefix}{name}")).map(|tensor| (name, tensor.to_kind(Kind::Float)))
-        };
-        Embeddings::new([PROMPT, GLYPH].into_iter().filter_map(named)).unwrap()
-    }
-
-    fn options(&self) -> EngineOptions {
-        EngineOptions {
-            device: DeviceChoice::Cpu,
-            dtype: Some(self.case.dtype.parse().unwrap()),
-            tiling: Tiling::Off,
-            threads: Some(1),
-            text_encoders: Residency::OnDemand,
-            ..EngineOptions::new(&self.model_dir)
-        }
-    }
-
-    fn engine(&self) -> Engine {
-        Engine::load(&self.options()).unwrap()
-    }
-
-    fn tiled_engine(&self) -> Option<Engine> {
-        let default = TileSizes::default();
-        let tiles = self.case.tiling?.tile_sample_min_height.map_or(default, |side| TileSizes {
-            height: side,
-            width: side,
-            stride_height: side / 4 * 3,
-            stride_width: side / 4 * 3,
-            ..default
-        });
-        Some(Engine::load(&EngineOptions { tiling: Tiling::On, tiles, ..self.options() }).unwrap())
-    }
-
-    fn request(&self) -> DenoiseRequest {
-        let case = &self.case;
-        let mut request = DenoiseRequest::new(Family::V1_5.defaults(), self.embeddings(""), case.seed);
-        (request.width, request.height, request.frames, request.steps) =
-            (case.width, case.height, case.frames, case.steps);
-        if case.resolved_guidance_scale > 1.0 {
-            request.negative = Some((self.embeddings("negative_"), case.resolved_guidance_scale));
-        }
-        request
-    }
-}
+pub(crate) const EMBEDDINGS: f64 = 1e-4;
+pub(crate) const NOISE_PRED: f64 = 1e-4;
+pub(crate) const SIGMAS: f64 = 1e-7;
+pub(crate) const LATENTS: f64 = 1e-3;
+pub(crate) const FRAMES_DB: f64 = 60.0;
+pub(crate) const HALF_FRAMES_DB: f64 = 35.0;
 
 /// Largest difference of two prompts' embeddings, which must have the same tensors.
 fn embeddings_distance(ours: &Embeddings, reference: &Embeddings) -> f64 {
@@ -155,7 +33,7 @@ fn embeddings_distance(ours: &Embeddings, reference: &Embeddings) -> f64 {
 #[test]
 fn every_recorded_prompt_agrees_with_the_reference() {
     let (mut with_glyphs, mut without, mut cut) = (0, 0, 0);
-    for fixture in Fixture::all() {
+    for fixture in Fixture::all("v1_5") {
         if fixture.case.dtype != "f32" {
             continue;
         }
@@ -188,7 +66,7 @@ fn every_recorded_prompt_agrees_with_the_reference() {
 fn every_fixture_agrees_with_the_reference() {
     let mut failures = Vec::new();
     let videos: Vec<Fixture> =
-        Fixture::all().into_iter().filter(|fixture| fixture.tensors.contains_key("latents")).collect();
+        Fixture::all("v1_5").into_iter().filter(|fixture| fixture.tensors.contains_key("latents")).collect();
     assert!(videos.iter().filter(|fixture| fixture.case.dtype == "f32").count() >= 8);
     for fixture in videos {
         let (engine, request, full) = (fixture.engine(), fixture.request(), fixture.case.dtype == "f32");
@@ -240,7 +118,7 @@ fn guided(fixture: &Fixture, steps: usize) -> DenoiseRequest {
 
 #[test]
 fn a_resume_from_any_step_gives_the_same_bits() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let cached = DenoiseRequest {
         step_cache: StepCacheConfig::EasyCache(EasyCacheConfig { threshold: 0.3, warmup_steps: 2 }),
@@ -261,7 +139,7 @@ fn a_resume_from_any_step_gives_the_same_bits() {
 
 #[test]
 fn a_cancel_takes_effect_at_the_next_block() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let request = guided(&fixture, 1);
     let (per_forward, per_tile) = engine.checks();
@@ -286,7 +164,7 @@ fn a_cancel_takes_effect_at_the_next_block() {
 
 #[test]
 fn a_batch_gives_what_single_runs_give() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let build = || -> Vec<DenoiseRequest> {
         let mut requests: Vec<DenoiseRequest> =
@@ -306,7 +184,7 @@ fn a_batch_gives_what_single_runs_give() {
 
 #[test]
 fn quoted_text_the_prompt_and_the_negative_prompt_each_change_the_video() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let whole = denoise(&engine, &fixture.request()).latents.tensor;
     let change = |edit: &dyn Fn(&mut DenoiseRequest)| {
@@ -329,7 +207,7 @@ fn quoted_text_the_prompt_and_the_negative_prompt_each_change_the_video() {
 #[test]
 fn a_checkpoints_own_guidance_is_the_default() {
     for (name, scale, shift) in [("base", 6.0, 5.0), ("deep", 1.0, 7.0)] {
-        let fixture = Fixture::open(name);
+        let fixture = Fixture::open("v1_5", name);
         assert_eq!(Family::V1_5.defaults_of(&fixture.model_dir).unwrap().true_cfg_scale, scale);
         let engine = fixture.engine();
         assert_eq!((engine.info().true_cfg_scale, engine.info().flow_shift), (scale, shift));
@@ -338,7 +216,7 @@ fn a_checkpoints_own_guidance_is_the_default() {
 
 #[test]
 fn sixteen_bit_embeddings_of_the_cache_give_the_video_of_fresh_ones() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let fresh = engine.encode(&[&fixture.case.prompt], &Control::new()).unwrap().remove(0);
     let stored = Embeddings::from_store(&fresh.to_store().unwrap()).unwrap();
@@ -349,7 +227,7 @@ fn sixteen_bit_embeddings_of_the_cache_give_the_video_of_fresh_ones() {
 
 #[test]
 fn embeddings_of_another_family_are_refused_by_name() {
-    let fixture = Fixture::open("base");
+    let fixture = Fixture::open("v1_5", "base");
     let engine = fixture.engine();
     let mut request = fixture.request();
     request.embeddings =

@@ -44,6 +44,18 @@ pub struct LimitsSettings {
     pub loras_tenant_bytes_max: u64,
     /// Longest time of an upload, seconds.
     pub lora_upload_s: u64,
+    /// Largest file of a picture, bytes.
+    pub image_bytes_max: usize,
+    /// Most pixels of a picture.
+    pub image_pixels_max: u64,
+    /// Most bytes of one tenant's pictures.
+    pub images_tenant_bytes_max: u64,
+    /// Most memory that the decoder of one picture may use, bytes.
+    pub image_memory_max_bytes: u64,
+    /// Longest time for decoding a picture, seconds.
+    pub image_decode_s: u64,
+    /// Pictures that are decoded at the same time.
+    pub image_decodes_max: usize,
     /// Largest queue position that is counted.
     pub queue_position_max: u32,
 }

@@ -20,6 +20,8 @@ pub struct SchedulerSettings {
     pub plan_batch: u32,
     /// Jobs released to a pool beyond its free slots.
     pub lookahead: u32,
+    /// How long a job may be delayed for the sake of adapters that workers have merged, seconds; 0 keeps the fair order.
+    pub affinity_delay_max_s: u64,
     /// How long before its latest start a job with a deadline is placed in the queue, seconds.
     pub deadline_lead_s: u64,
     /// Time before its latest start from which a job may get the slot of a running one, seconds; 0 preempts no run.
@@ -52,6 +54,8 @@ pub struct SchedulerSettings {
     pub finished_retention_s: u64,
     /// How long a draft waits to be continued, seconds.
     pub draft_ttl_s: u64,
+    /// How long an uploaded picture is kept that no job uses, seconds.
+    pub image_ttl_s: u64,
     /// How long a job waits for a model that is not registered before it fails, seconds.
     pub unknown_model_grace_s: u64,
     /// Age at which objects that no row refers to are removed, seconds.

@@ -30,7 +30,9 @@ impl Store {
     pub async fn insert_batch(&self, jobs: &[NewJob]) -> Result<Vec<Result<InsertOutcome>>> {
         match on_conflict(|| self.insert_in_one(jobs)).await {
             Ok(outcomes) => Ok(outcomes.into_iter().map(Ok).collect()),
-            Err(StoreError::Refused(_) | StoreError::Unstorable { .. }) if jobs.len() > 1 => {
+            Err(StoreError::Refused(_) | StoreError::ImageReference(_) | StoreError::Unstorable { .. })
+                if jobs.len() > 1 =>
+            {
                 tracing::warn!(rows = jobs.len(), "a batch was refused; inserting its rows one by one");
                 let mut outcomes = Vec::with_capacity(jobs.len());
                 for job in jobs {
@@ -178,12 +180,13 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             -- 1. One row per submission. Existing keys and ids are skipped; see the top of this file.
             INSERT INTO jobs (
                 id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model_id, deadline_at, webhook, webhook_events,
+                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model_id, deadline_at, webhook, webhook_events, image_id,
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s)
             SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
-                webhook, regexp_split_to_array(webhook_events, '\s*,\s*'),
+                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model,
+                clock_timestamp() + make_interval(secs => deadline_s),
+                webhook, regexp_split_to_array(webhook_events, '\s*,\s*'), (image ->> 'id')::uuid,
                 -- Superseded columns, for releases that read them. A new field has none.
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
@@ -195,7 +198,7 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
                 video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
                 negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool,
-                webhook text, webhook_events text)
+                webhook text, webhook_events text, image jsonb)
             ORDER BY tenant_id, idempotency_key, id
             ON CONFLICT DO NOTHING
             RETURNING id, tenant_id, model_id, created_at

@@ -61,6 +61,10 @@ UPDATE jobs SET deadline_at = now() + interval '1 day', plain_order_at = order_a
     start_by = now() + ((n - 50) * interval '1 second')
 FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM jobs WHERE status = 'queued' AND plan IS NOT NULL LIMIT 5000) AS w
 WHERE jobs.id = w.id";
+/// A thousand of the waiting jobs are released, for workers that have merged other adapters.
+const RELEASE_SOME: &str = "
+UPDATE jobs SET status = 'scheduled', pool = 'default.4g', adapters = 'a@1', scheduled_at = now()
+WHERE id IN (SELECT id FROM jobs WHERE status = 'queued' AND plan IS NOT NULL ORDER BY order_at LIMIT 1000)";
 
 /// The text of each named query, as it was checked when the crate was built.
 fn queries() -> HashMap<String, String> {
@@ -163,6 +167,12 @@ async fn periodic_queries_read_work_in_flight_and_no_history() {
         call("list_workers", "", 5_000.0),
         // Four candidates per tenant and one probe, however much is released.
         call("release_jobs", "'default.4g', 'default', 4294967296, 250, 0", 3_000.0),
+        // The same with more candidates, 512 at most, and the adapters that workers have merged.
+        call(
+            "release_matching_jobs",
+            "'default.4g', 'default', 4294967296, 250, 0, '{a@1,b@1}', '{1000,2}', 300",
+            4_500.0,
+        ),
         call("queue_position", format!("'{last}', NULL, 1000"), 4_000.0),
         // Bounded by the last argument but one, and by a few of each tenant for the mean.
         call("queue_ahead", format!("{TENANT}, 'default', 1e9, 1000, 32"), 8_000.0),
@@ -171,9 +181,26 @@ async fn periodic_queries_read_work_in_flight_and_no_history() {
         // The running jobs of one pool.
         call("slot_holders", "'default.4g', 2", 9_000.0),
     ];
-    check(&mut database, calls, &["workers", "tenants", "leader", "dispatch_shares", "dispatch_clocks"]).await;
+    check(
+        &mut database,
+        calls,
+        &["workers", "tenants", "leader", "dispatch_shares", "dispatch_clocks", "dispatch_rounds"],
+    )
+    .await;
     // Those that are missed, and no other of the 5,000. Only a leader reads them.
     let lead = "UPDATE leader SET epoch = 7, expires_at = 'infinity'";
     sqlx::raw_sql(lead).execute(&mut database).await.expect("lead");
     check(&mut database, vec![call("give_up_deadlines", "250, 7", 600.0)], &["leader"]).await;
+}
+
+#[tokio::test]
+async fn a_claim_looks_at_few_of_the_released_jobs() {
+    let mut database = filled(&[FILL_FLEET, RELEASE_SOME]).await;
+    let calls = vec![
+        // The pool's workers and released jobs, once.
+        call("merged_adapters", "'default.4g', 30.0, 256", 3_500.0),
+        // 64 jobs to choose from, with a probe each.
+        call("preferred_job", "'default.4g', NULL, 'b@1', 150, gen_random_uuid()", 300.0),
+    ];
+    check(&mut database, calls, &["workers"]).await;
 }

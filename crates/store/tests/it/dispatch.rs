@@ -139,6 +139,7 @@ async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
         order_delay_s,
         deadline_lead_s: LEAD_S,
         share_s: 10.0,
+        adapters: String::new(),
     };
     let plans = [planned(slow, 600.0), planned(quick, 0.0), planned(urgent, 600.0)];
     f.store.save_plans(&plans, f.epoch).await.expect("plan");
@@ -183,6 +184,7 @@ async fn only_the_leader_dispatches() {
         order_delay_s: 0.0,
         deadline_lead_s: 3_600.0,
         share_s: 10.0,
+        adapters: String::new(),
     };
     assert!(not_leader(f.store.save_plans(&[planned], f.epoch).await.map(|_| ())));
     assert_eq!(f.get(job_id).await.status, JobStatus::Queued);
@@ -293,8 +295,14 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
     let waiting: Vec<JobId> = unplanned().await.iter().map(|job| job.id).collect();
     assert_eq!(waiting, [one, two]);
     f.store.cancel(Scope::Fleet, two).await.expect("cancel");
-    let planned =
-        |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0, deadline_lead_s: 3_600.0, share_s: 10.0 };
+    let planned = |job_id| PlannedJob {
+        job_id,
+        plan: plan(),
+        order_delay_s: 0.0,
+        deadline_lead_s: 3_600.0,
+        share_s: 10.0,
+        adapters: String::new(),
+    };
     assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
     assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());
     assert_eq!(f.get(one).await.plan, Some(plan()));

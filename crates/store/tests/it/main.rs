@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod affinity;
 mod at_scale;
 mod claims;
 mod deadlines;
@@ -15,6 +16,7 @@ mod drift;
 mod events;
 mod failover;
 mod fair_order;
+mod images;
 mod insert;
 mod interleavings;
 mod learning;

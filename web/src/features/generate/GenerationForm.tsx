@@ -18,6 +18,7 @@ import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/toast';
 import { AdvancedFields } from './AdvancedFields';
 import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { ImagePicker } from './ImagePicker';
 import { LoraPicker } from './LoraPicker';
 import { PromptSection } from './PromptSection';
 import { check, type FormErrors, fromApi, prompts } from './request';
@@ -67,7 +68,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
   const draft = fitted(model.id === kept.model ? kept : { ...kept, model: '' }, model);
   const wrong = check(draft, { limits: settings.limits, model });
   const errors: FormErrors = isChecked ? { ...refused, ...wrong } : refused;
-  const isReady = Object.keys(wrong).every((field) => field === 'text');
+  const isReady = Object.keys(wrong).every((field) => field === 'text' || field === 'image');
   const { which, ...analysis } = useAnalysis(draft, caret, isReady);
 
   useEffect(() => saveDraft(kept), [kept]);
@@ -141,6 +142,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
           onCaret={setCaret}
           onSubmit={send}
         />
+        <ImagePicker draft={draft} model={model} error={errors.image} change={change} />
         <TierSelector draft={draft} onChange={(tier) => change({ tier })} />
         <ShapeFields draft={draft} model={model} errors={errors} change={change} />
         <SeedField value={draft.seed} error={errors.seed} change={change} />

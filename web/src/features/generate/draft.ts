@@ -62,7 +62,9 @@ export function fitted(draft: Draft, model: ModelView): Draft {
   const size = named || isCustomSize(draft.size) ? draft.size : (model.sizes[0]?.name ?? draft.size);
   const aspects = model.sizes.find((each) => each.name === size)?.aspects ?? [];
   const aspect = aspects.some((each) => each.aspect === draft.aspect) ? draft.aspect : '';
-  return { ...draft, size, aspect, length: lengthBelow(Math.min(draft.length, model.video_length_max), model) };
+  // A model that takes no picture gets none, and another model still has it.
+  const image = model.image === 'required' ? draft.image : '';
+  return { ...draft, size, aspect, image, length: lengthBelow(Math.min(draft.length, model.video_length_max), model) };
 }
 
 /** A draft that reproduces a job: its settings and its seed. */

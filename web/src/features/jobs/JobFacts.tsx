@@ -1,5 +1,5 @@
 /** What was requested and how the video was rendered; the request can be copied. */
-import type { JobView } from '../../api/schema';
+import type { InterpolationRecord, JobView } from '../../api/schema';
 import { bytes, count, trim } from '../../lib/format';
 import { Button } from '../../ui/Button';
 import { toast } from '../../ui/toast';
@@ -15,8 +15,10 @@ function facts(job: JobView): Fact[] {
     ['Seed', `${request.seed}${job.seed_drawn ? ' (random)' : ''}`],
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
     ['Adapters', request.loras?.map(({ name, scale }) => `${name} × ${scale ?? 1}`).join(', ')],
+    ['Picture', job.image && pictureText(job)],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
+    ['Smoothed', record?.interpolation && interpolationText(record.interpolation)],
     ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],
     ['Candidates', job.choice && choiceText(job)],
     ['Model', request.model],
@@ -29,6 +31,21 @@ function facts(job: JobView): Fact[] {
     ['Submitted', new Date(job.created_at).toLocaleString()],
     ['ID', job.job_id],
   ];
+}
+
+/** The size of the picture that the video begins from, and what of it is shown. */
+function pictureText({ request, image }: JobView): string {
+  const crop = image?.crop;
+  const { width, height } = typeof request.image === 'object' && request.image ? request.image : {};
+  if (!crop || !width || !height) return 'as uploaded';
+  const whole = crop.width === width && crop.height === height;
+  return whole ? `${width} × ${height}` : `${width} × ${height}, of which ${crop.width} × ${crop.height} at the centre`;
+}
+
+/** What interpolation made of the rendered frames. */
+function interpolationText({ factor, frames, fps, cuts }: InterpolationRecord): string {
+  const repeated = cuts > 0 ? `, ${count(cuts)} scene ${cuts === 1 ? 'cut' : 'cuts'} not blended` : '';
+  return `${factor} ×: ${frames} frames, ${trim(fps, 2)} per second${repeated}`;
 }
 
 /** Who chose this video among how many, and what all of them cost. */

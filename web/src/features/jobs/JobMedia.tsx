@@ -18,7 +18,21 @@ export function JobMedia({ job, className = 'w-full', onOpen }: { job: JobView; 
   return (
     <div className={`media relative overflow-hidden rounded-lg ${className}`} style={look(job)}>
       {job.video ? <LoopingVideo job={job} startsByItself={wasWaitedFor.current && !isCalm()} onOpen={onOpen} /> : <Placeholder job={job} />}
+      {job.image && <FirstFrame src={job.image.thumbnail_url} />}
     </div>
+  );
+}
+
+/** The picture that the video begins from, small in a corner. */
+function FirstFrame({ src }: { src: string }) {
+  return (
+    <img
+      src={src}
+      alt="First frame"
+      title="First frame"
+      loading="lazy"
+      className="pointer-events-none absolute top-1.5 left-1.5 size-7 rounded-md border border-white/70 object-cover shadow-card sm:size-9"
+    />
   );
 }
 

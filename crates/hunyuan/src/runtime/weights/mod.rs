@@ -7,6 +7,7 @@
 mod files;
 mod hashes;
 mod loader;
+mod matrix;
 mod placements;
 mod staged;
 
@@ -22,6 +23,8 @@ pub use self::files::map;
 pub use self::hashes::Hashes;
 pub(crate) use self::loader::load_placed;
 pub use self::loader::{KeyTable, Loader, key_table, load};
+pub use self::matrix::Storage;
+pub(crate) use self::matrix::{Factors, Matrix};
 pub use self::placements::{Placements, RowRange};
 use self::staged::Part;
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
@@ -167,6 +170,9 @@ impl Weights {
                 None => found.missing.push(key.to_owned()),
                 Some(entry) if entry.shape != wanted => {
                     found.misshaped.push((key.to_owned(), wanted.to_vec(), entry.shape.clone()));
+                }
+                Some(entry) if float_kind(entry.dtype).is_none() => {
+                    found.mistyped.push((key.to_owned(), entry.dtype.to_string()));
                 }
                 Some(_) => {}
             }

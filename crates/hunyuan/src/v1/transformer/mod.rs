@@ -96,8 +96,8 @@ impl Transformer {
         let heads = Heads { count: config.num_attention_heads, dim: config.attention_head_dim };
         let (hidden, mlp) = (config.hidden_size(), config.mlp_size());
         let patch = [config.patch_size_t, config.patch_size, config.patch_size];
-        let double = loader.pp("transformer_blocks");
-        let single = loader.pp("single_transformer_blocks");
+        let double = loader.pp("transformer_blocks").compact();
+        let single = loader.pp("single_transformer_blocks").compact();
         Ok(Self {
             patches: PatchEmbed::load(&loader.pp("x_embedder"), config.in_channels, hidden, patch)?,
             refiner: TokenRefiner::load(

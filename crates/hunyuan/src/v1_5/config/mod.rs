@@ -3,11 +3,13 @@
 //! The rules are those of [`crate::v1::config`]: an absent key has the reference's default, and a value that this crate cannot
 //! honour is refused by name.
 
+mod image;
 mod text;
 mod video;
 
 use std::path::{Path, PathBuf};
 
+pub use self::image::{ExtractorConfig, SiglipConfig};
 pub use self::text::{QwenConfig, T5Config};
 pub use self::video::{GuiderConfig, TransformerConfig, VaeConfig};
 use crate::runtime::error::{Error, Result};
@@ -35,7 +37,7 @@ pub struct ModelConfig {
     pub dir: PathBuf,
     /// The denoising transformer.
     pub transformer: TransformerConfig,
-    /// The video decoder.
+    /// The video decoder, and the encoder of a first frame.
     pub vae: VaeConfig,
     /// The language model that embeds prompts.
     pub text_encoder: QwenConfig,
@@ -45,14 +47,25 @@ pub struct ModelConfig {
     pub scheduler: SchedulerConfig,
     /// The scale of classifier-free guidance.
     pub guider: GuiderConfig,
+    /// What reads the first frame of image-to-video; none in a text-to-video folder.
+    pub image: Option<ImageConfig>,
+}
+
+/// The two configurations that image-to-video has beside those of text-to-video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageConfig {
+    /// The image encoder.
+    pub encoder: SiglipConfig,
+    /// What it is shown.
+    pub extractor: ExtractorConfig,
 }
 
 impl ModelConfig {
-    /// Reads and checks all configuration files of a folder of this family.
+    /// Reads and checks all configuration files of a folder of this family; `with_image` those of image-to-video, too.
     ///
     /// # Errors
     /// When a file is absent or unreadable, or says something that this crate cannot do.
-    pub fn read(model_dir: &Path) -> Result<Self> {
+    pub fn read(model_dir: &Path, with_image: bool) -> Result<Self> {
         let scheduler = model_dir.join("scheduler/scheduler_config.json");
         let config = Self {
             dir: model_dir.to_owned(),
@@ -63,7 +76,9 @@ impl ModelConfig {
             // Neither of these two has a default: the released variants differ in exactly these numbers.
             scheduler: read_checked(&scheduler, SchedulerConfig::check)?,
             guider: read_checked(&model_dir.join("guider/guider_config.json"), GuiderConfig::check)?,
+            image: if with_image { Some(ImageConfig::read(model_dir)?) } else { None },
         };
+        config.check_task()?;
         config.check_joints()?;
         Ok(config)
     }
@@ -95,10 +110,20 @@ impl ModelConfig {
         }
     }
 
+    /// What only one of both tasks can have.
+    fn check_task(&self) -> Result<()> {
+        let (file, checked) = if self.image.is_some() {
+            ("vae/config.json", self.vae.check_encoder())
+        } else {
+            ("transformer/config.json", self.transformer.check_without_image())
+        };
+        checked.map_err(|reason| Error::Config { path: self.dir.join(file), reason })
+    }
+
     /// Widths that components share must agree.
     fn check_joints(&self) -> Result<()> {
         let (transformer, latent) = (&self.transformer, self.vae.latent_channels);
-        let joints = [
+        let mut joints = vec![
             (
                 "text_embed_dim",
                 transformer.text_embed_dim,
@@ -114,6 +139,10 @@ impl ModelConfig {
             ("in_channels", transformer.in_channels, "twice the VAE's latent_channels and one", 2 * latent + 1),
             ("out_channels", transformer.out_channels, "the VAE's latent_channels", latent),
         ];
+        if let Some(image) = &self.image {
+            let there = image.encoder.hidden_size;
+            joints.push(("image_embed_dim", transformer.image_embed_dim, "the image encoder's hidden_size", there));
+        }
         for (field, here, meaning, there) in joints {
             if here != there {
                 return Err(Error::Config {
@@ -125,5 +154,15 @@ impl ModelConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl ImageConfig {
+    fn read(model_dir: &Path) -> Result<Self> {
+        let path = model_dir.join("feature_extractor/preprocessor_config.json");
+        let encoder = read_checked(&model_dir.join("image_encoder/config.json"), SiglipConfig::check)?;
+        let extractor = read_checked(&path, ExtractorConfig::check)?;
+        extractor.check_side(encoder.image_size).map_err(|reason| Error::Config { path, reason })?;
+        Ok(Self { encoder, extractor })
     }
 }

@@ -40,6 +40,8 @@ pub struct TransformerConfig {
     pub rope_axes_dim: Vec<i64>,
     /// Whether the time of the next step is an input as well.
     pub use_meanflow: bool,
+    /// Side of a square video at the model's scale, pixels.
+    pub target_size: i64,
 }
 
 impl Default for TransformerConfig {
@@ -61,6 +63,7 @@ impl Default for TransformerConfig {
             rope_theta: 256.0,
             rope_axes_dim: vec![16, 56, 56],
             use_meanflow: false,
+            target_size: 640,
         }
     }
 }
@@ -92,6 +95,7 @@ impl TransformerConfig {
             ("text_embed_dim", self.text_embed_dim),
             ("text_embed_2_dim", self.text_embed_2_dim),
             ("image_embed_dim", self.image_embed_dim),
+            ("target_size", self.target_size),
         ])?;
         counts(&[
             ("num_attention_heads", self.num_attention_heads),
@@ -106,12 +110,17 @@ impl TransformerConfig {
         if self.qk_norm != "rms_norm" {
             return Err(format!("`qk_norm` is `{}`; only `rms_norm` is known", self.qk_norm));
         }
+        check_axes(&self.rope_axes_dim, self.attention_head_dim)
+    }
+
+    /// Refuses what the text-to-video pipeline does not have.
+    pub(super) fn check_without_image(&self) -> Result<(), String> {
         if self.use_meanflow {
             return Err("`use_meanflow` is set, but the text-to-video pipeline gives the transformer no second time; \
                         a checkpoint without it is needed"
                 .to_owned());
         }
-        check_axes(&self.rope_axes_dim, self.attention_head_dim)
+        Ok(())
     }
 }
 
@@ -131,6 +140,8 @@ pub struct VaeConfig {
     pub spatial_compression_ratio: i64,
     /// Frames of a latent frame after the first: a power of two.
     pub temporal_compression_ratio: i64,
+    /// Whether a reduction already has the channels of the next level.
+    pub downsample_match_channel: bool,
     /// Whether an enlargement already has the channels of the next level.
     pub upsample_match_channel: bool,
     /// Latents are divided by this before they are decoded.
@@ -146,19 +157,20 @@ impl Default for VaeConfig {
             layers_per_block: 2,
             spatial_compression_ratio: 16,
             temporal_compression_ratio: 4,
+            downsample_match_channel: true,
             upsample_match_channel: true,
             scaling_factor: 1.03682,
         }
     }
 }
 
-/// One level of the decoder, coarsest first.
+/// One level of the decoder or the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Level {
     /// Channels that come in and those of its residual blocks.
     pub(crate) channels: [i64; 2],
-    /// Factors of frames (1 or 2) and channels after the enlargement; none at the finest levels.
-    pub(crate) enlarge: Option<(i64, i64)>,
+    /// Factor of frames (1 or 2) of the enlargement or reduction after it, and the channels then; none where the size stays.
+    pub(crate) resize: Option<(i64, i64)>,
 }
 
 impl VaeConfig {
@@ -172,11 +184,46 @@ impl VaeConfig {
         for (index, &width) in widths.iter().enumerate() {
             let after =
                 if self.upsample_match_channel { widths.get(index + 1).copied().unwrap_or(width) } else { width };
-            let enlarge = (index < space).then_some((if index < time { 2 } else { 1 }, after));
-            levels.push(Level { channels: [input, width], enlarge });
-            input = if enlarge.is_some() { after } else { width };
+            let resize = (index < space).then_some((if index < time { 2 } else { 1 }, after));
+            levels.push(Level { channels: [input, width], resize });
+            input = if resize.is_some() { after } else { width };
         }
         levels
+    }
+
+    /// The encoder's levels, finest first.
+    pub(crate) fn encoder_levels(&self) -> Vec<Level> {
+        let widths = &self.block_out_channels;
+        let doublings = |ratio: i64| ratio.trailing_zeros() as usize;
+        let (space, time) = (doublings(self.spatial_compression_ratio), doublings(self.temporal_compression_ratio));
+        let mut input = widths.first().copied().unwrap_or_default();
+        let mut levels = Vec::with_capacity(widths.len());
+        for (index, &width) in widths.iter().enumerate() {
+            let next = widths.get(index + 1).copied().unwrap_or(width);
+            let after = if self.downsample_match_channel { next } else { width };
+            // Frames are reduced last.
+            let resize = (index < space).then_some((if index + time >= space { 2 } else { 1 }, after));
+            levels.push(Level { channels: [input, width], resize });
+            input = if resize.is_some() { after } else { width };
+        }
+        levels
+    }
+
+    /// Refuses channels that the encoder cannot divide.
+    pub(super) fn check_encoder(&self) -> Result<(), String> {
+        let (coarsest, moments) =
+            (self.block_out_channels.last().copied().unwrap_or_default(), 2 * self.latent_channels);
+        if coarsest % moments != 0 {
+            return Err(format!("{coarsest} channels are not a multiple of twice `latent_channels`, {moments}"));
+        }
+        for level in self.encoder_levels() {
+            let Some((factor, after)) = level.resize else { continue };
+            let (width, positions) = (level.channels[1], 4 * factor);
+            if after % positions != 0 || (4 * width) % after != 0 {
+                return Err(format!("{width} channels cannot be reduced to {after} with {positions} positions each"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
@@ -208,7 +255,7 @@ impl VaeConfig {
             ));
         }
         for level in self.levels() {
-            let Some((factor, after)) = level.enlarge else { continue };
+            let Some((factor, after)) = level.resize else { continue };
             let (width, positions) = (level.channels[1], 4 * factor);
             if width % positions != 0 || positions * after % width != 0 {
                 return Err(format!("{width} channels cannot be enlarged to {after} with {positions} positions each"));
@@ -286,10 +333,19 @@ mod tests {
 
     #[test]
     fn the_released_decoder_enlarges_space_four_times_and_time_twice() {
-        let enlarge: Vec<_> = VaeConfig::default().levels().iter().map(|level| level.enlarge).collect();
+        let enlarge: Vec<_> = VaeConfig::default().levels().iter().map(|level| level.resize).collect();
         assert_eq!(enlarge, [Some((2, 1024)), Some((2, 512)), Some((1, 256)), Some((1, 128)), None]);
         let unmatched = VaeConfig { upsample_match_channel: false, ..VaeConfig::default() };
-        assert_eq!(unmatched.levels()[2], Level { channels: [1024, 512], enlarge: Some((1, 512)) });
+        assert_eq!(unmatched.levels()[2], Level { channels: [1024, 512], resize: Some((1, 512)) });
+    }
+
+    #[test]
+    fn the_released_encoder_reduces_space_four_times_and_then_time_twice() {
+        let reduce: Vec<_> = VaeConfig::default().encoder_levels().iter().map(|level| level.resize).collect();
+        assert_eq!(reduce, [Some((1, 256)), Some((1, 512)), Some((2, 1024)), Some((2, 1024)), None]);
+        VaeConfig::default().check_encoder().unwrap();
+        let wide = VaeConfig { latent_channels: 1024, ..VaeConfig::default() };
+        assert!(wide.check_encoder().unwrap_err().contains("2048"));
     }
 
     #[test]
@@ -301,7 +357,8 @@ mod tests {
         let off: GuiderConfig = serde_json::from_str(r#"{"enabled": false, "guidance_scale": 6.0}"#).unwrap();
         assert_eq!(off.scale(), 1.0);
         let meanflow = TransformerConfig { use_meanflow: true, ..TransformerConfig::default() };
-        assert!(meanflow.check().unwrap_err().contains("use_meanflow"));
+        meanflow.check().unwrap();
+        assert!(meanflow.check_without_image().unwrap_err().contains("use_meanflow"));
         let narrow = VaeConfig { latent_channels: 6, ..VaeConfig::default() };
         assert!(narrow.check().unwrap_err().contains("latent_channels"));
     }

@@ -1,7 +1,8 @@
-//! The diffusion transformer of 1.5: double-stream blocks alone, over video tokens and one sequence of all text.
+//! The diffusion transformer of 1.5: double-stream blocks alone, over video tokens and one sequence of all else.
 //!
-//! The rule: what does not change between steps is prepared once per video in a [`Condition`]. Text is the quoted text's tokens, then
-//! the prompt's, each marked with the kind it is of; there is no padding, so no mask. Only time enters the modulation.
+//! The rule: what does not change between steps is prepared once per video in a [`Condition`]. The sequence is the picture's tokens, then
+//! the quoted text's, then the prompt's, each marked with the kind it is of; there is no padding, so no mask. Only time enters the
+//! modulation.
 //!
 //! Upstream: `HunyuanVideo15Transformer3DModel` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video15.py>.
@@ -10,29 +11,49 @@ mod embed;
 
 use tch::{Kind, Tensor};
 
-use self::embed::GlyphProjection;
+use self::embed::{GlyphProjection, ImageProjection, TimeEmbed};
 use super::config::TransformerConfig;
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
+    sampler::Times,
     weights::{Loader, Weights},
 };
 use crate::v1::transformer::{
     attention::Heads,
     double_block::DoubleBlock,
-    embed::{NumberEmbed, PatchEmbed, unpatch},
+    embed::{PatchEmbed, unpatch},
     layers::{Linear, modulated_norm},
     refiner::{RefinerInput, TokenRefiner},
     rope,
 };
 
-/// Rows of the table of kinds: the prompt, quoted text, an image.
+/// Rows of the table of kinds: the prompt, quoted text, a picture.
 const KINDS: i64 = 3;
 const PROMPT_KIND: i64 = 0;
 const GLYPH_KIND: i64 = 1;
+const IMAGE_KIND: i64 = 2;
 
 /// Width inside the projection of glyph states where no file says otherwise: a constant of the reference.
 const GLYPH_INNER: i64 = 2048;
+
+/// What a checkpoint's files say of the network beside its configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Variant {
+    /// Width inside the projection of glyph states.
+    pub glyph_inner: i64,
+    /// Whether it begins from a picture.
+    pub takes_image: bool,
+}
+
+/// A first frame as the network is given it, of several samples.
+#[derive(Debug)]
+pub struct ImageInput {
+    /// `[batch, tokens, image_embed_dim]`
+    pub states: Tensor,
+    /// `[batch, channels, 1, height, width]`
+    pub latents: Tensor,
+}
 
 /// The network with its weights.
 #[derive(Debug)]
@@ -40,7 +61,9 @@ pub struct Transformer {
     x_embedder: PatchEmbed,
     context_embedder: TokenRefiner,
     context_embedder_2: GlyphProjection,
-    time_embed: NumberEmbed,
+    /// Absent in text-to-video.
+    image_embedder: Option<ImageProjection>,
+    time_embed: TimeEmbed,
     /// `[3, hidden]`
     cond_type_embed: Tensor,
     transformer_blocks: Vec<DoubleBlock>,
@@ -53,24 +76,25 @@ pub struct Transformer {
 #[derive(Debug)]
 pub struct Condition {
     text: RefinerInput,
-    /// Tokens of the quoted text, `[batch, bytes, hidden]`; none without quoted text.
-    glyph: Option<Tensor>,
-    /// The channels beside the latents, `[batch, latent channels + 1, frames, height, width]`: an image and where it is.
-    image: Tensor,
+    /// Tokens of the picture, then of the quoted text, `[batch, tokens, hidden]`; none without either.
+    before: Option<Tensor>,
+    /// The channels beside the latents, `[batch, latent channels + 1, frames, height, width]`: the picture and where it is.
+    beside: Tensor,
     /// Complex rotation of the video tokens.
     rotation: Tensor,
     grid: [i64; 3],
 }
 
 impl Condition {
-    /// Tokens of the text.
+    /// Tokens beside those of the video.
     #[must_use]
     pub fn text_tokens(&self) -> i64 {
-        self.glyph_tokens() + self.text.tokens()
+        self.tokens_before() + self.text.tokens()
     }
 
-    fn glyph_tokens(&self) -> i64 {
-        self.glyph.as_ref().map_or(0, |glyph| glyph.size()[1])
+    /// Those before the prompt's.
+    fn tokens_before(&self) -> i64 {
+        self.before.as_ref().map_or(0, |before| before.size()[1])
     }
 
     /// The condition of some samples of the batch, in the order of `samples`.
@@ -78,11 +102,11 @@ impl Condition {
     /// # Errors
     /// libtorch.
     pub fn select(&self, samples: &[i64]) -> Result<Self> {
-        let index = Tensor::f_from_slice(samples)?.f_to_device(self.image.device())?;
+        let index = Tensor::f_from_slice(samples)?.f_to_device(self.beside.device())?;
         Ok(Self {
             text: self.text.select(&index)?,
-            glyph: self.glyph.as_ref().map(|glyph| glyph.f_index_select(0, &index)).transpose()?,
-            image: self.image.f_index_select(0, &index)?,
+            before: self.before.as_ref().map(|before| before.f_index_select(0, &index)).transpose()?,
+            beside: self.beside.f_index_select(0, &index)?,
             rotation: self.rotation.shallow_clone(),
             grid: self.grid,
         })
@@ -100,20 +124,27 @@ impl Transformer {
     ///
     /// # Errors
     /// A configuration whose axes do not fill a head, or a tensor that cannot be read.
-    pub fn load(loader: &Loader, config: &TransformerConfig, glyph_inner: i64) -> Result<Self> {
+    pub fn load(loader: &Loader, config: &TransformerConfig, variant: Variant) -> Result<Self> {
         let heads = Heads { count: config.num_attention_heads, dim: config.attention_head_dim };
         let (hidden, mlp, patch) = (config.hidden_size(), config.mlp_size(), config.patch());
-        // Projects the states of an image, of which text-to-video has none.
-        loader.ignore("image_embedder");
-        let blocks = loader.pp("transformer_blocks");
+        let image = loader.pp("image_embedder");
+        let image_embedder = if variant.takes_image {
+            Some(ImageProjection::load(&image, [config.image_embed_dim, hidden])?)
+        } else {
+            // Text-to-video has no picture to project.
+            loader.ignore("image_embedder");
+            None
+        };
+        let blocks = loader.pp("transformer_blocks").compact();
         let refiner = loader.pp("context_embedder");
-        let glyph = [config.text_embed_2_dim, glyph_inner, hidden];
+        let glyph = [config.text_embed_2_dim, variant.glyph_inner, hidden];
         let outputs = patch.iter().product::<i64>() * config.out_channels;
         Ok(Self {
             x_embedder: PatchEmbed::load(&loader.pp("x_embedder"), config.in_channels, hidden, patch)?,
             context_embedder: TokenRefiner::load(&refiner, config.text_embed_dim, heads, config.num_refiner_layers)?,
             context_embedder_2: GlyphProjection::load(&loader.pp("context_embedder_2"), glyph)?,
-            time_embed: NumberEmbed::load(&loader.pp("time_embed.timestep_embedder"), hidden)?,
+            image_embedder,
+            time_embed: TimeEmbed::load(&loader.pp("time_embed"), hidden, config.use_meanflow)?,
             cond_type_embed: loader.pp("cond_type_embed").tensor("weight", &[KINDS, hidden])?,
             transformer_blocks: (0..config.num_layers)
                 .map(|index| DoubleBlock::load(&blocks.pp(index), heads, mlp))
@@ -127,21 +158,37 @@ impl Transformer {
     /// Prepares the parts of a run that no step changes.
     ///
     /// `states` is `[batch, tokens, text_embed_dim]` and `glyph` `[batch, bytes, text_embed_2_dim]`, both without padding, on the
-    /// model's device and of its dtype; `latents` is `[channels, frames, height, width]`.
+    /// model's device and of its dtype; `latents` is `[channels, frames, height, width]`. `image` is given exactly to a model that takes
+    /// one.
     ///
     /// # Errors
     /// Shapes that this model does not have, or libtorch.
-    pub fn condition(&self, states: &Tensor, glyph: Option<&Tensor>, latents: [i64; 4]) -> Result<Condition> {
+    pub fn condition(
+        &self,
+        states: &Tensor,
+        glyph: Option<&Tensor>,
+        image: Option<&ImageInput>,
+        latents: [i64; 4],
+    ) -> Result<Condition> {
         let (config, patch) = (&self.config, self.config.patch());
         check_last("prompt_embeds", states, config.text_embed_dim)?;
-        let glyph = match glyph {
-            Some(glyph) => {
-                check_last("glyph_embeds", glyph, config.text_embed_2_dim)?;
-                let kind = self.cond_type_embed.f_select(0, GLYPH_KIND)?;
-                Some(self.context_embedder_2.forward(glyph).in_op("condition")?.f_add(&kind)?)
+        let kind = |kind: i64| self.cond_type_embed.f_select(0, kind);
+        let mut before = Vec::new();
+        match (&self.image_embedder, image) {
+            (Some(embedder), Some(image)) => {
+                check_last("image", &image.states, config.image_embed_dim)?;
+                before.push(embedder.forward(&image.states).in_op("condition")?.f_add(&kind(IMAGE_KIND)?)?);
             }
-            None => None,
-        };
+            (None, None) => {}
+            (embedder, _) => {
+                let reason = if embedder.is_some() { "this model needs one" } else { "this model takes none" };
+                return Err(Error::input("image", reason));
+            }
+        }
+        if let Some(glyph) = glyph {
+            check_last("glyph_embeds", glyph, config.text_embed_2_dim)?;
+            before.push(self.context_embedder_2.forward(glyph).in_op("condition")?.f_add(&kind(GLYPH_KIND)?)?);
+        }
         for (axis, name) in ["frames", "height", "width"].into_iter().enumerate() {
             if latents[axis + 1] < patch[axis] || latents[axis + 1] % patch[axis] != 0 {
                 let reason = format!("{} latents do not divide into patches of {}", latents[axis + 1], patch[axis]);
@@ -149,40 +196,47 @@ impl Transformer {
             }
         }
         let grid = [latents[1] / patch[0], latents[2] / patch[1], latents[3] / patch[2]];
-        let beside = [states.size()[0], config.in_channels - config.out_channels, latents[1], latents[2], latents[3]];
+        let size = [states.size()[0], config.in_channels - config.out_channels, latents[1], latents[2], latents[3]];
+        let beside = Tensor::f_zeros(size, (states.kind(), states.device())).in_op("condition")?;
+        if let Some(image) = image {
+            // The picture's latents in the first frame, and a mask that says so.
+            let first = beside.f_narrow(2, 0, 1)?;
+            first.f_narrow(1, 0, config.out_channels)?.f_copy_(&image.latents).in_op("condition")?;
+            let _ = first.f_narrow(1, config.out_channels, 1)?.f_fill_(1.0)?;
+        }
         Ok(Condition {
             text: self.context_embedder.prepare(states).in_op("condition")?,
-            glyph,
-            image: Tensor::f_zeros(beside, (states.kind(), states.device())).in_op("condition")?,
+            before: if before.is_empty() { None } else { Some(Tensor::f_cat(&before, 1)?) },
+            beside,
             rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, false, states.device())
                 .in_op("condition")?,
             grid,
         })
     }
 
-    /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`, one a sample (0..1000);
-    /// same shape and dtype.
+    /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`; same shape and dtype.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between blocks, or libtorch.
-    pub fn forward(&self, latents: &Tensor, times: &[f32], condition: &Condition, control: &Control) -> Result<Tensor> {
+    pub fn forward(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
         let (kind, device) = (latents.kind(), latents.device());
         let video: i64 = condition.grid.iter().product();
-        let (glyph, prompt) = (condition.glyph_tokens(), condition.text.tokens());
-        let times = Tensor::f_from_slice(times)?.f_to_device(device)?;
-        let modulation = self.time_embed.forward(&times, kind)?.f_silu_()?;
-        let shape = [latents.size()[0], video + glyph + prompt, self.config.hidden_size()];
+        let (before, prompt) = (condition.tokens_before(), condition.text.tokens());
+        let times_on = |times: &[f32]| Tensor::f_from_slice(times)?.f_to_device(device);
+        let (now, next) = (times_on(&times.now)?, times_on(&times.next)?);
+        let modulation = self.time_embed.forward(&now, &next, kind)?.f_silu_()?;
+        let shape = [latents.size()[0], video + before + prompt, self.config.hidden_size()];
         // 1. Video tokens, of the latents and the channels beside them.
         let tokens = Tensor::f_empty(shape, (kind, device))?;
         control.check_at(device)?;
-        let input = Tensor::f_cat(&[latents, &condition.image], 1)?;
+        let input = Tensor::f_cat(&[latents, &condition.beside], 1)?;
         self.x_embedder.forward_into(&input, &tokens.f_narrow(1, 0, video)?).in_op("patches")?;
-        // 2. Text tokens: quoted text, then the refined prompt.
-        if let Some(quoted) = &condition.glyph {
-            tokens.f_narrow(1, video, glyph)?.f_copy_(quoted)?;
+        // 2. The picture and quoted text, then the refined prompt.
+        if let Some(prepared) = &condition.before {
+            tokens.f_narrow(1, video, before)?.f_copy_(prepared)?;
         }
-        let mut refined = tokens.f_narrow(1, video + glyph, prompt)?;
-        self.context_embedder.forward_into(&condition.text, &times, &mut refined).in_op("refiner")?;
+        let mut refined = tokens.f_narrow(1, video + before, prompt)?;
+        self.context_embedder.forward_into(&condition.text, &now, &mut refined).in_op("refiner")?;
         let _ = refined.f_add_(&self.cond_type_embed.f_select(0, PROMPT_KIND)?)?;
         // 3. Blocks.
         for block in &self.transformer_blocks {
@@ -230,11 +284,18 @@ mod tests {
     #[test]
     fn the_released_configuration_has_its_published_size() {
         let config = TransformerConfig::default();
-        let table = key_table(|loader| Transformer::load(loader, &config, GLYPH_INNER)).unwrap();
+        let table = |config: &TransformerConfig, takes_image| {
+            let variant = Variant { glyph_inner: GLYPH_INNER, takes_image };
+            key_table(|loader| Transformer::load(loader, config, variant)).unwrap()
+        };
+        let from_text = table(&config, false);
         // All 8,326,608,160 but for the image projection, which is not read.
         let image = 2 * 1152 + (1152 * 1152 + 1152) + (1152 * 2048 + 2048) + 2 * 2048;
-        assert_eq!(table.parameters() + image, 8_326_608_160);
-        assert!(table.ignores("image_embedder.linear_1.weight"));
-        assert!(table.uses("transformer_blocks.53.attn.norm_added_k.weight"));
+        assert_eq!(from_text.parameters() + image, 8_326_608_160);
+        assert!(from_text.ignores("image_embedder.linear_1.weight"));
+        assert!(from_text.uses("transformer_blocks.53.attn.norm_added_k.weight"));
+        assert_eq!(table(&config, true).parameters(), 8_326_608_160);
+        let distilled = table(&TransformerConfig { use_meanflow: true, ..config }, true);
+        assert!(distilled.uses("time_embed.timestep_embedder_r.linear_2.bias"));
     }
 }

@@ -6,6 +6,8 @@
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuanvideo15.py>.
 
 mod blocks;
+mod downsample;
+pub(crate) mod encoder;
 mod layers;
 mod upsample;
 
@@ -69,7 +71,7 @@ impl Decoder {
                 })
                 .collect::<Result<_>>()?;
             let upsample =
-                level.enlarge.map(|(time, after)| Upsample::load(&block.pp("upsamplers.0"), [width, after], time));
+                level.resize.map(|(time, after)| Upsample::load(&block.pp("upsamplers.0"), [width, after], time));
             up_blocks.push(UpBlock { resnets, upsample: upsample.transpose()? });
         }
         Ok(Self {

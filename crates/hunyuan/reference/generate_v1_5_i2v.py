@@ -1,0 +1,70 @@
+"""Writes the fixtures of HunyuanVideo 1.5's image-to-video, as `generate_v1_5.py` does for text-to-video.
+
+    .venv/bin/python generate_v1_5_i2v.py ../tests/fixtures/v1_5_i2v            # all
+    .venv/bin/python generate_v1_5_i2v.py ../tests/fixtures/v1_5_i2v base bf16  # these
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from record_v1_5_i2v import Case, record, record_sizes
+from tiny_v1_5 import Spec
+from tiny_v1_5_i2v import ImageSpec, build
+
+torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads
+
+MODELS = {
+    "base": ImageSpec(Spec(seed=200, llm_layers=3, glyph_layers=1, vae_channels=(4, 4, 4, 8, 8))),
+    # Widths that do not match between levels, and what a step-distilled checkpoint has: a second time, no guidance.
+    "distilled": ImageSpec(
+        Spec(
+            seed=203, rope_axes=(2, 6, 8), layers=1, llm_hidden=16, llm_layers=3, llm_kv_heads=4, glyph_layers=1, glyph_hidden=16,
+            glyph_heads=2, latent_channels=2, vae_channels=(4, 4, 8, 8, 8), match_channel=False, shift=7.0, guidance=1.0,
+        ),
+        target_size=32, meanflow=True, image_size=30, patch=10, layers=3, heads=4, intermediate=24,
+    ),
+    # Another compression: sizes are multiples of 8.
+    "eight": ImageSpec(
+        Spec(
+            seed=205, heads=1, layers=1, llm_hidden=16, llm_layers=3, glyph_layers=1, vae_channels=(4, 4, 8, 8), spatial=8, temporal=4,
+            shift=5.0,
+        ),
+        target_size=40, layers=1,
+    ),
+}
+
+SMALL_TILES = {
+    "tile_sample_min_height": 64, "tile_sample_min_width": 64, "tile_latent_min_height": 4, "tile_latent_min_width": 4,
+    "tile_overlap_factor": 0.25,
+}
+
+CASES = [
+    Case("base", "model"),
+    Case("upright", "../base/model", prompt="A cat walks on the grass", negative_prompt='no "text"', picture=(50, 90), steps=3),
+    Case("unguided", "../base/model", prompt="A dog runs", guidance_scale=1.0, picture=(40, 40), frames=1, steps=3),
+    # Smaller than the video: the picture is enlarged.
+    Case("small", "../base/model", prompt='“你好”', picture=(21, 17), guidance_scale=2.0, frames=1),
+    Case("distilled", "model", picture=(61, 47), frames=9, steps=4),
+    Case("eight", "model", picture=(80, 33)),
+    Case("tiled", "../distilled/model", picture=(100, 45), frames=1, steps=1, target_size=96, tiling=SMALL_TILES),
+    Case("bf16", "../base/model", dtype="bf16", frames=5, steps=3),
+]
+
+
+def main() -> None:
+    target = Path(sys.argv[1])
+    chosen = set(sys.argv[2:])
+    for name, spec in MODELS.items():
+        if not chosen or name in chosen:
+            build(spec, target / name / "model")
+    for case in CASES:
+        if not chosen or case.name in chosen:
+            record(target / case.name, case)
+    if not chosen or "sizes" in chosen:
+        record_sizes(target / "sizes.json")
+
+
+if __name__ == "__main__":
+    main()
