@@ -40,6 +40,7 @@ mod pool;
 mod prepare;
 mod readable;
 mod retry;
+mod rollup;
 mod row;
 pub mod sessions;
 pub mod stats;
@@ -47,6 +48,7 @@ pub mod sweep;
 pub mod tenants;
 mod transition;
 pub mod webhooks;
+pub mod worker_list;
 mod worker_role;
 pub mod workers;
 
