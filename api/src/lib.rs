@@ -31,6 +31,7 @@ pub mod models;
 pub mod observe;
 mod openai;
 pub mod overview;
+mod prefix;
 pub mod problem;
 pub mod range;
 pub mod router;

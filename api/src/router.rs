@@ -105,8 +105,11 @@ pub fn router(state: AppState) -> Router {
     let guarded = of_callers(picture_body_max(&state.settings))
         .route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
     let (router, _) = guarded.merge(of_everybody()).split_for_parts();
-    let router = r::openapi::serve(router, &document());
-    let router = r::page::serve(router, &state.settings.server.web_dir);
+    let prefix = state.settings.server.path_prefix.clone();
+    let mut described = document();
+    crate::prefix::describe(&mut described, &prefix);
+    let router = r::openapi::serve(router, &described, &prefix);
+    let router = r::page::serve(router, &state.settings.server.web_dir, &prefix);
     let id = HeaderName::from_static("x-request-id");
     // The first layer is the outermost. Request ids come first, so that every response has one, even one that another layer
     // creates; panics are caught inside the header and log layers, so that their responses are complete, too.
@@ -122,7 +125,8 @@ pub fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))
         .layer(DefaultBodyLimit::max(state.settings.server.body_max_bytes));
-    router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state)
+    let router = router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state);
+    crate::prefix::serve(router, &prefix)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

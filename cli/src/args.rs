@@ -101,9 +101,9 @@ pub(crate) struct RequestArgs {
     /// Denoising steps; 0 lets the fleet choose.
     #[arg(long)]
     steps: Option<u32>,
-    /// Seed; the same seed gives the same video.
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<i64>,
+    /// Seed, up to 18446744073709551615; the same seed gives the same video. -1 draws a random one.
+    #[arg(long, allow_negative_numbers = true, value_parser = seed)]
+    seed: Option<Value>,
     /// How closely to follow the prompt.
     #[arg(long)]
     guidance: Option<f64>,
@@ -130,6 +130,15 @@ pub(crate) struct RequestArgs {
     others: Vec<String>,
 }
 
+/// A seed as JSON.
+fn seed(text: &str) -> Result<Value, String> {
+    match (text, text.parse::<u64>()) {
+        ("-1", _) => Ok(Value::from(-1)),
+        (_, Ok(seed)) => Ok(Value::from(seed)),
+        _ => Err("must be a whole number from 0 to 18446744073709551615, or -1 for a random one".to_owned()),
+    }
+}
+
 impl RequestArgs {
     /// The given fields, by their names in the API.
     pub(crate) fn fields(&self) -> Result<Map<String, Value>, Failure> {
@@ -146,7 +155,7 @@ impl RequestArgs {
         let numbers = [
             ("video_length", self.frames.map(Value::from)),
             ("infer_steps", self.steps.map(Value::from)),
-            ("seed", self.seed.map(Value::from)),
+            ("seed", self.seed.clone()),
             ("cfg_scale", self.guidance.map(Value::from)),
             ("true_cfg_scale", self.true_guidance.map(Value::from)),
             ("deadline_s", self.deadline_s.map(Value::from)),

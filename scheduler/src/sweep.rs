@@ -64,8 +64,13 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
         }
     }
     scheduler.judge(epoch).await?;
-    let again = scheduler.reannounce(epoch).await?;
-    scheduler.metrics.reannounced.inc_by(again as u64);
+    for _ in 0..PASSES_MAX {
+        let again = scheduler.reannounce(epoch).await?;
+        scheduler.metrics.reannounced.inc_by(again as u64);
+        if over.is_cancelled() || again < scheduler.settings.scheduler.sweep_batch as usize {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -105,7 +105,7 @@ fn add(operation: &mut Operation, status: &str, description: &str) {
 }
 
 /// Adds the routes of the description and its documentation page.
-pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &OpenApi) -> Router<S> {
+pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &OpenApi, prefix: &str) -> Router<S> {
     let json: Arc<str> = document.to_json().expect("the document serialises; this is a bug").into();
     let answer = move || {
         let json = Arc::clone(&json);
@@ -113,6 +113,7 @@ pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &Ope
             ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.to_string()).into_response()
         }
     };
-    let page = SwaggerUi::new(DOCS_PATH).config(Config::from("/api/openapi.json").validator_url("none"));
+    let page =
+        SwaggerUi::new(DOCS_PATH).config(Config::from(format!("{prefix}/api/openapi.json")).validator_url("none"));
     router.route("/api/openapi.json", get(answer)).merge(page)
 }

@@ -44,6 +44,7 @@ pub mod pool;
 pub mod record;
 pub mod request;
 pub mod sampling;
+pub mod seed;
 pub mod tier;
 pub mod webhook;
 pub mod worker;

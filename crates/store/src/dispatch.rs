@@ -275,7 +275,7 @@ impl Store {
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE status = 'scheduled' AND pool NOT IN (SELECT pool FROM alive) AND EXISTS (SELECT FROM led)
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+                ORDER BY scheduled_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), moved AS (
                 UPDATE jobs SET status = 'queued', pool = NULL, announced_at = NULL, announcements = 0
                 FROM held WHERE jobs.id = held.id
@@ -310,7 +310,7 @@ impl Store {
                 WHERE status = 'scheduled' AND EXISTS (SELECT FROM led)
                     AND (announced_at IS NULL OR announced_at <= clock_timestamp() - make_interval(
                         secs => LEAST($2, $1 * power(2, LEAST(GREATEST(announcements - 1, 0), 30)))))
-                ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+                ORDER BY announced_at NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED
             )
             UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1
             FROM held WHERE jobs.id = held.id

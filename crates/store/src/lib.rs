@@ -41,6 +41,7 @@ mod pool;
 mod prepare;
 mod readable;
 mod retry;
+mod rollup;
 mod row;
 pub mod sessions;
 pub mod stats;
@@ -48,6 +49,7 @@ pub mod sweep;
 pub mod tenants;
 mod transition;
 pub mod webhooks;
+pub mod worker_list;
 mod worker_role;
 pub mod workers;
 

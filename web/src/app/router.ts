@@ -1,9 +1,10 @@
 /** Two pages and one open job, kept in the URL, so the browser's history works as usual. */
 import { type MouseEvent, useSyncExternalStore } from 'react';
+import { at } from '../lib/prefix';
 
 export type Place = 'create' | 'dashboard';
 
-export const paths: Record<Place, string> = { create: '/', dashboard: '/dashboard' };
+export const paths: Record<Place, string> = { create: at('/'), dashboard: at('/dashboard') };
 
 const JOB = 'job';
 const place = (): Place => (window.location.pathname.startsWith(paths.dashboard) ? 'dashboard' : 'create');

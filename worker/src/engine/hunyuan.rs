@@ -116,7 +116,6 @@ impl Work<'_> {
             Some((stored, scale)) => Some((to_engine(stored)?, *scale)),
             None => None,
         };
-        let seed = u64::try_from(order.seed).unwrap_or_default();
         Ok(DenoiseRequest {
             width: i64::from(order.width),
             height: i64::from(order.height),
@@ -129,7 +128,7 @@ impl Work<'_> {
             step_cache: step_cache(order.step_cache_threshold),
             draft,
             riflex: order.riflex,
-            ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
+            ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, order.seed)
         })
     }
 

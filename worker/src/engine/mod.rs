@@ -145,7 +145,7 @@ pub struct RenderOrder {
     /// Denoising steps.
     pub steps: u32,
     /// Seed of the initial noise.
-    pub seed: i64,
+    pub seed: u64,
     /// Embedded guidance.
     pub guidance: f64,
     /// Flow-match shift.

@@ -32,7 +32,7 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
     let tenant = job.job.tenant_id.to_string();
     let allowed = request.similar_prompts.unwrap_or(fleet.cache.similar_by_default());
     let similar = Similar { tenant: &tenant, allowed };
-    let found = encode_once(fleet, &request.prompt, Some(similar), lease, control).await?;
+    let found = encode_once(fleet, (&tenant, &request.prompt), Some(similar), lease, control).await?;
     let matched = match found.source {
         _ if !fleet.cache.is_enabled() => CacheMatch::Off,
         Source::Memory | Source::Redis | Source::Awaited => CacheMatch::Identical,
@@ -60,20 +60,20 @@ pub(super) async fn negative(
         return Ok(None);
     }
     let text = request.negative_prompt.as_deref().unwrap_or_default();
-    let found = encode_once(fleet, text, None, lease, control).await?;
+    let found = encode_once(fleet, (&job.job.tenant_id.to_string(), text), None, lease, control).await?;
     Ok(Some(StoredEmbeddings::clone(&found.embeddings)))
 }
 
 async fn encode_once(
     fleet: &Fleet,
-    text: &str,
+    (tenant, text): (&str, &str),
     similar: Option<Similar<'_>>,
     lease: &HeldLease,
     control: &Control,
 ) -> Result<Found, Ended> {
     let fingerprint = &fleet.engine.info().encoder_fingerprint;
     let encode = |text: String| watch::answer(fleet, lease, fleet.engine.encode(text, control));
-    fleet.cache.get_or_encode(fingerprint, text, similar, encode).await
+    fleet.cache.get_or_encode(fingerprint, tenant, text, similar, encode).await
 }
 
 /// A word for the metrics' label.

@@ -182,8 +182,8 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
                 group_id, origin, retry_no, prompt, model, clock_timestamp() + make_interval(secs => deadline_s),
                 webhook, regexp_split_to_array(webhook_events, '\s*,\s*'), (image ->> 'id')::uuid,
-                -- Superseded columns, for releases that read them. A new field has none.
-                video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
+                -- Superseded columns, for releases that read them. A new field has none. Theirs holds no seed beyond 2^63 - 1.
+                video_size, aspect_ratio, video_length, infer_steps, quality_tier, LEAST(seed, 9223372036854775807)::bigint, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::jsonb[], $4::bool[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::text[],
@@ -191,7 +191,7 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
                 AS given (id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
                     traceparent, group_id, origin, retry_no),
             jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
-                video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
+                video_length int, infer_steps int, quality_tier text, seed numeric, cfg_scale float8, flow_reverse bool,
                 negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool,
                 webhook text, webhook_events text, image jsonb)
             ORDER BY tenant_id, idempotency_key, id

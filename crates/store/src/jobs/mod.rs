@@ -75,7 +75,7 @@ impl NewJob {
         let payload_hash = request.payload_hash();
         let seed_drawn = request.seed.is_none();
         // 53 bits, so that every JavaScript client can show and send back the exact seed.
-        let draw = || i64::try_from(Uuid::new_v4().as_u64_pair().1 & ((1 << 53) - 1)).unwrap_or_default();
+        let draw = || Uuid::new_v4().as_u64_pair().1 & ((1 << 53) - 1);
         request.seed = Some(request.seed.unwrap_or_else(draw));
         request.model = Some(model_id.to_owned());
         let id = JobId::fresh();

@@ -25,6 +25,7 @@ mod phase2;
 mod planning;
 mod plans;
 mod pooler;
+mod rollup;
 mod stats;
 mod sweep;
 mod unreadable;

@@ -64,7 +64,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.report_adapters(id, "a@1", &["a".to_owned()]).await.expect("report");
     assert!(worker.heartbeat(id, WorkerState::Ready, None).await.expect("heartbeat"));
     worker.worker_gone(id, Some("the GPU failed")).await.expect("gone");
-    assert!(f.store.workers().await.expect("workers").is_empty(), "it has signed off");
+    assert!(f.store.workers(None, 100).await.expect("workers").is_empty(), "it has signed off");
 }
 
 /// Registers a worker of the fixture's pool under a store's login.

@@ -5,6 +5,7 @@ import { getJob } from '../../api/getJob';
 import type { JobView } from '../../api/schema';
 import { duration } from '../../lib/format';
 import { keys } from '../../lib/keys';
+import { at } from '../../lib/prefix';
 import { IconButton } from '../../ui/Button';
 import { Notice } from '../../ui/Notice';
 import { Skeleton } from '../../ui/Skeleton';
@@ -79,8 +80,8 @@ function Player({ job }: { job: JobView }) {
   if (!job.video) return null;
   return (
     <video
-      src={job.video.url}
-      poster={job.video.poster_url}
+      src={at(job.video.url)}
+      poster={at(job.video.poster_url)}
       controls
       loop
       muted
