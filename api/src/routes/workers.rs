@@ -1,8 +1,6 @@
 //! `GET /api/workers`: pages of workers and their jobs.
 
-use std::collections::HashSet;
-
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
