@@ -8,7 +8,7 @@
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
 //! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
 //! [`events`],
-//! [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`tenants`], [`ledger`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -32,6 +32,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+pub mod ledger;
 pub mod loras;
 mod migrate;
 pub mod models;

@@ -32,7 +32,7 @@ use std::time::Duration;
 use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
-use domain::{ModelManifest, PoolId, WorkerId};
+use domain::{ModelManifest, PoolId, WorkerId, WorkerIdentity};
 use optimizer::CostModel;
 use store::Store;
 use store::leases::RetryPolicy;
@@ -65,6 +65,8 @@ pub(crate) struct Fleet {
     pub(crate) manifest: ModelManifest,
     /// ffmpeg.
     pub(crate) mp4: Encoder,
+    /// What the bytes of an MP4 depend on besides its frames; known before the first job.
+    pub(crate) encoder: OnceLock<String>,
     /// Bytes of adapters that are kept on this machine.
     pub(crate) lora_cache_bytes: u64,
     /// Folder for unfinished files.
@@ -115,6 +117,19 @@ impl RunLimit {
 }
 
 impl Fleet {
+    /// What its videos depend on.
+    pub(crate) fn identity(&self) -> WorkerIdentity {
+        let info = self.engine.info();
+        WorkerIdentity {
+            model: info.model_fingerprint.clone(),
+            build: info.build.clone(),
+            device_class: info.device_class.clone(),
+            threads: info.threads,
+            formats: info.formats.clone(),
+            attention: info.attention.clone(),
+        }
+    }
+
     /// Notes why this worker has to leave, and takes nothing new; the first reason counts.
     pub(crate) fn leave(&self, reason: &str) {
         // A second reason follows from the first.

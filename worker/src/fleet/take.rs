@@ -91,7 +91,7 @@ impl Source {
                 return None;
             }
         }
-        match self.fleet.store.unclaimed(&self.fleet.pool, 1).await {
+        match self.fleet.store.unclaimed(&self.fleet.pool, self.fleet.worker_id, 1).await {
             Ok(found) => {
                 self.part.ok();
                 let released = found.into_iter().next()?;

@@ -56,7 +56,7 @@ async fn every_move_of_a_worker_works_under_its_role() {
     worker.stopped(lease, 1.0).await.expect("stopped");
     let (job_id, dispatch_no) = f.scheduled().await;
     worker.unrelease(job_id, dispatch_no).await.expect("unrelease");
-    worker.unclaimed(&crate::support::pool(), 1).await.expect("unclaimed");
+    worker.unclaimed(&crate::support::pool(), domain::WorkerId::fresh(), 1).await.expect("unclaimed");
     assert!(worker.heartbeat(id, WorkerState::Ready, None).await.expect("heartbeat"));
     worker.worker_gone(id, Some("the GPU failed")).await.expect("gone");
     assert!(f.store.workers().await.expect("workers").is_empty(), "it has signed off");
