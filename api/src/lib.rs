@@ -16,6 +16,7 @@ pub mod announce;
 pub mod auth;
 mod candidates;
 pub mod commands;
+mod csv;
 pub mod deadline;
 pub mod dto;
 pub mod extract;

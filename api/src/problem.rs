@@ -46,6 +46,8 @@ pub enum ProblemKind {
     KeyReused,
     /// The key has exceeded its submission rate.
     RateLimited,
+    /// A budget of the tenant is used up.
+    BudgetSpent,
     /// The backlog is full.
     BacklogFull,
     /// A dependency is unavailable.
@@ -72,6 +74,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            Self::BudgetSpent => StatusCode::PAYMENT_REQUIRED,
             Self::BacklogFull | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -96,6 +99,7 @@ impl ProblemKind {
             Self::RangeNotSatisfiable => "range-not-satisfiable",
             Self::KeyReused => "idempotency-key-reused",
             Self::RateLimited => "rate-limited",
+            Self::BudgetSpent => "budget-spent",
             Self::BacklogFull => "backlog-full",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -119,6 +123,7 @@ impl ProblemKind {
             Self::RangeNotSatisfiable => "The range is outside the file",
             Self::KeyReused => "The idempotency key was used for another request",
             Self::RateLimited => "Too many requests",
+            Self::BudgetSpent => "A budget is used up",
             Self::BacklogFull => "The backlog is full",
             Self::Unavailable => "The service is temporarily unavailable",
             Self::Internal => "Internal error",
@@ -316,6 +321,7 @@ mod tests {
             K::RangeNotSatisfiable,
             K::KeyReused,
             K::RateLimited,
+            K::BudgetSpent,
             K::BacklogFull,
             K::Unavailable,
             K::Internal,

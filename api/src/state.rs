@@ -19,7 +19,7 @@ use crate::announce::Announcer;
 use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
-use crate::limits::{Backlog, RateLimiter};
+use crate::limits::{Backlog, Budgets, RateLimiter};
 use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
 use crate::openai::Refusals;
@@ -58,6 +58,8 @@ pub struct App {
     pub rate: RateLimiter,
     /// Limit of waiting jobs.
     pub backlog: Backlog,
+    /// What tenants may spend.
+    pub budgets: Budgets,
     /// Refused submissions of `/v1` whose retries may come.
     pub(crate) refusals: Refusals,
     /// API keys.
@@ -126,6 +128,7 @@ impl App {
             announcer,
             rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
             backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
+            budgets: Budgets::new(store.clone()),
             refusals: Refusals::default(),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,

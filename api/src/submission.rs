@@ -23,15 +23,20 @@ pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<
     let payload_hash = request.payload_hash();
     request.fill_guidance(&manifest);
     let planned = app.planner().plan(&request, &manifest, shape);
-    let job = NewJob { payload_hash, ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape) };
+    let job = NewJob {
+        payload_hash,
+        key_id: caller.key_id(),
+        ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape)
+    };
     Ok((job, planned.plan))
 }
 
-/// Takes `cost` submissions from the caller's rate and the backlog.
+/// Takes `cost` submissions from the caller's rate and the backlog, if no budget of its tenant is used up.
 ///
 /// # Errors
-/// 429 with the rate's headers, 503 when the backlog is full, both with `Retry-After`.
+/// 402 for a budget, 429 with the rate's headers, 503 when the backlog is full, both with `Retry-After`.
 pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateState>> {
+    app.budgets.admit(caller.tenant_id).await?;
     let rate = app.rate.take(caller.rate_key(), cost, Instant::now()).map_err(|state| {
         let detail = format!("this key's rate is used up; try again in {} s", state.wait_s);
         let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(state.wait_s);
@@ -76,7 +81,7 @@ impl From<NotAccepted> for Problem {
 /// the commit. Returns the first candidate.
 ///
 /// # Errors
-/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request; errors of the database.
+/// 402, 429 and 503 of the limits; 422 if the idempotency key belongs to another request; errors of the database.
 pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob) -> Result<Accepted, NotAccepted> {
     let refuse = |problem: Problem, is_certain: bool| {
         app.metrics.submission_refused(problem.kind().code());

@@ -61,8 +61,14 @@ pub(crate) enum Command {
     },
     /// Show a job, or save its video.
     Get(GetArgs),
+    /// Render a finished job again and compare the videos byte for byte.
+    Replay(ReplayArgs),
     /// Show numbers of jobs, costs and savings.
     Stats,
+    /// Show GPU time, cost and savings by day, tenant, key, model, tier or worker.
+    Usage(UsageArgs),
+    /// Show the budgets and what has been used of them.
+    Budgets,
     /// List the workers.
     Workers,
     /// Show what the current key gives access to.
@@ -282,6 +288,35 @@ pub(crate) struct GetArgs {
     /// Save the first frame (a JPEG) instead of the video.
     #[arg(long, requires = "output")]
     pub(crate) poster: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The job to render again.
+    #[arg(value_name = "JOB_ID")]
+    pub(crate) job: uuid::Uuid,
+    /// Print the id of the new job and do not wait for it.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Give up waiting after this many seconds; the replay continues.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout_s: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// First day (UTC), such as 2026-11-01 [default: the first day of this month].
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<String>,
+    /// Last day (UTC), included [default: today].
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<String>,
+    /// What to group by, separated by commas: day or month, tenant, key, model, tier, worker.
+    #[arg(long, value_name = "FIELDS", default_value = "day")]
+    pub(crate) by: String,
+    /// Print CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 #[cfg(test)]

@@ -55,6 +55,15 @@ impl Caller {
         }
     }
 
+    /// The key that it sent or signed in with; `None` while keys are off.
+    #[must_use]
+    pub(crate) fn key_id(&self) -> Option<KeyId> {
+        match self.proof {
+            Proof::NotAsked => None,
+            Proof::Key(key_id) | Proof::Session { key_id, .. } => Some(key_id),
+        }
+    }
+
     /// What its rate is counted under.
     #[must_use]
     pub(crate) fn rate_key(&self) -> Uuid {

@@ -4,7 +4,9 @@
 //! whether its job exists.
 
 pub mod backlog;
+pub mod budgets;
 pub mod rate;
 
 pub use backlog::Backlog;
+pub use budgets::Budgets;
 pub use rate::{RateLimiter, RateState};

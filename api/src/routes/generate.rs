@@ -33,6 +33,7 @@ use crate::submission::{new_job, submit, traceparent};
     responses(
         (status = 202, description = "Accepted; `Location` names the job", body = JobView),
         (status = 400, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 402, description = "A budget is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body, or the picture, is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong, or the key belongs to another request", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "The key's rate is used up", body = ProblemBody, content_type = "application/problem+json"),

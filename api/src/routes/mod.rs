@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod batch;
+pub mod budgets;
 pub mod cancel;
 pub mod events;
 pub mod generate;
@@ -18,12 +19,15 @@ pub mod openapi;
 pub mod page;
 pub mod preview;
 pub mod proceed;
+pub mod replay;
 pub mod retry;
+pub mod runs;
 pub mod session;
 pub mod settings;
 pub mod stats;
 pub mod tiers;
 pub mod trash;
+pub mod usage;
 pub mod videos;
 pub mod webhook_log;
 pub mod webhooks;

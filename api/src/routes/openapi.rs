@@ -31,6 +31,7 @@ use crate::headers::DOCS_PATH;
         (name = "events", description = "Changes and progress as server-sent events"),
         (name = "videos", description = "Finished videos and posters"),
         (name = "optimization", description = "Estimates, tiers and learned steps"),
+        (name = "usage", description = "Costs, savings and budgets"),
         (name = "webhooks", description = "Notifications of other services"),
         (name = "images", description = "Pictures that videos begin from"),
         (name = "loras", description = "Adapters that requests may name"),

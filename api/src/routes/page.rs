@@ -17,7 +17,7 @@ use tower_http::services::{ServeDir, ServeFile};
 use crate::problem::{Problem, ProblemKind};
 
 /// The places that the page routes itself, without a slash at the end: `web/src/app/router.ts` has the same list.
-const PLACES: [&str; 2] = ["", "/dashboard"];
+const PLACES: [&str; 4] = ["", "/dashboard", "/usage", "/webhooks"];
 
 fn nothing_here() -> Response {
     Problem::new(ProblemKind::NotFound, "nothing is served at this path; GET /api/docs lists what is").into_response()

@@ -24,5 +24,6 @@ mod openai;
 mod openapi;
 mod proxy;
 mod reading;
+mod usage;
 mod videos;
 mod webhooks;

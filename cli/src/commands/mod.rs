@@ -8,7 +8,9 @@ mod batch_state;
 mod fleet;
 mod generate;
 mod jobs;
+mod replay;
 mod shell;
+mod usage;
 mod waiting;
 mod waiting_many;
 mod watch;
@@ -41,6 +43,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Watch(args) => watch::watch(&api, out, &args).await,
         Command::Cancel { jobs } => jobs::cancel(&api, out, &jobs).await,
         Command::Get(args) => jobs::get(&api, out, &args).await,
+        Command::Replay(args) => replay::replay(&api, out, &args).await,
+        Command::Usage(args) => usage::usage(&api, out, &args).await,
+        Command::Budgets => usage::budgets(&api, out).await,
         Command::Stats => fleet::stats(&api, out).await,
         Command::Workers => fleet::workers(&api, out).await,
         Command::Keys => fleet::keys(&api, out, &target).await,

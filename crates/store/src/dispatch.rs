@@ -4,7 +4,7 @@
 //! tenant's weight (`jobs.share_s`, `dispatch_shares`). Within a tenant it is `order_at`. Both are read from an index, so
 //! the cost of a release depends on how much it releases and does not grow with the backlog.
 
-use domain::{JobId, PoolId};
+use domain::{JobId, PoolId, WorkerId};
 
 use crate::connect::Store;
 use crate::error::Result;
@@ -219,17 +219,21 @@ impl Store {
         Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
     }
 
-    /// Released jobs of a pool that no worker has claimed yet, oldest release first. Workers find work this way while
-    /// RabbitMQ is unavailable.
+    /// Released jobs of a pool that no worker has claimed yet and that this worker may claim, oldest release first. Workers find
+    /// work this way while RabbitMQ is unavailable.
     ///
     /// # Errors
     /// The database's error.
-    pub async fn unclaimed(&self, pool: &PoolId, limit: u32) -> Result<Vec<Released>> {
+    pub async fn unclaimed(&self, pool: &PoolId, worker_id: WorkerId, limit: u32) -> Result<Vec<Released>> {
         let rows = sqlx::query!(
             "-- unclaimed_jobs
-             SELECT id, dispatch_no FROM jobs WHERE status = 'scheduled' AND pool = $1 ORDER BY scheduled_at LIMIT $2",
+             SELECT id, dispatch_no FROM jobs
+             WHERE status = 'scheduled' AND pool = $1
+                 AND (requires IS NULL OR requires = (SELECT w.identity FROM workers AS w WHERE w.id = $3))
+             ORDER BY scheduled_at LIMIT $2",
             pool.as_str(),
-            i64::from(limit)
+            i64::from(limit),
+            worker_id.0
         )
         .fetch_all(&self.pool)
         .await?;

@@ -7,7 +7,7 @@
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`], [`dispatch`] and
 //! [`affinity`] (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`],
-//! [`loras`], [`images`], [`events`], [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`loras`], [`images`], [`events`], [`tenants`], [`ledger`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -33,6 +33,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+pub mod ledger;
 pub mod loras;
 mod migrate;
 pub mod models;

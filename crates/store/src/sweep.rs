@@ -156,6 +156,8 @@ impl Store {
                 ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), forgotten AS (
                 DELETE FROM job_events WHERE job_id = ANY(ARRAY(SELECT id FROM held))
+            ), purged AS (
+                DELETE FROM job_runs WHERE job_id = ANY(ARRAY(SELECT id FROM held))
             )
             DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM held))
             RETURNING jobs.id, array_remove(ARRAY[video_key, poster_key, checkpoint_key, preview_key], NULL) AS "objects!""#,

@@ -41,6 +41,7 @@ impl Store {
                 model_fingerprint AS "model_fingerprint!", device AS "device!", device_class AS "device_class!",
                 build AS "build!", threads AS "threads!", memory_bytes AS "memory_bytes!", slots AS "slots!", attention,
                 state AS "state!", registered_at AS "registered_at!", adapters AS "adapters!", adapters_cached AS "adapters_cached!",
+                gpu_hour_usd, formats,
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
                 -- A look-up per worker of the page.
                 ARRAY(SELECT jobs.id FROM jobs WHERE worker_id = page.id AND status = 'running' ORDER BY jobs.id) AS "job_ids!"
@@ -72,6 +73,8 @@ impl Store {
                 attention: row.attention,
                 memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
                 slots: number("slots", row.slots)?,
+                formats: row.formats.unwrap_or_default(),
+                gpu_hour_usd: row.gpu_hour_usd.unwrap_or_default(),
             };
             Ok(WorkerStatus {
                 info,

@@ -92,8 +92,8 @@ impl Store {
         let registered = sqlx::query!(
             "-- register_worker
              INSERT INTO workers (id, name, pool, model_id, model_fingerprint, device, device_class, build, threads,
-                 memory_bytes, slots, attention, state)
-             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready'
+                 memory_bytes, slots, attention, state, gpu_hour_usd, identity, formats)
+             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready', $13, $14, $15
              FROM models WHERE models.id = $4 AND weights_fingerprint = $5
              ON CONFLICT (id) DO UPDATE SET state = 'ready', last_seen_at = clock_timestamp()",
             info.id.0,
@@ -107,7 +107,10 @@ impl Store {
             int("threads", info.threads)?,
             bigint("memory_bytes", info.memory_bytes)?,
             int("slots", info.slots)?,
-            info.attention
+            info.attention,
+            info.gpu_hour_usd,
+            info.identity().key(),
+            info.formats
         )
         .execute(&self.pool)
         .await?;
@@ -197,16 +200,19 @@ impl Store {
     }
 
     /// Gives up workers without a heartbeat for `silent_s`, and forgets those without one for `forget_s`; returns how many
-    /// were given up.
+    /// were given up. Before that it adds the workers' time online to the ledger.
     ///
     /// # Errors
     /// The database's error.
     pub async fn give_up_silent_workers(&self, silent_s: f64, forget_s: f64) -> Result<u64> {
+        self.account_time_online().await?;
         let given_up = sqlx::query!(
             "-- give_up_silent_workers
              WITH forgotten AS (
                  DELETE FROM workers
                  WHERE state = 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $2)
+                     -- The ledger has all of its time.
+                     AND COALESCE(accounted_until, registered_at) >= last_seen_at
              )
              UPDATE workers SET state = 'gone', job_id = NULL
              WHERE state <> 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $1)",

@@ -13,5 +13,11 @@ export const keys = {
   stats: ['stats'] as const,
   series: (query: object) => ['series', query] as const,
   workers: ['workers'] as const,
+  usage: (query: object) => ['usage', query] as const,
+  budgets: ['budgets'] as const,
+  runs: (jobId: string) => ['runs', jobId] as const,
+  replay: (jobId: string) => ['replay', jobId] as const,
+  webhooks: ['webhooks'] as const,
+  deliveries: (filter: string) => ['deliveries', filter] as const,
   health: ['health'] as const,
 };

@@ -58,6 +58,7 @@ impl HunyuanRenderer {
             threads: options.threads,
             text_encoders: options.text_encoders,
             hashes_dir: options.hashes_dir.clone(),
+            deterministic: options.deterministic,
             ..EngineOptions::new(&options.model_dir)
         })
         .context("load the model")?;
@@ -231,6 +232,7 @@ impl Renderer for HunyuanRenderer {
             memory_bytes: self.memory_bytes,
             attention_flops: info.attention.as_ref().map_or(0.0, |chosen| chosen.tflops * 1e12),
             attention: info.attention.as_ref().map(|chosen| chosen.backend.to_string()),
+            formats: format!("{}/{}/{}", info.dtype, info.encoder_dtype, info.decoder_dtype),
         }
     }
 

@@ -45,6 +45,15 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
     Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched, score })
 }
 
+/// blake3 of all embeddings that a run uses.
+pub(super) fn fingerprint(text: &Text, negative: Option<&StoredEmbeddings>) -> String {
+    let mut hash = blake3::Hasher::new();
+    for embeddings in [Some(&text.embeddings), negative].into_iter().flatten() {
+        hash.update(&embeddings.to_bytes());
+    }
+    hash.finalize().to_hex().to_string()
+}
+
 /// The negative prompt's embeddings, if true guidance is on.
 ///
 /// # Errors

@@ -215,6 +215,7 @@ where
             EncoderResidence::OnDemand => Residency::OnDemand,
             EncoderResidence::FirstUse => Residency::FirstUse,
         },
+        deterministic: settings.deterministic,
         hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
         interpolator_dir: all.interpolation.enabled.then(|| all.interpolation.weights_dir.clone()),
@@ -290,6 +291,7 @@ fn assemble(
         engine,
         scratch,
         leaving: OnceLock::new(),
+        encoder: OnceLock::new(),
         nothing_new: stop.soft().child_token(),
         metrics,
     })
@@ -359,6 +361,8 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         attention: info.attention.clone(),
         memory_bytes: info.memory_bytes,
         slots: 1,
+        formats: info.formats.clone(),
+        gpu_hour_usd: fleet.gpu_hour_usd,
     }
 }
 

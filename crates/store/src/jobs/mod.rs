@@ -10,14 +10,16 @@ mod load;
 mod oldest_first;
 mod position;
 mod proceed;
+mod replay;
 mod retried;
 
 use domain::model::RenderShape;
-use domain::{GroupId, Job, JobId, JobStatus, Origin, TenantId, VideoRequest};
+use domain::{GroupId, Job, JobId, JobStatus, KeyId, Origin, TenantId, VideoRequest};
 use uuid::Uuid;
 
 pub use list::{JobFilter, JobPage};
 pub use proceed::{Continuation, ContinueOutcome};
+pub use replay::{NewReplay, ReplayOutcome};
 
 /// Which jobs a call may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct NewJob {
     pub id: JobId,
     /// Its owner.
     pub tenant_id: TenantId,
+    /// The API key that submits it; `None` while keys are off.
+    pub key_id: Option<KeyId>,
     /// The request with `seed`, `model` and guidance filled in.
     pub request: VideoRequest,
     /// Whether the fleet chose the seed.
@@ -82,6 +86,7 @@ impl NewJob {
         Self {
             id,
             tenant_id,
+            key_id: None,
             request,
             seed_drawn,
             shape,

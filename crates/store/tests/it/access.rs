@@ -84,6 +84,8 @@ async fn a_worker_with_other_weights_may_not_register() {
         attention: Some("cudnn".into()),
         memory_bytes: 2 << 30,
         slots: 1,
+        formats: "f32/f32/f32".into(),
+        gpu_hour_usd: 3.6,
     };
     assert_eq!(f.store.register_worker(&info).await.expect("register"), RegisterOutcome::UnknownModel);
     f.store.upsert_model(&manifest("old")).await.expect("model");

@@ -142,7 +142,7 @@ async fn many_workers_share_the_few_connections_of_a_pooler() {
         main.register_worker(&info).await.expect("register");
         for _ in 0..5 {
             let (beat, polled) =
-                tokio::join!(heart.heartbeat(info.id, WorkerState::Ready, None), main.unclaimed(&pool(), 1));
+                tokio::join!(heart.heartbeat(info.id, WorkerState::Ready, None), main.unclaimed(&pool(), info.id, 1));
             assert!(beat.expect("beat"));
             polled.expect("poll");
         }

@@ -119,5 +119,7 @@ fn worker(name: &str) -> WorkerInfo {
         attention: Some("cudnn".into()),
         memory_bytes: 1 << 30,
         slots: 1,
+        formats: "f32/f32/f32".into(),
+        gpu_hour_usd: 3.6,
     }
 }

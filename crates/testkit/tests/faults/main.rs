@@ -10,6 +10,7 @@ mod api_and_scheduler;
 mod deliveries;
 mod drafts;
 mod hanging;
+mod ledger;
 mod lost_replies;
 mod lost_sweeps;
 mod postgres;

@@ -12,9 +12,11 @@ import { Skeleton } from '../../ui/Skeleton';
 import { JobActions } from './JobActions';
 import { JobFacts } from './JobFacts';
 import { JobMedia } from './JobMedia';
+import { JobRuns } from './JobRuns';
 import { Ago, JobStatusLine, StatusChip } from './JobStatusLine';
 import { MarkedPrompt } from './MarkedPrompt';
 import { OptimizationBadge } from './OptimizationBadge';
+import { Comparison, ReplayButton } from './Replay';
 import { isOver } from './state';
 
 export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => void }) {
@@ -70,7 +72,10 @@ function Detail({ job }: { job: JobView }) {
         <MarkedPrompt job={job} />
         <OptimizationBadge job={job} />
         {job.record && <Stages job={job} />}
+        {job.replays && <Comparison job={job} />}
         <JobFacts job={job} />
+        {isOver(job.status) && job.attempts > 0 && <JobRuns jobId={job.job_id} />}
+        {job.links.replay && <ReplayButton job={job} />}
       </div>
     </div>
   );
