@@ -6,14 +6,14 @@ ALTER TABLE jobs ADD COLUMN start_by timestamptz;
 ALTER TABLE jobs ADD COLUMN plain_order_at timestamptz;
 ALTER TABLE jobs ADD COLUMN preempt_requested_at timestamptz;
 ALTER TABLE jobs ADD COLUMN preemptions integer NOT NULL DEFAULT 0;
-ALTER TABLE jobs ADD COLUMN quota_key_id uuid;
+ALTER TABLE jobs ADD COLUMN IF NOT EXISTS key_id uuid;
 ALTER TABLE jobs ADD COLUMN quota_s double precision;
 COMMENT ON COLUMN jobs.order_at IS 'Submission plus the tier''s delay, or scheduler.deadline_lead_s before start_by if that is earlier: cheap tiers overtake, nobody starves. Its owner may move it.';
 COMMENT ON COLUMN jobs.start_by IS 'Latest start with which the deadline is met by the estimate. NULL without a deadline, and once it has passed while the job was queued.';
 COMMENT ON COLUMN jobs.plain_order_at IS 'The place without the deadline, to which the job returns once its deadline cannot be met; NULL without a deadline.';
 COMMENT ON COLUMN jobs.preempt_requested_at IS 'When the scheduler asked the current run to give its slot to a job with a deadline. Only meaningful while running; the next claim clears it.';
 COMMENT ON COLUMN jobs.preemptions IS 'How often the scheduler asked for that; bounded by scheduler.preemptions_max.';
-COMMENT ON COLUMN jobs.quota_key_id IS 'The key that submitted the job, whose quota it counts against; NULL while keys are off.';
+COMMENT ON COLUMN jobs.key_id IS 'The API key that submitted the job, whose quota it counts against; NULL while keys are off and for jobs of earlier releases.';
 COMMENT ON COLUMN jobs.quota_s IS 'Estimated GPU seconds that the job reserves of that quota until it ends.';
 
 ALTER TABLE tenants ADD COLUMN paused_at timestamptz;
@@ -38,14 +38,14 @@ COMMENT ON TABLE key_usage IS 'GPU seconds that each key has used, for its quota
 CREATE FUNCTION count_key_usage() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
     INSERT INTO key_usage AS u (key_id, day, shard, gpu_seconds)
-    VALUES (NEW.quota_key_id, (clock_timestamp() AT TIME ZONE 'UTC')::date, pg_backend_pid() % 8,
+    VALUES (NEW.key_id, (clock_timestamp() AT TIME ZONE 'UTC')::date, pg_backend_pid() % 8,
         NEW.gpu_seconds - OLD.gpu_seconds)
     ON CONFLICT (key_id, day, shard) DO UPDATE SET gpu_seconds = u.gpu_seconds + EXCLUDED.gpu_seconds;
     RETURN NULL;
 END $$;
 REVOKE ALL ON FUNCTION count_key_usage() FROM PUBLIC;
 CREATE TRIGGER count_key_usage AFTER UPDATE OF gpu_seconds ON jobs FOR EACH ROW
-    WHEN (NEW.quota_key_id IS NOT NULL AND NEW.gpu_seconds > OLD.gpu_seconds) EXECUTE FUNCTION count_key_usage();
+    WHEN (NEW.key_id IS NOT NULL AND NEW.gpu_seconds > OLD.gpu_seconds) EXECUTE FUNCTION count_key_usage();
 
 ALTER TABLE stats_hourly ADD COLUMN deadlines_met bigint NOT NULL DEFAULT 0;
 ALTER TABLE stats_hourly ADD COLUMN deadlines_missed bigint NOT NULL DEFAULT 0;

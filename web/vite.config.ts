@@ -80,6 +80,11 @@ function firstLoad(files: Rolldown.OutputBundle[string][]): { name: string; byte
 const api = process.env.FLEET_URL ?? 'http://127.0.0.1:8000';
 
 export default defineConfig({
+  experimental: {
+    // The HTML names its files from the root, and the API adds a path prefix to them (`server.path_prefix`); the files find each other
+    // by relative paths.
+    renderBuiltUrl: (file, { hostType }) => (hostType === 'html' ? `/${file}` : { relative: true }),
+  },
   plugins: [react(), tailwindcss(), gzipTwins(), firstLoadBudget()],
   build: { assetsInlineLimit: 0, modulePreload: { polyfill: false }, target: 'es2022', cssTarget: ['chrome123', 'firefox120', 'safari17.5'] },
   server: { proxy: { '/api': { target: api, changeOrigin: true } } },

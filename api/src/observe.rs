@@ -17,7 +17,8 @@ pub async fn observe(State(app): State<AppState>, request: Request, next: Next) 
     let begun = Instant::now();
     let method = request.method().clone();
     // All paths without a route share one label, so that a scanner cannot create an unbounded number of series.
-    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("other", MatchedPath::as_str);
+    let route = crate::prefix::strip(route, &app.settings.server.path_prefix).to_owned();
     let id = request.headers().get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let span = tracing::info_span!("request", http.method = %method, http.route = %route, request.id = %id);
     let response = next.run(request).instrument(span.clone()).await;

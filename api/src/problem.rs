@@ -50,6 +50,8 @@ pub enum ProblemKind {
     RateLimited,
     /// The key has used up its quota of GPU time.
     QuotaExceeded,
+    /// A budget of the tenant is used up.
+    BudgetSpent,
     /// The backlog is full.
     BacklogFull,
     /// A dependency is unavailable.
@@ -76,6 +78,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::RateLimited | Self::QuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+            Self::BudgetSpent => StatusCode::PAYMENT_REQUIRED,
             Self::BacklogFull | Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -102,6 +105,7 @@ impl ProblemKind {
             Self::DeadlineInfeasible => "deadline-infeasible",
             Self::RateLimited => "rate-limited",
             Self::QuotaExceeded => "quota-exceeded",
+            Self::BudgetSpent => "budget-spent",
             Self::BacklogFull => "backlog-full",
             Self::Unavailable => "unavailable",
             Self::Internal => "internal",
@@ -127,6 +131,7 @@ impl ProblemKind {
             Self::DeadlineInfeasible => "The deadline cannot be met",
             Self::RateLimited => "Too many requests",
             Self::QuotaExceeded => "The key's quota is used up",
+            Self::BudgetSpent => "A budget is used up",
             Self::BacklogFull => "The backlog is full",
             Self::Unavailable => "The service is temporarily unavailable",
             Self::Internal => "Internal error",
@@ -346,6 +351,7 @@ mod tests {
             K::DeadlineInfeasible,
             K::RateLimited,
             K::QuotaExceeded,
+            K::BudgetSpent,
             K::BacklogFull,
             K::Unavailable,
             K::Internal,

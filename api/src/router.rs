@@ -28,6 +28,8 @@ fn of_callers(picture_body_max: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(r::trash::restore_job))
         .routes(routes!(r::cancel::cancel_job))
         .routes(routes!(r::retry::retry_job))
+        .routes(routes!(r::replay::replay_job, r::replay::get_replay))
+        .routes(routes!(r::runs::job_runs))
         .routes(routes!(r::proceed::continue_job))
         .routes(routes!(r::queue::move_job))
         .routes(routes!(r::queue::show))
@@ -61,6 +63,9 @@ fn of_callers(picture_body_max: usize) -> OpenApiRouter<AppState> {
         .routes(routes!(r::webhook_log::redeliver))
         .routes(routes!(r::stats::stats))
         .routes(routes!(r::stats::series))
+        .routes(routes!(r::usage::usage))
+        .routes(routes!(r::budgets::list, r::budgets::put))
+        .routes(routes!(r::budgets::delete))
         .routes(routes!(r::settings::settings))
         .routes(routes!(r::session::show, r::session::sign_out))
         .merge(uploads())
@@ -112,8 +117,11 @@ pub fn router(state: AppState) -> Router {
     let guarded = of_callers(picture_body_max(&state.settings))
         .route_layer(from_fn_with_state(AppState::clone(&state), auth::guard));
     let (router, _) = guarded.merge(of_everybody()).split_for_parts();
-    let router = r::openapi::serve(router, &document());
-    let router = r::page::serve(router, &state.settings.server.web_dir);
+    let prefix = state.settings.server.path_prefix.clone();
+    let mut described = document();
+    crate::prefix::describe(&mut described, &prefix);
+    let router = r::openapi::serve(router, &described, &prefix);
+    let router = r::page::serve(router, &state.settings.server.web_dir, &prefix);
     let id = HeaderName::from_static("x-request-id");
     // The first layer is the outermost. Request ids come first, so that every response has one, even one that another layer
     // creates; panics are caught inside the header and log layers, so that their responses are complete, too.
@@ -129,7 +137,8 @@ pub fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(AppState::clone(&state), deadline::limit))
         .layer(DefaultBodyLimit::max(state.settings.server.body_max_bytes));
-    router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state)
+    let router = router.method_not_allowed_fallback(method_not_allowed).layer(layers).with_state(state);
+    crate::prefix::serve(router, &prefix)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

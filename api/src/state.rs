@@ -20,7 +20,7 @@ use crate::announce::Announcer;
 use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
-use crate::limits::{Backlog, Quotas, RateLimiter};
+use crate::limits::{Backlog, Budgets, Quotas, RateLimiter};
 use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
 use crate::openai::Refusals;
@@ -61,6 +61,8 @@ pub struct App {
     pub backlog: Backlog,
     /// Quotas of keys.
     pub quotas: Quotas,
+    /// What tenants may spend.
+    pub budgets: Budgets,
     /// Refused submissions of `/v1` whose retries may come.
     pub(crate) refusals: Refusals,
     /// API keys.
@@ -130,6 +132,7 @@ impl App {
             rate: RateLimiter::new(limits.submissions_per_minute, limits.submissions_burst),
             backlog: Backlog::new(store.clone(), limits.backlog_max, limits.tenant_max(server.keys_required())),
             quotas: Quotas::new(store.clone(), settings.cost.gpu_hour_usd),
+            budgets: Budgets::new(store.clone()),
             refusals: Refusals::default(),
             keys: KeyRing::new(store.clone(), Duration::from_secs(server.key_cache_s)),
             tail,

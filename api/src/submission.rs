@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::http::HeaderMap;
 use domain::{FieldError, Job, Plan, VideoRequest};
-use store::jobs::{InsertOutcome, NewJob, QuotaShare};
+use store::jobs::{InsertOutcome, NewJob};
 
 use crate::admission::check_deadline;
 use crate::auth::Caller;
@@ -24,17 +24,22 @@ pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<
     let payload_hash = request.payload_hash();
     request.fill_guidance(&manifest);
     let planned = app.planner().plan(&request, &manifest, shape);
-    let reserved_s = planned.plan.estimate_s * planned.plan.draft_share();
-    let quota = caller.key_id().map(|key_id| QuotaShare { key_id, reserved_s });
-    let job = NewJob { payload_hash, quota, ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape) };
+    let quota_s = caller.key_id().map(|_| planned.plan.estimate_s * planned.plan.draft_share());
+    let job = NewJob {
+        payload_hash,
+        key_id: caller.key_id(),
+        quota_s,
+        ..NewJob::new(caller.tenant_id, request, &manifest.id, planned.shape)
+    };
     Ok((job, planned.plan))
 }
 
-/// Takes `cost` submissions from the caller's rate and the backlog.
+/// Takes `cost` submissions from the caller's rate and the backlog, if no budget of its tenant is used up.
 ///
 /// # Errors
-/// 429 with the rate's headers, 503 when the backlog is full, both with `Retry-After`.
+/// 402 for a budget, 429 with the rate's headers, 503 when the backlog is full, both with `Retry-After`.
 pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateState>> {
+    app.budgets.admit(caller.tenant_id).await?;
     let rate = app.rate.take(caller.rate_key(), cost, Instant::now()).map_err(|state| {
         let detail = format!("this key's rate is used up; try again in {} s", state.wait_s);
         let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(state.wait_s);
@@ -54,9 +59,8 @@ pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Optio
 /// # Errors
 /// 429 when the quota is used up.
 pub(crate) async fn charge_quota(app: &App, jobs: &[NewJob]) -> Answer<()> {
-    let shares: Vec<QuotaShare> = jobs.iter().filter_map(|job| job.quota).collect();
-    match shares.first() {
-        Some(share) => app.quotas.admit(share.key_id, shares.iter().map(|share| share.reserved_s).sum()).await,
+    match jobs.first().and_then(|job| job.key_id) {
+        Some(key_id) => app.quotas.admit(key_id, jobs.iter().filter_map(|job| job.quota_s).sum()).await,
         None => Ok(()),
     }
 }
@@ -99,7 +103,7 @@ impl From<NotAccepted> for Problem {
 /// the commit. Returns the first candidate.
 ///
 /// # Errors
-/// 429 and 503 of the limits; 422 if the idempotency key belongs to another request or the deadline is to be kept and cannot be;
+/// 402, 429 and 503 of the limits; 422 if the idempotency key belongs to another request or the deadline is to be kept and cannot be;
 /// errors of the database.
 pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan) -> Result<Accepted, NotAccepted> {
     let refuse = |problem: Problem, is_certain: bool| {

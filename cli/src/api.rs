@@ -94,6 +94,19 @@ impl Api {
         json(self.send(Tries::Patient, call).await?).await
     }
 
+    /// GET, as text.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(Tries::Patient, |api| api.request(Method::GET, path).timeout(RESPONSE)).await?;
+        let read = response.text().await;
+        read.map_err(|error| Failure::Unreachable { server: self.server.clone(), reason: reason(&error) })
+    }
+
+    /// POST without a body; repeating it with the same key acts once.
+    pub(crate) async fn post_once(&self, path: &str, key: &str) -> Result<Value, Failure> {
+        let call = |api: &Self| api.request(Method::POST, path).timeout(RESPONSE).header("Idempotency-Key", key);
+        json(self.send(Tries::Patient, call).await?).await
+    }
+
     /// Submits a request; repeating it with the same key gives the same job.
     pub(crate) async fn submit(&self, request: &Value, key: &str, tries: Tries) -> Result<Value, Failure> {
         let call = |api: &Self| {

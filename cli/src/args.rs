@@ -69,8 +69,14 @@ pub(crate) enum Command {
     Move(MoveArgs),
     /// Show a job, or save its video.
     Get(GetArgs),
+    /// Render a finished job again and compare the videos byte for byte.
+    Replay(ReplayArgs),
     /// Show numbers of jobs, costs and savings.
     Stats,
+    /// Show GPU time, cost and savings by day, tenant, key, model, tier or worker.
+    Usage(UsageArgs),
+    /// Show the budgets and what has been used of them.
+    Budgets,
     /// List the workers.
     Workers,
     /// Show what the current key gives access to, and its quota. With an admin key: list all keys, or set a quota.
@@ -109,9 +115,9 @@ pub(crate) struct RequestArgs {
     /// Denoising steps; 0 lets the fleet choose.
     #[arg(long)]
     steps: Option<u32>,
-    /// Seed; the same seed gives the same video.
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<i64>,
+    /// Seed, up to 18446744073709551615; the same seed gives the same video. -1 draws a random one.
+    #[arg(long, allow_negative_numbers = true, value_parser = seed)]
+    seed: Option<Value>,
     /// How closely to follow the prompt.
     #[arg(long)]
     guidance: Option<f64>,
@@ -141,6 +147,15 @@ pub(crate) struct RequestArgs {
     others: Vec<String>,
 }
 
+/// A seed as JSON.
+fn seed(text: &str) -> Result<Value, String> {
+    match (text, text.parse::<u64>()) {
+        ("-1", _) => Ok(Value::from(-1)),
+        (_, Ok(seed)) => Ok(Value::from(seed)),
+        _ => Err("must be a whole number from 0 to 18446744073709551615, or -1 for a random one".to_owned()),
+    }
+}
+
 impl RequestArgs {
     /// The given fields, by their names in the API.
     pub(crate) fn fields(&self) -> Result<Map<String, Value>, Failure> {
@@ -158,7 +173,7 @@ impl RequestArgs {
         let numbers = [
             ("video_length", self.frames.map(Value::from)),
             ("infer_steps", self.steps.map(Value::from)),
-            ("seed", self.seed.map(Value::from)),
+            ("seed", self.seed.clone()),
             ("cfg_scale", self.guidance.map(Value::from)),
             ("true_cfg_scale", self.true_guidance.map(Value::from)),
             ("deadline_s", self.deadline_s.map(Value::from)),
@@ -329,6 +344,35 @@ pub(crate) struct GetArgs {
     /// Save the first frame (a JPEG) instead of the video.
     #[arg(long, requires = "output")]
     pub(crate) poster: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// The job to render again.
+    #[arg(value_name = "JOB_ID")]
+    pub(crate) job: uuid::Uuid,
+    /// Print the id of the new job and do not wait for it.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Give up waiting after this many seconds; the replay continues.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) timeout_s: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// First day (UTC), such as 2026-11-01 [default: the first day of this month].
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<String>,
+    /// Last day (UTC), included [default: today].
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<String>,
+    /// What to group by, separated by commas: day or month, tenant, key, model, tier, worker.
+    #[arg(long, value_name = "FIELDS", default_value = "day")]
+    pub(crate) by: String,
+    /// Print CSV.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) csv: bool,
 }
 
 #[cfg(test)]

@@ -106,6 +106,18 @@ const optimisation: Item[] = [
     ['sum by (tier) (increase(fleet:gpu_seconds_total:max[1h]))', '{{tier}}'],
   ], { stacked: true }),
   lines('GPU time saved by tier', 'All-time net saving.', 's', [['sum by (tier) (fleet:saved_seconds:max)', '{{tier}}']], { stacked: true, negative: true }),
+  row('Ledger'),
+  lines('GPU time of runs', 'Of all runs that ended in the last hour, by whether they repeated work after a fault.', 's', [
+    ['sum by (kind) (increase(fleet:run_gpu_seconds_total:max[1h]))', '{{kind}}'],
+  ], { stacked: true }),
+  lines('Saved by optimisation', 'All-time saving of GPU time, by the cost model.', 's', [
+    ['max by (optimization) (fleet_optimization_saved_seconds)', '{{optimization}}'],
+  ], { negative: true }),
+  lines('Workers busy and idle', 'Share of the time online in the last hour.', 'percentunit', [
+    ['sum by (state) (delta(fleet:worker_seconds:max[1h])) / ignoring (state) group_left () (sum(delta(fleet:worker_seconds:max[1h])) > 0)', '{{state}}'],
+  ], { highest: 1 }),
+  lines('Cost of idle workers', 'All-time price of the time without a job.', 'currencyUSD', [['max(fleet_worker_idle_usd)', 'idle']]),
+  lines('Budgets', 'Budgets of tenants by state.', 'short', [['max by (state) (fleet_budgets)', '{{state}}']], { stacked: true }),
 ];
 
 const workersGpus: Item[] = [
@@ -191,6 +203,11 @@ const apiBroker: Item[] = [
     ['sum(rate(fleet_jobs_released_total[$__rate_interval])) * 60', 'released'],
     ['sum(rate(fleet_jobs_reannounced_total[$__rate_interval])) * 60', 'announced again'],
     ['sum(rate(fleet_announce_failures_total[$__rate_interval])) * 60', 'not accepted by RabbitMQ'],
+  ]),
+  row('Webhooks'),
+  lines('Webhooks', 'Deliveries that receivers accepted, and attempts that failed and are repeated.', 'cpm', [
+    ['sum(rate(fleet_webhooks_delivered_total[$__rate_interval])) * 60', 'delivered'],
+    ['sum(rate(fleet_webhook_failures_total[$__rate_interval])) * 60', 'failed attempts'],
   ]),
   row('RabbitMQ'),
   lines('Messages', 'Ready, and delivered but not yet acked. Few, because a queue is kept as short as the number of free slots.', 'short', [

@@ -21,8 +21,13 @@ const BATCH: u32 = 200;
 const KEY_USAGE_DAYS: i32 = 35;
 /// How often unused pictures are looked for: the search passes over every old picture that jobs use.
 const IMAGES_EVERY: Duration = Duration::from_secs(60);
-/// Batches of finished jobs that are deleted in one round: the rest of a large backlog waits for the next round.
-const DELETE_BATCHES_MAX: u32 = 50;
+/// Batches of one kind of work in one round: the rest of a large backlog waits for the next round. Two thousand jobs a second can
+/// be deleted and purged this way.
+const BATCHES_MAX: u32 = 50;
+/// Objects that are deleted at the same time.
+const DELETES_MAX: usize = 16;
+/// Hours of statistics that are added up in one statement.
+const ROLL_UP_HOURS: u32 = 24;
 
 /// Tidies until the leadership is over. Nothing here is urgent, so a failure only waits for the next time.
 pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &CancellationToken) {
@@ -36,6 +41,9 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
         }
         if let Err(error) = scheduler.reflect(epoch).await {
             warn!(%error, "nothing learnt this time");
+        }
+        if let Err(error) = roll_up(scheduler, over).await {
+            warn!(%error, "hours of statistics not added up; the fleet's statistics are right, but slower to read");
         }
         if let Err(error) = retention(scheduler, &mut images_at, over).await {
             warn!(error = format!("{error:#}"), "retention not finished");
@@ -59,25 +67,36 @@ async fn retention(scheduler: &Scheduler, images_at: &mut Instant, over: &Cancel
     if settings.finished_retention_s > 0 {
         delete_finished(scheduler, seconds(settings.finished_retention_s), over).await?;
     }
-    let purged = scheduler.store.purge_deleted(keep_s, BATCH).await?;
     // A picture leaves with its last job.
-    let images_due = !purged.is_empty() || Instant::now() >= *images_at;
-    for purged in purged {
-        // The row is gone already: what cannot be deleted now is an orphan later.
-        for key in &purged.objects {
-            remove(scheduler, key).await;
+    let mut images_due = Instant::now() >= *images_at;
+    for _ in 0..BATCHES_MAX {
+        let purged = scheduler.store.purge_deleted(keep_s, BATCH).await?;
+        // The rows are gone already: what cannot be deleted now is an orphan later.
+        let jobs = purged.len();
+        images_due |= jobs > 0;
+        purged.iter().for_each(|job| info!(job.id = %job.job_id, "deleted job purged"));
+        remove_all(scheduler, purged.into_iter().flat_map(|job| job.objects).collect()).await;
+        if over.is_cancelled() || jobs < BATCH as usize {
+            break;
         }
-        info!(job.id = %purged.job_id, "deleted job purged");
     }
-    for key in scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await? {
-        remove(scheduler, &key).await;
+    for _ in 0..BATCHES_MAX {
+        let keys = scheduler.store.drop_stale_checkpoints(keep_s, BATCH).await?;
+        let jobs = keys.len();
+        remove_all(scheduler, keys).await;
+        if over.is_cancelled() || jobs < BATCH as usize {
+            break;
+        }
     }
     if images_due {
         remove_images(scheduler).await?;
         *images_at = Instant::now() + IMAGES_EVERY;
     }
-    scheduler.store.purge_events(seconds(settings.events_retention_s), BATCH * 10).await?;
-    scheduler.store.purge_deliveries(seconds(scheduler.settings.webhooks.log_retention_s), BATCH * 10).await?;
+    let limit = BATCH * 10;
+    let events_keep_s = seconds(settings.events_retention_s);
+    in_batches(over, limit, || scheduler.store.purge_events(events_keep_s, limit)).await?;
+    let log_keep_s = seconds(scheduler.settings.webhooks.log_retention_s);
+    in_batches(over, limit, || scheduler.store.purge_deliveries(log_keep_s, limit)).await?;
     scheduler.store.purge_key_usage(KEY_USAGE_DAYS).await?;
     scheduler.store.purge_sessions().await?;
     Ok(())
@@ -91,26 +110,46 @@ async fn remove_images(scheduler: &Scheduler) -> Result<(), StoreError> {
         expired => expired?,
     };
     for (tenant_id, id) in expired {
-        remove(scheduler, &keys::image(tenant_id, id)).await;
-        remove(scheduler, &keys::thumbnail(tenant_id, id)).await;
+        remove_all(scheduler, vec![keys::image(tenant_id, id), keys::thumbnail(tenant_id, id)]).await;
         info!(image.id = %id, "picture removed that no job uses");
+    }
+    Ok(())
+}
+
+/// Calls a statement that handles up to `limit` rows until it handles fewer. Returns the number of all rows.
+async fn in_batches<F>(
+    over: &CancellationToken,
+    limit: u32,
+    mut statement: impl FnMut() -> F,
+) -> Result<u64, StoreError>
+where
+    F: Future<Output = Result<u64, StoreError>>,
+{
+    let mut handled = 0;
+    for _ in 0..BATCHES_MAX {
+        let batch = statement().await?;
+        handled += batch;
+        if over.is_cancelled() || batch < u64::from(limit) {
+            break;
+        }
+    }
+    Ok(handled)
+}
+
+/// Adds up hours of statistics that are over: one each hour, and all past ones after an upgrade.
+async fn roll_up(scheduler: &Scheduler, over: &CancellationToken) -> Result<(), StoreError> {
+    for _ in 0..BATCHES_MAX {
+        let more = scheduler.store.roll_up_stats(ROLL_UP_HOURS).await?.is_some();
+        if over.is_cancelled() || !more {
+            break;
+        }
     }
     Ok(())
 }
 
 /// Deletes jobs that ended more than `keep_s` seconds ago, as their owners could.
 async fn delete_finished(scheduler: &Scheduler, keep_s: f64, over: &CancellationToken) -> Result<(), StoreError> {
-    let mut deleted = 0;
-    for _ in 0..DELETE_BATCHES_MAX {
-        if over.is_cancelled() {
-            break;
-        }
-        let batch = scheduler.store.delete_finished(keep_s, BATCH).await?;
-        deleted += batch;
-        if batch < u64::from(BATCH) {
-            break;
-        }
-    }
+    let deleted = in_batches(over, BATCH, || scheduler.store.delete_finished(keep_s, BATCH)).await?;
     if deleted > 0 {
         info!(jobs = deleted, "deleted jobs that finished long ago");
     }
@@ -136,10 +175,9 @@ async fn orphans(scheduler: &Scheduler, over: &CancellationToken) -> anyhow::Res
         let mut orphans = scheduler.store.orphans(&candidates).await?;
         let images: Vec<_> = images.into_iter().filter_map(image_file).collect();
         orphans.extend(scheduler.store.orphaned_images(&images).await?);
-        for key in orphans {
-            remove(scheduler, &key).await;
-            scheduler.metrics.orphans_removed.inc();
-        }
+        let removed = orphans.len() as u64;
+        remove_all(scheduler, orphans).await;
+        scheduler.metrics.orphans_removed.inc_by(removed);
     }
     Ok(())
 }
@@ -153,6 +191,11 @@ fn owned(object: ObjectInfo) -> Option<StoredObject> {
 fn image_file(object: ObjectInfo) -> Option<ImageFile> {
     let (tenant_id, id) = keys::image_of(&object.key)?;
     Some(ImageFile { key: object.key, tenant_id, id })
+}
+
+async fn remove_all(scheduler: &Scheduler, keys: Vec<String>) {
+    let remove_one = |key: String| async move { remove(scheduler, &key).await };
+    futures::stream::iter(keys).for_each_concurrent(DELETES_MAX, remove_one).await;
 }
 
 async fn remove(scheduler: &Scheduler, key: &str) {

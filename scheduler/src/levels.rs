@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use store::StoreError;
 use store::jobs::{BacklogDepth, Scope};
+use store::ledger::{BudgetState, LedgerTotals};
 use store::stats::{Counters, StatsGroup};
-use telemetry::{BacklogLevel, FleetTotals, GroupTotals};
+use telemetry::{BacklogLevel, BudgetLevels, FleetTotals, GroupTotals, LedgerLevels};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -61,6 +62,8 @@ impl Levels {
         scheduler.metrics.backlog(&depth.iter().map(level).collect::<Vec<_>>());
         if self.totals_at.is_none_or(|at| at.elapsed() >= TOTALS_EVERY) {
             scheduler.metrics.totals(&totals(&scheduler.store.stats_by_group(Scope::Fleet, None).await?));
+            scheduler.metrics.ledger(&ledger(&scheduler.store.ledger_totals().await?));
+            scheduler.metrics.budgets(budgets(&scheduler.store.budgets(Scope::Fleet).await?));
             self.totals_at = Some(Instant::now());
         }
         Ok(())
@@ -69,6 +72,32 @@ impl Levels {
 
 fn level(depth: &BacklogDepth) -> BacklogLevel {
     BacklogLevel { status: depth.status, tier: depth.tier, jobs: depth.jobs, oldest_s: depth.oldest_s }
+}
+
+fn ledger(totals: &LedgerTotals) -> LedgerLevels {
+    LedgerLevels {
+        first_s: totals.first_gpu_seconds,
+        repeated_s: totals.repeated_gpu_seconds,
+        saved_steps_s: totals.saved.steps_s,
+        saved_step_cache_s: totals.saved.step_cache_s,
+        saved_embeddings_s: totals.saved.embeddings_s,
+        saved_drafts_s: totals.saved.drafts_s,
+        busy_s: totals.busy_s,
+        idle_s: (totals.online_s - totals.busy_s).max(0.0),
+        idle_usd: (totals.online_usd - totals.busy_usd).max(0.0),
+    }
+}
+
+fn budgets(states: &[BudgetState]) -> BudgetLevels {
+    let mut levels = BudgetLevels::default();
+    for BudgetState { budget, used, .. } in states {
+        match *used {
+            used if used >= budget.amount => levels.spent += 1,
+            used if used >= budget.amount * budget.warn_share => levels.warning += 1,
+            _ => levels.ok += 1,
+        }
+    }
+    levels
 }
 
 /// The models' groups added up: a model is no label, so that the number of series stays small.

@@ -15,9 +15,6 @@ use tracing::warn;
 
 use crate::timing::seconds;
 
-/// Most database connections of a scheduler: planning, releasing, sweeps, metrics and the janitor each use one at a time, and
-/// webhooks some more.
-const CONNECTIONS: u32 = 10;
 /// Most connections of [`Scheduler::vital`].
 const VITAL_CONNECTIONS: u32 = 2;
 
@@ -49,7 +46,8 @@ impl Scheduler {
         let own_models = settings.models.manifests()?;
         let models: Models = own_models.iter().map(|manifest| (manifest.id.clone(), manifest.clone())).collect();
         let options = StoreOptions {
-            connections_max: CONNECTIONS,
+            connections_max: settings.database.pool_max,
+            connections_min: settings.database.pool_min,
             acquire_timeout_ms: settings.database.acquire_timeout_ms,
             idle_timeout_s: settings.database.idle_timeout_s,
             statement_timeout_ms: settings.database.statement_timeout_ms,

@@ -1,6 +1,6 @@
 //! Finds what no message reports: expired leases, silent workers, releases that no worker claimed, jobs of
-//! models that nobody has registered, drafts that nobody continued, candidates that wait for a choice, and deadlines that
-//! only a running job's slot can save.
+//! models that nobody has registered, drafts that nobody continued, replays that no worker can render, candidates that wait for a
+//! choice, and deadlines that only a running job's slot can save.
 
 use std::time::{Duration, Instant};
 
@@ -64,10 +64,20 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
             break;
         }
     }
+    for _ in 0..PASSES_MAX {
+        if over.is_cancelled() || !cancel_unmatched_replays(scheduler, epoch).await? {
+            break;
+        }
+    }
     scheduler.judge(epoch).await?;
     scheduler.preempt(epoch).await?;
-    let again = scheduler.reannounce(epoch).await?;
-    scheduler.metrics.reannounced.inc_by(again as u64);
+    for _ in 0..PASSES_MAX {
+        let again = scheduler.reannounce(epoch).await?;
+        scheduler.metrics.reannounced.inc_by(again as u64);
+        if over.is_cancelled() || again < scheduler.settings.scheduler.sweep_batch as usize {
+            break;
+        }
+    }
     Ok(())
 }
 
@@ -103,6 +113,16 @@ async fn expire_drafts(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, Stor
         info!(jobs = expired.len(), "drafts expired that nobody continued");
     }
     Ok(expired.len() >= settings.sweep_batch as usize)
+}
+
+/// Cancels replays that no worker may claim, up to the batch limit; `true` when there may be more.
+async fn cancel_unmatched_replays(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, StoreError> {
+    let limit = scheduler.settings.scheduler.sweep_batch;
+    let cancelled = scheduler.store.cancel_unmatched_replays(scheduler.worker_gone_s(), limit, epoch).await?;
+    if !cancelled.is_empty() {
+        info!(jobs = cancelled.len(), "cancelled replays that no worker online could render to the same bytes");
+    }
+    Ok(cancelled.len() >= limit as usize)
 }
 
 /// Takes back releases to pools that have no workers, up to the batch limit; `true` when there may be more.

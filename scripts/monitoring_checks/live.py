@@ -32,6 +32,7 @@ NOT_BROUGHT_ABOUT = {
     "fleet_jobs_handed_back_total": "the worker that counts it ends before it is read; the row's count is looked at",
     "fleet_saved_seconds": "may be negative",
     "fleet_saved_usd": "may be negative",
+    "fleet_optimization_saved_seconds": "may be negative",
     "fleet_gpu_utilisation_ratio": "0 without a GPU",
     "fleet_attention_flops_per_second": "0 without a GPU",
     "fleet_attention_backend": "0 without a GPU",
@@ -115,6 +116,9 @@ def check() -> None:
 def work(fleet: Watched, receiver: Receiver) -> None:
     """Jobs that are made, drafted, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost."""
     prompt = "a large red circle moves to the right on the snow"
+    budget = {"tenant": "default", "period": "month", "unit": "usd", "amount": 1000}
+    status, answer = call("PUT", f"{fleet.url}/api/budgets", budget)
+    require(status == 200, f"a budget is set: {status} {answer}")
     draft = fleet.submit(**PLANNED, prompt=prompt, mode="draft", webhook=f"{receiver.url}/")
     fleet.until_status(draft, "drafted")
     fleet.ask(f"/api/jobs/{draft}/continue", method="POST")

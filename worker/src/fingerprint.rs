@@ -117,6 +117,7 @@ mod tests {
             memory_bytes: 0,
             attention_flops: 0.0,
             attention: None,
+            formats: "f32/f32/f32".to_owned(),
         };
         let (written, lines) = replaced(text, &sampling(&info, &manifest));
         assert_eq!(lines, 1, "this manifest has no guidance of its own");

@@ -123,6 +123,23 @@ impl Encoder {
         self.run(clip, clip.frames()?, &arguments, out, go_on)
     }
 
+    /// What the bytes of an MP4 depend on besides the frames: the version of ffmpeg, the quality, and the number of cores, by which
+    /// x264 chooses its threads.
+    ///
+    /// # Errors
+    /// [`Mp4Error::Start`] and [`Mp4Error::Failed`].
+    pub(crate) fn describe(&self) -> Result<String, Mp4Error> {
+        let start = |source| Mp4Error::Start { program: self.ffmpeg.display().to_string(), source };
+        let said = Command::new(&self.ffmpeg).arg("-version").output().map_err(start)?;
+        if !said.status.success() {
+            return Err(Mp4Error::Failed(said.status.to_string()));
+        }
+        let text = String::from_utf8_lossy(&said.stdout);
+        let version = text.lines().next().unwrap_or_default().split(" Copyright").next().unwrap_or_default();
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(format!("{version}, crf {}, {cores} cores", self.crf))
+    }
+
     /// Writes one frame of `clip` as a picture to `out`: the middle one, which shows more than the first.
     ///
     /// # Errors

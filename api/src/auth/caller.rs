@@ -55,12 +55,12 @@ impl Caller {
         }
     }
 
-    /// The key that it used, itself or through a session; `None` while keys are off.
+    /// The key that it sent or signed in with; `None` while keys are off.
     #[must_use]
     pub(crate) fn key_id(&self) -> Option<KeyId> {
-        match &self.proof {
+        match self.proof {
             Proof::NotAsked => None,
-            Proof::Key(key_id) | Proof::Session { key_id, .. } => Some(*key_id),
+            Proof::Key(key_id) | Proof::Session { key_id, .. } => Some(key_id),
         }
     }
 

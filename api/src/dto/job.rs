@@ -42,6 +42,8 @@ pub struct JobView {
     pub preview: Option<PreviewView>,
     /// The draft, once the job has paused after its first steps.
     pub draft: Option<DraftRecord>,
+    /// The job that this one renders again, to compare the bytes; null for all others.
+    pub replays: Option<Uuid>,
     /// Group of candidates that the job belongs to; null for a video by itself.
     pub group_id: Option<Uuid>,
     /// How the job was chosen among the candidates of its group; null unless it was.
@@ -169,6 +171,8 @@ pub struct Links {
     pub group: Option<String>,
     /// POST here to retry the job; null unless it failed or was cancelled.
     pub retry: Option<String>,
+    /// POST here to render the job again and compare the bytes; null until completed.
+    pub replay: Option<String>,
     /// The MP4; null until completed.
     pub video: Option<String>,
 }
@@ -183,6 +187,7 @@ impl Links {
             proceed: (job.status == JobStatus::Drafted).then(|| format!("{this}/continue")),
             group: job.group_id.map(|group| format!("/api/groups/{group}")),
             retry: retryable.then(|| format!("{this}/retry")),
+            replay: job.rendered.is_some().then(|| format!("{this}/replay")),
             video: job.rendered.is_some().then(|| format!("/api/videos/{}", job.id)),
             this,
         }
@@ -248,6 +253,7 @@ impl JobView {
                 step: preview.step,
             }),
             draft: job.draft,
+            replays: job.replays.map(|original| original.0),
             group_id: job.group_id.map(|group| group.0),
             choice: job.choice,
             stopping_saved_s,

@@ -4,12 +4,15 @@
 //! only the API uses (`estimated_time` in minutes) is converted here.
 
 pub mod analysis;
+pub mod budget;
 pub mod group;
 pub mod image;
 pub mod job;
 pub mod lora;
 pub mod model;
 pub(crate) mod queue;
+pub mod replay;
 pub mod request;
 pub mod stats;
+pub mod usage;
 pub mod webhook;

@@ -18,6 +18,9 @@ pub(crate) struct PutWebhook {
     /// The kinds of events that it receives; completed, failed and cancelled when null.
     #[serde(default)]
     pub events: Option<Vec<String>>,
+    /// Only events of jobs that are submitted with the caller's key; default false.
+    #[serde(default)]
+    pub own_jobs_only: bool,
 }
 
 /// All receivers.
@@ -36,6 +39,8 @@ pub(crate) struct WebhookView {
     pub url: String,
     /// The kinds of events that it receives.
     pub events: Vec<String>,
+    /// Id of the API key whose jobs it is about; null for all jobs of the tenant.
+    pub key_id: Option<Uuid>,
     /// Time of its creation.
     pub created_at: DateTime<Utc>,
     /// Time at which it responded with 410 Gone. Nothing more is sent until the same URL is created again.
@@ -48,6 +53,7 @@ impl From<WebhookEndpoint> for WebhookView {
             webhook_id: endpoint.id,
             url: endpoint.url,
             events: endpoint.events.iter().map(JobEventKind::to_string).collect(),
+            key_id: endpoint.key_id.map(|key| key.0),
             created_at: endpoint.created_at,
             disabled_at: endpoint.disabled_at,
         }

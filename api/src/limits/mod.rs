@@ -4,9 +4,11 @@
 //! whether its job exists.
 
 pub mod backlog;
+pub mod budgets;
 pub mod quota;
 pub mod rate;
 
 pub use backlog::Backlog;
+pub use budgets::Budgets;
 pub use quota::Quotas;
 pub use rate::{RateLimiter, RateState};

@@ -20,7 +20,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::access::AccessGuard;
-use super::tail::{Item, Tail};
+use super::channels::Item;
+use super::tail::Tail;
 use crate::problem::{Answer, Problem};
 
 fn holds(scope: EventScope, job_id: JobId, tenant_id: TenantId) -> bool {
@@ -58,7 +59,7 @@ const WAITING_MAX: usize = 64;
 pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamOptions) -> Answer<Response> {
     // 1. Listen before reading. Events committed in between are then received twice, and the cursor filters out the second copy;
     //    in the other order they would be lost.
-    let items = tail.listen().await.map_err(|error| Problem::from_store(&error))?;
+    let items = tail.listen(scope).await.map_err(|error| Problem::from_store(&error))?;
     let start = match (options.after, scope) {
         (Some(after), _) => after,
         (None, EventScope::Job(_)) => EventCursor::default(),

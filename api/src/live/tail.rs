@@ -7,23 +7,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{EventCursor, JobEvent, JobId, Preview, Progress, Stage};
+use domain::{EventCursor, JobId, Preview, Progress, Stage};
 use store::events::EventScope;
-use store::jobs::Scope;
 use store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-/// Something to send to streams.
-#[derive(Debug, Clone)]
-pub enum Item {
-    /// A change of state.
-    State(Arc<JobEvent>),
-    /// Progress of a running job.
-    Progress(Progress),
-    /// A picture of a running job. Shared, because it is larger than everything else.
-    Preview(Arc<Preview>),
-}
+use super::channels::{Channels, Item};
+
+/// Most jobs whose progress is read from the rows at once, while RabbitMQ is unavailable.
+const PROGRESS_MAX: u32 = 1_000;
 
 /// Options of the tail.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +32,7 @@ pub struct TailOptions {
 /// A handle on the tail.
 #[derive(Debug, Clone)]
 pub struct Tail {
-    items: broadcast::Sender<Item>,
+    channels: Channels,
     wake: Arc<Notify>,
     attach: mpsc::Sender<oneshot::Sender<Result<(), Arc<StoreError>>>>,
 }
@@ -53,12 +46,12 @@ impl Tail {
         options: TailOptions,
         stop: CancellationToken,
     ) -> Self {
-        let (items, _) = broadcast::channel(options.buffer.max(16));
+        let channels = Channels::new(options.buffer);
         let (attach, attaching) = mpsc::channel(64);
-        let tail = Self { items: items.clone(), wake: Arc::new(Notify::new()), attach };
+        let tail = Self { channels: channels.clone(), wake: Arc::new(Notify::new()), attach };
         let reader = Reader {
             store,
-            items,
+            channels,
             wake: Arc::clone(&tail.wake),
             options,
             broker_up,
@@ -74,23 +67,22 @@ impl Tail {
         self.wake.notify_one();
     }
 
-    /// Passes progress to all streams.
+    /// Passes progress to the streams that show its job.
     pub fn progress(&self, progress: Progress) {
-        // Sending fails if there is no listener, which is not an error.
-        let _ = self.items.send(Item::Progress(progress));
+        self.channels.send(&Item::Progress(progress));
     }
 
-    /// Passes a preview to all streams.
+    /// Passes a preview to the streams that show its job.
     pub(crate) fn preview(&self, preview: Preview) {
-        let _ = self.items.send(Item::Preview(Arc::new(preview)));
+        self.channels.send(&Item::Preview(Arc::new(preview)));
     }
 
-    /// Starts to listen. The caller must read from the store everything that was committed before this returns.
+    /// Starts to listen to what is in scope. The caller must read from the store everything that was committed before this returns.
     ///
     /// # Errors
     /// The store's error, if the current position cannot be read.
-    pub async fn listen(&self) -> Result<broadcast::Receiver<Item>, Arc<StoreError>> {
-        let receiver = self.items.subscribe();
+    pub async fn listen(&self, scope: EventScope) -> Result<broadcast::Receiver<Item>, Arc<StoreError>> {
+        let receiver = self.channels.subscribe(scope);
         let (done, ready) = oneshot::channel();
         // Both fail only when the process stops, and then the receiver ends, too.
         if self.attach.send(done).await.is_ok()
@@ -104,7 +96,7 @@ impl Tail {
 
 struct Reader {
     store: Store,
-    items: broadcast::Sender<Item>,
+    channels: Channels,
     wake: Arc<Notify>,
     options: TailOptions,
     broker_up: watch::Receiver<bool>,
@@ -136,7 +128,7 @@ impl Reader {
                 () = wake.notified() => true,
                 () = tokio::time::sleep(pause) => false,
             };
-            if self.items.receiver_count() == 0 {
+            if !self.channels.has_listeners() {
                 self.place = None;
                 self.told.clear();
                 pause = self.options.poll;
@@ -178,46 +170,30 @@ impl Reader {
             self.place = Some(last.cursor);
             told += events.len();
             for event in events {
-                let _ = self.items.send(Item::State(Arc::new(event)));
+                self.channels.send(&Item::State(Arc::new(event)));
             }
         }
     }
 
     /// Sends progress from the job rows. Used while the broker is unavailable.
     async fn read_progress(&mut self) {
-        let running = match self.running().await {
+        // Two intervals, so that nothing is missed if a read is late.
+        let within_s = 2.0 * self.options.poll.as_secs_f64();
+        let running = match self.store.recent_progress(within_s, PROGRESS_MAX).await {
             Ok(running) => running,
             Err(error) => {
                 tracing::debug!(error = %error, "cannot read progress");
                 return;
             }
         };
-        self.told.retain(|job_id, _| running.iter().any(|progress| progress.job_id == *job_id));
+        let mut told = HashMap::with_capacity(running.len());
         for progress in running {
             let now = (progress.stage, progress.step);
-            if self.told.insert(progress.job_id, now) != Some(now) {
-                let _ = self.items.send(Item::Progress(progress));
+            told.insert(progress.job_id, now);
+            if self.told.get(&progress.job_id) != Some(&now) {
+                self.channels.send(&Item::Progress(progress));
             }
         }
-    }
-
-    /// Progress of all jobs that workers are running, from their rows.
-    async fn running(&self) -> Result<Vec<Progress>, StoreError> {
-        let held: Vec<JobId> = self.store.workers().await?.into_iter().flat_map(|worker| worker.job_ids).collect();
-        let jobs = self.store.get_many(Scope::Fleet, &held).await?;
-        Ok(jobs
-            .into_iter()
-            .filter_map(|job| {
-                Some(Progress {
-                    job_id: job.id,
-                    tenant_id: job.tenant_id,
-                    stage: job.stage?,
-                    step: job.step,
-                    steps: job.plan.map_or(0, |plan| plan.steps),
-                    skipped: job.steps_skipped,
-                    remaining_s: None,
-                })
-            })
-            .collect())
+        self.told = told;
     }
 }

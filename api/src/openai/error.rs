@@ -126,7 +126,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Forbidden | Kind::CrossSite | Kind::UnknownHost => "permission_error",
         Kind::KeyReused => "idempotency_error",
         Kind::RateLimited => "rate_limit_error",
-        Kind::QuotaExceeded => "insufficient_quota",
+        Kind::QuotaExceeded | Kind::BudgetSpent => "insufficient_quota",
         Kind::BacklogFull | Kind::Unavailable | Kind::Internal | Kind::TimedOut => "server_error",
         _ => "invalid_request_error",
     }
@@ -138,7 +138,7 @@ fn code(kind: Kind) -> &'static str {
         Kind::Unauthenticated => "invalid_api_key",
         Kind::NotFound => "not_found",
         Kind::RateLimited => "rate_limit_exceeded",
-        Kind::QuotaExceeded => "insufficient_quota",
+        Kind::QuotaExceeded | Kind::BudgetSpent => "insufficient_quota",
         Kind::BacklogFull | Kind::Unavailable => "overloaded",
         other => other.code(),
     }

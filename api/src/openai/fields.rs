@@ -146,6 +146,18 @@ pub(super) fn whole(value: &Value) -> Option<i64> {
     }
 }
 
+/// A seed, also as text or with a fraction of zero; `Some(None)` for a negative one, which asks for a random seed.
+pub(super) fn seed(value: &Value) -> Option<Option<u64>> {
+    let digits = match value {
+        Value::String(text) => text.trim().parse().ok(),
+        other => other.as_u64(),
+    };
+    match digits {
+        Some(seed) => Some(Some(seed)),
+        None => whole(value).map(|whole| u64::try_from(whole).ok()),
+    }
+}
+
 /// A number, also as text.
 pub(super) fn number(value: &Value) -> Option<f64> {
     match value {

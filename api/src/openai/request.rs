@@ -179,10 +179,10 @@ impl Translation<'_> {
 
     /// Any negative seed asks for a random one.
     fn seed(&mut self, seed: &Value) {
-        match whole(seed) {
-            Some(seed) if seed < 0 => {}
-            Some(seed) => drop(self.own.insert("seed".to_owned(), json!(seed))),
-            None => self.blame("seed", "must be a whole number up to 9223372036854775807"),
+        match super::fields::seed(seed) {
+            Some(None) => {}
+            Some(Some(seed)) => drop(self.own.insert("seed".to_owned(), json!(seed))),
+            None => self.blame("seed", "must be a whole number up to 18446744073709551615"),
         }
     }
 

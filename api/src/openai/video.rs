@@ -50,7 +50,9 @@ pub(super) struct Video {
     duration_s: f64,
     num_frames: u32,
     fps: f64,
-    seed: Option<i64>,
+    #[serde(with = "domain::seed::optional")]
+    #[schema(value_type = Option<domain::seed::Seed>)]
+    seed: Option<u64>,
     /// Jobs that start before this one; null unless it waits and was asked for alone.
     queue_position: Option<i64>,
     /// Estimated seconds until it is completed; null when it has ended, waits as a draft, or nothing is known.

@@ -62,11 +62,15 @@ pub async fn analyze(
     Ok(Json(view))
 }
 
-/// Whether the prompt's embeddings are cached and the caller may know it: the cache is shared, and an answer for any prompt
-/// would reveal to a tenant what others have asked for.
+/// Whether the prompt's embeddings are cached for the caller, who may know it: where tenants share the cache, an answer for any
+/// prompt would reveal what others have asked for.
 async fn is_cached(app: &App, caller: &Caller, manifest: &ModelManifest, prompt: &str) -> Answer<bool> {
-    if !app.settings.cache.enabled || !app.cache.exists(&manifest.fingerprint.encoders, prompt).await {
+    let (cache, tenant) = (&app.settings.cache, caller.tenant_id.to_string());
+    if !cache.enabled || !app.cache.exists(&manifest.fingerprint.encoders, &tenant, prompt).await {
         return Ok(false);
+    }
+    if !cache.shared_between_tenants {
+        return Ok(true);
     }
     match caller.scope() {
         Scope::Fleet => Ok(true),

@@ -56,6 +56,7 @@ pub(crate) struct BatchItem {
     responses(
         (status = 202, description = "All requests were accepted", body = BatchView),
         (status = 422, description = "At least one request is invalid (the error names it, such as `requests[3].prompt`); none was accepted", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 402, description = "A budget is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "The key has exceeded its submission rate, or the tenant its backlog limit", body = ProblemBody, content_type = "application/problem+json"),
         (status = 503, description = "The backlog is full, or the database is unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )

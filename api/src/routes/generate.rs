@@ -33,6 +33,7 @@ use crate::submission::{new_job, submit, traceparent};
     responses(
         (status = 202, description = "Accepted; `Location` names the job", body = JobView),
         (status = 400, description = "Not JSON", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 402, description = "A budget is used up", body = ProblemBody, content_type = "application/problem+json"),
         (status = 413, description = "The body, or the picture, is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong, the key belongs to another request, or the deadline cannot be met and `deadline_policy` is `reject`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "The key's rate or its quota of GPU time is used up", body = ProblemBody, content_type = "application/problem+json"),

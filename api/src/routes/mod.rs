@@ -2,6 +2,7 @@
 
 pub mod analyze;
 pub mod batch;
+pub mod budgets;
 pub mod cancel;
 pub mod events;
 pub mod generate;
@@ -20,12 +21,15 @@ pub mod preview;
 pub mod proceed;
 pub mod queue;
 pub mod quotas;
+pub mod replay;
 pub mod retry;
+pub mod runs;
 pub mod session;
 pub mod settings;
 pub mod stats;
 pub mod tiers;
 pub mod trash;
+pub mod usage;
 pub mod videos;
 pub mod webhook_log;
 pub mod webhooks;

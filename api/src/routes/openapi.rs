@@ -31,6 +31,7 @@ use crate::headers::DOCS_PATH;
         (name = "events", description = "Changes and progress as server-sent events"),
         (name = "videos", description = "Finished videos and posters"),
         (name = "optimization", description = "Estimates, tiers and learned steps"),
+        (name = "usage", description = "Costs, savings and budgets"),
         (name = "webhooks", description = "Notifications of other services"),
         (name = "images", description = "Pictures that videos begin from"),
         (name = "loras", description = "Adapters that requests may name"),
@@ -105,7 +106,7 @@ fn add(operation: &mut Operation, status: &str, description: &str) {
 }
 
 /// Adds the routes of the description and its documentation page.
-pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &OpenApi) -> Router<S> {
+pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &OpenApi, prefix: &str) -> Router<S> {
     let json: Arc<str> = document.to_json().expect("the document serialises; this is a bug").into();
     let answer = move || {
         let json = Arc::clone(&json);
@@ -113,6 +114,7 @@ pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, document: &Ope
             ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json.to_string()).into_response()
         }
     };
-    let page = SwaggerUi::new(DOCS_PATH).config(Config::from("/api/openapi.json").validator_url("none"));
+    let page =
+        SwaggerUi::new(DOCS_PATH).config(Config::from(format!("{prefix}/api/openapi.json")).validator_url("none"));
     router.route("/api/openapi.json", get(answer)).merge(page)
 }

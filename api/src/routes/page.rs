@@ -10,22 +10,26 @@ use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use tower::ServiceExt;
 use tower_http::services::{ServeDir, ServeFile};
 
 use crate::problem::{Problem, ProblemKind};
 
 /// The places that the page routes itself, without a slash at the end: `web/src/app/router.ts` has the same list.
-const PLACES: [&str; 2] = ["", "/dashboard"];
+const PLACES: [&str; 4] = ["", "/dashboard", "/usage", "/webhooks"];
 
 fn nothing_here() -> Response {
     Problem::new(ProblemKind::NotFound, "nothing is served at this path; GET /api/docs lists what is").into_response()
 }
 
 /// Adds the page as the fallback of everything that is not a route.
-pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, web_dir: &Path) -> Router<S> {
+pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, web_dir: &Path, prefix: &str) -> Router<S> {
     let index = web_dir.join("index.html");
+    // Without a prefix the file is served as it is, with its compressed copy.
+    let html =
+        (!prefix.is_empty()).then(|| std::fs::read_to_string(&index).map(|html| crate::prefix::page(&html, prefix)));
+    let html = html.and_then(Result::ok);
     if !index.is_file() {
         tracing::warn!(web_dir = %web_dir.display(), "the page is not built; serving the API only");
         return router.fallback(|request: Request| async move {
@@ -39,13 +43,14 @@ pub fn serve<S: Clone + Send + Sync + 'static>(router: Router<S>, web_dir: &Path
     let files = ServeDir::new(web_dir).precompressed_gzip();
     let index = ServeFile::new(index);
     let pages = move |request: Request| {
-        let (files, index) = (files.clone(), index.clone());
+        let (files, index, html) = (files.clone(), index.clone(), html.clone());
         async move {
             let known_method = request.method() == Method::GET || request.method() == Method::HEAD;
             let path = request.uri().path();
             let is_place = PLACES.contains(&path.trim_end_matches('/'));
             let served = match (known_method, is_place) {
                 (false, _) => return nothing_here(),
+                (true, true) if html.is_some() => return Html(html.unwrap_or_default()).into_response(),
                 (true, true) => index.oneshot(request).await,
                 (true, false) => files.oneshot(request).await,
             };

@@ -19,6 +19,7 @@ use crate::submission::admit;
     params(("job_id" = uuid::Uuid, Path)),
     responses(
         (status = 202, description = "Queued again", body = JobView),
+        (status = 402, body = ProblemBody, content_type = "application/problem+json", description = "A budget is used up"),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or is deleted"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "The job has neither failed nor been cancelled"),
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate or its quota, or the tenant its backlog limit"),

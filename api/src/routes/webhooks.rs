@@ -24,8 +24,8 @@ pub(crate) async fn list(State(app): State<AppState>, caller: Caller) -> Answer<
     Ok(Json(WebhookListView { webhooks: found.into_iter().map(WebhookView::from).collect() }))
 }
 
-/// Creates a webhook, which is notified of the events of all jobs of the caller's tenant from now on. If there is one with this
-/// URL, it gets the new list of events and is enabled again.
+/// Creates a webhook, which is notified of the events of all jobs of the caller's tenant from now on, or of the jobs that are submitted
+/// with the caller's key. If there is one with this URL, it gets the new list of events and is enabled again.
 #[utoipa::path(
     post, path = "/api/webhooks", tag = "webhooks", request_body = PutWebhook,
     responses(
@@ -50,12 +50,16 @@ pub(crate) async fn put(
     if !wrong.is_empty() {
         return Err(Problem::fields(wrong));
     }
+    let key_id = caller.key_id().filter(|_| body.own_jobs_only);
+    if body.own_jobs_only && key_id.is_none() {
+        return Err(Problem::field("own_jobs_only", "needs an API key; this fleet does not use keys"));
+    }
     let existing = app.store.webhooks(caller.tenant_id).await.map_err(|error| Problem::from_store(&error))?;
     if existing.len() >= WEBHOOKS_MAX && existing.iter().all(|webhook| webhook.url != body.url) {
         let detail = format!("there are already {WEBHOOKS_MAX} webhooks; delete one first");
         return Err(Problem::new(ProblemKind::Conflict, detail));
     }
-    let endpoint = NewEndpoint { tenant_id: caller.tenant_id, url: body.url, events };
+    let endpoint = NewEndpoint { tenant_id: caller.tenant_id, url: body.url, events, key_id };
     let created = app.store.put_webhook(&endpoint).await.map_err(|error| Problem::from_store(&error))?;
     Ok((StatusCode::CREATED, Json(created.into())))
 }

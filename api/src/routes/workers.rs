@@ -1,26 +1,48 @@
-//! `GET /api/workers`: the workers and their jobs.
+//! `GET /api/workers`: pages of workers and their jobs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
-use domain::JobId;
-use serde::Serialize;
+use domain::{FieldError, JobId, WorkerId};
+use serde::{Deserialize, Serialize};
 use store::jobs::Scope;
+use store::worker_list::WorkerPosition;
 use store::workers::WorkerStatus;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::auth::Caller;
-use crate::problem::{Answer, Problem};
+use crate::extract::QueryString;
+use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::AppState;
 
-/// All workers.
+/// Workers per page if the request does not set `limit`.
+const PAGE_DEFAULT: u32 = 50;
+
+/// Position of a page.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct WorkersQuery {
+    /// Most workers on the page; default 50.
+    limit: Option<u32>,
+    /// `next_cursor` of the previous page.
+    cursor: Option<String>,
+}
+
+/// One page of workers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WorkerListView {
     /// Sorted by name. Workers that signed off or whose heartbeats stopped are not included.
     pub workers: Vec<WorkerView>,
+    /// Send this as `cursor` to get the next page; null on the last page.
+    pub next_cursor: Option<String>,
+    /// Number of workers on all pages.
+    pub total: u64,
+    /// Number of jobs that the workers on all pages are rendering and that the caller may see.
+    pub running: u64,
 }
 
 /// One worker.
@@ -73,26 +95,56 @@ pub struct MergedView {
     pub scale: f64,
 }
 
-/// Lists the workers with the jobs that they are rendering.
-#[utoipa::path(get, path = "/api/workers", tag = "fleet", responses((status = 200, body = WorkerListView)))]
-pub async fn workers(State(app): State<AppState>, caller: Caller) -> Answer<Json<WorkerListView>> {
-    let all = app.store.workers().await.map_err(|error| Problem::from_store(&error))?;
-    let held: Vec<JobId> = all.iter().flat_map(|worker| worker.job_ids.iter().copied()).collect();
-    let visible: Vec<JobId> = match caller.scope() {
-        Scope::Fleet => held,
+/// Lists workers with the jobs that they are rendering.
+#[utoipa::path(
+    get, path = "/api/workers", tag = "fleet", params(WorkersQuery),
+    responses(
+        (status = 200, body = WorkerListView),
+        (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid"),
+    )
+)]
+pub(crate) async fn workers(
+    State(app): State<AppState>,
+    caller: Caller,
+    QueryString(query): QueryString<WorkersQuery>,
+) -> Answer<Json<WorkerListView>> {
+    let limit_max = app.settings.limits.page_max;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT.min(limit_max));
+    let mut wrong = Vec::new();
+    if limit == 0 || limit > limit_max {
+        wrong.push(FieldError::new("limit", format!("must be between 1 and {limit_max}")));
+    }
+    let after = query.cursor.as_deref().map(position);
+    if after == Some(None) {
+        wrong.push(FieldError::new("cursor", "must be the next_cursor of a previous page"));
+    }
+    if !wrong.is_empty() {
+        return Err(Problem::fields(wrong));
+    }
+    let unavailable = |error| Problem::from_store(&error);
+    // One more than asked for shows whether a page follows.
+    let mut page = app.store.workers(after.flatten().as_ref(), limit + 1).await.map_err(unavailable)?;
+    let more = page.len() > limit as usize;
+    page.truncate(limit as usize);
+    let next_cursor = page.last().filter(|_| more).map(|last| format!("{}{}", last.info.id.0, last.info.name));
+    let counts = app.store.count_workers(caller.scope()).await.map_err(unavailable)?;
+    let held: Vec<JobId> = page.iter().flat_map(|worker| worker.job_ids.iter().copied()).collect();
+    let visible: HashSet<JobId> = match caller.scope() {
+        Scope::Fleet => held.into_iter().collect(),
         scope @ Scope::Tenant(_) => {
-            let own = app.store.get_many(scope, &held).await.map_err(|error| Problem::from_store(&error))?;
+            let own = app.store.get_many(scope, &held).await.map_err(unavailable)?;
             own.into_iter().map(|job| job.id).collect()
         }
     };
-    let names = names(&app, &caller, &all).await?;
+    let names = names(&app, &caller, &page).await?;
     let sees = Sees { jobs: visible, names, all: caller.scope() == Scope::Fleet };
-    Ok(Json(WorkerListView { workers: all.into_iter().map(|worker| view(worker, &sees)).collect() }))
+    let workers = page.into_iter().map(|worker| view(worker, &sees)).collect();
+    Ok(Json(WorkerListView { workers, next_cursor, total: counts.workers, running: counts.running }))
 }
 
 /// What the caller may see of the workers.
 struct Sees {
-    jobs: Vec<JobId>,
+    jobs: HashSet<JobId>,
     /// The caller's names of adapters, by fingerprint.
     names: HashMap<String, String>,
     /// Whether other tenants' adapters are shown.
@@ -113,6 +165,13 @@ async fn names(app: &AppState, caller: &Caller, workers: &[WorkerStatus]) -> Ans
     let loras = app.store.loras(caller.tenant_id, None).await.map_err(|error| Problem::from_store(&error))?;
     // In reverse, since the caller's own come first and their names count.
     Ok(loras.into_iter().rev().map(|stored| (stored.lora.fingerprint, stored.lora.name)).collect())
+}
+
+/// Reads a cursor: the id of the last worker, then its name. `None` for anything else.
+fn position(cursor: &str) -> Option<WorkerPosition> {
+    let (id, name) = cursor.split_at_checked(Uuid::nil().to_string().len())?;
+    let id = WorkerId(id.parse().ok()?);
+    (!name.contains('\0')).then(|| WorkerPosition { name: name.to_owned(), id })
 }
 
 fn view(worker: WorkerStatus, sees: &Sees) -> WorkerView {
@@ -141,5 +200,22 @@ fn view(worker: WorkerStatus, sees: &Sees) -> WorkerView {
         job_ids: worker.job_ids.iter().filter(|id| sees.jobs.contains(id)).map(|id| id.0).collect(),
         adapters: worker.adapters.split(',').filter_map(merged).collect(),
         adapters_cached: worker.adapters_cached.into_iter().filter(|one| sees.adapter(one)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_holds_any_name() {
+        let id = Uuid::from_u128(7);
+        for name in ["", "worker 1", "Ünïcode & more", "a/b?c"] {
+            let read = position(&format!("{id}{name}")).expect("a position");
+            assert_eq!((read.id.0, read.name.as_str()), (id, name));
+        }
+        for wrong in ["", "7", "00000000-0000-0000-0000-00000000000", "x0000000-0000-0000-0000-000000000000a"] {
+            assert_eq!(position(wrong), None, "{wrong}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use api::router::router;
 use api::server::serve;
 use api::state::AppState;
 use domain::worker::WorkerInfo;
-use domain::{CacheMatch, JobId, LeaseToken, Plan, Rendered, RunRecord, StageSeconds, WorkerId};
+use domain::{CacheMatch, JobId, LeaseToken, Plan, Rendered, Reproduction, RunRecord, StageSeconds, WorkerId};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use settings::Settings;
@@ -126,21 +126,6 @@ impl TestApp {
     /// The same; returns the worker as well.
     pub(crate) async fn claim_as_worker(&self, job_id: JobId, plan: Plan) -> (Lease, WorkerId) {
         let store = &self.store;
-        let worker = WorkerInfo {
-            id: WorkerId::fresh(),
-            name: "test".to_owned(),
-            pool: builders::pool(),
-            model_id: "default".to_owned(),
-            model_fingerprint: self.state.models.find(None).unwrap().fingerprint.weights.clone(),
-            device: "cpu".to_owned(),
-            device_class: "cpu".to_owned(),
-            build: "test".to_owned(),
-            threads: 1,
-            attention: None,
-            memory_bytes: 4 << 30,
-            slots: 1,
-        };
-        store.register_worker(&worker).await.unwrap();
         let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
         store
             .save_plans(
@@ -156,6 +141,38 @@ impl TestApp {
             )
             .await
             .unwrap();
+        self.claim_by_new_worker(job_id).await
+    }
+
+    /// Releases and claims a job that has a plan.
+    pub(crate) async fn claim_released(&self, job_id: JobId) -> Lease {
+        self.claim_by_new_worker(job_id).await.0
+    }
+
+    /// A worker of the default model.
+    fn worker(&self) -> WorkerInfo {
+        WorkerInfo {
+            id: WorkerId::fresh(),
+            name: "test".to_owned(),
+            pool: builders::pool(),
+            model_id: "default".to_owned(),
+            model_fingerprint: self.state.models.find(None).unwrap().fingerprint.weights.clone(),
+            device: "cpu".to_owned(),
+            device_class: "cpu".to_owned(),
+            build: "test".to_owned(),
+            threads: 1,
+            attention: None,
+            memory_bytes: 4 << 30,
+            slots: 1,
+            formats: "f32/f32/f32".into(),
+            gpu_hour_usd: 3.6,
+        }
+    }
+
+    async fn claim_by_new_worker(&self, job_id: JobId) -> (Lease, WorkerId) {
+        let (store, worker) = (&self.store, self.worker());
+        store.register_worker(&worker).await.unwrap();
+        let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
         let released = store.release(&worker.pool, 100, epoch).await.unwrap();
         let released = released.into_iter().find(|released| released.job_id == job_id).expect("released");
         let token = LeaseToken::fresh();
@@ -171,7 +188,17 @@ impl TestApp {
         self.state.artifacts.put(&video_key, video.to_vec().into()).await.unwrap();
         self.state.artifacts.put(&poster_key, b"poster".to_vec().into()).await.unwrap();
         let rendered = Rendered { video_key, poster_key, video_bytes: i64::try_from(video.len()).unwrap() };
-        self.store.complete(lease, &rendered, &record()).await.unwrap();
+        // Any hash of the bytes serves to compare them.
+        let hash = blake3::hash(video).to_hex().to_string();
+        let reproduction = Reproduction {
+            worker: self.worker().identity(),
+            embeddings: "e".to_owned(),
+            encoder: "test".to_owned(),
+            frames: hash.clone(),
+            video_sha256: hash,
+        };
+        let record = RunRecord { reproduction: Some(reproduction), ..record() };
+        self.store.complete(lease, &rendered, &record).await.unwrap();
     }
 }
 
@@ -215,6 +242,8 @@ fn record() -> RunRecord {
         cost_usd: 0.19,
         saved_s: 60.0,
         saved_usd: 0.04,
+        savings: domain::Savings::default(),
+        reproduction: None,
     }
 }
 

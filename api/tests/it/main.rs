@@ -25,5 +25,6 @@ mod openai;
 mod openapi;
 mod proxy;
 mod reading;
+mod usage;
 mod videos;
 mod webhooks;

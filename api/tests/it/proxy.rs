@@ -87,3 +87,61 @@ async fn pages_of_other_sites_need_the_setting() {
     assert_eq!(submit("https://studio.example").await.0, StatusCode::ACCEPTED);
     assert_ne!(submit("https://evil.example").await.0, StatusCode::ACCEPTED);
 }
+
+/// Goal: the fleet works below a path of its host. Method: a real nginx that passes the path on, and one that removes it.
+#[tokio::test]
+async fn the_fleet_works_below_a_path_prefix() {
+    let web = tempfile::tempdir().unwrap();
+    let html = r#"<html><head><link href="/icon.svg" /><script src="/assets/x.js"></script></head></html>"#;
+    std::fs::write(web.path().join("index.html"), html).unwrap();
+    std::fs::create_dir(web.path().join("assets")).unwrap();
+    std::fs::write(web.path().join("assets/x.js"), "1").unwrap();
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.hosts = vec!["fleet.example".to_owned()];
+        settings.server.path_prefix = "/a/fleet".to_owned();
+        settings.server.web_dir = web.path().to_owned();
+    })
+    .await;
+    for more in ["", "rewrite ^/a/fleet(/.*)$ $1 break;"] {
+        let nginx = Nginx::start(&app.url, &format!("{}{more}", documented()));
+        nginx.until_ready().await;
+        let root = format!("{}/a/fleet", nginx.url());
+        let client = http_client().build().unwrap();
+        let get = |path: &str| client.get(format!("{root}{path}")).header("Host", "fleet.example").send();
+
+        for place in ["/", "/dashboard"] {
+            let page = get(place).await.unwrap().text().await.unwrap();
+            assert!(page.contains(r#"<meta name="path-prefix" content="/a/fleet" />"#), "{place}: {page}");
+            assert!(
+                page.contains(r#"src="/a/fleet/assets/x.js""#) && page.contains(r#"href="/a/fleet/icon.svg""#),
+                "{page}"
+            );
+        }
+        assert_eq!(get("/assets/x.js").await.unwrap().text().await.unwrap(), "1");
+
+        let request = client.post(format!("{root}/api/generate")).header("Host", "fleet.example");
+        let submitted =
+            request.header("Origin", "https://fleet.example").json(&json!({"prompt": "a rose"})).send().await.unwrap();
+        assert_eq!(submitted.status(), StatusCode::ACCEPTED);
+        let location = submitted.headers()["location"].to_str().unwrap().to_owned();
+        let job: Value = submitted.json().await.unwrap();
+        let id = job["job_id"].as_str().unwrap();
+        assert_eq!(location, format!("/a/fleet/api/jobs/{id}"));
+        let found: Value = get(&format!("/api/jobs/{id}")).await.unwrap().json().await.unwrap();
+        assert_eq!(found["job_id"], id);
+        assert_eq!(get("/api/nothing").await.unwrap().status(), StatusCode::NOT_FOUND);
+
+        let mut stream = get(&format!("/api/jobs/{id}/events")).await.unwrap();
+        assert_eq!(stream.headers()["content-type"], "text/event-stream");
+        let first = stream.chunk().await.unwrap().expect("the stream begins with the job's first event");
+        assert!(String::from_utf8_lossy(&first).contains("queued"), "{first:?}");
+
+        let described: Value = get("/api/openapi.json").await.unwrap().json().await.unwrap();
+        assert_eq!(described["servers"], json!([{"url": "/a/fleet"}]));
+        let openai: Value = get("/v1/models").await.unwrap().json().await.unwrap();
+        assert_eq!(openai["data"][0]["id"], "default", "{openai}");
+    }
+    // Metrics name the same routes as without a prefix.
+    let metrics = app.call(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("\"/api/jobs/{job_id}\"") && !metrics.contains("a/fleet"), "{metrics}");
+}

@@ -91,6 +91,72 @@ async fn models_tiers_settings_and_workers_are_shown() {
     app.claim(job).await;
     let (_, workers) = app.get("/api/workers").await;
     assert_eq!(workers["workers"][0]["job_ids"], json!([job.to_string()]));
+    assert_eq!((&workers["total"], &workers["running"]), (&json!(1), &json!(1)));
+}
+
+#[tokio::test]
+async fn workers_come_in_pages() {
+    let app = TestApp::spawn().await;
+    for prompt in ["one", "two", "three"] {
+        let job = app.submit(prompt).await;
+        app.claim(job).await;
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let path = cursor.map_or_else(
+            || "/api/workers?limit=2".to_owned(),
+            |cursor| format!("/api/workers?limit=2&cursor={}", cursor.replace(' ', "+")),
+        );
+        let (status, page) = app.get(&path).await;
+        assert_eq!((status, &page["total"]), (StatusCode::OK, &json!(3)), "{page}");
+        let workers = page["workers"].as_array().unwrap();
+        assert!(workers.len() <= 2);
+        seen.extend(workers.iter().map(|worker| worker["worker_id"].as_str().unwrap().to_owned()));
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
+        }
+    }
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 3, "every worker is on one page");
+    let (status, problem) = app.get("/api/workers?limit=0&cursor=x").await;
+    let fields: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| error["field"].clone()).collect();
+    assert_eq!((status, fields), (StatusCode::UNPROCESSABLE_ENTITY, vec![json!("limit"), json!("cursor")]));
+}
+
+#[tokio::test]
+async fn seeds_of_64_bits_are_kept_exactly() {
+    let app = TestApp::spawn().await;
+    for (sent, shown) in [
+        (json!(7), json!(7)),
+        (json!(9_007_199_254_740_993_u64), json!("9007199254740993")),
+        (json!(u64::MAX), json!("18446744073709551615")),
+        (json!("18446744073709551615"), json!("18446744073709551615")),
+    ] {
+        let (status, job) = app.post("/api/generate", &json!({"prompt": "a cat", "seed": sent})).await;
+        assert_eq!(
+            (status, &job["request"]["seed"], &job["seed_drawn"]),
+            (StatusCode::ACCEPTED, &shown, &json!(false)),
+            "{job}"
+        );
+        let (_, read) = app.get(&format!("/api/jobs/{}", job["job_id"].as_str().unwrap())).await;
+        assert_eq!(read["request"]["seed"], shown);
+        // What was shown can be sent again.
+        let again = app.post("/api/generate", &json!({"prompt": "a cat", "seed": read["request"]["seed"]})).await;
+        assert_eq!(again.1["request"]["seed"], shown);
+    }
+    let (_, drawn) = app.post("/api/generate", &json!({"prompt": "a cat", "seed": -1})).await;
+    assert_eq!(drawn["seed_drawn"], true);
+    assert!(drawn["request"]["seed"].as_u64().is_some_and(|seed| seed < 1 << 53), "{drawn}");
+    for wrong in [json!(-2), json!(0.5), json!("18446744073709551616"), json!("x"), json!(1e30)] {
+        let (status, problem) = app.post("/api/generate", &json!({"prompt": "a cat", "seed": wrong})).await;
+        assert_eq!(
+            (status, &problem["errors"][0]["field"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("seed")),
+            "{problem}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -27,6 +27,18 @@ async fn webhooks_are_created_changed_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn a_webhook_of_a_key_needs_a_key() {
+    let hook = json!({ "url": "https://example.com", "own_jobs_only": true });
+    let app = TestApp::spawn().await;
+    let (status, problem) = app.post("/api/webhooks", &hook).await;
+    assert_eq!((status, blamed(&problem)), (StatusCode::UNPROCESSABLE_ENTITY, vec!["own_jobs_only"]));
+    let app = TestApp::spawn_with(|settings| settings.server.keys = KeysMode::On).await;
+    let (key_id, key) = issue(&app, "red", Role::User).await;
+    let (status, created) = answer(app.call(Method::POST, "/api/webhooks").bearer_auth(&key).json(&hook)).await;
+    assert_eq!((status, &created["key_id"]), (StatusCode::CREATED, &json!(key_id.0)), "{created}");
+}
+
+#[tokio::test]
 async fn a_requests_webhook_is_validated_and_its_deliveries_are_logged() {
     let app = TestApp::spawn().await;
     let wrong = json!({ "prompt": "a cat", "webhook": "https://user@example.com", "webhook_events": "finished" });

@@ -1,6 +1,6 @@
 //! `fleet stats` and `fleet workers`: about the fleet, not about single jobs.
 
-use crate::api::Api;
+use crate::api::{Api, with_query};
 use crate::failure::Failure;
 use crate::out::Out;
 use crate::table::Table;
@@ -34,8 +34,7 @@ pub(crate) async fn stats(api: &Api, out: Out) -> Result<(), Failure> {
 
 /// Lists the workers.
 pub(crate) async fn workers(api: &Api, out: Out) -> Result<(), Failure> {
-    let document = api.get("/api/workers").await?;
-    let workers = document["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let workers = all_workers(api).await?;
     if out.json {
         return workers.iter().try_for_each(|worker| out.line(&worker.to_string()));
     }
@@ -44,7 +43,7 @@ pub(crate) async fn workers(api: &Api, out: Out) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new(&["NAME", "STATE", "JOBS", "DEVICE", "MODEL", "HEARTBEAT"]);
-    for worker in workers {
+    for worker in &workers {
         let word = |name: &str| plain(worker[name].as_str().unwrap_or_default());
         table.push(vec![
             word("name"),
@@ -56,4 +55,19 @@ pub(crate) async fn workers(api: &Api, out: Out) -> Result<(), Failure> {
         ]);
     }
     out.line(&table.text())
+}
+
+/// The workers of all pages. A server of an earlier release sends all of them at once.
+async fn all_workers(api: &Api) -> Result<Vec<Value>, Failure> {
+    let (mut workers, mut cursor) = (Vec::new(), None::<String>);
+    loop {
+        let mut page = api.get(&with_query("/api/workers", cursor.map(|cursor| ("cursor", cursor)))).await?;
+        if let Value::Array(found) = page["workers"].take() {
+            workers.extend(found);
+        }
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            return Ok(workers);
+        }
+    }
 }

@@ -115,7 +115,8 @@ fn details(job: Job<'_>) -> String {
         format!("status   {}", status(job)),
         format!("prompt   {}", job.prompt()),
         format!("tier     {}", job.tier()),
-        format!("seed     {}", request["seed"]),
+        // A string of digits if it is too large for JavaScript.
+        format!("seed     {}", request["seed"].as_str().map_or_else(|| request["seed"].to_string(), plain)),
         format!("model    {}", plain(request["model"].as_str().unwrap_or_default())),
         format!("created  {}", plain(job.0["created_at"].as_str().unwrap_or_default())),
     ];

@@ -10,7 +10,9 @@ mod generate;
 mod jobs;
 mod keys;
 mod queue;
+mod replay;
 mod shell;
+mod usage;
 mod waiting;
 mod waiting_many;
 mod watch;
@@ -45,6 +47,9 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Queue { action } => queue::queue(&api, out, action).await,
         Command::Move(args) => queue::move_job(&api, out, &args).await,
         Command::Get(args) => jobs::get(&api, out, &args).await,
+        Command::Replay(args) => replay::replay(&api, out, &args).await,
+        Command::Usage(args) => usage::usage(&api, out, &args).await,
+        Command::Budgets => usage::budgets(&api, out).await,
         Command::Stats => fleet::stats(&api, out).await,
         Command::Workers => fleet::workers(&api, out).await,
         Command::Keys(args) => keys::keys(&api, out, &target, &args).await,

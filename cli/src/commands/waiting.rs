@@ -44,6 +44,15 @@ pub(crate) async fn wait(api: &Api, out: Out, id: &str, how: Waiting<'_>) -> Res
     document.verdict()
 }
 
+/// Waits until the job ends, and prints nothing about the result.
+///
+/// # Errors
+/// As [`wait`].
+pub(crate) async fn ended(api: &Api, out: Out, id: &str, how: Waiting<'_>) -> Result<(), Failure> {
+    let job = until_ended(api, out, id, how).await?;
+    Job(&job).verdict()
+}
+
 fn text(job: Job<'_>, saved: Option<&Path>) -> String {
     let summary = job.summary();
     match saved {

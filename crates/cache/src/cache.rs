@@ -134,7 +134,7 @@ impl EmbeddingCache {
         self.inner.settings.similar_enabled
     }
 
-    /// Returns the embeddings of a text: stored ones, else those of a similar prompt if that is allowed, else the result of
+    /// Returns a tenant's embeddings of a text: stored ones, else those of a similar prompt if that is allowed, else the result of
     /// `encode`. If several workers miss the same text at once, one encodes and the others wait for it. With the cache off,
     /// always calls `encode`. Without `similar` the text is neither compared nor noted.
     ///
@@ -143,6 +143,7 @@ impl EmbeddingCache {
     pub async fn get_or_encode<F, E>(
         &self,
         encoder_fingerprint: &str,
+        tenant: &str,
         text: &str,
         similar: Option<Similar<'_>>,
         encode: impl FnOnce(String) -> F,
@@ -154,7 +155,7 @@ impl EmbeddingCache {
         if !self.is_enabled() {
             return Ok(Found::of(Arc::new(encode(text).await?), Source::Encoded));
         }
-        let key = embedding_key(encoder_fingerprint, &text);
+        let key = self.key(encoder_fingerprint, tenant, &text);
         let prompt = similar.and_then(|similar| Prompt::of(&similar, encoder_fingerprint, &text));
         if let Some(found) = self.find(&key, encoder_fingerprint).await {
             self.note(prompt.as_ref(), &key).await;
@@ -193,9 +194,9 @@ impl EmbeddingCache {
         Ok(Found::of(Arc::new(encoded?), Source::Encoded))
     }
 
-    /// Whether a text's embeddings are stored; `false` when Redis is unavailable.
-    pub async fn exists(&self, encoder_fingerprint: &str, text: &str) -> bool {
-        let key = embedding_key(encoder_fingerprint, text);
+    /// Whether embeddings of this text are stored that the tenant would get; `false` when Redis is unavailable.
+    pub async fn exists(&self, encoder_fingerprint: &str, tenant: &str, text: &str) -> bool {
+        let key = self.key(encoder_fingerprint, tenant, text);
         self.is_enabled() && self.inner.redis.exists(&key).await.unwrap_or(false)
     }
 
@@ -211,6 +212,11 @@ impl EmbeddingCache {
     pub async fn stats(&self) -> Result<CacheStats, CacheError> {
         let (hits, misses) = self.inner.redis.counters().await?;
         Ok(CacheStats { keys: self.inner.redis.keys().await?, hits, misses })
+    }
+
+    fn key(&self, encoder_fingerprint: &str, tenant: &str, text: &str) -> String {
+        let tenant = (!self.inner.settings.shared_between_tenants).then_some(tenant);
+        embedding_key(encoder_fingerprint, tenant, text)
     }
 
     async fn find(&self, key: &str, fingerprint: &str) -> Option<Found> {

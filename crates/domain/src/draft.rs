@@ -77,8 +77,10 @@ pub struct Candidate {
     /// Its job.
     #[cfg_attr(feature = "openapi", schema(value_type = uuid::Uuid))]
     pub job_id: JobId,
-    /// Its seed.
-    pub seed: i64,
+    /// Its seed; beyond 2^53 as a string of digits.
+    #[serde(with = "crate::seed")]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::seed::Seed))]
+    pub seed: u64,
     /// Its draft; absent when it had none (yet).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub draft: Option<DraftRecord>,
@@ -108,14 +110,14 @@ pub fn draft_steps(steps: u32, share: f64) -> u32 {
 /// The seed of candidate `index` of a request with `seed`: the request's own for the first, then 53-bit values that follow
 /// from both, so that the same request has the same candidates again.
 #[must_use]
-pub fn candidate_seed(seed: i64, index: u32) -> i64 {
+pub fn candidate_seed(seed: u64, index: u32) -> u64 {
     if index == 0 {
         return seed;
     }
     let hash = blake3::hash(format!("candidate {seed} {index}").as_bytes());
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&hash.as_bytes()[..8]);
-    i64::try_from(u64::from_le_bytes(bytes) & ((1 << 53) - 1)).unwrap_or_default()
+    u64::from_le_bytes(bytes) & ((1 << 53) - 1)
 }
 
 #[cfg(test)]

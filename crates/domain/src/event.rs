@@ -38,6 +38,10 @@ words!(
         Deleted = "deleted",
         /// Restored by its owner.
         Restored = "restored",
+        /// This job's run brought its owner's spending to the share at which a budget warns.
+        BudgetWarning = "budget_warning",
+        /// This job's run used up a budget of its owner.
+        BudgetSpent = "budget_spent",
     }
 );
 

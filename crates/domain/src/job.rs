@@ -90,6 +90,8 @@ pub struct Job {
     pub traceparent: Option<String>,
     /// How it came about, if another API or an earlier job was involved.
     pub origin: Option<Origin>,
+    /// The job that it renders again, to compare the bytes.
+    pub replays: Option<JobId>,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
     /// When it was first claimed since submission or the last retry.

@@ -20,6 +20,7 @@
 //! Storage, the idempotency hash, batches, retries, the job's echo of the request and the parameters of the analysis follow from
 //! the struct. A field that SQL filters or sorts by needs a column as well; see `migrations/README.md`.
 
+pub mod budget;
 pub mod checkpoint;
 pub mod clock;
 pub mod draft;
@@ -42,13 +43,16 @@ pub mod origin;
 pub mod plan;
 pub mod pool;
 pub mod record;
+pub mod replay;
 pub mod request;
 pub mod sampling;
+pub mod seed;
 pub mod tier;
 pub mod webhook;
 pub mod worker;
 mod world;
 
+pub use budget::{Budget, BudgetPeriod, BudgetUnit};
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};
 pub use draft::{Candidate, Choice, DraftRecord, DraftScores, Judge, RenderMode};
@@ -68,7 +72,8 @@ pub use model::{ModelManifest, World};
 pub use origin::Origin;
 pub use plan::{DraftSchedule, Plan, StepCachePlan, StepsReason};
 pub use pool::PoolId;
-pub use record::{CacheMatch, Failure, FailureAction, RunRecord, StageSeconds};
+pub use record::{CacheMatch, Failure, FailureAction, Reproduction, RunRecord, Savings, StageSeconds};
 pub use request::{DeadlinePolicy, RequestLimits, VideoRequest};
 pub use tier::{Complexity, QualityTier, StepCacheMode, Tier};
 pub use webhook::{DEFAULT_EVENTS, check_webhook_url, read_webhook_events};
+pub use worker::WorkerIdentity;

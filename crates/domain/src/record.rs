@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::interpolation::InterpolationRecord;
 use crate::tier::UnknownWord;
 use crate::tier::words;
+use crate::worker::WorkerIdentity;
 use std::fmt;
 use std::str::FromStr;
 
@@ -68,6 +69,37 @@ fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0
 }
 
+/// Seconds that each optimisation saved, by the fleet's cost model and this run's own speed. Their sum is the saving of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Savings {
+    /// Fewer steps than the model's default, because the prompt needs no more; negative if it needs more.
+    #[serde(with = "crate::finite")]
+    pub steps_s: f64,
+    /// Steps that the step cache replaced.
+    #[serde(with = "crate::finite")]
+    pub step_cache_s: f64,
+    /// Embeddings that were not computed again.
+    #[serde(with = "crate::finite")]
+    pub embeddings_s: f64,
+}
+
+/// What a video's bytes depend on besides the request, the shape, the plan and the adapters; and the bytes' hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reproduction {
+    /// The worker that made it.
+    pub worker: WorkerIdentity,
+    /// blake3 of the embeddings that were used, those of the negative prompt included.
+    pub embeddings: String,
+    /// Version and quality of the video encoder.
+    pub encoder: String,
+    /// blake3 of the frames before they were encoded as a video.
+    pub frames: String,
+    /// SHA-256 of the MP4, hex.
+    pub video_sha256: String,
+}
+
 /// Everything worth knowing about a finished run; kept with the job permanently.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -114,6 +146,12 @@ pub struct RunRecord {
     /// Price of the saved seconds, US dollars.
     #[serde(with = "crate::finite")]
     pub saved_usd: f64,
+    /// The saved seconds by optimisation.
+    #[serde(default)]
+    pub savings: Savings,
+    /// What rendering it again depends on; absent in records of earlier releases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproduction: Option<Reproduction>,
 }
 
 /// What happens to a job after a failure.

@@ -47,10 +47,11 @@ pub struct VideoRequest {
     /// Quality tier; `auto` chooses by the prompt.
     #[serde(default = "defaults::quality_tier", deserialize_with = "read::quality_tier")]
     pub quality_tier: QualityTier,
-    /// The same seed gives the same video. Drawn at random and reported when null or -1.
-    #[serde(default, deserialize_with = "read::seed")]
-    #[cfg_attr(feature = "openapi", schema(minimum = -1))]
-    pub seed: Option<i64>,
+    /// The same seed gives the same video. Drawn at random and reported when null or -1. From 0 to 18446744073709551615; beyond 2^53,
+    /// where JSON numbers lose digits in JavaScript, it is reported as a string of digits. Both forms are accepted.
+    #[serde(default, with = "crate::seed::optional")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::seed::Seed>))]
+    pub seed: Option<u64>,
     /// Embedded guidance: how closely to follow the prompt. Costs nothing.
     #[serde(default = "defaults::cfg_scale", deserialize_with = "read::cfg_scale")]
     #[cfg_attr(feature = "openapi", schema(minimum = 0))]
@@ -303,9 +304,6 @@ impl VideoRequest {
                 if steps_min > 1 { format!("0 (adaptive) or {steps_min}") } else { "0 (adaptive)".to_owned() };
             let reason = format!("must be {allowed} to {steps_max}, not {}", self.infer_steps);
             wrong.push(FieldError::new("infer_steps", reason));
-        }
-        if self.seed.is_some_and(|seed| seed < 0) {
-            wrong.push(FieldError::new("seed", "must be 0 to 9223372036854775807; null or -1 draws a random one"));
         }
         let scales = [
             ("cfg_scale", self.cfg_scale, 0.0, limits.cfg_scale_max),

@@ -5,6 +5,36 @@ use serde::{Deserialize, Serialize};
 use crate::ids::WorkerId;
 use crate::pool::PoolId;
 
+/// What the bytes of a worker's videos depend on, besides the job. Two workers with equal identities render a job to the same
+/// bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WorkerIdentity {
+    /// Fingerprint of the model's weights.
+    pub model: String,
+    /// Version of the worker and of libtorch.
+    pub build: String,
+    /// The scope within which determinism is promised.
+    pub device_class: String,
+    /// Threads that the model computes with.
+    pub threads: u32,
+    /// Number formats of transformer, text encoders and video decoder.
+    pub formats: String,
+    /// The attention kernel in use; absent on a CPU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<String>,
+}
+
+impl WorkerIdentity {
+    /// A hash of all fields, for comparisons in SQL.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let Self { model, build, device_class, threads, formats, attention } = self;
+        let text = format!("{model:?} {build:?} {device_class:?} {threads} {formats:?} {attention:?}");
+        blake3::hash(text.as_bytes()).to_hex()[..32].to_owned()
+    }
+}
+
 /// A worker as the fleet knows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WorkerInfo {
@@ -33,4 +63,25 @@ pub struct WorkerInfo {
     pub memory_bytes: u64,
     /// Jobs that it renders at once. Always 1 today; a field so that batching needs no migration.
     pub slots: u32,
+    /// Number formats of transformer, text encoders and video decoder, such as `bf16/f16/f16`.
+    #[serde(default)]
+    pub formats: String,
+    /// Price of an hour of its device, US dollars.
+    #[serde(default)]
+    pub gpu_hour_usd: f64,
+}
+
+impl WorkerInfo {
+    /// What its videos depend on.
+    #[must_use]
+    pub fn identity(&self) -> WorkerIdentity {
+        WorkerIdentity {
+            model: self.model_fingerprint.clone(),
+            build: self.build.clone(),
+            device_class: self.device_class.clone(),
+            threads: self.threads,
+            formats: self.formats.clone(),
+            attention: self.attention.clone(),
+        }
+    }
 }

@@ -151,6 +151,10 @@ impl Engine {
     ) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
         let device = options.device.resolve()?;
+        let deterministic = options.deterministic && device != Device::Cpu;
+        if deterministic {
+            torch_ext::device::make_deterministic()?;
+        }
         if let Some(threads) = options.threads {
             let threads = i32::try_from(threads).ok().filter(|&threads| threads > 0);
             tch::set_num_threads(threads.ok_or_else(|| Error::input("threads", "give at least 1"))?);
@@ -186,7 +190,8 @@ impl Engine {
         hashes.save();
         let info = EngineInfo {
             device: device::name(device),
-            device_class: device::class(device),
+            // Its videos differ from those of the same GPU with other kernels.
+            device_class: device::class(device) + if deterministic { " deterministic" } else { "" },
             dtype,
             storage: options.storage,
             adapter_path: options.adapter_path,

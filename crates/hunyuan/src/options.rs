@@ -69,6 +69,8 @@ pub struct EngineOptions {
     pub tiles: TileSizes,
     /// See [`Tiling::Auto`].
     pub auto_tiling_bytes: u64,
+    /// Whether a GPU runs only kernels whose results do not vary from run to run; slower. A CPU always does.
+    pub deterministic: bool,
 }
 
 impl EngineOptions {
@@ -92,6 +94,7 @@ impl EngineOptions {
             threads: None,
             tiles: TileSizes::default(),
             auto_tiling_bytes: AUTO_TILING_BYTES,
+            deterministic: false,
         }
     }
 

@@ -23,7 +23,7 @@ const SHARPNESS_WEIGHT: f64 = 0.5;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Entry {
     /// Its seed.
-    pub seed: i64,
+    pub seed: u64,
     /// Its measurements.
     pub scores: DraftScores,
 }
@@ -94,7 +94,7 @@ fn median(values: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn entry(seed: i64, motion: f64, flicker: f64, sharpness: f64, contrast: f64) -> Entry {
+    fn entry(seed: u64, motion: f64, flicker: f64, sharpness: f64, contrast: f64) -> Entry {
         Entry { seed, scores: DraftScores { motion, flicker, sharpness, contrast } }
     }
 

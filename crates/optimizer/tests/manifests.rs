@@ -141,6 +141,8 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
         cost_usd: 0.0,
         saved_s: 0.0,
         saved_usd: 0.0,
+        savings: domain::Savings::default(),
+        reproduction: None,
     };
     let shape = manifest.shape(&request.video_size, None, request.video_length).expect("a valid shape");
     let run = RunFacts {

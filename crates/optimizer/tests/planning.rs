@@ -182,6 +182,8 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
         cost_usd: 0.0,
         saved_s: 0.0,
         saved_usd: 0.0,
+        savings: domain::Savings::default(),
+        reproduction: None,
     }
 }
 
@@ -309,6 +311,18 @@ fn a_request_or_its_tier_chooses_the_interpolation_within_the_limit_of_frames() 
     assert!(
         matches!(problems(&odd).as_slice(), [one] if one.contains("tiers.preview.interpolate") && one.contains("not 3"))
     );
+}
+
+#[test]
+fn a_saving_is_split_by_optimisation() {
+    let request = VideoRequest::new("A cat walks");
+    let found = saved(&request, &record(12, 6, CacheMatch::Identical, Vec::new()));
+    let parts = found.parts;
+    assert!((parts.steps_s + parts.step_cache_s + parts.embeddings_s - found.saved_s).abs() < 1e-6, "{found:?}");
+    assert!(parts.steps_s > 0.0 && parts.step_cache_s > 0.0 && parts.embeddings_s > 0.0, "{found:?}");
+    let explicit = VideoRequest { infer_steps: 18, ..request };
+    let parts = saved(&explicit, &record(12, 6, CacheMatch::Miss, Vec::new())).parts;
+    assert!(parts.steps_s.abs() < 1e-6 && parts.embeddings_s.abs() < 1e-6 && parts.step_cache_s > 0.0, "{parts:?}");
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     let mut wrong = Vec::new();
     server(settings, &mut wrong);
     host_names(settings, &mut wrong);
+    path_prefix(&settings.server.path_prefix, &mut wrong);
     times(settings, &mut wrong);
     ranges(settings, &mut wrong);
     positive(settings, &mut wrong);
@@ -23,6 +24,27 @@ fn server(settings: &Settings, wrong: &mut Vec<String>) {
             "server.keys is off and server.bind is {}: anyone who can reach that address could use the fleet. Set \
              server.keys to \"auto\", or server.open_to_all to true if that is what you want",
             server.bind
+        ));
+    }
+}
+
+/// A prefix must not hide a path of the API or of the page.
+fn path_prefix(prefix: &str, wrong: &mut Vec<String>) {
+    const TAKEN: [&str; 5] = ["api", "v1", "assets", "metrics", "dashboard"];
+    let plain = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte))
+            && !part.starts_with('.')
+    };
+    let mut parts = prefix.split('/');
+    let begins_with_slash = parts.next() == Some("");
+    let valid =
+        begins_with_slash && parts.clone().all(plain) && parts.next().is_some_and(|first| !TAKEN.contains(&first));
+    if !prefix.is_empty() && !valid {
+        wrong.push(format!(
+            "server.path_prefix is \"{prefix}\", but must be empty or a path such as \"/fleet\": it begins with a slash, does not end \
+             with one, contains letters, digits and -_.~ only, and does not begin with /{}",
+            TAKEN.join(", /")
         ));
     }
 }

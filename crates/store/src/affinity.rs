@@ -247,10 +247,14 @@ impl Store {
             WITH waiting AS (
                 -- Enough to choose from, and no more where ten thousand jobs were released at once.
                 (SELECT id, dispatch_no, adapters, scheduled_at, start_by FROM jobs
-                WHERE status = 'scheduled' AND pool = $1 AND cancel_requested_at IS NULL ORDER BY id LIMIT 64)
+                WHERE status = 'scheduled' AND pool = $1 AND cancel_requested_at IS NULL
+                    -- A replay needs a worker like the first one.
+                    AND (requires IS NULL OR requires = (SELECT w.identity FROM workers AS w WHERE w.id = $5))
+                ORDER BY id LIMIT 64)
                 UNION
                 SELECT id, dispatch_no, adapters, scheduled_at, start_by FROM jobs
                 WHERE id = $2 AND status = 'scheduled' AND pool = $1 AND cancel_requested_at IS NULL
+                    AND (requires IS NULL OR requires = (SELECT w.identity FROM workers AS w WHERE w.id = $5))
             ), rated AS (
                 SELECT *, scheduled_at <= clock_timestamp() - make_interval(secs => $4) AS overdue FROM waiting
             )

@@ -4,7 +4,7 @@
 //! tenant's weight (`jobs.share_s`, `dispatch_shares`). Within a tenant it is `order_at`. Both are read from an index, so
 //! the cost of a release depends on how much it releases and does not grow with the backlog.
 
-use domain::{JobId, PoolId};
+use domain::{JobId, PoolId, WorkerId};
 
 use crate::connect::Store;
 use crate::error::Result;
@@ -219,17 +219,21 @@ impl Store {
         Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
     }
 
-    /// Released jobs of a pool that no worker has claimed yet, oldest release first. Workers find work this way while
-    /// RabbitMQ is unavailable.
+    /// Released jobs of a pool that no worker has claimed yet and that this worker may claim, oldest release first. Workers find
+    /// work this way while RabbitMQ is unavailable.
     ///
     /// # Errors
     /// The database's error.
-    pub async fn unclaimed(&self, pool: &PoolId, limit: u32) -> Result<Vec<Released>> {
+    pub async fn unclaimed(&self, pool: &PoolId, worker_id: WorkerId, limit: u32) -> Result<Vec<Released>> {
         let rows = sqlx::query!(
             "-- unclaimed_jobs
-             SELECT id, dispatch_no FROM jobs WHERE status = 'scheduled' AND pool = $1 ORDER BY scheduled_at LIMIT $2",
+             SELECT id, dispatch_no FROM jobs
+             WHERE status = 'scheduled' AND pool = $1
+                 AND (requires IS NULL OR requires = (SELECT w.identity FROM workers AS w WHERE w.id = $3))
+             ORDER BY scheduled_at LIMIT $2",
             pool.as_str(),
-            i64::from(limit)
+            i64::from(limit),
+            worker_id.0
         )
         .fetch_all(&self.pool)
         .await?;
@@ -275,7 +279,7 @@ impl Store {
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE status = 'scheduled' AND pool NOT IN (SELECT pool FROM alive) AND EXISTS (SELECT FROM led)
-                ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+                ORDER BY scheduled_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), moved AS (
                 UPDATE jobs SET status = 'queued', pool = NULL, announced_at = NULL, announcements = 0
                 FROM held WHERE jobs.id = held.id
@@ -310,7 +314,7 @@ impl Store {
                 WHERE status = 'scheduled' AND EXISTS (SELECT FROM led)
                     AND (announced_at IS NULL OR announced_at <= clock_timestamp() - make_interval(
                         secs => LEAST($2, $1 * power(2, LEAST(GREATEST(announcements - 1, 0), 30)))))
-                ORDER BY id LIMIT $3 FOR UPDATE SKIP LOCKED
+                ORDER BY announced_at NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED
             )
             UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1
             FROM held WHERE jobs.id = held.id

@@ -48,7 +48,7 @@ impl Store {
                     SELECT epoch FROM leader WHERE epoch = $3 AND expires_at > clock_timestamp() FOR SHARE
                 ), held AS MATERIALIZED (
                     SELECT id FROM jobs
-                    WHERE status = 'drafted' AND drafted_at <= clock_timestamp() - make_interval(secs => $1)
+                    WHERE status = 'drafted' AND drafted_at <= statement_timestamp() - make_interval(secs => $1)
                         AND EXISTS (SELECT FROM led)
                     ORDER BY drafted_at LIMIT $2 FOR UPDATE SKIP LOCKED
                 ), moved AS (

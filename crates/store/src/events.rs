@@ -16,7 +16,7 @@ use crate::error::{Result, StoreError};
 use crate::readable::readable;
 
 /// Which events a stream shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventScope {
     /// Events of one job.
     Job(JobId),

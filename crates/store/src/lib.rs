@@ -7,8 +7,8 @@
 //! # Reading order
 //! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`], [`dispatch`] and
 //! [`affinity`] (scheduler), [`leases`] (worker), [`deadlines`], [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`],
-//! [`models`], [`loras`], [`images`], [`events`], [`tenants`], [`keys`], [`quotas`], [`sessions`], [`stats`], [`learning`],
-//! [`webhooks`].
+//! [`models`], [`loras`], [`images`], [`events`], [`tenants`], [`ledger`], [`keys`], [`quotas`], [`sessions`], [`stats`],
+//! [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -35,6 +35,7 @@ pub mod keys;
 pub mod leader;
 pub mod learning;
 pub mod leases;
+pub mod ledger;
 pub mod loras;
 mod migrate;
 pub mod models;
@@ -44,6 +45,7 @@ mod prepare;
 pub mod quotas;
 mod readable;
 mod retry;
+mod rollup;
 mod row;
 pub mod sessions;
 pub mod stats;
@@ -51,6 +53,7 @@ pub mod sweep;
 pub mod tenants;
 mod transition;
 pub mod webhooks;
+pub mod worker_list;
 mod worker_role;
 pub mod workers;
 

@@ -142,7 +142,9 @@ impl Store {
             Row,
             "-- list_loras
              SELECT id, tenant_id, model_id, name, fingerprint, bytes, rank, layers, description, sampling, shared, created_at
-             FROM loras WHERE (tenant_id = $1 OR shared) AND ($2::text IS NULL OR model_id = $2)
+             FROM loras
+             WHERE id = ANY(ARRAY(SELECT id FROM loras WHERE tenant_id = $1 UNION ALL SELECT id FROM loras WHERE shared))
+                 AND ($2::text IS NULL OR model_id = $2)
              ORDER BY name, tenant_id <> $1, created_at, id",
             tenant.0,
             model_id

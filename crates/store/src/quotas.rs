@@ -47,7 +47,7 @@ impl Store {
                     AS "used_s!",
                 COALESCE(CASE WHEN quota_gpu_s IS NOT NULL OR quota_usd IS NOT NULL THEN
                     (SELECT sum(quota_s) FROM jobs
-                    WHERE quota_key_id = $1 AND status IN ('queued', 'scheduled', 'running', 'drafted')) END, 0)
+                    WHERE jobs.key_id = $1 AND status IN ('queued', 'scheduled', 'running', 'drafted')) END, 0)
                     AS "reserved_s!",
                 ((today.day + 1)::timestamp AT TIME ZONE 'UTC') AS "renews_at!",
                 extract(epoch FROM ((today.day + 1)::timestamp AT TIME ZONE 'UTC') - clock_timestamp())::float8

@@ -121,7 +121,7 @@ impl Store {
     /// # Errors
     /// The database's error.
     pub async fn purge_sessions(&self) -> Result<u64> {
-        let purged = sqlx::query!("-- purge_sessions\nDELETE FROM sessions WHERE expires_at < clock_timestamp()")
+        let purged = sqlx::query!("-- purge_sessions\nDELETE FROM sessions WHERE expires_at < statement_timestamp()")
             .execute(&self.pool)
             .await?;
         Ok(purged.rows_affected())

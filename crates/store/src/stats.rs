@@ -1,4 +1,5 @@
-//! Reads what the transitions counted. Nothing here looks at a job, but for the cost model's recent runs.
+//! Reads what the transitions counted. Nothing here looks at a job, but for the cost model's recent runs. The fleet's numbers come
+//! from hours that [`Store::roll_up_stats`] has added up, and from the tenants' rows since.
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
@@ -161,9 +162,10 @@ struct RunRow {
     finished_at: DateTime<Utc>,
 }
 
-/// The sums of every query here, once.
+/// The sums of every query here, once. `$own` selects the rows of the tenant `$1`. If that is null, `$before` selects the fleet's rows
+/// of hours that were added up, and `$since` those of all tenants from the first hour that was not.
 macro_rules! counters {
-    ($head:tt, $tail:tt, $target:ty $(, $arg:expr)*) => {
+    ($head:tt, [$own:tt, $before:tt, $since:tt], $tail:tt, $target:ty $(, $arg:expr)*) => {
         sqlx::query_as!($target, $head + r#"
             COALESCE(sum(submitted), 0)::bigint AS "submitted!", COALESCE(sum(planned), 0)::bigint AS "planned!",
             COALESCE(sum(completed), 0)::bigint AS "completed!", COALESCE(sum(failed), 0)::bigint AS "failed!",
@@ -185,6 +187,31 @@ macro_rules! counters {
             COALESCE(sum(estimate_s), 0) AS "estimate_s!", COALESCE(sum(video_s), 0) AS "video_s!",
             COALESCE(sum(gpu_seconds), 0) AS "gpu_seconds!", COALESCE(sum(cost_usd), 0) AS "cost_usd!",
             COALESCE(sum(saved_s), 0) AS "saved_s!", COALESCE(sum(saved_usd), 0) AS "saved_usd!"
+            FROM (
+                SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
+                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
+                saved_s, saved_usd
+                FROM stats_hourly WHERE tenant_id = $1 AND "# + $own + r#"
+                UNION ALL
+                SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
+                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
+                saved_s, saved_usd
+                FROM stats_fleet WHERE $1::uuid IS NULL AND "# + $before + r#"
+                UNION ALL
+                SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
+                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
+                saved_s, saved_usd
+                FROM stats_hourly WHERE $1::uuid IS NULL
+                    -- The hours one by one: for a range with an unknown start the planner would read the whole table.
+                    AND bucket = ANY(ARRAY(
+                        SELECT generate_series(GREATEST(until, oldest), statement_timestamp() + interval '1 hour', '1 hour')
+                        FROM stats_rollup, (SELECT COALESCE(min(bucket), 'infinity') AS oldest
+                            FROM stats_hourly WHERE bucket > '-infinity') AS counted))
+                    AND "# + $since + r#"
+            ) AS counted
             "# + $tail $(, $arg)*)
     };
 }
@@ -271,7 +298,8 @@ impl Store {
         let sums = counters!(
             r#"-- stats_of_all_time
             SELECT '' AS "key!", '' AS "tier!", '' AS "complexity!", NULL::timestamptz AS at,"#,
-            r#"FROM stats_hourly WHERE bucket = '-infinity' AND ($1::uuid IS NULL OR tenant_id = $1)"#,
+            ["bucket = '-infinity'", "bucket = '-infinity'", "true"],
+            "",
             Sums,
             scope.tenant()
         )
@@ -288,11 +316,15 @@ impl Store {
         let rows = counters!(
             r#"-- stats_by_group
             SELECT model_id AS "key!", tier AS "tier!", complexity AS "complexity!", NULL::timestamptz AS at,"#,
-            r#"FROM stats_hourly
-            WHERE ($2::timestamptz IS NULL AND bucket = '-infinity'
-                    OR $2 IS NOT NULL AND bucket > '-infinity' AND bucket >= date_trunc('hour', $2, 'UTC'))
-                AND ($1::uuid IS NULL OR tenant_id = $1)
-            GROUP BY model_id, tier, complexity ORDER BY model_id, tier, complexity"#,
+            [
+                // As one range, so that the index finds it: from the hour to the end of time, or only the sum of all.
+                r#"bucket >= COALESCE(date_trunc('hour', $2::timestamptz, 'UTC'), '-infinity')
+                    AND bucket <= CASE WHEN $2 IS NULL THEN '-infinity' ELSE 'infinity' END::timestamptz"#,
+                r#"bucket >= COALESCE(date_trunc('hour', $2, 'UTC'), '-infinity')
+                    AND bucket <= CASE WHEN $2 IS NULL THEN '-infinity' ELSE 'infinity' END::timestamptz"#,
+                r#"($2 IS NULL OR bucket >= date_trunc('hour', $2, 'UTC'))"#
+            ],
+            "GROUP BY model_id, tier, complexity ORDER BY model_id, tier, complexity",
             Sums,
             scope.tenant(),
             since
@@ -330,10 +362,12 @@ impl Store {
         let rows = counters!(
             r#"-- stats_series
             SELECT '' AS "key!", '' AS "tier!", '' AS "complexity!", date_trunc($4, bucket, 'UTC') AS at,"#,
-            r#"FROM stats_hourly
-            WHERE bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3 AND bucket > '-infinity'
-                AND ($1::uuid IS NULL OR tenant_id = $1)
-            GROUP BY date_trunc($4, bucket, 'UTC') ORDER BY date_trunc($4, bucket, 'UTC')"#,
+            [
+                r#"bucket >= date_trunc('hour', $2::timestamptz, 'UTC') AND bucket < $3 AND bucket > '-infinity'"#,
+                r#"bucket >= date_trunc('hour', $2, 'UTC') AND bucket < $3 AND bucket > '-infinity'"#,
+                r#"bucket >= date_trunc('hour', $2, 'UTC') AND bucket < $3"#
+            ],
+            "GROUP BY date_trunc($4, bucket, 'UTC') ORDER BY date_trunc($4, bucket, 'UTC')",
             Sums,
             scope.tenant(),
             from,

@@ -1,5 +1,8 @@
 //! What time does to jobs: leases that ran out, rows and objects past their retention.
 //!
+//! Rule: conditions on times compare with `statement_timestamp()`, which an index can answer; `clock_timestamp()` may change within
+//! a statement, so Postgres would look at every row.
+//!
 //! Rule: an object is deleted only after the row's pointer to it has moved in a committed, guarded statement; what a
 //! crash leaves between the two is found by [`Store::orphans`].
 
@@ -72,7 +75,8 @@ impl Store {
                     WHERE status = 'running' AND lease_expires_at < clock_timestamp()
                         AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1)
                         AND EXISTS (SELECT FROM led)
-                    ORDER BY id LIMIT $6 FOR UPDATE SKIP LOCKED
+                    -- By the lease: ordered by id, the planner might walk through all jobs to find the first few.
+                    ORDER BY lease_expires_at LIMIT $6 FOR UPDATE SKIP LOCKED
                 ), moved AS (
                     UPDATE jobs SET status = next, lease_token = NULL, lease_expires_at = NULL, stage = NULL,
                         gpu_seconds = gpu_seconds + worked_s,
@@ -121,7 +125,7 @@ impl Store {
             WITH held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE deleted_at IS NULL AND status IN ('completed', 'failed', 'cancelled')
-                    AND finished_at <= clock_timestamp() - make_interval(secs => $1)
+                    AND finished_at <= statement_timestamp() - make_interval(secs => $1)
                 ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), moved AS (
                 UPDATE jobs SET deleted_at = clock_timestamp() WHERE id = ANY(ARRAY(SELECT id FROM held))
@@ -147,11 +151,13 @@ impl Store {
             r#"-- purge_deleted_jobs
             WITH held AS MATERIALIZED (
                 SELECT id FROM jobs
-                WHERE deleted_at <= clock_timestamp() - make_interval(secs => $1)
+                WHERE deleted_at <= statement_timestamp() - make_interval(secs => $1)
                     AND status IN ('completed', 'failed', 'cancelled')
                 ORDER BY deleted_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), forgotten AS (
                 DELETE FROM job_events WHERE job_id = ANY(ARRAY(SELECT id FROM held))
+            ), purged AS (
+                DELETE FROM job_runs WHERE job_id = ANY(ARRAY(SELECT id FROM held))
             )
             DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM held))
             RETURNING jobs.id, array_remove(ARRAY[video_key, poster_key, checkpoint_key, preview_key], NULL) AS "objects!""#,
@@ -174,7 +180,7 @@ impl Store {
             WITH held AS MATERIALIZED (
                 SELECT id, checkpoint_key FROM jobs
                 WHERE checkpoint_key IS NOT NULL AND status IN ('completed', 'failed', 'cancelled')
-                    AND finished_at <= clock_timestamp() - make_interval(secs => $1)
+                    AND finished_at <= statement_timestamp() - make_interval(secs => $1)
                 ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED
             ), moved AS (
                 UPDATE jobs SET checkpoint_key = NULL, checkpoint_step = 0, checkpoint_checksum = NULL,
@@ -223,9 +229,11 @@ impl Store {
     pub async fn purge_events(&self, keep_s: f64, limit: u32) -> Result<u64> {
         let purged = sqlx::query!(
             "-- purge_events
-             DELETE FROM job_events WHERE (job_id, seq) IN (
-                 SELECT job_id, seq FROM job_events
-                 WHERE at < clock_timestamp() - make_interval(secs => $1) LIMIT $2)",
+             -- The oldest events by the order in which they were written, which is nearly that of their times. By their places in
+             -- the table, since events never change and any other join might read all of it.
+             DELETE FROM job_events WHERE ctid = ANY(ARRAY(
+                 SELECT place FROM (SELECT ctid AS place, at FROM job_events ORDER BY txid, seq LIMIT $2) AS oldest
+                 WHERE at < statement_timestamp() - make_interval(secs => $1)))",
             keep_s,
             i64::from(limit)
         )

@@ -1,14 +1,13 @@
-//! Workers: which are online, what they hold, when they sent their last heartbeat.
+//! Workers: their registration, heartbeats, and how they leave. [`crate::worker_list`] reads them.
 
 use chrono::{DateTime, Utc};
 use domain::worker::WorkerInfo;
-use domain::{JobId, PoolId, TenantId, WorkerId};
+use domain::{JobId, TenantId, WorkerId};
 use std::fmt;
 use std::str::FromStr;
 
 use crate::connect::Store;
-use crate::error::{Result, StoreError};
-use crate::readable::readable;
+use crate::error::Result;
 use crate::row::{bigint, int};
 
 /// Whether a worker accepts jobs.
@@ -93,8 +92,8 @@ impl Store {
         let registered = sqlx::query!(
             "-- register_worker
              INSERT INTO workers (id, name, pool, model_id, model_fingerprint, device, device_class, build, threads,
-                 memory_bytes, slots, attention, state)
-             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready'
+                 memory_bytes, slots, attention, state, gpu_hour_usd, identity, formats)
+             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready', $13, $14, $15
              FROM models WHERE models.id = $4 AND weights_fingerprint = $5
              ON CONFLICT (id) DO UPDATE SET state = 'ready', last_seen_at = clock_timestamp()",
             info.id.0,
@@ -108,7 +107,10 @@ impl Store {
             int("threads", info.threads)?,
             bigint("memory_bytes", info.memory_bytes)?,
             int("slots", info.slots)?,
-            info.attention
+            info.attention,
+            info.gpu_hour_usd,
+            info.identity().key(),
+            info.formats
         )
         .execute(&self.pool)
         .await?;
@@ -198,16 +200,19 @@ impl Store {
     }
 
     /// Gives up workers without a heartbeat for `silent_s`, and forgets those without one for `forget_s`; returns how many
-    /// were given up.
+    /// were given up. Before that it adds the workers' time online to the ledger.
     ///
     /// # Errors
     /// The database's error.
     pub async fn give_up_silent_workers(&self, silent_s: f64, forget_s: f64) -> Result<u64> {
+        self.account_time_online().await?;
         let given_up = sqlx::query!(
             "-- give_up_silent_workers
              WITH forgotten AS (
                  DELETE FROM workers
                  WHERE state = 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $2)
+                     -- The ledger has all of its time.
+                     AND COALESCE(accounted_until, registered_at) >= last_seen_at
              )
              UPDATE workers SET state = 'gone', job_id = NULL
              WHERE state <> 'gone' AND last_seen_at < clock_timestamp() - make_interval(secs => $1)",
@@ -217,53 +222,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(given_up.rows_affected())
-    }
-
-    /// Workers that are not gone.
-    ///
-    /// # Errors
-    /// The database's error.
-    pub async fn workers(&self) -> Result<Vec<WorkerStatus>> {
-        let rows = sqlx::query!(
-            r#"-- list_workers
-            SELECT workers.id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
-                slots, attention, state, registered_at, adapters, adapters_cached,
-                extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
-                COALESCE(held.ids, '{}') AS "job_ids!"
-            FROM workers LEFT JOIN (
-                -- Once for all workers: a look-up per worker would read every running job of its pool.
-                SELECT worker_id, array_agg(id ORDER BY id) AS ids FROM jobs WHERE status = 'running' GROUP BY worker_id
-            ) AS held ON held.worker_id = workers.id
-            WHERE state <> 'gone' ORDER BY name, workers.id"#
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        readable(rows.into_iter().map(|row| {
-            let wrong = |column, reason: String| StoreError::unreadable("workers", column, row.id, reason);
-            let number = |column, value: i32| u32::try_from(value).map_err(|error| wrong(column, error.to_string()));
-            let info = WorkerInfo {
-                id: WorkerId(row.id),
-                name: row.name,
-                pool: PoolId::from_stored(row.pool),
-                model_id: row.model_id,
-                model_fingerprint: row.model_fingerprint,
-                device: row.device,
-                device_class: row.device_class,
-                build: row.build,
-                threads: number("threads", row.threads)?,
-                attention: row.attention,
-                memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
-                slots: number("slots", row.slots)?,
-            };
-            Ok(WorkerStatus {
-                info,
-                state: row.state.parse().map_err(|reason| wrong("state", reason))?,
-                silent_s: row.silent_s.max(0.0),
-                registered_at: row.registered_at,
-                job_ids: row.job_ids.into_iter().map(JobId).collect(),
-                adapters: row.adapters,
-                adapters_cached: row.adapters_cached,
-            })
-        }))
     }
 }

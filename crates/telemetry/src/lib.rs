@@ -18,6 +18,7 @@ pub use admin::{AdminError, serve_admin};
 pub use health::{Health, Part};
 pub use logging::init_logging;
 pub use metrics::{
-    ApiMetrics, BacklogLevel, FleetTotals, GroupTotals, MetricInfo, PoolLevel, SchedulerMetrics, WorkerMetrics,
+    ApiMetrics, BacklogLevel, BudgetLevels, FleetTotals, GroupTotals, LedgerLevels, MetricInfo, PoolLevel,
+    SchedulerMetrics, WorkerMetrics,
 };
 pub use stop::Stop;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use domain::{JobStatus, Tier};
 use telemetry::{
-    ApiMetrics, BacklogLevel, FleetTotals, GroupTotals, MetricInfo, PoolLevel, SchedulerMetrics, WorkerMetrics,
+    ApiMetrics, BacklogLevel, BudgetLevels, FleetTotals, GroupTotals, LedgerLevels, MetricInfo, PoolLevel,
+    SchedulerMetrics, WorkerMetrics,
 };
 
 /// The head of `docs/metrics.md`.
@@ -129,6 +130,27 @@ fn totals_follow_the_rows_and_end_with_the_leadership() {
     let text = metrics.render();
     assert!(!text.contains("fleet_jobs_finished_total{"), "{text}");
     assert!(text.contains("fleet_scheduler_leading 0"), "{text}");
+}
+
+#[test]
+fn the_ledger_is_exported_by_the_leader_only() {
+    let metrics = SchedulerMetrics::default();
+    let levels =
+        LedgerLevels { first_s: 8.0, repeated_s: 2.0, saved_steps_s: -3.0, idle_s: 60.0, ..LedgerLevels::default() };
+    metrics.leads(true);
+    metrics.ledger(&levels);
+    metrics.budgets(BudgetLevels { ok: 1, warning: 0, spent: 2 });
+    let text = metrics.render();
+    for line in [
+        "fleet_run_gpu_seconds_total{kind=\"repeated\"} 2",
+        "fleet_optimization_saved_seconds{optimization=\"adaptive_steps\"} -3",
+        "fleet_worker_seconds{state=\"idle\"} 60",
+        "fleet_budgets{state=\"spent\"} 2",
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    metrics.leads(false);
+    assert!(!metrics.render().contains("fleet_run_gpu_seconds_total{"), "another leader exports them");
 }
 
 #[test]

@@ -26,6 +26,15 @@ pub fn synchronize(index: usize) -> Result<()> {
     shim::synchronize(existing(index)?)
 }
 
+/// Makes libtorch use only kernels whose results do not vary from run to run, in the whole process. Call it before the first use of
+/// a GPU: cuBLAS reads its settings once. Operators without such a kernel fail from then on.
+///
+/// # Errors
+/// [`Error::Failed`] with libtorch's reason.
+pub fn make_deterministic() -> Result<()> {
+    shim::make_deterministic()
+}
+
 /// Memory in use on GPU `index`.
 ///
 /// # Errors
@@ -54,6 +63,11 @@ mod tests {
         for answer in [synchronize(9999), memory(9999).map(drop)] {
             assert!(matches!(&answer, Err(Error::NotAvailable(_))), "{answer:?}");
         }
+    }
+
+    #[test]
+    fn kernels_can_be_made_deterministic() {
+        assert!(make_deterministic().is_ok());
     }
 
     /// What the shim does where the CUDA half of libtorch is not loaded: an error with a text, and no crash.

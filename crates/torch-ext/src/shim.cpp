@@ -12,6 +12,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -92,6 +93,18 @@ int torch_ext_attention(int64_t* order, size_t* count, char* message, size_t roo
         order[(*count)++] = static_cast<int64_t>(backend);
       }
     }
+  });
+}
+
+// Only deterministic kernels from now on; an operator that has none throws. cuBLAS is deterministic with a workspace of fixed size,
+// which it reads from the environment when it starts.
+int torch_ext_make_deterministic(char* message, size_t room) {
+  return guarded(message, room, [&] {
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", /*overwrite=*/0);
+    auto& context = at::globalContext();
+    context.setDeterministicAlgorithms(/*on=*/true, /*warn_only=*/false);
+    context.setDeterministicCuDNN(true);
+    context.setBenchmarkCuDNN(false);
   });
 }
 

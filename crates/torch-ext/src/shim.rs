@@ -15,6 +15,7 @@ const MESSAGE_BYTES: usize = 1024;
 unsafe extern "C" {
     fn torch_ext_set_attention(order: *const i64, on: usize, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_attention(order: *mut i64, count: *mut usize, message: *mut c_char, room: usize) -> c_int;
+    fn torch_ext_make_deterministic(message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_synchronize(device: i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_memory(device: i64, out: *mut i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_has_operator(name: *const c_char, found: *mut c_int, message: *mut c_char, room: usize) -> c_int;
@@ -55,6 +56,12 @@ pub(crate) fn attention() -> Result<Vec<i64>> {
     // SAFETY: the shim writes at most four values and their number.
     call(|message, room| unsafe { torch_ext_attention(order.as_mut_ptr(), &raw mut count, message, room) })?;
     Ok(order[..count.min(order.len())].to_vec())
+}
+
+pub(crate) fn make_deterministic() -> Result<()> {
+    #[expect(unsafe_code, reason = "a foreign function")]
+    // SAFETY: it takes nothing but the message's buffer.
+    call(|message, room| unsafe { torch_ext_make_deterministic(message, room) })
 }
 
 pub(crate) fn synchronize(device: i64) -> Result<()> {

@@ -61,6 +61,12 @@ export const cases = {
     await assertAccessible(desktop, 'dashboard, dark');
     await desktop.getByRole('button', { name: 'Switch to light theme' }).click();
     await assertAccessible(desktop, 'dashboard, light');
+    await desktop.getByRole('link', { name: 'Usage' }).click();
+    await desktop.getByRole('region', { name: 'Saved' }).waitFor();
+    await assertAccessible(desktop, 'usage, light');
+    await desktop.getByRole('link', { name: 'Webhooks' }).click();
+    await desktop.getByRole('heading', { name: 'Deliveries' }).waitFor();
+    await assertAccessible(desktop, 'webhooks, light');
 
     const phone = await browser.open(fleet.url, { viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
     await phone.getByRole('article').first().waitFor();
@@ -68,6 +74,12 @@ export const cases = {
     await assertNoSideways(phone);
     await phone.getByRole('link', { name: 'Dashboard' }).click();
     await phone.getByText('By complexity').waitFor();
+    await assertNoSideways(phone);
+    await phone.getByRole('link', { name: 'Usage' }).click();
+    await phone.getByRole('region', { name: 'Saved' }).waitFor();
+    await assertNoSideways(phone);
+    await phone.getByRole('link', { name: 'Webhooks' }).click();
+    await phone.getByRole('heading', { name: 'Deliveries' }).waitFor();
     await assertNoSideways(phone);
   },
 

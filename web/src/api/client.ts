@@ -3,6 +3,7 @@
  *
  * All calls go to the page's own origin. Requests other than GET carry the session's CSRF token, if there is one.
  */
+import { at } from '../lib/prefix';
 import type { FieldError, ProblemBody } from './schema';
 
 /** An error response from the API, or no response at all (`status` 0). */
@@ -70,7 +71,7 @@ export async function call<T>(method: string, path: string, options: CallOptions
   if (method !== 'GET' && csrfToken) headers['x-csrf-token'] = csrfToken;
   let response: Response;
   try {
-    response = await fetch(withQuery(path, options.query), {
+    response = await fetch(withQuery(at(path), options.query), {
       method,
       headers,
       body: options.file ?? (options.body === undefined ? undefined : JSON.stringify(options.body)),

@@ -1,5 +1,10 @@
 /** Types of the API. Written by scripts/api-types.mjs from docs/openapi.json; do not edit. */
 
+export interface AmountView {
+  gpu_seconds: number;
+  usd: number;
+}
+
 /** How a prompt would be rendered. */
 export interface AnalysisView {
   /** Embedded guidance scale. */
@@ -80,6 +85,27 @@ export interface BatchRequest {
 export interface BatchView {
   /** One entry for each request, in order. */
   jobs: BatchItem[];
+}
+
+export interface BudgetListView {
+  budgets: BudgetView[];
+}
+
+export type BudgetPeriod = "day" | "month";
+
+export type BudgetUnit = "usd" | "gpu_seconds";
+
+export interface BudgetView {
+  budget_id: string;
+  tenant: string;
+  period: BudgetPeriod;
+  unit: BudgetUnit;
+  amount: number;
+  used: number;
+  warn_share: number;
+  stops: boolean;
+  state: string;
+  renews_at: string;
 }
 
 /** Where a job's embeddings came from. */
@@ -185,6 +211,12 @@ export interface DeliveryView {
   url: string;
   /** The receiver; null for the job's own `webhook`. */
   webhook_id?: string | null;
+}
+
+export interface Difference {
+  field: string;
+  original: unknown;
+  replay: unknown;
 }
 
 /** A finished draft. */
@@ -305,6 +337,24 @@ export interface JobListView {
   next_cursor?: string | null;
 }
 
+export interface JobRunView {
+  attempt: number;
+  worker: string;
+  device: string;
+  outcome: string;
+  lost: boolean;
+  repeated: boolean;
+  lost_steps: number;
+  started_at: string;
+  ended_at: string;
+  gpu_seconds: number;
+  cost_usd: number;
+}
+
+export interface JobRunsView {
+  runs: JobRunView[];
+}
+
 /** Where a job is, as users see it. */
 export type JobStatus = "queued" | "scheduled" | "running" | "drafted" | "completed" | "failed" | "cancelled";
 
@@ -357,6 +407,7 @@ export interface JobView {
   video?: VideoView | null;
   /** The worker that is rendering it or rendered it. */
   worker_id?: string | null;
+  replays?: string | null;
 }
 
 /** Who chooses among candidates. */
@@ -428,6 +479,7 @@ export interface Links {
   self: string;
   /** The MP4; null until completed. */
   video?: string | null;
+  replay?: string | null;
 }
 
 /** All adapters that the caller may use. */
@@ -669,6 +721,7 @@ export interface PutWebhook {
   events?: string[] | null;
   /** Where deliveries are sent. */
   url: string;
+  own_jobs_only?: boolean;
 }
 
 /** What a user asks for: a tier, or `auto` to have one chosen by the prompt. */
@@ -687,6 +740,23 @@ export interface RenderShape {
   height: number;
   /** Width, pixels. */
   width: number;
+}
+
+export interface ReplayView {
+  original: string;
+  replay: string;
+  status: JobStatus;
+  verdict: string;
+  reason?: string | null;
+  differences: Difference[];
+}
+
+export interface Reproduction {
+  worker: WorkerIdentity;
+  embeddings: string;
+  encoder: string;
+  frames: string;
+  video_sha256: string;
 }
 
 /** Everything worth knowing about a finished run; kept with the job permanently. */
@@ -722,6 +792,21 @@ export interface RunRecord {
   steps_computed: number;
   /** Steps that the step cache replaced. */
   steps_skipped: number;
+  savings?: Savings;
+  reproduction?: Reproduction | null;
+}
+
+export interface SavedView {
+  adaptive_steps: AmountView;
+  step_cache: AmountView;
+  embedding_cache: AmountView;
+  drafts: AmountView;
+}
+
+export interface Savings {
+  steps_s: number;
+  step_cache_s: number;
+  embeddings_s: number;
 }
 
 /** GPU time, cost and savings of completed jobs. */
@@ -889,6 +974,36 @@ export interface TiersView {
   tiers: TierView[];
 }
 
+export type UsageRowView = UsageSumsView & {
+  period?: string | null;
+  tenant?: string | null;
+  key_id?: string | null;
+  key?: string | null;
+  model?: string | null;
+  tier?: string | null;
+};
+
+export interface UsageSumsView {
+  runs: number;
+  videos: number;
+  gpu_seconds: number;
+  cost_usd: number;
+  repeated_runs: number;
+  repeated_gpu_seconds: number;
+  repeated_cost_usd: number;
+  lost_steps: number;
+  saved: SavedView;
+}
+
+export interface UsageView {
+  from: string;
+  to: string;
+  group_by: string[];
+  rows: UsageRowView[];
+  total: UsageSumsView;
+  workers?: WorkerUsageView[] | null;
+}
+
 /** A request for one video. Every field except `prompt` has a default; unknown fields are refused. */
 export interface VideoRequest {
   /** One of the named size's aspect ratios, for example `16:9`; the first one when null. */
@@ -987,12 +1102,39 @@ export interface WebhookView {
   url: string;
   /** Its id. */
   webhook_id: string;
+  key_id?: string | null;
+}
+
+export interface WorkerIdentity {
+  model: string;
+  build: string;
+  device_class: string;
+  threads: number;
+  formats: string;
+  attention?: string | null;
 }
 
 /** All workers. */
 export interface WorkerListView {
   /** Sorted by name. Workers that signed off or whose heartbeats stopped are not included. */
   workers: WorkerView[];
+}
+
+export interface WorkerUsageView {
+  period?: string | null;
+  worker?: string | null;
+  model?: string | null;
+  online_s: number;
+  online_usd: number;
+  busy_s: number;
+  idle_s: number;
+  idle_usd: number;
+  runs: number;
+  videos: number;
+  repeated_runs: number;
+  repeated_gpu_seconds: number;
+  repeated_cost_usd: number;
+  lost_steps: number;
 }
 
 /** One worker. */

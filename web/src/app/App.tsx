@@ -12,7 +12,11 @@ import { usePlace } from './router';
 import { Shell } from './Shell';
 import { Unreachable } from './Unreachable';
 
-const Dashboard = lazy(() => import('../features/stats/Dashboard'));
+const pages = {
+  dashboard: lazy(() => import('../features/stats/Dashboard')),
+  usage: lazy(() => import('../features/usage/UsagePage')),
+  webhooks: lazy(() => import('../features/webhooks/WebhooksPage')),
+};
 
 const RETRIES_MAX = 3;
 const isWorthRetrying = (error: unknown) => !(error instanceof ApiError) || error.isOffline || error.status >= 500;
@@ -36,12 +40,13 @@ const client = new QueryClient({
 
 function SignedIn() {
   const place = usePlace();
+  const Page = place === 'create' ? null : pages[place];
   return (
     <LiveProvider>
       <Shell>
-        {place === 'dashboard' ? (
+        {Page ? (
           <Suspense fallback={<div className="min-h-96" />}>
-            <Dashboard />
+            <Page />
           </Suspense>
         ) : (
           <CreatePage />

@@ -15,6 +15,8 @@ import { Troubles } from './Troubles';
 const places: { place: Place; label: string }[] = [
   { place: 'create', label: 'Create' },
   { place: 'dashboard', label: 'Dashboard' },
+  { place: 'usage', label: 'Usage' },
+  { place: 'webhooks', label: 'Webhooks' },
 ];
 
 export function Shell({ children }: { children: ReactNode }) {
@@ -32,7 +34,8 @@ export function Shell({ children }: { children: ReactNode }) {
             <Logo />
             <span className="hidden text-base font-semibold tracking-tight sm:inline">Hunyuan Fleet</span>
           </div>
-          <nav aria-label="Main" className="flex gap-1">
+          {/* Scrolls sideways on a phone. */}
+          <nav aria-label="Main" className="flex min-w-0 gap-1 overflow-x-auto [scrollbar-width:none]">
             {places.map(({ place, label }) => (
               <a
                 key={place}

@@ -1,12 +1,19 @@
-/** Two pages and one open job, kept in the URL, so the browser's history works as usual. */
+/** A few pages and one open job, kept in the URL, so the browser's history works as usual. */
 import { type MouseEvent, useSyncExternalStore } from 'react';
+import { at } from '../lib/prefix';
 
-export type Place = 'create' | 'dashboard';
+export type Place = 'create' | 'dashboard' | 'usage' | 'webhooks';
 
-export const paths: Record<Place, string> = { create: '/', dashboard: '/dashboard' };
+export const paths: Record<Place, string> = {
+  create: at('/'),
+  dashboard: at('/dashboard'),
+  usage: at('/usage'),
+  webhooks: at('/webhooks'),
+};
 
 const JOB = 'job';
-const place = (): Place => (window.location.pathname.startsWith(paths.dashboard) ? 'dashboard' : 'create');
+const others: Place[] = ['dashboard', 'usage', 'webhooks'];
+const place = (): Place => others.find((one) => window.location.pathname.startsWith(paths[one])) ?? 'create';
 const openedJob = (): string | null => new URLSearchParams(window.location.search).get(JOB);
 
 function push(address: string): void {

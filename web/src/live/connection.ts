@@ -5,6 +5,7 @@
  * fleet restarts). In that case a new one is opened with increasing delays, continuing after the last event seen. The
  * stream is closed while the page stays hidden: browsers allow six connections per host, and tabs would use them up.
  */
+import { at } from '../lib/prefix';
 
 /** A change of a job's state. */
 export interface StateEvent {
@@ -74,7 +75,7 @@ export class LiveConnection {
     if (this.#source) return;
     clearTimeout(this.#timer);
     const query = this.#lastEventId ? `?last_event_id=${encodeURIComponent(this.#lastEventId)}` : '';
-    const source = this.#open(`/api/events${query}`);
+    const source = this.#open(at(`/api/events${query}`));
     this.#source = source;
     source.addEventListener('state', (message) => {
       this.#seen(message);

@@ -94,7 +94,7 @@ fn render(
     factors: &LatentRgb,
     arguments: &Arguments,
     scene: &Scene,
-    seed: i64,
+    seed: u64,
 ) -> anyhow::Result<Rendered> {
     let control = Control::new();
     let embeddings = engine.encode(&[scene.prompt().as_str()], &control)?.pop().context("no embeddings")?;
@@ -105,7 +105,7 @@ fn render(
         frames: i64::from(manifest.length.rendered_at_max),
         steps: arguments.steps as usize,
         flow_shift: Some(manifest.sampling.flow_shift),
-        ..DenoiseRequest::new(engine.defaults(), embeddings, u64::try_from(seed)?)
+        ..DenoiseRequest::new(engine.defaults(), embeddings, seed)
     };
     let until = draft_steps(arguments.steps, arguments.draft_share) as usize;
     let (begun, mut draft_s, mut preview_s, mut scores) = (Instant::now(), 0.0, 0.0, None);

@@ -113,6 +113,7 @@ impl Renderer for Quick {
             memory_bytes: self.memory_bytes,
             attention_flops: 0.0,
             attention: None,
+            formats: "f32/f32/f32".to_owned(),
         }
     }
 

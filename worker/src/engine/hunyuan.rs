@@ -58,6 +58,7 @@ impl HunyuanRenderer {
             threads: options.threads,
             text_encoders: options.text_encoders,
             hashes_dir: options.hashes_dir.clone(),
+            deterministic: options.deterministic,
             ..EngineOptions::new(&options.model_dir)
         })
         .context("load the model")?;
@@ -116,7 +117,6 @@ impl Work<'_> {
             Some((stored, scale)) => Some((to_engine(stored)?, *scale)),
             None => None,
         };
-        let seed = u64::try_from(order.seed).unwrap_or_default();
         Ok(DenoiseRequest {
             width: i64::from(order.width),
             height: i64::from(order.height),
@@ -129,7 +129,7 @@ impl Work<'_> {
             step_cache: step_cache(order.step_cache_threshold),
             draft,
             riflex: order.riflex,
-            ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, seed)
+            ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, order.seed)
         })
     }
 
@@ -232,6 +232,7 @@ impl Renderer for HunyuanRenderer {
             memory_bytes: self.memory_bytes,
             attention_flops: info.attention.as_ref().map_or(0.0, |chosen| chosen.tflops * 1e12),
             attention: info.attention.as_ref().map(|chosen| chosen.backend.to_string()),
+            formats: format!("{}/{}/{}", info.dtype, info.encoder_dtype, info.decoder_dtype),
         }
     }
 

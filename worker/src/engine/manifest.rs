@@ -96,6 +96,7 @@ mod tests {
             memory_bytes: 0,
             attention_flops: 0.0,
             attention: None,
+            formats: "f32/f32/f32".to_owned(),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct LoadOptions {
     pub text_encoders: Residency,
     /// Folder that remembers hashes of large weight files; none hashes them all.
     pub hashes_dir: Option<PathBuf>,
+    /// Whether a GPU runs only kernels whose results do not vary.
+    pub deterministic: bool,
     /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
     /// Folder of the interpolator's weights; `None` for a worker that does not interpolate.
@@ -74,6 +76,7 @@ impl LoadOptions {
             threads: None,
             text_encoders: Residency::Resident,
             hashes_dir: None,
+            deterministic: false,
             memory_bytes,
             interpolator_dir: None,
         }
@@ -111,6 +114,8 @@ pub struct RendererInfo {
     pub attention_flops: f64,
     /// The attention kernel in use; none on a CPU.
     pub attention: Option<String>,
+    /// Number formats of transformer, text encoders and video decoder, such as `bf16/f16/f16`.
+    pub formats: String,
 }
 
 /// An adapter on this machine.
@@ -145,7 +150,7 @@ pub struct RenderOrder {
     /// Denoising steps.
     pub steps: u32,
     /// Seed of the initial noise.
-    pub seed: i64,
+    pub seed: u64,
     /// Embedded guidance.
     pub guidance: f64,
     /// Flow-match shift.

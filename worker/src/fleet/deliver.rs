@@ -3,6 +3,8 @@
 //! Nothing here touches the row. Objects of a lease that was lost in the meantime stay where they are until the orphan
 //! sweep: only the row knows whether something still points to them.
 
+use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use artifacts::{ArtifactError, keys};
 use domain::{FailureAction, Rendered};
+use sha2::{Digest as _, Sha256};
 
 use super::Fleet;
 use super::assignment::{Assignment, Ended};
@@ -30,7 +33,7 @@ pub(super) async fn deliver(
     job: &Assignment,
     frames: RenderedFrames,
     lease: &HeldLease,
-) -> Result<Rendered, Ended> {
+) -> Result<Delivered, Ended> {
     if lease.interrupted().is_some() {
         return Err(Ended::Interrupted { checkpoint: None });
     }
@@ -42,12 +45,24 @@ pub(super) async fn deliver(
     let poster_key = keys::poster(job.lease.job_id, job.lease.token);
     let video_bytes = upload(fleet, &video_key, &files.video, lease).await?;
     upload(fleet, &poster_key, &files.poster, lease).await?;
-    Ok(Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) })
+    let rendered = Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) };
+    Ok(Delivered { rendered, frames: files.frames, video_sha256: files.video_sha256 })
+}
+
+/// A stored video and its hashes.
+pub(super) struct Delivered {
+    pub(super) rendered: Rendered,
+    /// blake3 of the frames.
+    pub(super) frames: String,
+    /// SHA-256 of the MP4.
+    pub(super) video_sha256: String,
 }
 
 struct Files {
     video: PathBuf,
     poster: PathBuf,
+    frames: String,
+    video_sha256: String,
 }
 
 /// ffmpeg blocks, so it runs beside the async threads; a flag carries the interrupt across.
@@ -62,11 +77,13 @@ async fn write_files(
     let stopped = Arc::clone(&stop);
     let mut writing = tokio::task::spawn_blocking(move || {
         let clip = Clip { rgb: &frames.rgb, width: frames.width, height: frames.height, fps };
-        let files = Files { video: folder.join("video.mp4"), poster: folder.join("poster.jpg") };
+        let (video, poster) = (folder.join("video.mp4"), folder.join("poster.jpg"));
         let go_on = || !stopped.load(Ordering::Relaxed);
-        encoder.write_mp4(clip, &files.video, &go_on)?;
-        encoder.write_poster(clip, PosterFormat::Jpeg, &files.poster, &go_on)?;
-        Ok::<_, Mp4Error>(files)
+        encoder.write_mp4(clip, &video, &go_on)?;
+        encoder.write_poster(clip, PosterFormat::Jpeg, &poster, &go_on)?;
+        let read = |source| Mp4Error::Write { path: video.clone(), source };
+        let video_sha256 = sha256(&video).map_err(read)?;
+        Ok::<_, Mp4Error>(Files { frames: blake3::hash(&frames.rgb).to_hex().to_string(), video, poster, video_sha256 })
     });
     let written = tokio::select! {
         written = &mut writing => written,
@@ -81,6 +98,25 @@ async fn write_files(
         Ok(Err(error)) => Err(Ended::failed("video_encoding_failed", error.to_string(), FailureAction::Retry)),
         Err(panic) => Err(Ended::failed("worker_broken", panic.to_string(), FailureAction::Retry)),
     }
+}
+
+/// SHA-256 of a file, hex.
+fn sha256(file: &Path) -> std::io::Result<String> {
+    let mut hash = Sha256::new();
+    let mut file = std::fs::File::open(file)?;
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut part)? {
+            0 => break,
+            read => hash.update(&part[..read]),
+        }
+    }
+    let mut text = String::with_capacity(64);
+    for byte in hash.finalize() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
 }
 
 /// Uploads a file. An interrupted upload stops between two parts; one whose part takes long is dropped.

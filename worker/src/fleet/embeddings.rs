@@ -32,7 +32,7 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
     let tenant = job.job.tenant_id.to_string();
     let allowed = request.similar_prompts.unwrap_or(fleet.cache.similar_by_default());
     let similar = Similar { tenant: &tenant, allowed };
-    let found = encode_once(fleet, &request.prompt, Some(similar), lease, control).await?;
+    let found = encode_once(fleet, (&tenant, &request.prompt), Some(similar), lease, control).await?;
     let matched = match found.source {
         _ if !fleet.cache.is_enabled() => CacheMatch::Off,
         Source::Memory | Source::Redis | Source::Awaited => CacheMatch::Identical,
@@ -43,6 +43,15 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
     let (source, score) = (found.source, found.score);
     info!(job.id = %job.job.id, ?source, score, bytes = found.embeddings.size_bytes(), "Cache {}", word(matched));
     Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched, score })
+}
+
+/// blake3 of all embeddings that a run uses.
+pub(super) fn fingerprint(text: &Text, negative: Option<&StoredEmbeddings>) -> String {
+    let mut hash = blake3::Hasher::new();
+    for embeddings in [Some(&text.embeddings), negative].into_iter().flatten() {
+        hash.update(&embeddings.to_bytes());
+    }
+    hash.finalize().to_hex().to_string()
 }
 
 /// The negative prompt's embeddings, if true guidance is on.
@@ -60,20 +69,20 @@ pub(super) async fn negative(
         return Ok(None);
     }
     let text = request.negative_prompt.as_deref().unwrap_or_default();
-    let found = encode_once(fleet, text, None, lease, control).await?;
+    let found = encode_once(fleet, (&job.job.tenant_id.to_string(), text), None, lease, control).await?;
     Ok(Some(StoredEmbeddings::clone(&found.embeddings)))
 }
 
 async fn encode_once(
     fleet: &Fleet,
-    text: &str,
+    (tenant, text): (&str, &str),
     similar: Option<Similar<'_>>,
     lease: &HeldLease,
     control: &Control,
 ) -> Result<Found, Ended> {
     let fingerprint = &fleet.engine.info().encoder_fingerprint;
     let encode = |text: String| watch::answer(fleet, lease, fleet.engine.encode(text, control));
-    fleet.cache.get_or_encode(fingerprint, text, similar, encode).await
+    fleet.cache.get_or_encode(fingerprint, tenant, text, similar, encode).await
 }
 
 /// A word for the metrics' label.

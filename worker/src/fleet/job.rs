@@ -10,7 +10,7 @@ use std::time::Instant;
 use broker::FleetEvent;
 use domain::{
     Clock, EventCursor, Failure, FailureAction, InterpolationRecord, JobEvent, JobEventKind, JobStatus, Rendered,
-    RunRecord, Stage, StageSeconds, SystemClock, VideoRequest,
+    Reproduction, RunRecord, Savings, Stage, StageSeconds, SystemClock, VideoRequest,
 };
 use optimizer::RunFacts;
 
@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::assignment::{Assignment, Ended};
 use super::checkpoints::Uploads;
-use super::deliver::deliver;
+use super::deliver::{Delivered, deliver};
 use super::deliveries::Deliveries;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
@@ -111,6 +111,8 @@ async fn delivered(
 struct Video {
     frames: RenderedFrames,
     text: Text,
+    /// Hash of all embeddings that were used.
+    embeddings: String,
     encode_s: f64,
     follower: Follower,
     seen: Seen,
@@ -137,6 +139,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     follower.stage(Stage::Encode).await;
     let text = embeddings::find(fleet, job, lease, control).await?;
     let negative = embeddings::negative(fleet, job, lease, control).await?;
+    let fingerprint = embeddings::fingerprint(&text, negative.as_ref());
     let encode_s = begun.elapsed().as_secs_f64();
 
     follower.stage(Stage::Denoise).await;
@@ -170,7 +173,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         return Err(Ended::failed("worker_broken", "progress could not be followed".to_owned(), FailureAction::Retry));
     };
     seen.restarted_because = seen.restarted_because.or(start.dropped_because);
-    Ok(Video { frames, text, encode_s, follower, seen, uploads })
+    Ok(Video { frames, text, embeddings: fingerprint, encode_s, follower, seen, uploads })
 }
 
 /// From frames to a delivered video. `beside` says that other jobs have the model meanwhile.
@@ -181,7 +184,7 @@ async fn finish(
     video: Video,
     beside: bool,
 ) -> Result<Done, Ended> {
-    let Video { frames, text, encode_s, mut follower, seen, uploads } = video;
+    let Video { frames, text, embeddings, encode_s, mut follower, seen, uploads } = video;
     follower.stage(Stage::Deliver).await;
     let measured = Measured::of(&frames);
     let delivering = async {
@@ -190,7 +193,7 @@ async fn finish(
         (rendered, begun.elapsed().as_secs_f64())
     };
     let ((rendered, deliver_s), ()) = tokio::join!(delivering, stored(uploads, lease));
-    let rendered = rendered?;
+    let Delivered { rendered, frames, video_sha256 } = rendered?;
     let stages = StageSeconds {
         encode_s,
         adapters_s: measured.adapters_s,
@@ -200,7 +203,15 @@ async fn finish(
         deliver_s,
     };
     let gpu_s = stages.total_s() - if beside { deliver_s } else { 0.0 };
-    Ok(Done { rendered, record: record(fleet, job, &text, measured, stages, (seen, gpu_s)) })
+    let mut record = record(fleet, job, &text, measured, stages, (seen, gpu_s));
+    record.reproduction = Some(Reproduction {
+        worker: fleet.identity(),
+        embeddings,
+        encoder: fleet.encoder.get().cloned().unwrap_or_default(),
+        frames,
+        video_sha256,
+    });
+    Ok(Done { rendered, record })
 }
 
 /// Resolves when the last checkpoints are stored. A cancelled or lost job does not need them.
@@ -302,6 +313,8 @@ fn record(
         cost_usd: optimizer::price_usd(gpu_seconds, fleet.gpu_hour_usd),
         saved_s: 0.0,
         saved_usd: 0.0,
+        savings: Savings::default(),
+        reproduction: None,
     };
     // A resumed run spreads its seconds over several workers, so there is nothing to compare with the baseline.
     if record.resumed_from.is_none() {
@@ -314,7 +327,7 @@ fn record(
             record: &record,
         };
         let saving = optimizer::saving(&run, &fleet.manifest, &fleet.cost, fleet.gpu_hour_usd);
-        (record.saved_s, record.saved_usd) = (saving.saved_s, saving.saved_usd);
+        (record.saved_s, record.saved_usd, record.savings) = (saving.saved_s, saving.saved_usd, saving.parts);
     }
     record
 }

@@ -33,7 +33,7 @@ use std::time::Duration;
 use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
-use domain::{ModelManifest, PoolId, WorkerId};
+use domain::{ModelManifest, PoolId, WorkerId, WorkerIdentity};
 use optimizer::CostModel;
 use store::Store;
 use store::leases::RetryPolicy;
@@ -71,6 +71,8 @@ pub(crate) struct Fleet {
     pub(crate) merged: Merged,
     /// How long a released job may wait for a worker that has merged its adapters; `None` where nobody prefers such jobs.
     pub(crate) patience: Option<Duration>,
+    /// What the bytes of an MP4 depend on besides its frames; known before the first job.
+    pub(crate) encoder: OnceLock<String>,
     /// Bytes of adapters that are kept on this machine.
     pub(crate) lora_cache_bytes: u64,
     /// Folder for unfinished files.
@@ -124,6 +126,19 @@ impl Fleet {
     /// The adapters in the model's weights, or on their way there, as [`domain::VideoRequest::adapters_key`] writes them.
     pub(crate) fn merged(&self) -> String {
         self.merged.key()
+    }
+
+    /// What its videos depend on.
+    pub(crate) fn identity(&self) -> WorkerIdentity {
+        let info = self.engine.info();
+        WorkerIdentity {
+            model: info.model_fingerprint.clone(),
+            build: info.build.clone(),
+            device_class: info.device_class.clone(),
+            threads: info.threads,
+            formats: info.formats.clone(),
+            attention: info.attention.clone(),
+        }
     }
 
     /// Notes why this worker has to leave, and takes nothing new; the first reason counts.

@@ -31,7 +31,7 @@ use crate::engine::{
 };
 use crate::mp4::Encoder;
 
-/// Connections of the main part; the heartbeat has one of its own.
+/// Most connections of the main part; the heartbeat has one of its own. A larger `database.pool_max` is meant for API and scheduler.
 const CONNECTIONS: u32 = 4;
 /// The worker stops this share of a lease before the lease expires in the database.
 const MARGIN_SHARE: u32 = 5;
@@ -215,6 +215,7 @@ where
             EncoderResidence::OnDemand => Residency::OnDemand,
             EncoderResidence::FirstUse => Residency::FirstUse,
         },
+        deterministic: settings.deterministic,
         hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
         interpolator_dir: all.interpolation.enabled.then(|| all.interpolation.weights_dir.clone()),
@@ -290,6 +291,7 @@ fn assemble(
         engine,
         scratch,
         leaving: OnceLock::new(),
+        encoder: OnceLock::new(),
         nothing_new: stop.soft().child_token(),
         metrics,
     })
@@ -329,7 +331,9 @@ fn retries(settings: &Settings) -> RetryPolicy {
 
 fn store_options(database: &DatabaseSettings, connections_max: u32) -> StoreOptions {
     StoreOptions {
-        connections_max,
+        connections_max: connections_max.min(database.pool_max),
+        // None is kept open while it is idle: ten thousand workers would hold as many connections that nobody uses.
+        connections_min: 0,
         acquire_timeout_ms: database.acquire_timeout_ms,
         idle_timeout_s: database.idle_timeout_s,
         statement_timeout_ms: database.statement_timeout_ms,
@@ -357,6 +361,8 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         attention: info.attention.clone(),
         memory_bytes: info.memory_bytes,
         slots: 1,
+        formats: info.formats.clone(),
+        gpu_hour_usd: fleet.gpu_hour_usd,
     }
 }
 

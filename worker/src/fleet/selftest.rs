@@ -54,8 +54,13 @@ async fn deliver(fleet: &Fleet) -> anyhow::Result<()> {
         let rgb = vec![128; FRAMES * (SIDE * SIDE * 3) as usize];
         let clip = Clip { rgb: &rgb, width: SIDE, height: SIDE, fps: 8.0 };
         encoder.write_mp4(clip, &place.join("video.mp4"), &|| true)?;
-        encoder.write_poster(clip, PosterFormat::Jpeg, &place.join("poster.jpg"), &|| true)
+        encoder.write_poster(clip, PosterFormat::Jpeg, &place.join("poster.jpg"), &|| true)?;
+        encoder.describe()
     });
-    encoded.await.context("the encoder panicked")?.context("encode a test video; ffmpeg needs libx264 and mjpeg")?;
+    let encoder = encoded
+        .await
+        .context("the encoder panicked")?
+        .context("encode a test video; ffmpeg needs libx264 and mjpeg")?;
+    fleet.encoder.get_or_init(|| encoder);
     fleet.artifacts.probe().await.context("write and read a test object in the store that artifacts.url names")
 }

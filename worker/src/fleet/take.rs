@@ -131,7 +131,7 @@ impl Source {
                 };
                 fleet.store.preferred(seeker).await?
             }
-            None => fleet.store.unclaimed(&fleet.pool, 1).await?.into_iter().next(),
+            None => fleet.store.unclaimed(&fleet.pool, fleet.worker_id, 1).await?.into_iter().next(),
         };
         Ok(released.map(|one| JobReady { job_id: one.job_id, dispatch_no: one.dispatch_no, pool: one.pool }))
     }

@@ -7,7 +7,7 @@ use cache::{CacheStats, Source, StoredEmbeddings};
 use settings::CacheSettings;
 use testkit::eventually;
 
-use crate::support::{ENCODERS, Encoder, ask, key, made_of, number, open, settings, shared_only};
+use crate::support::{ENCODERS, Encoder, TENANT, ask, key, made_of, number, open, settings, shared_only};
 
 const TEXT: &str = "a red ball rolls down a hill";
 
@@ -25,7 +25,7 @@ async fn a_prompt_is_encoded_once_for_all_workers_and_every_hit_is_counted() {
         assert_eq!(*found.embeddings, made_of(TEXT), "a hit gives exactly the bits of a miss");
     }
     assert_eq!(one.stats().await.expect("Redis is available"), CacheStats { keys: 1, hits: 2, misses: 1 });
-    assert!(other.exists(ENCODERS, TEXT).await && !other.exists("other encoders", TEXT).await);
+    assert!(other.exists(ENCODERS, TENANT, TEXT).await && !other.exists("other encoders", TENANT, TEXT).await);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn switched_off_it_always_encodes_and_stores_nothing() {
     for _ in 0..2 {
         assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Encoded);
     }
-    assert!(!cache.exists(ENCODERS, TEXT).await);
+    assert!(!cache.exists(ENCODERS, TENANT, TEXT).await);
     assert_eq!((encoder.runs(), number(&redis, &["DBSIZE"])), (2, 0));
 }
 
@@ -108,7 +108,7 @@ async fn workers_that_miss_at_once_encode_once() {
             eventually("all workers need the text", Duration::from_secs(30), all_begun).await;
             Ok::<_, std::convert::Infallible>(made_of(&text))
         };
-        cache.get_or_encode(ENCODERS, TEXT, None, encode).await.map(|found| found.source)
+        cache.get_or_encode(ENCODERS, TENANT, TEXT, None, encode).await.map(|found| found.source)
     };
     let sources: Vec<_> =
         futures::future::join_all((0..WORKERS).map(|_| worker())).await.into_iter().filter_map(Result::ok).collect();
@@ -137,7 +137,8 @@ async fn no_worker_waits_forever_for_one_that_died_or_failed() {
     // A worker that failed returns its error and releases its lock.
     let other = "a blue ball";
     let cache = open(&redis, &settings());
-    let failed = cache.get_or_encode(ENCODERS, other, None, |_| async { Err::<StoredEmbeddings, _>("broken") }).await;
+    let failed =
+        cache.get_or_encode(ENCODERS, TENANT, other, None, |_| async { Err::<StoredEmbeddings, _>("broken") }).await;
     assert_eq!(failed.map(|found| found.source), Err("broken"));
     assert_eq!(number(&redis, &["EXISTS", &format!("fleet:encoding:{}", key(other))]), 0);
     assert_eq!(encoder.get(&cache, other).await.source, Source::Encoded);

@@ -47,9 +47,20 @@ async fn it_is_not_used_where_forbidden_or_from_another_tenant() {
     let other = "a blue ball rolls down a hill";
     assert_eq!(encoder.get_with(&cache, other, allowed("one")).await.source, Source::Encoded);
 
-    // A tenant that used another tenant's embedding of the same text has it in its own list from then on.
+    // Not even for the same text: the hit would tell that another tenant has sent it.
+    assert_eq!(encoder.get_with(&cache, TEXT, forbidden("two")).await.source, Source::Encoded);
     assert_eq!(encoder.get_with(&cache, TEXT, forbidden("two")).await.source, Source::Redis);
-    ask(&redis, &["DEL", &key(LIKE_IT)]);
+}
+
+#[tokio::test]
+async fn tenants_share_embeddings_of_the_same_text_where_the_settings_say_so() {
+    let redis = testkit::redis::database();
+    let encoder = Encoder::default();
+    let cache = open(&redis, &CacheSettings { shared_between_tenants: true, ..shared_only() });
+    encoder.get_with(&cache, TEXT, allowed("one")).await;
+    assert_eq!(encoder.get_with(&cache, TEXT, forbidden("two")).await.source, Source::Redis);
+    assert!(cache.exists("encoders", "three", TEXT).await);
+    // A tenant that used another tenant's embedding of the same text has it in its own list from then on.
     assert_eq!(encoder.get_with(&cache, LIKE_IT, allowed("two")).await.source, Source::Similar);
 }
 

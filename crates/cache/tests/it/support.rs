@@ -8,6 +8,8 @@ use settings::{CacheSettings, RedisSettings, Settings};
 
 /// Fingerprint of the encoders.
 pub(crate) const ENCODERS: &str = "encoders";
+/// The tenant of calls that name none.
+pub(crate) const TENANT: &str = "one";
 
 /// The default settings.
 pub(crate) fn settings() -> CacheSettings {
@@ -56,11 +58,12 @@ impl Encoder {
     }
 
     pub(crate) async fn get_with(&self, cache: &EmbeddingCache, text: &str, similar: Option<Similar<'_>>) -> Found {
+        let tenant = similar.map_or(TENANT, |similar| similar.tenant);
         let encode = |text: String| async move {
             self.runs.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Infallible>(made_of(&text))
         };
-        match cache.get_or_encode(ENCODERS, text, similar, encode).await {
+        match cache.get_or_encode(ENCODERS, tenant, text, similar, encode).await {
             Ok(found) => found,
             Err(never) => match never {},
         }
@@ -79,5 +82,5 @@ pub(crate) fn number(redis: &RedisSettings, words: &[&str]) -> i64 {
 }
 
 pub(crate) fn key(text: &str) -> String {
-    embedding_key(ENCODERS, text)
+    embedding_key(ENCODERS, Some(TENANT), text)
 }

@@ -42,12 +42,17 @@ impl VideoRequest {
         }
         let mut json = String::from("{");
         for name in ALWAYS {
-            push(&mut json, name, &fields.remove(name).unwrap_or_default());
+            let value = fields.remove(name).unwrap_or_default();
+            match &value {
+                // Large seeds are written as strings of digits; hashes hold the number, as in earlier releases.
+                Value::String(digits) if name == "seed" => push(&mut json, name, digits),
+                value => push(&mut json, name, &value.to_string()),
+            }
         }
         // By name, so that the order of the struct does not matter.
         for (name, value) in fields.into_iter().collect::<BTreeMap<_, _>>() {
             if DEFAULTS.get(&name) != Some(&value) {
-                push(&mut json, &name, &value);
+                push(&mut json, &name, &value.to_string());
             }
         }
         json.push('}');
@@ -55,13 +60,13 @@ impl VideoRequest {
     }
 }
 
-/// Appends a member to an object that is still open.
-fn push(json: &mut String, name: &str, value: &Value) {
+/// Appends a member, whose value is JSON, to an object that is still open.
+fn push(json: &mut String, name: &str, value: &str) {
     if !json.ends_with('{') {
         json.push(',');
     }
     json.push('"');
     json.push_str(name);
     json.push_str("\":");
-    json.push_str(&value.to_string());
+    json.push_str(value);
 }

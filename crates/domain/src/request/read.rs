@@ -8,10 +8,8 @@ use serde::de::{Deserialize, Deserializer, Error, Unexpected, Visitor};
 
 use super::{DeadlinePolicy, defaults};
 use crate::draft::{Judge, RenderMode};
+use crate::seed::FLOAT_EXACT_MAX;
 use crate::tier::QualityTier;
-
-/// The seed that other systems send for "draw one".
-const RANDOM: i64 = -1;
 
 /// Declares a function for `deserialize_with` that reads a field and takes null for its default.
 macro_rules! or_default {
@@ -35,12 +33,6 @@ or_default! {
     mode: RenderMode as RenderMode,
     candidates: u32 as Whole<u32>,
     judge: Judge as Judge,
-}
-
-/// A seed; -1 and null ask for a random one.
-pub(super) fn seed<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    let seed = Option::<Whole<i64>>::deserialize(deserializer)?;
-    Ok(seed.map(|seed| seed.0).filter(|&seed| seed != RANDOM))
 }
 
 /// Whole seconds or null.
@@ -68,22 +60,11 @@ impl<'de> Deserialize<'de> for Whole<u32> {
     }
 }
 
-impl<'de> Deserialize<'de> for Whole<i64> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer
-            .deserialize_i64(WholeVisitor { name: "a whole number up to 9223372036854775807", of: PhantomData })
-            .map(Self)
-    }
-}
-
 struct WholeVisitor<T> {
     /// What the field takes.
     name: &'static str,
     of: PhantomData<T>,
 }
-
-/// Up to here every whole number has a float of its own.
-const FLOAT_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 impl<T: TryFrom<i64> + TryFrom<u64>> Visitor<'_> for WholeVisitor<T> {
     type Value = T;
@@ -101,7 +82,9 @@ impl<T: TryFrom<i64> + TryFrom<u64>> Visitor<'_> for WholeVisitor<T> {
     }
 
     fn visit_f64<E: Error>(self, number: f64) -> Result<T, E> {
-        if number.fract() != 0.0 || number.abs() > FLOAT_EXACT_MAX {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 is exact")]
+        let exact_max = FLOAT_EXACT_MAX as f64;
+        if number.fract() != 0.0 || number.abs() > exact_max {
             return Err(E::invalid_type(Unexpected::Float(number), &self));
         }
         #[expect(clippy::cast_possible_truncation, reason = "whole and within 2^53, as checked above")]

@@ -24,6 +24,8 @@ pub struct CacheSettings {
     pub breaker_failures: u32,
     /// How long the breaker stays open, milliseconds.
     pub breaker_open_ms: u64,
+    /// Whether tenants use each other's embeddings of the same prompt.
+    pub shared_between_tenants: bool,
     /// Use embeddings of similar prompts unless the request overrides it.
     pub similar_enabled: bool,
     /// Lowest similarity, 0 to 1.

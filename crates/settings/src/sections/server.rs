@@ -47,6 +47,8 @@ pub struct ServerSettings {
     pub open_to_all: bool,
     /// Further names under which the API may be called while keys are off.
     pub hosts: Vec<String>,
+    /// Path below which a reverse proxy serves the fleet; empty for none.
+    pub path_prefix: String,
     /// Reverse proxies whose `X-Forwarded-Host` and `X-Forwarded-Proto` count.
     pub trusted_proxies: Vec<Network>,
     /// Pages of other sites that may use the API.

@@ -105,6 +105,8 @@ pub struct WorkerSettings {
     pub attention: AttentionChoice,
     /// The user's build of FlashAttention 3; empty for none.
     pub attention_library: PathBuf,
+    /// Whether a GPU runs only kernels whose results do not vary.
+    pub deterministic: bool,
     /// Number format of the transformer: `auto`, `f32`, `bf16` or `f16`.
     pub transformer_dtype: DtypeChoice,
     /// How the matrices of the transformer's blocks are kept in memory.

@@ -133,7 +133,7 @@ struct Columns<'a> {
     traceparent: Vec<Option<&'a str>>,
     origin: Vec<Option<Json<&'a Origin>>>,
     retry_no: Vec<Option<i16>>,
-    quota_key_id: Vec<Option<Uuid>>,
+    key_id: Vec<Option<Uuid>>,
     quota_s: Vec<Option<f64>>,
 }
 
@@ -165,8 +165,8 @@ impl<'a> Columns<'a> {
         self.traceparent.push(job.traceparent.as_deref());
         self.origin.push(job.origin.as_ref().map(Json));
         self.retry_no.push(job.retry_no);
-        self.quota_key_id.push(job.quota.map(|quota| quota.key_id.0));
-        self.quota_s.push(job.quota.map(|quota| quota.reserved_s));
+        self.key_id.push(job.key_id.map(|key| key.0));
+        self.quota_s.push(job.quota_s);
         Ok(())
     }
 }
@@ -180,23 +180,23 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
             -- 1. One row per submission. Existing keys and ids are skipped; see the top of this file.
             INSERT INTO jobs (
                 id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model_id, deadline_at, webhook, webhook_events, image_id,
+                group_id, origin, retry_no, key_id, quota_s, prompt, model_id, deadline_at, webhook, webhook_events, image_id,
                 video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s)
             SELECT id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent,
-                group_id, origin, retry_no, quota_key_id, quota_s, prompt, model,
+                group_id, origin, retry_no, key_id, quota_s, prompt, model,
                 clock_timestamp() + make_interval(secs => deadline_s),
                 webhook, regexp_split_to_array(webhook_events, '\s*,\s*'), (image ->> 'id')::uuid,
-                -- Superseded columns, for releases that read them. A new field has none.
-                video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
+                -- Superseded columns, for releases that read them. A new field has none. Theirs holds no seed beyond 2^63 - 1.
+                video_size, aspect_ratio, video_length, infer_steps, quality_tier, LEAST(seed, 9223372036854775807)::bigint, cfg_scale, flow_reverse,
                 negative_prompt, true_cfg_scale, step_cache, similar_prompts, deadline_s
             FROM UNNEST(
                 $1::uuid[], $2::uuid[], $3::jsonb[], $4::bool[], $5::int[], $6::int[], $7::int[], $8::float8[], $9::text[],
                 $10::bytea[], $11::text[], $12::uuid[], $13::jsonb[], $14::smallint[], $15::uuid[], $16::float8[])
                 AS given (id, tenant_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
-                    traceparent, group_id, origin, retry_no, quota_key_id, quota_s),
+                    traceparent, group_id, origin, retry_no, key_id, quota_s),
             jsonb_to_record(request) AS fields (prompt text, model text, deadline_s int, video_size text, aspect_ratio text,
-                video_length int, infer_steps int, quality_tier text, seed bigint, cfg_scale float8, flow_reverse bool,
+                video_length int, infer_steps int, quality_tier text, seed numeric, cfg_scale float8, flow_reverse bool,
                 negative_prompt text, true_cfg_scale float8, step_cache text, similar_prompts bool,
                 webhook text, webhook_events text, image jsonb)
             ORDER BY tenant_id, idempotency_key, id
@@ -230,7 +230,7 @@ async fn insert_rows(connection: &mut PgConnection, jobs: &[NewJob]) -> Result<H
         &c.group_id as _,
         &c.origin as _,
         &c.retry_no as _,
-        &c.quota_key_id as _,
+        &c.key_id as _,
         &c.quota_s as _,
     )
     .fetch_all(connection)
@@ -293,6 +293,7 @@ fn as_job(new: &NewJob, created_at: DateTime<Utc>) -> Job {
         failure: None,
         traceparent: new.traceparent.clone(),
         origin: new.origin.clone(),
+        replays: None,
         created_at,
         started_at: None,
         finished_at: None,

@@ -81,6 +81,7 @@ pub(crate) async fn rows_by_id(
                    cancel_requested_at IS NOT NULL AND status IN ('queued', 'scheduled', 'running')
                        AS "cancel_requested!",
                    video_key, poster_key, video_bytes, record, failure_code, failure_reason, traceparent, origin,
+                   replays,
                    created_at, started_at, finished_at, deleted_at,
                    dispatch_no, lease_token, attempts, gpu_seconds, payload_hash,
                    extract(epoch FROM lease_expires_at - clock_timestamp())::double precision AS lease_remaining_s

@@ -12,6 +12,7 @@ mod move_queued;
 mod oldest_first;
 mod position;
 mod proceed;
+mod replay;
 mod retried;
 
 use domain::model::RenderShape;
@@ -22,6 +23,7 @@ pub use ahead::QueueAhead;
 pub use list::{JobFilter, JobPage};
 pub use move_queued::{MoveOutcome, MoveTo};
 pub use proceed::{Continuation, ContinueOutcome};
+pub use replay::{NewReplay, ReplayOutcome};
 
 /// Which jobs a call may see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct NewJob {
     pub id: JobId,
     /// Its owner.
     pub tenant_id: TenantId,
+    /// The API key that submits it; `None` while keys are off.
+    pub key_id: Option<KeyId>,
     /// The request with `seed`, `model` and guidance filled in.
     pub request: VideoRequest,
     /// Whether the fleet chose the seed.
@@ -70,17 +74,8 @@ pub struct NewJob {
     ///
     /// [`Store::adopt_retried`]: crate::Store::adopt_retried
     pub retry_no: Option<i16>,
-    /// The quota that it counts against; `None` while keys are off.
-    pub quota: Option<QuotaShare>,
-}
-
-/// What a job takes of the quota of the key that submitted it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct QuotaShare {
-    /// The key.
-    pub key_id: KeyId,
-    /// Estimated GPU seconds that it reserves until it ends.
-    pub reserved_s: f64,
+    /// Estimated GPU seconds that it reserves of its key's quota until it ends; `None` while keys are off.
+    pub quota_s: Option<f64>,
 }
 
 impl NewJob {
@@ -90,13 +85,14 @@ impl NewJob {
         let payload_hash = request.payload_hash();
         let seed_drawn = request.seed.is_none();
         // 53 bits, so that every JavaScript client can show and send back the exact seed.
-        let draw = || i64::try_from(Uuid::new_v4().as_u64_pair().1 & ((1 << 53) - 1)).unwrap_or_default();
+        let draw = || Uuid::new_v4().as_u64_pair().1 & ((1 << 53) - 1);
         request.seed = Some(request.seed.unwrap_or_else(draw));
         request.model = Some(model_id.to_owned());
         let id = JobId::fresh();
         Self {
             id,
             tenant_id,
+            key_id: None,
             request,
             seed_drawn,
             shape,
@@ -106,7 +102,7 @@ impl NewJob {
             traceparent: None,
             origin: None,
             retry_no: None,
-            quota: None,
+            quota_s: None,
         }
     }
 }

@@ -36,6 +36,9 @@ impl Store {
                         attempts = attempts + 1, attempts_total = attempts_total + 1,
                         stage = 'prepare', step = checkpoint_step, steps_skipped = 0, preempt_requested_at = NULL
                     WHERE id = $1 AND status = 'scheduled' AND dispatch_no = $2 AND cancel_requested_at IS NULL
+                        -- A replay needs a worker like the first one. The message of a refused claim is not lost: the release
+                        -- is announced again, and idle workers look for it.
+                        AND (requires IS NULL OR requires = (SELECT w.identity FROM workers AS w WHERE w.id = $4))
                     RETURNING id, tenant_id, model_id, tier, complexity, status, 'running' AS kind,
                         jsonb_build_object('attempt', attempts_total, 'worker', $4::uuid) AS detail,
                         NULL::text AS counter, false AS lost, NULL::text AS dropped

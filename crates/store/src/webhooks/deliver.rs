@@ -83,7 +83,7 @@ impl Store {
                 SELECT id, next_at, held, row_number() OVER (PARTITION BY url ORDER BY held DESC, next_at, seq) AS place
                 FROM webhook_deliveries AS d,
                     LATERAL (SELECT COALESCE(lease_expires_at > clock_timestamp(), false) AS held) AS h
-                WHERE state = 'pending' AND next_at <= clock_timestamp()
+                WHERE state = 'pending' AND next_at <= statement_timestamp()
                     AND NOT EXISTS (
                         SELECT FROM webhook_deliveries AS e
                         WHERE e.job_id = d.job_id AND e.url = d.url AND e.state = 'pending' AND e.seq < d.seq)
@@ -180,9 +180,9 @@ impl Store {
     pub async fn purge_deliveries(&self, keep_s: f64, limit: u32) -> Result<u64> {
         let purged = sqlx::query!(
             "-- purge_deliveries
-             DELETE FROM webhook_deliveries WHERE id IN (
+             DELETE FROM webhook_deliveries WHERE id = ANY(ARRAY(
                  SELECT id FROM webhook_deliveries
-                 WHERE ended_at < clock_timestamp() - make_interval(secs => $1) LIMIT $2)",
+                 WHERE ended_at < statement_timestamp() - make_interval(secs => $1) ORDER BY ended_at LIMIT $2))",
             keep_s,
             i64::from(limit)
         )

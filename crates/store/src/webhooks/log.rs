@@ -134,12 +134,27 @@ impl Store {
     pub async fn deliveries(&self, scope: Scope, filter: DeliveryFilter, limit: u32) -> Result<Vec<DeliveryRecord>> {
         let rows = sqlx::query_as!(
             DeliveryRow,
-            "-- list_deliveries
-             SELECT id, job_id, seq, kind, at, endpoint_id, url, state, attempts, next_at, last_status, last_error, ended_at
-             FROM webhook_deliveries
-             WHERE ($1::uuid IS NULL OR tenant_id = $1) AND ($2::uuid IS NULL OR job_id = $2)
-                 AND ($3::text IS NULL OR state = $3) AND ($4::bigint IS NULL OR seq < $4)
-             ORDER BY seq DESC FETCH FIRST $5 ROWS WITH TIES",
+            r#"-- list_deliveries
+             SELECT id AS "id!", job_id AS "job_id!", seq AS "seq!", kind AS "kind!", at AS "at!", endpoint_id, url AS "url!",
+                 state AS "state!", attempts AS "attempts!", next_at AS "next_at!", last_status, last_error, ended_at
+             FROM (
+                 -- One branch per index; the conditions on the arguments leave one of them.
+                 (SELECT * FROM webhook_deliveries
+                 WHERE $2::uuid IS NOT NULL AND job_id = $2 AND ($1::uuid IS NULL OR tenant_id = $1)
+                     AND ($3::text IS NULL OR state = $3) AND seq < COALESCE($4::bigint, 9223372036854775807)
+                 ORDER BY seq DESC FETCH FIRST $5 ROWS WITH TIES)
+                 UNION ALL
+                 (SELECT * FROM webhook_deliveries
+                 WHERE $2 IS NULL AND tenant_id = $1
+                     AND ($3 IS NULL OR state = $3) AND seq < COALESCE($4, 9223372036854775807)
+                 ORDER BY seq DESC FETCH FIRST $5 ROWS WITH TIES)
+                 UNION ALL
+                 (SELECT * FROM webhook_deliveries
+                 WHERE $2 IS NULL AND $1 IS NULL
+                     AND ($3 IS NULL OR state = $3) AND seq < COALESCE($4, 9223372036854775807)
+                 ORDER BY seq DESC FETCH FIRST $5 ROWS WITH TIES)
+             ) AS log
+             ORDER BY seq DESC FETCH FIRST $5 ROWS WITH TIES"#,
             scope.tenant(),
             filter.job_id.map(|job_id| job_id.0),
             filter.state.map(DeliveryState::as_str),

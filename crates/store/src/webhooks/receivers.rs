@@ -1,7 +1,7 @@
 //! Who is notified, and the secrets that deliveries are signed with.
 
 use chrono::{DateTime, Utc};
-use domain::{JobEventKind, TenantId};
+use domain::{JobEventKind, KeyId, TenantId};
 use uuid::Uuid;
 
 use crate::connect::Store;
@@ -16,6 +16,8 @@ pub struct WebhookEndpoint {
     pub url: String,
     /// The events that it receives.
     pub events: Vec<JobEventKind>,
+    /// The API key whose jobs it is about; `None` for all jobs of the tenant.
+    pub key_id: Option<KeyId>,
     /// When it was created.
     pub created_at: DateTime<Utc>,
     /// When it responded with 410 Gone, after which nothing more is sent.
@@ -31,6 +33,8 @@ pub struct NewEndpoint {
     pub url: String,
     /// The events that it receives.
     pub events: Vec<JobEventKind>,
+    /// The API key whose jobs it is about; `None` for all jobs of the tenant.
+    pub key_id: Option<KeyId>,
 }
 
 /// The secrets of a tenant.
@@ -52,6 +56,7 @@ struct EndpointRow {
     id: Uuid,
     url: String,
     events: Vec<String>,
+    key_id: Option<Uuid>,
     created_at: DateTime<Utc>,
     disabled_at: Option<DateTime<Utc>>,
 }
@@ -72,13 +77,14 @@ impl Store {
         let row = sqlx::query_as!(
             EndpointRow,
             "-- put_webhook
-             INSERT INTO webhook_endpoints (id, tenant_id, url, events) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (tenant_id, url) DO UPDATE SET events = EXCLUDED.events, disabled_at = NULL
-             RETURNING id, url, events, created_at, disabled_at",
+             INSERT INTO webhook_endpoints (id, tenant_id, url, events, key_id) VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (tenant_id, url) DO UPDATE SET events = EXCLUDED.events, key_id = EXCLUDED.key_id, disabled_at = NULL
+             RETURNING id, url, events, key_id, created_at, disabled_at",
             Uuid::now_v7(),
             endpoint.tenant_id.0,
             endpoint.url,
-            &events as _
+            &events as _,
+            endpoint.key_id.map(|key| key.0)
         )
         .fetch_one(&self.pool)
         .await?;
@@ -93,7 +99,7 @@ impl Store {
         let rows = sqlx::query_as!(
             EndpointRow,
             "-- list_webhooks
-             SELECT id, url, events, created_at, disabled_at FROM webhook_endpoints WHERE tenant_id = $1 ORDER BY id",
+             SELECT id, url, events, key_id, created_at, disabled_at FROM webhook_endpoints WHERE tenant_id = $1 ORDER BY id",
             tenant_id.0
         )
         .fetch_all(&self.pool)
@@ -165,7 +171,14 @@ impl Store {
 fn into_endpoint(row: EndpointRow) -> Result<WebhookEndpoint> {
     let unreadable = |error| StoreError::unreadable("webhook_endpoints", "events", row.id, error);
     let events = row.events.iter().map(|word| word.parse().map_err(unreadable)).collect::<Result<_>>()?;
-    Ok(WebhookEndpoint { id: row.id, url: row.url, events, created_at: row.created_at, disabled_at: row.disabled_at })
+    Ok(WebhookEndpoint {
+        id: row.id,
+        url: row.url,
+        events,
+        key_id: row.key_id.map(KeyId),
+        created_at: row.created_at,
+        disabled_at: row.disabled_at,
+    })
 }
 
 fn into_secret(row: SecretRow) -> WebhookSecret {

@@ -84,12 +84,14 @@ async fn a_worker_with_other_weights_may_not_register() {
         attention: Some("cudnn".into()),
         memory_bytes: 2 << 30,
         slots: 1,
+        formats: "f32/f32/f32".into(),
+        gpu_hour_usd: 3.6,
     };
     assert_eq!(f.store.register_worker(&info).await.expect("register"), RegisterOutcome::UnknownModel);
     f.store.upsert_model(&manifest("old")).await.expect("model");
     let refused = f.store.register_worker(&info).await.expect("register");
     assert_eq!(refused, RegisterOutcome::OtherFingerprint { expected: "old".into() });
-    assert!(f.store.workers().await.expect("workers").is_empty());
+    assert!(f.store.workers(None, 100).await.expect("workers").is_empty());
     f.store.upsert_model(&manifest("new")).await.expect("model");
     let registered = f.store.models().await.expect("models");
     assert_eq!(registered.len(), 1);
@@ -98,13 +100,13 @@ async fn a_worker_with_other_weights_may_not_register() {
         assert_eq!(f.store.register_worker(&info).await.expect("register"), RegisterOutcome::Registered);
     }
     assert!(f.store.heartbeat(info.id, WorkerState::Busy, None).await.expect("beat"));
-    let workers = f.store.workers().await.expect("workers");
+    let workers = f.store.workers(None, 100).await.expect("workers");
     assert_eq!((&workers[0].info, workers[0].state, workers.len()), (&info, WorkerState::Busy, 1));
     // A worker without heartbeats is given up, then forgotten; a late heartbeat is refused, so that it registers again.
     assert_eq!(f.store.give_up_silent_workers(3_600.0, 3_600.0).await.expect("sweep"), 0);
     assert_eq!(f.store.give_up_silent_workers(0.0, 3_600.0).await.expect("sweep"), 1);
     assert!(!f.store.heartbeat(info.id, WorkerState::Ready, None).await.expect("beat"));
-    assert!(f.store.workers().await.expect("workers").is_empty());
+    assert!(f.store.workers(None, 100).await.expect("workers").is_empty());
 }
 
 #[tokio::test]

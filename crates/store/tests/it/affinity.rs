@@ -107,7 +107,7 @@ impl Fleet {
                 .await
                 .expect("look")
         } else {
-            store.unclaimed(&pool(), 1).await.expect("look").into_iter().next()
+            store.unclaimed(&pool(), worker.id, 1).await.expect("look").into_iter().next()
         }?;
         let token = LeaseToken::fresh();
         let claimed = store.claim(found.job_id, found.dispatch_no, token, worker.id, 3_600.0).await.expect("claim");

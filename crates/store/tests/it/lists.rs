@@ -3,7 +3,7 @@
 use domain::{JobId, JobStatus, Tier};
 use store::jobs::{JobFilter, Scope};
 
-use crate::support::{Fixture, MODEL, keyed, new_job};
+use crate::support::{Fixture, MODEL, keyed, new_job, worker_info};
 
 impl Fixture {
     async fn pages(&self, scope: Scope, filter: &JobFilter, limit: u32, scan_max: u32) -> Vec<JobId> {
@@ -135,4 +135,48 @@ async fn pages_go_from_the_oldest_too() {
             assert_eq!(found, ids, "{scope:?} limit {limit}");
         }
     }
+}
+
+#[tokio::test]
+async fn workers_are_listed_in_pages_by_name_with_their_jobs() {
+    let f = Fixture::new().await;
+    f.model().await;
+    let mut workers = Vec::new();
+    for name in ["b", "a", "c", "b", "gone"] {
+        let info = domain::worker::WorkerInfo { id: domain::WorkerId::fresh(), name: name.into(), ..worker_info() };
+        f.store.register_worker(&info).await.expect("register");
+        workers.push(info);
+    }
+    f.store.worker_gone(workers[4].id, None).await.expect("gone");
+    let (job_id, dispatch_no) = f.scheduled().await;
+    let token = domain::LeaseToken::fresh();
+    f.store.claim(job_id, dispatch_no, token, workers[2].id, 60.0).await.expect("claim");
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = f.store.workers(after.as_ref(), 2).await.expect("workers");
+        let Some(last) = page.last() else { break };
+        after = Some(store::worker_list::WorkerPosition { name: last.info.name.clone(), id: last.info.id });
+        seen.extend(page);
+    }
+    let names: Vec<_> = seen.iter().map(|worker| worker.info.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "b", "c"]);
+    assert_eq!(seen[3].job_ids, [job_id]);
+    assert!(seen[..3].iter().all(|worker| worker.job_ids.is_empty()));
+    let counts = f.store.count_workers(Scope::Fleet).await.expect("counts");
+    assert_eq!((counts.workers, counts.running), (4, 1));
+    let stranger = f.store.ensure_tenant("stranger").await.expect("tenant").id;
+    assert_eq!(f.store.count_workers(Scope::Tenant(stranger)).await.expect("counts").running, 0);
+}
+
+#[tokio::test]
+async fn progress_of_running_jobs_is_read_while_it_is_recent() {
+    let f = Fixture::new().await;
+    let lease = f.running().await;
+    let mark = store::leases::ProgressMark { stage: domain::Stage::Denoise, step: 7, steps_skipped: 2 };
+    f.store.progress(lease, mark).await.expect("progress");
+    let seen = f.store.recent_progress(60.0, 10).await.expect("progress");
+    assert_eq!((seen.len(), seen[0].job_id, seen[0].step, seen[0].skipped), (1, lease.job_id, 7, 2));
+    sqlx::query("UPDATE jobs SET progressed_at = now() - interval '1 hour'").execute(&f.pool).await.expect("age");
+    assert!(f.store.recent_progress(60.0, 10).await.expect("progress").is_empty());
 }

@@ -1,7 +1,7 @@
 //! What owners do to their own queues, and what their keys may use: pause, resume, move, quotas.
 
 use domain::{JobId, KeyId, TenantId};
-use store::jobs::{MoveOutcome, MoveTo, QuotaShare, Scope};
+use store::jobs::{MoveOutcome, MoveTo, Scope};
 use store::keys::{NewKey, Role};
 use store::quotas::Quota;
 
@@ -95,7 +95,7 @@ async fn a_quota_counts_finished_runs_and_reserves_unfinished_jobs() {
     let f = Fixture::new().await;
     let key_id = f.key(Quota { gpu_s: Some(100.0), usd: None }).await;
     let mut job = new_job(f.tenant, MODEL);
-    job.quota = Some(QuotaShare { key_id, reserved_s: 12.0 });
+    (job.key_id, job.quota_s) = (Some(key_id), Some(12.0));
     let job_id = f.insert(job).await.id;
     let state = async || f.store.quota_state(key_id).await.expect("state").expect("the key");
     let before = state().await;

@@ -8,6 +8,7 @@ use domain::{JobStatus, LeaseToken, WorkerId};
 use store::events::EventScope;
 use store::jobs::{CancelOutcome, InsertOutcome};
 use store::leases::ClaimOutcome;
+use store::workers::WorkerState;
 use store::{Store, StoreError, StoreOptions};
 use testkit::Pgbouncer;
 
@@ -109,4 +110,55 @@ async fn a_rejected_connection_says_what_to_do() {
     assert!(error.is_unavailable(), "somebody may create it");
     let text = error.to_string();
     assert!(text.contains("no_such_database") && text.contains("createdb") && text.contains("database.url"), "{text}");
+}
+
+/// Goal: a fleet of workers needs no more connections of Postgres than the pooler is given. Method: a hundred workers, each with the
+/// two stores that a worker has, all sending heartbeats and renewing leases at once.
+#[tokio::test]
+async fn many_workers_share_the_few_connections_of_a_pooler() {
+    const WORKERS: usize = 100;
+    const SERVER_CONNECTIONS: u32 = 4;
+    let f = Fixture::new().await;
+    f.model().await;
+    let url = testkit::postgres::url_like(&f.pool);
+    let pooler = Pgbouncer::start(&url, SERVER_CONNECTIONS);
+    pooler.until_ready().await;
+    let through = pooler.through(&url);
+    let store = |connections_max| {
+        let mut options = StoreOptions::new(&through);
+        options.connections_max = connections_max;
+        options.connections_min = 0;
+        options.acquire_timeout_ms = 60_000;
+        options.application_name = "one of many".to_owned();
+        Store::connect_lazy(&options).expect("options")
+    };
+    let work = async |number: usize| {
+        let (main, heart) = (store(4), store(1));
+        let info = domain::worker::WorkerInfo {
+            id: WorkerId::fresh(),
+            name: format!("worker {number}"),
+            ..crate::support::worker_info()
+        };
+        main.register_worker(&info).await.expect("register");
+        for _ in 0..5 {
+            let (beat, polled) =
+                tokio::join!(heart.heartbeat(info.id, WorkerState::Ready, None), main.unclaimed(&pool(), info.id, 1));
+            assert!(beat.expect("beat"));
+            polled.expect("poll");
+        }
+        (main, heart)
+    };
+    let stores = futures::future::join_all((0..WORKERS).map(work)).await;
+    // All their connections are still open; each holds one to the pooler.
+    let servers: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+             AND application_name = 'one of many'",
+    )
+    .fetch_one(&f.pool)
+    .await
+    .expect("count");
+    assert!(servers <= i64::from(SERVER_CONNECTIONS), "{servers} connections of Postgres");
+    let open: u32 = stores.iter().map(|(main, heart)| main.pool_usage().open + heart.pool_usage().open).sum();
+    assert!(open as usize >= WORKERS, "{open} connections of the pooler");
+    assert_eq!(f.store.count_workers(store::jobs::Scope::Fleet).await.expect("counts").workers, WORKERS as u64);
 }

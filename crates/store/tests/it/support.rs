@@ -238,6 +238,8 @@ pub(crate) fn worker_info() -> WorkerInfo {
         attention: None,
         memory_bytes: 1 << 30,
         slots: 1,
+        formats: "f32/f32/f32".into(),
+        gpu_hour_usd: 3.6,
     }
 }
 
@@ -275,5 +277,7 @@ pub(crate) fn record() -> RunRecord {
         cost_usd: 0.01,
         saved_s: 4.0,
         saved_usd: 0.004,
+        savings: domain::Savings::default(),
+        reproduction: None,
     }
 }

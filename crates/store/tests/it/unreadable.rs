@@ -79,7 +79,7 @@ async fn events_and_workers_are_read_past_one_that_cannot_be() {
     }
     f.allow("ALTER TABLE workers DROP CONSTRAINT IF EXISTS workers_state_check").await;
     f.spoil("UPDATE workers SET state = 'of-a-later-release' WHERE name = 'strange'").await;
-    let workers = f.store.workers().await.expect("workers");
+    let workers = f.store.workers(None, 100).await.expect("workers");
     assert_eq!(workers.iter().map(|worker| worker.info.name.as_str()).collect::<Vec<_>>(), ["fine"]);
     assert_eq!(workers[0].info.attention.as_deref(), Some("cudnn"));
 }
@@ -119,5 +119,7 @@ fn worker(name: &str) -> WorkerInfo {
         attention: Some("cudnn".into()),
         memory_bytes: 1 << 30,
         slots: 1,
+        formats: "f32/f32/f32".into(),
+        gpu_hour_usd: 3.6,
     }
 }

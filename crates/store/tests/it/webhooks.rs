@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use domain::{JobEventKind, JobId, TenantId, VideoRequest};
+use domain::{JobEventKind, JobId, KeyId, TenantId, VideoRequest};
 use store::jobs::{NewJob, Scope};
 use store::webhooks::{ClaimedDelivery, DeliveryFilter, DeliveryOutcome, DeliveryState, NewEndpoint, RetrySchedule};
 use uuid::Uuid;
@@ -20,7 +20,7 @@ fn hooked(url: &str, events: Option<&str>) -> NewJob {
 }
 
 async fn endpoint(f: &Fixture, tenant_id: TenantId, url: &str, events: &[JobEventKind]) -> Uuid {
-    let endpoint = NewEndpoint { tenant_id, url: url.to_owned(), events: events.to_vec() };
+    let endpoint = NewEndpoint { tenant_id, url: url.to_owned(), events: events.to_vec(), key_id: None };
     f.store.put_webhook(&endpoint).await.expect("put").id
 }
 
@@ -43,6 +43,26 @@ fn again(wait: Option<Duration>) -> DeliveryOutcome {
 }
 
 const DELIVERED: DeliveryOutcome = DeliveryOutcome::Delivered { status: 204 };
+
+#[tokio::test]
+async fn the_webhook_of_a_key_is_about_the_jobs_of_that_key() {
+    let f = Fixture::new().await;
+    let (own, other) = (KeyId::fresh(), KeyId::fresh());
+    let new = NewEndpoint {
+        tenant_id: f.tenant,
+        url: "https://key".into(),
+        events: vec![JobEventKind::Queued],
+        key_id: Some(own),
+    };
+    assert_eq!(f.store.put_webhook(&new).await.expect("put").key_id, Some(own));
+    for key_id in [None, Some(other), Some(own)] {
+        f.insert(NewJob { key_id, ..new_job(f.tenant, MODEL) }).await;
+    }
+    assert_eq!(outbox(&f, "https://key").await, ["queued"]);
+    f.store.put_webhook(&NewEndpoint { key_id: None, ..new }).await.expect("put");
+    f.insert(new_job(f.tenant, MODEL)).await;
+    assert_eq!(outbox(&f, "https://key").await, ["queued", "queued"]);
+}
 
 #[tokio::test]
 async fn the_outbox_holds_what_the_filters_ask_for() {

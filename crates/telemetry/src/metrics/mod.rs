@@ -10,5 +10,5 @@ mod worker;
 
 pub use api::ApiMetrics;
 pub use declare::MetricInfo;
-pub use scheduler::{BacklogLevel, FleetTotals, GroupTotals, PoolLevel, SchedulerMetrics};
+pub use scheduler::{BacklogLevel, BudgetLevels, FleetTotals, GroupTotals, LedgerLevels, PoolLevel, SchedulerMetrics};
 pub use worker::WorkerMetrics;

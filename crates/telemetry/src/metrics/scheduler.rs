@@ -90,6 +90,40 @@ pub struct FleetTotals {
     pub draft_gpu_seconds: f64,
 }
 
+/// Totals of the cost ledger since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LedgerLevels {
+    /// Device time of runs that repeat nothing, in seconds.
+    pub first_s: f64,
+    /// Device time of runs after a fault of the same job, in seconds.
+    pub repeated_s: f64,
+    /// Saved by fewer steps than the model's default, in seconds; may be negative, as the next two.
+    pub saved_steps_s: f64,
+    /// Saved by the step cache, in seconds.
+    pub saved_step_cache_s: f64,
+    /// Saved by cached embeddings, in seconds.
+    pub saved_embeddings_s: f64,
+    /// Saved by drafts that nobody continued, in seconds.
+    pub saved_drafts_s: f64,
+    /// Time that workers ran jobs, in seconds.
+    pub busy_s: f64,
+    /// Time that workers had no job, in seconds.
+    pub idle_s: f64,
+    /// Price of that time, in US dollars.
+    pub idle_usd: f64,
+}
+
+/// Numbers of budgets by state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BudgetLevels {
+    /// Below the share at which they warn.
+    pub ok: u64,
+    /// Above that share.
+    pub warning: u64,
+    /// Used up.
+    pub spent: u64,
+}
+
 metrics! {
     /// Metrics of one scheduler process.
     pub struct SchedulerMetrics for "scheduler" {
@@ -153,6 +187,18 @@ metrics! {
         saved_seconds: GaugeVec = "fleet_saved_seconds", labels &["tier", "complexity"];
         /// Value of that saved device time, in US dollars. It can decrease.
         saved_usd: GaugeVec = "fleet_saved_usd", labels &["tier", "complexity"];
+        /// Device time of all runs that have ended since the ledger began, in seconds: first, or repeated after a fault of the same
+        /// job.
+        run_seconds: CounterVec = "fleet_run_gpu_seconds_total", labels &["kind"];
+        /// Device time saved since the ledger began, in seconds, by optimisation. It can decrease.
+        optimization_saved_seconds: GaugeVec = "fleet_optimization_saved_seconds", labels &["optimization"];
+        /// Time that workers were online since the ledger began, in seconds: busy with jobs or idle. It can decrease a little
+        /// when a long run ends.
+        worker_seconds: GaugeVec = "fleet_worker_seconds", labels &["state"];
+        /// Price of the workers' idle time since the ledger began, in US dollars.
+        idle_usd: Gauge = "fleet_worker_idle_usd";
+        /// Budgets of tenants by state: ok, warning or spent.
+        budgets: IntGaugeVec = "fleet_budgets", labels &["state"];
         /// Daily budget for GPU time in US dollars (cost.budget_day_usd); 0 if there is none.
         pub cost_budget_day_usd: Gauge = "fleet_cost_budget_day_usd";
         /// Workers removed because their heartbeats stopped without a sign-off.
@@ -205,6 +251,38 @@ impl SchedulerMetrics {
             self.cost_usd.reset();
             self.saved_seconds.reset();
             self.saved_usd.reset();
+            self.run_seconds.reset();
+            self.optimization_saved_seconds.reset();
+            self.worker_seconds.reset();
+            self.idle_usd.set(0.0);
+            self.budgets.reset();
+        }
+    }
+
+    /// Sets the totals of the ledger.
+    pub fn ledger(&self, levels: &LedgerLevels) {
+        for (kind, seconds) in [("first", levels.first_s), ("repeated", levels.repeated_s)] {
+            raise_amount(&self.run_seconds.with_label_values(&[kind]), seconds);
+        }
+        let saved = [
+            ("adaptive_steps", levels.saved_steps_s),
+            ("step_cache", levels.saved_step_cache_s),
+            ("embedding_cache", levels.saved_embeddings_s),
+            ("drafts", levels.saved_drafts_s),
+        ];
+        for (name, seconds) in saved {
+            self.optimization_saved_seconds.with_label_values(&[name]).set(seconds);
+        }
+        for (state, seconds) in [("busy", levels.busy_s), ("idle", levels.idle_s)] {
+            self.worker_seconds.with_label_values(&[state]).set(seconds);
+        }
+        self.idle_usd.set(levels.idle_usd);
+    }
+
+    /// Sets the numbers of budgets.
+    pub fn budgets(&self, levels: BudgetLevels) {
+        for (state, budgets) in [("ok", levels.ok), ("warning", levels.warning), ("spent", levels.spent)] {
+            self.budgets.with_label_values(&[state]).set(int(budgets));
         }
     }
 

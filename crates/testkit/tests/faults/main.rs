@@ -11,6 +11,7 @@ mod deadlines;
 mod deliveries;
 mod drafts;
 mod hanging;
+mod ledger;
 mod lost_replies;
 mod lost_sweeps;
 mod postgres;

@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Process, Way, eventually, eventually_seen};
 use tokio::task::JoinSet;
 
+use crate::ledger::assert_ledger_balances;
 use crate::support::{database, impatient, request, tell, tidy};
 
 /// Size of the run: from variables, otherwise the short form.
@@ -114,8 +115,8 @@ impl Stage {
     }
 }
 
-/// Goal: lost 0, duplicated artifacts 0, every job completed, no row, object or message remaining, and the small tenant did not wait
-/// for the large one's backlog.
+/// Goal: lost 0, duplicated artifacts 0, every job completed, no row, object or message remaining, the small tenant did not wait for
+/// the large one's backlog, and the cost ledger equals a recount.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
     let size = Size::from_environment();
@@ -156,6 +157,7 @@ async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
     assert_eq!(report.accepted, u64::try_from(size.jobs).expect("a count"));
     until_no_message_waits(&fleet).await;
     assert_order_is_fair(&fleet).await;
+    assert_ledger_balances(&fleet).await;
 }
 
 /// Three clients, one per tenant; the small one submits when the others' jobs are already queued.

@@ -7,6 +7,7 @@ import { useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import { getModels } from '../../api/getModels';
 import { keys } from '../../lib/keys';
+import { at } from '../../lib/prefix';
 import { suggest } from '../../lib/suggest';
 import { Button } from '../../ui/Button';
 import gallery from './clips.json';
@@ -14,7 +15,7 @@ import gallery from './clips.json';
 type Clip = (typeof gallery.clips)[number];
 
 const isCalm = () => window.matchMedia('(prefers-reduced-motion: reduce)').matches;
-const address = (file: string) => `${import.meta.env.BASE_URL}gallery/${file}`;
+const address = (file: string) => at(`/gallery/${file}`);
 
 /** Whether the fleet's default model made the clips. */
 export function useHasGallery(): boolean {

@@ -4,7 +4,7 @@
  * entry fails to compile.
  */
 import type { DeadlinePolicy, Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
-import { chars, choiceField, decimal, flagField, numberField, textField, whole } from './kinds';
+import { chars, checkSeed, choiceField, decimal, flagField, numberField, seedOf, textField, whole } from './kinds';
 import { imageField } from './imageField';
 import { lorasField } from './loras';
 
@@ -21,7 +21,8 @@ export const fields = {
     write: (frames: number) => frames,
     isSane: (frames: number) => Number.isInteger(frames) && frames > 0,
   },
-  seed: numberField('seed', null, '', { check: whole(() => [0, Number.MAX_SAFE_INTEGER], 'a random seed') }),
+  /** A string, also in the request once a number could not hold it exactly. */
+  seed: numberField('seed', null, '', { write: seedOf, check: checkSeed }),
   model: textField('model', '', {
     control: {
       kind: 'choice',

@@ -55,6 +55,21 @@ export function whole(from: (rules: Rules) => [min: number, max: number], otherw
   };
 }
 
+const SEED_MAX = 2n ** 64n - 1n;
+
+const isSeed = (text: string): boolean => /^\d{1,20}$/.test(text) && BigInt(text) <= SEED_MAX;
+
+/** A seed: up to 64 bits, more than a number holds exactly. */
+export const checkSeed: Check = (text) =>
+  !text.trim() || isSeed(text.trim()) ? undefined : `Enter a whole number from 0 to ${SEED_MAX}, or leave it empty for a random seed.`;
+
+/** A seed for the request: a number where that is exact, otherwise its digits. */
+export function seedOf(text: string): VideoRequest['seed'] {
+  if (!isSeed(text.trim())) return null;
+  const seed = BigInt(text.trim());
+  return seed <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(seed) : String(seed);
+}
+
 /** A number. */
 export function decimal(from: (rules: Rules) => [min: number, max: number]): Check {
   return (text, rules) => {

@@ -37,6 +37,7 @@ describe('check', () => {
     [{ text: 'a\nb\nc', isSeveral: true }, 'text', /At most 2 prompts/],
     [{ seed: '1.5' }, 'seed', /whole number/],
     [{ seed: '-1' }, 'seed', /from 0/],
+    [{ seed: '18446744073709551616' }, 'seed', /to 18446744073709551615/],
     [{ steps: '101' }, 'steps', /1 to 100/],
     [{ guidance: '' }, 'guidance', /0 to 20/],
     [{ trueGuidance: '0.5' }, 'trueGuidance', /1 to 20/],
@@ -49,6 +50,19 @@ describe('check', () => {
   });
 
   it('counts characters as people do', () => expect(check({ ...draft, text: '👩‍🚀'.repeat(5) }, rules)).toEqual({}));
+});
+
+it('a seed of 64 bits keeps every digit', () => {
+  for (const [text, seed] of [
+    ['', null],
+    ['7', 7],
+    ['9007199254740991', 9007199254740991],
+    ['9007199254740993', '9007199254740993'],
+    ['18446744073709551615', '18446744073709551615'],
+  ] as const) {
+    expect(check({ ...draft, seed: text }, rules)).toEqual({});
+    expect(toRequest({ ...draft, seed: text }, 'a red ball').seed).toBe(seed);
+  }
 });
 
 it('a request spells out what the form shows, with empty fields as null', () => {

@@ -1,5 +1,6 @@
 /** The buttons of a job; only actions that are currently possible. */
 import type { JobView } from '../../api/schema';
+import { at } from '../../lib/prefix';
 import { remix } from '../../lib/remix';
 import { Button, IconButton } from '../../ui/Button';
 import { Icon } from '../../ui/Icon';
@@ -28,7 +29,7 @@ export function JobActions({ job, onLeave }: { job: JobView; onLeave?: () => voi
       {job.links.retry && <IconButton icon="retry" label="Retry" onClick={() => void actions.retry()} {...busy} />}
       {job.video && (
         <a
-          href={job.video.url}
+          href={at(job.video.url)}
           download={fileName(job)}
           aria-label="Download"
           title="Download"

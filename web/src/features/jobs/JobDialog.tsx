@@ -5,15 +5,18 @@ import { getJob } from '../../api/getJob';
 import type { JobView } from '../../api/schema';
 import { duration } from '../../lib/format';
 import { keys } from '../../lib/keys';
+import { at } from '../../lib/prefix';
 import { IconButton } from '../../ui/Button';
 import { Notice } from '../../ui/Notice';
 import { Skeleton } from '../../ui/Skeleton';
 import { JobActions } from './JobActions';
 import { JobFacts } from './JobFacts';
 import { JobMedia } from './JobMedia';
+import { JobRuns } from './JobRuns';
 import { Ago, JobStatusLine, StatusChip } from './JobStatusLine';
 import { MarkedPrompt } from './MarkedPrompt';
 import { OptimizationBadge } from './OptimizationBadge';
+import { Comparison, ReplayButton } from './Replay';
 import { isOver } from './state';
 
 export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => void }) {
@@ -69,7 +72,10 @@ function Detail({ job }: { job: JobView }) {
         <MarkedPrompt job={job} />
         <OptimizationBadge job={job} />
         {job.record && <Stages job={job} />}
+        {job.replays && <Comparison job={job} />}
         <JobFacts job={job} />
+        {isOver(job.status) && job.attempts > 0 && <JobRuns jobId={job.job_id} />}
+        {job.links.replay && <ReplayButton job={job} />}
       </div>
     </div>
   );
@@ -79,8 +85,8 @@ function Player({ job }: { job: JobView }) {
   if (!job.video) return null;
   return (
     <video
-      src={job.video.url}
-      poster={job.video.poster_url}
+      src={at(job.video.url)}
+      poster={at(job.video.poster_url)}
       controls
       loop
       muted

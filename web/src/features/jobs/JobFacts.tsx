@@ -24,6 +24,7 @@ function facts(job: JobView): Fact[] {
     ['Model', request.model],
     ['Device', record?.device],
     ['Build', record?.build],
+    ['SHA-256', record?.reproduction?.video_sha256],
     ['File', video && bytes(video.bytes)],
     ['Attempts', job.attempts > 1 && count(job.attempts)],
     ['Resumed', record?.resumed_from !== null && record?.resumed_from !== undefined && `from step ${record.resumed_from}`],

@@ -7,6 +7,7 @@
 import { useEffect, useRef, useState } from 'react';
 import type { JobView } from '../../api/schema';
 import { Icon } from '../../ui/Icon';
+import { at } from '../../lib/prefix';
 import { usePreview } from '../../live/preview';
 import { fraction, isOver, lookOf } from './state';
 import { useJobProgress } from './useJobProgress';
@@ -38,7 +39,7 @@ function FirstFrame({ src }: { src: string }) {
 
 /** The video's aspect ratio, and a hue per job, so that queued jobs can be distinguished. */
 function look({ request, shape }: JobView): React.CSSProperties {
-  return { aspectRatio: `${shape.width} / ${shape.height}`, '--hue': String(((request.seed ?? 0) * 137.5) % 360) } as React.CSSProperties;
+  return { aspectRatio: `${shape.width} / ${shape.height}`, '--hue': String((Number(request.seed ?? 0) * 137.5) % 360) } as React.CSSProperties;
 }
 
 function LoopingVideo({ job, startsByItself, onOpen }: { job: JobView; startsByItself: boolean; onOpen: () => void }) {
@@ -58,8 +59,8 @@ function LoopingVideo({ job, startsByItself, onOpen }: { job: JobView; startsByI
     >
       <video
         ref={video}
-        src={job.video.url}
-        poster={job.video.poster_url}
+        src={at(job.video.url)}
+        poster={at(job.video.poster_url)}
         preload="none"
         loop
         muted

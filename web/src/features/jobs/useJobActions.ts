@@ -1,12 +1,14 @@
-/** Actions on a job: cancel, continue, retry, delete and restore. Each result is applied to the lists immediately. */
+/** Actions on a job: cancel, continue, retry, replay, delete and restore. Each result is applied to the lists immediately. */
 import { useState } from 'react';
 import { cancelJob } from '../../api/cancelJob';
 import { continueJob } from '../../api/continueJob';
 import { deleteJob } from '../../api/deleteJob';
 import { moveToFront } from '../../api/moveJob';
+import { replayJob } from '../../api/replayJob';
 import { restoreJob } from '../../api/restoreJob';
 import { retryJob } from '../../api/retryJob';
 import type { JobView } from '../../api/schema';
+import { openJob } from '../../app/router';
 import { toast, toastError } from '../../ui/toast';
 import { useFeed } from './feed';
 
@@ -53,6 +55,13 @@ export function useJobActions(job: JobView) {
       attempt(async () => {
         feed.put(await retryJob(job.job_id));
         toast('Video queued again.');
+      }),
+    replay: () =>
+      attempt(async () => {
+        const again = await replayJob(job.job_id);
+        feed.put(again);
+        openJob(again.job_id);
+        toast('Rendered again; the result of the comparison appears when it is done.');
       }),
     remove: () =>
       attempt(async () => {

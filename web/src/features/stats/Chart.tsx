@@ -183,7 +183,7 @@ function Tooltip({ slots, lines, format, timeFormat, at, width }: Props & { at: 
 }
 
 function Table({ title, slots, lines, format, timeFormat }: Props) {
-  const filled = slots.filter((slot) => slot.point).toReversed();
+  const filled = slots.filter((slot) => slot.point || lines.some((line) => line.of(slot))).toReversed();
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- a scrollable region must be reachable by keyboard
     <div tabIndex={0} role="region" aria-label={`${title}, table`} className="h-full overflow-y-auto rounded-lg border border-line">

@@ -1,5 +1,5 @@
 /** Key figures of the optimisations, always visible. */
-import { useQuery } from '@tanstack/react-query';
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query';
 import { type ReactNode, useEffect } from 'react';
 import { getStats } from '../../api/getStats';
 import { getWorkers } from '../../api/getWorkers';
@@ -13,7 +13,15 @@ const EVERY_MS = 20_000;
 const NAME = 'Hunyuan Fleet';
 
 export const useStats = () => useQuery({ queryKey: keys.stats, queryFn: ({ signal }) => getStats(signal), refetchInterval: EVERY_MS });
-export const useWorkers = () => useQuery({ queryKey: keys.workers, queryFn: ({ signal }) => getWorkers(signal), refetchInterval: EVERY_MS });
+/** The workers, a page at a time. Only the pages that are shown are polled, which is one in most places. */
+export const useWorkers = () =>
+  useInfiniteQuery({
+    queryKey: keys.workers,
+    queryFn: ({ pageParam, signal }) => getWorkers(pageParam, signal),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next_cursor ?? null,
+    refetchInterval: EVERY_MS,
+  });
 
 function Item({ label, children, id }: { label: string; children: ReactNode; id?: string }) {
   return (
@@ -28,7 +36,7 @@ function Item({ label, children, id }: { label: string; children: ReactNode; id?
 
 export function StatsBar() {
   const stats = useStats().data;
-  const workers = useWorkers().data?.workers;
+  const workers = useWorkers().data?.pages[0]?.total;
   const going = stats?.in_progress ?? 0;
   useEffect(() => {
     // Visible on the tab while the user works in another one.
@@ -57,7 +65,7 @@ export function StatsBar() {
             </Item>
             <Item label="In progress">{count(stats.in_progress)}</Item>
             <Item label="Saved">{usd(Math.max(stats.savings.saved_usd, 0))}</Item>
-            {workers && <Item label="Workers">{count(workers.length)}</Item>}
+            {workers !== undefined && <Item label="Workers">{count(workers)}</Item>}
           </dl>
         ) : (
           <Skeleton className="h-6 w-96 max-w-full" />

@@ -26,9 +26,8 @@ function lately(slots: Slot[]) {
 
 export function Tiles({ slots }: { slots: Slot[] }) {
   const stats = useStats().data;
-  const workers = useWorkers().data?.workers ?? [];
+  const running = useWorkers().data?.pages[0]?.running ?? 0;
   if (!stats) return <Skeleton className="h-24" />;
-  const running = workers.reduce((total, worker) => total + worker.job_ids.length, 0);
   const { optimization, savings, cache_stats: cache } = stats;
   const { waitS } = lately(slots);
   const baseline = savings.gpu_seconds + savings.saved_s;

@@ -3,9 +3,10 @@ import { useQuery } from '@tanstack/react-query';
 import { getJob } from '../../api/getJob';
 import type { WorkerView } from '../../api/schema';
 import { jobAddress } from '../../app/router';
-import { ago, bytes, capital } from '../../lib/format';
+import { ago, bytes, capital, count } from '../../lib/format';
 import { keys } from '../../lib/keys';
 import { useNow } from '../../lib/useNow';
+import { Button } from '../../ui/Button';
 import { Chip, type Tone } from '../../ui/Chip';
 import { Icon } from '../../ui/Icon';
 import { Notice } from '../../ui/Notice';
@@ -18,7 +19,9 @@ const SILENT_S = 20;
 
 export function Workers() {
   const answer = useWorkers();
-  const workers = answer.data?.workers;
+  const pages = answer.data?.pages;
+  const workers = pages?.flatMap((page) => page.workers);
+  const total = pages?.[0]?.total ?? 0;
   return (
     <section aria-labelledby="workers">
       <h2 id="workers" className="mb-3 text-lg font-semibold tracking-tight">
@@ -33,6 +36,16 @@ export function Workers() {
           </li>
         ))}
       </ul>
+      {workers && answer.hasNextPage && (
+        <div className="mt-4 flex items-center gap-3">
+          <Button disabled={answer.isFetchingNextPage} onClick={() => void answer.fetchNextPage()}>
+            Show more
+          </Button>
+          <p className="hint num">
+            {count(workers.length)} of {count(total)}
+          </p>
+        </div>
+      )}
     </section>
   );
 }
