@@ -13,8 +13,8 @@ use broker::{Broker, FleetEvent};
 use clap::Parser;
 use domain::worker::WorkerInfo;
 use domain::{
-    CacheMatch, LeaseToken, ModelManifest, PoolId, Progress, Rendered, RunRecord, Stage, StageSeconds, TenantId,
-    VideoRequest, WorkerId,
+    CacheMatch, LeaseToken, ModelManifest, PoolId, Progress, Rendered, RunRecord, Savings, Stage, StageSeconds,
+    TenantId, VideoRequest, WorkerId,
 };
 use futures::StreamExt;
 use settings::Settings;
@@ -152,6 +152,8 @@ async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<
         attention: None,
         memory_bytes: MEMORY_BYTES,
         slots: 1,
+        formats: "simulated".to_owned(),
+        gpu_hour_usd: 0.0,
     };
     match fleet.store.register_worker(&info).await? {
         RegisterOutcome::Registered => Ok(()),
@@ -161,7 +163,7 @@ async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<
 
 /// Keeps the backlog at its length.
 async fn feed(fleet: Arc<Fleet>) {
-    let limits = fleet.settings.limits.request();
+    let limits = fleet.settings.request_limits();
     let mut request = VideoRequest::new("a large red circle moves to the right on the snow");
     request.fill_guidance(&fleet.manifest);
     let shape = request.validate(&limits, &fleet.manifest).expect("the request is valid");
@@ -278,7 +280,8 @@ fn record(run_s: f64) -> RunRecord {
         cache_score: None,
         steps_computed: 25,
         steps_skipped: 0,
-        stages: StageSeconds { encode_s: 0.0, denoise_s: run_s, decode_s: 0.0, deliver_s: 0.0 },
+        stages: StageSeconds { denoise_s: run_s, ..StageSeconds::default() },
+        interpolation: None,
         device: "simulated".to_owned(),
         build: "simulated".to_owned(),
         resumed_from: None,
@@ -289,6 +292,8 @@ fn record(run_s: f64) -> RunRecord {
         cost_usd: 0.0,
         saved_s: 0.0,
         saved_usd: 0.0,
+        savings: Savings::default(),
+        reproduction: None,
     }
 }
 

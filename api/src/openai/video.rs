@@ -51,7 +51,6 @@ pub(super) struct Video {
     num_frames: u32,
     fps: f64,
     #[serde(with = "domain::seed::optional")]
-    #[schema(value_type = Option<domain::seed::Seed>)]
     seed: Option<u64>,
     /// Jobs that start before this one; null unless it waits and was asked for alone.
     queue_position: Option<i64>,

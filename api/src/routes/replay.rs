@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use domain::{Job, JobId, JobStatus, WorkerIdentity};
 use store::jobs::{NewReplay, ReplayOutcome};
-use store::workers::{WorkerState, WorkerStatus};
 
 use crate::auth::Caller;
 use crate::dto::job::JobView;
@@ -135,16 +134,12 @@ fn worker_of(job: &Job) -> Answer<&WorkerIdentity> {
 
 /// Checks that a worker is online that may render the replay.
 async fn find_worker(app: &App, job: &Job, wanted: &WorkerIdentity) -> Answer<()> {
-    let workers = app.store.workers().await.map_err(|error| Problem::from_store(&error))?;
-    let model = job.request.model.as_deref();
-    let of_model: Vec<&WorkerStatus> = workers
-        .iter()
-        .filter(|worker| Some(worker.info.model_id.as_str()) == model && worker.state != WorkerState::Gone)
-        .collect();
-    if of_model.iter().any(|worker| worker.info.identity() == *wanted) {
+    let model = job.request.model.as_deref().unwrap_or_default();
+    let online = app.store.identities_online(model).await.map_err(|error| Problem::from_store(&error))?;
+    if online.contains(wanted) {
         return Ok(());
     }
-    let closest = of_model.iter().map(|worker| differing(wanted, &worker.info.identity())).min_by_key(Vec::len);
+    let closest = online.iter().map(|identity| differing(wanted, identity)).min_by_key(Vec::len);
     let detail = match closest {
         None => "no worker of the job's model is online; replay it when one is".to_owned(),
         Some(fields) => {

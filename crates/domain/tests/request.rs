@@ -118,7 +118,6 @@ fn all_errors_are_reported_at_once() {
     let mut request = VideoRequest::new("  ");
     request.video_length = 128;
     request.infer_steps = 1000;
-    request.seed = Some(-1);
     request.cfg_scale = f64::NAN;
     request.true_cfg_scale = 3.0;
     request.aspect_ratio = Some("4:3".to_owned());
@@ -127,7 +126,7 @@ fn all_errors_are_reported_at_once() {
     let fields: Vec<_> = errors.iter().map(|e| e.field.as_str()).collect();
     assert_eq!(
         fields,
-        ["prompt", "infer_steps", "seed", "cfg_scale", "negative_prompt", "deadline_s", "aspect_ratio", "video_length"]
+        ["prompt", "infer_steps", "cfg_scale", "negative_prompt", "deadline_s", "aspect_ratio", "video_length"]
     );
 }
 
@@ -206,7 +205,7 @@ fn an_unknown_family_is_refused_with_the_known_ones() {
 proptest! {
     #[test]
     fn no_request_panics_and_every_refusal_names_a_field(
-        prompt in ".{0,80}", size in ".{0,12}", length in any::<u32>(), steps in any::<u32>(), seed in any::<Option<i64>>(),
+        prompt in ".{0,80}", size in ".{0,12}", length in any::<u32>(), steps in any::<u32>(), seed in any::<Option<u64>>(),
         scale in any::<f64>(),
     ) {
         let mut request = VideoRequest::new(prompt);

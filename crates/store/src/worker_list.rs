@@ -1,7 +1,7 @@
 //! Lists of workers and of what they are running, a page at a time: a fleet may have ten thousand.
 
 use domain::worker::WorkerInfo;
-use domain::{JobId, PoolId, Progress, TenantId, WorkerId};
+use domain::{JobId, PoolId, Progress, TenantId, WorkerId, WorkerIdentity};
 use uuid::Uuid;
 
 use crate::connect::Store;
@@ -86,6 +86,30 @@ impl Store {
                 adapters_cached: row.adapters_cached,
             })
         }))
+    }
+
+    /// What the bytes of videos depend on, for all workers of a model that are not gone: one entry for those that are alike.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn identities_online(&self, model_id: &str) -> Result<Vec<WorkerIdentity>> {
+        let rows = sqlx::query!(
+            r#"-- identities_online
+            SELECT DISTINCT model_fingerprint, build, device_class, threads, COALESCE(formats, '') AS "formats!", attention
+            FROM workers WHERE model_id = $1 AND state <> 'gone'"#,
+            model_id
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let identities = rows.into_iter().map(|row| WorkerIdentity {
+            model: row.model_fingerprint,
+            build: row.build,
+            device_class: row.device_class,
+            threads: u32::try_from(row.threads).unwrap_or_default(),
+            formats: row.formats,
+            attention: row.attention,
+        });
+        Ok(identities.collect())
     }
 
     /// How many workers are not gone, and how many jobs in scope they are running.

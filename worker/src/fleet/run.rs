@@ -15,7 +15,7 @@ use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage, WorkerSettings};
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};

@@ -267,7 +267,7 @@ async fn a_worker_takes_what_it_has_merged_then_what_no_other_has_then_what_the_
     fleet.f.store.cancel(fleet.f.scope(), ids[1]).await.expect("cancel");
     assert_eq!(prefers("a@1", 1, 30.0).await, ids[0]);
 
-    let shown = store.workers().await.expect("workers");
+    let shown = store.workers(None, 10).await.expect("workers");
     let two = shown.iter().find(|worker| worker.info.id == two.id).expect("online");
     assert_eq!((two.adapters.as_str(), two.adapters_cached.as_slice()), ("b@1", ["b".to_owned()].as_slice()));
     let mut merged = store.merged(&pool(), ALIVE_S).await.expect("merged");

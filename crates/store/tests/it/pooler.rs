@@ -140,9 +140,10 @@ async fn many_workers_share_the_few_connections_of_a_pooler() {
             ..crate::support::worker_info()
         };
         main.register_worker(&info).await.expect("register");
+        let pool = pool();
         for _ in 0..5 {
             let (beat, polled) =
-                tokio::join!(heart.heartbeat(info.id, WorkerState::Ready, None), main.unclaimed(&pool(), info.id, 1));
+                tokio::join!(heart.heartbeat(info.id, WorkerState::Ready, None), main.unclaimed(&pool, info.id, 1));
             assert!(beat.expect("beat"));
             polled.expect("poll");
         }
