@@ -99,8 +99,8 @@ impl From<NotAccepted> for Problem {
     }
 }
 
-/// Submits a job with its forecast plan, or all candidates that it asks for: applies the limits, which only a repeated request passes, and waits for
-/// the commit. Returns the first candidate.
+/// Submits a job with its forecast plan, or all candidates that it asks for: applies the limits, which only a repeated request
+/// passes, and waits for the commit. Returns the first candidate.
 ///
 /// # Errors
 /// 402, 429 and 503 of the limits; 422 if the idempotency key belongs to another request or the deadline is to be kept and cannot be;

@@ -120,6 +120,8 @@ impl Store {
                 AND start_by BETWEEN now() AND now() + make_interval(secs => $1)
                 AND (status = 'scheduled' OR tenants.paused_at IS NULL)
                 AND (not_before IS NULL OR not_before <= clock_timestamp())
+                -- A replay runs on certain workers only.
+                AND requires IS NULL
             ORDER BY start_by, jobs.id LIMIT $2"#,
             notice_s,
             i64::from(limit)
