@@ -32,7 +32,8 @@ impl<S: Send + Sync> FromRequest<S> for SubmissionBody {
         let (mut fields, mut file) = (Map::new(), None);
         while let Some(part) = next(&mut form).await? {
             let name = name(&part)?;
-            let is_file = part.file_name().is_some();
+            // Browsers send a part without a name for a file that nobody chose.
+            let is_file = part.file_name().is_some_and(|name| !name.is_empty());
             let bytes = part.bytes().await.map_err(|error| unreadable(&error))?;
             if is_file && name != FIELD {
                 return Err(Problem::field(&name, "cannot be a file; only image can"));

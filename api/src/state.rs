@@ -119,7 +119,7 @@ impl App {
             queue_max: limits.ingest_queue_max,
         };
         Arc::new(Self {
-            request_limits: limits.request(),
+            request_limits: settings.request_limits(),
             keys_required: server.keys_required(),
             hosts: KnownHosts::new(server.bind, &server.hosts),
             ingest: Ingest::start(store.clone(), announcer.clone(), Arc::clone(&metrics), lanes),

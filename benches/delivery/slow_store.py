@@ -1,7 +1,5 @@
 """An object store with S3's protocol, as far as our client uses it, in which every request takes a fixed time. It checks no signature."""
 
-from __future__ import annotations
-
 import re
 import threading
 import time
@@ -23,7 +21,7 @@ class SlowStore:
         # A worker that ends closes its connections; that is no news.
         self.server.handle_error = lambda *_: None
 
-    def __enter__(self) -> SlowStore:
+    def __enter__(self) -> "SlowStore":
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
@@ -45,7 +43,7 @@ class SlowStore:
 class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, store: SlowStore, *args: object) -> None:
+    def __init__(self, store: "SlowStore", *args: object) -> None:
         self.store = store
         super().__init__(*args)
 

@@ -116,6 +116,9 @@ pub(crate) struct RequestArgs {
     /// How eagerly steps are skipped.
     #[arg(long, value_parser = ["off", "balanced", "fast"])]
     step_cache: Option<String>,
+    /// How many times as many frames per second the video gets by interpolation.
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=8))]
+    interpolate: Option<u32>,
     /// Id of the model.
     #[arg(long)]
     model: Option<String>,
@@ -147,6 +150,7 @@ impl RequestArgs {
             ("cfg_scale", self.guidance.map(Value::from)),
             ("true_cfg_scale", self.true_guidance.map(Value::from)),
             ("deadline_s", self.deadline_s.map(Value::from)),
+            ("interpolate", self.interpolate.map(Value::from)),
         ];
         fields.extend(numbers.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
         for other in &self.others {
@@ -284,14 +288,13 @@ mod tests {
 
     #[test]
     fn flags_become_the_fields_of_the_api() {
-        let words =
-            "fleet generate cat --tier preview --frames 33 --seed -1 --set similar_prompts=true --set model=a-b";
+        let words = "fleet generate cat --tier preview --frames 33 --seed -1 --interpolate 2 --set similar_prompts=true --set model=a-b";
         let Command::Generate(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
             panic!("generate")
         };
         let fields = Value::Object(args.request.fields().unwrap());
         let expected = serde_json::json!({
-            "quality_tier": "preview", "video_length": 33, "seed": -1, "similar_prompts": true, "model": "a-b",
+            "quality_tier": "preview", "video_length": 33, "seed": -1, "interpolate": 2, "similar_prompts": true, "model": "a-b",
         });
         assert_eq!(fields, expected);
     }

@@ -12,7 +12,13 @@ use domain::{ModelManifest, RequestLimits, VideoRequest};
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: RequestLimits =
-    RequestLimits { prompt_chars_max: 2000, cfg_scale_max: 20.0, true_cfg_scale_max: 20.0, deadline_s_max: 604_800 };
+    RequestLimits {
+        prompt_chars_max: 2000,
+        cfg_scale_max: 20.0,
+        true_cfg_scale_max: 20.0,
+        deadline_s_max: 604_800,
+        interpolated_frames_max: 513,
+    };
 
 static MODEL: LazyLock<ModelManifest> = LazyLock::new(|| {
     ModelManifest::parse(include_str!("../../models/default/fleet.toml")).expect("the committed manifest is valid")

@@ -77,6 +77,17 @@ const optimisation: Item[] = [
   lines('Steps removed by learning', 'By tier and complexity.', 'short', [
     ['max by (tier, complexity) (fleet_learned_steps_lower)', '{{tier}} {{complexity}}'],
   ]),
+  row('Drafts'),
+  lines('Drafts', 'Drafts that paused, and drafts that were continued to a video, in the last hour. The difference waits, was cancelled, or was a candidate that was not chosen.', 'short', [
+    ['increase(fleet:drafts_total:max[1h])', 'paused'],
+    ['increase(fleet:drafts_continued_total:max[1h])', 'continued'],
+  ]),
+  lines('Drafts that wait', 'Drafts that nobody has continued or cancelled yet; they expire after scheduler.draft_ttl_s.', 'short', [
+    ['fleet:jobs:max{state="drafted"}', 'drafted'],
+  ]),
+  lines('GPU time of drafts', 'In the last hour, whether or not the drafts were continued.', 's', [
+    ['increase(fleet:draft_gpu_seconds_total:max[1h])', 'drafts'],
+  ]),
   row('Money'),
   lines('Saved by tier', 'All-time net saving.', 'currencyUSD', [['sum by (tier) (fleet:saved_usd:max)', '{{tier}}']], { stacked: true, negative: true }),
   lines('Saved by complexity', 'All-time net saving.', 'currencyUSD', [['sum by (complexity) (fleet:saved_usd:max)', '{{complexity}}']], { stacked: true, negative: true }),
@@ -104,7 +115,7 @@ const workersGpus: Item[] = [
   lines('Busy', 'Share of time that a worker had a job.', 'percentunit', [
     ['sum by (instance) (rate(fleet_worker_busy_seconds_total[$__rate_interval]))', '{{instance}}'],
   ], { highest: 1 }),
-  lines('Model at work', 'Share of time that the model encoded, denoised or decoded. Below "Busy" by what a job waits for: its checkpoint, another worker\'s embedding, a place for its delivery.', 'percentunit', [
+  lines('Model at work', 'Share of time that the model encoded, denoised, decoded or interpolated. Below "Busy" by what a job waits for: its checkpoint, another worker\'s embedding, a place for its delivery.', 'percentunit', [
     ['sum by (instance) (rate(fleet_worker_model_seconds_total[$__rate_interval]))', '{{instance}}'],
   ], { highest: 1 }),
   lines('Deliveries', 'Finished videos that are written and uploaded beside the next job. Constantly at worker.deliveries_max: the object store is too slow for this worker.', 'short', [

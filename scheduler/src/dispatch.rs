@@ -4,8 +4,8 @@
 //! re-announcing, so a failed publish does not undo the release.
 
 use broker::JobReady;
-use domain::PoolId;
 use futures::future::join_all;
+use store::affinity::Affinity;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
@@ -17,28 +17,42 @@ use crate::timing::seconds;
 /// Most jobs that one statement releases.
 const RELEASE_MAX: u32 = 250;
 
+/// Most jobs that are released beyond the lookahead because a pool's workers have merged different adapters: a worker that becomes
+/// free should find a job for its own among those that wait.
+const SETS_LOOKAHEAD_MAX: u32 = 64;
+
 impl Scheduler {
     /// Releases jobs to every pool that has room. Returns the number of released jobs.
     ///
     /// # Errors
     /// An error of the database, or the leadership was lost.
     pub(crate) async fn dispatch(&self, epoch: Epoch) -> Result<usize, StoreError> {
-        let settings = &self.settings.scheduler;
         let mut released = 0;
         let loads = self.store.pools(self.worker_gone_s()).await?;
         self.metrics.pools(&loads.iter().map(level).collect::<Vec<_>>());
         for load in loads {
-            released += self.fill(&load.pool, load.room(settings.lookahead), epoch).await?;
+            released += self.fill(&load, epoch).await?;
         }
         Ok(released)
     }
 
-    /// Releases up to `room` jobs to a pool, in statements of at most [`RELEASE_MAX`] jobs. So no statement grows with the fleet, and
-    /// workers receive the first jobs before the last ones are chosen.
-    async fn fill(&self, pool: &PoolId, room: u32, epoch: Epoch) -> Result<usize, StoreError> {
+    /// Releases as many jobs to a pool as it has room for, in statements of at most [`RELEASE_MAX`] jobs. So no statement grows with
+    /// the fleet, and workers receive the first jobs before the last ones are chosen.
+    async fn fill(&self, load: &PoolLoad, epoch: Epoch) -> Result<usize, StoreError> {
+        let delay_s = seconds(self.settings.scheduler.affinity_delay_max_s);
+        // Where no worker has merged anything, no order saves a swap.
+        let matching = delay_s > 0.0 && load.adapter_sets > 0;
+        let more = if matching { load.adapter_sets.saturating_sub(1).min(SETS_LOOKAHEAD_MAX) } else { 0 };
+        let room = load.room(self.settings.scheduler.lookahead + more);
         let mut released = 0;
         while released < room {
-            let jobs = self.store.release(pool, (room - released).min(RELEASE_MAX), epoch).await?;
+            let limit = (room - released).min(RELEASE_MAX);
+            let jobs = if matching {
+                let affinity = self.affinity(load, delay_s).await?;
+                self.store.release_matching(&load.pool, limit, &affinity, epoch).await?
+            } else {
+                self.store.release(&load.pool, limit, epoch).await?
+            };
             if jobs.is_empty() {
                 break;
             }
@@ -47,6 +61,12 @@ impl Scheduler {
             self.announce(&jobs).await;
         }
         Ok(released as usize)
+    }
+
+    /// Half of the delay is for the order of releases, the other half for released jobs that wait for a worker that matches.
+    async fn affinity(&self, load: &PoolLoad, delay_s: f64) -> Result<Affinity, StoreError> {
+        let merged = self.store.merged(&load.pool, self.worker_gone_s()).await?;
+        Ok(Affinity { merged, round_s: delay_s / 2.0 * f64::from(load.slots) })
     }
 
     /// Announces again the released jobs that no worker has claimed for a while, with a growing interval for each job.

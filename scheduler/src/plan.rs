@@ -132,6 +132,6 @@ impl Deciding {
         // A draft counts only its own part; the rest counts when it is continued.
         let share_s =
             plan.estimate_s * plan.draft_share() * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s })
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, share_s, adapters: job.request.adapters_key() })
     }
 }

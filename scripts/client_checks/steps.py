@@ -1,7 +1,5 @@
 """What OpenAI's unmodified client does with the fleet, step by step. Each step fails with a Problem that says what differed."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import subprocess

@@ -28,5 +28,4 @@ def main() -> int:
     return 1 if report.failures else 0
 
 
-if __name__ == "__main__":
-    console.run(main)
+console.run(main)

@@ -1,19 +1,18 @@
 """The chart in helm/: rendered by the real Helm, judged by schemas and by what its parts must agree on."""
 
-from __future__ import annotations
-
 import json
 import shutil
-import subprocess
+from collections.abc import Iterator
+from functools import cache
 import tempfile
 from pathlib import Path
 
-from fleet_stack.console import Problem
+from fleet_stack.console import Problem, output
 from fleet_stack.paths import ROOT
 from fleet_stack.tools import node_folder, npm_packages
 
 from . import tools
-from .report import equal, expect, failures, refuses, run, succeeds
+from .report import equal, expect, refuses, succeeds
 
 CHART = ROOT / "helm"
 HERE = Path(__file__).resolve().parent
@@ -33,14 +32,20 @@ MISTAKES = {
     "defaultModel=other": "not among models",
     "workers.cpu.model=other": "not among models",
 }
-PROGRAMS = {"api": "api", "first-key": "api", "migrate": "api", "scheduler": "scheduler", "worker": "worker"}
+OURS = ("api", "first-key", "migrate", "scheduler", "worker")
+
+# Where a pod names another object: key -> kind of the object, and where its name is.
+REFERENCES = {
+    **dict.fromkeys(("configMap", "configMapRef", "configMapKeyRef"), ("ConfigMap", "name")),
+    **dict.fromkeys(("secretKeyRef", "secretRef"), ("Secret", "name")),
+    "persistentVolumeClaim": ("PersistentVolumeClaim", "claimName"),
+}
 
 Object = dict
 
 
 def check() -> None:
     """Everything about the chart."""
-    succeeds([tools.helm(), "lint", "--strict", CHART], "helm lint")
     for name, objects in rendered().items():
         _parts_agree(name, objects)
     _switches_switch()
@@ -50,54 +55,44 @@ def check() -> None:
     _package_is_whole()
 
 
-_rendered: dict[str, list[Object]] = {}
-
-
+@cache
 def rendered() -> dict[str, list[Object]]:
     """What Helm makes of each set of values, found valid for the oldest and the newest Kubernetes."""
-    if not _rendered:
-        with tempfile.TemporaryDirectory() as folder:
-            files = {name: Path(folder) / f"{name}.yaml" for name in CASES}
-            for name, values in CASES.items():
-                chosen = ["-f", values] if values else []
-                succeeds([tools.helm(), "lint", "--strict", CHART, *chosen], f"helm lint with {name}")
-                command = [tools.helm(), "template", "fleet", CHART, "-n", "video", *chosen]
-                files[name].write_text(succeeds(command, f"helm template with {name}").stdout)
-            for version, schemas in tools.schemas().items():
-                for name, (errors, objects) in judged(schemas, files).items():
-                    equal(errors, [], f"manifests with {name} for Kubernetes {version}")
-                    _rendered[name] = objects
-    return _rendered
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / f"{name}.yaml" for name in CASES}
+        for name, values in CASES.items():
+            chosen = ["-f", values] if values else []
+            succeeds([tools.helm(), "lint", "--strict", CHART, *chosen], f"helm lint with {name}")
+            command = [tools.helm(), "template", "fleet", CHART, "-n", "video", *chosen]
+            files[name].write_text(succeeds(command, f"helm template with {name}").stdout)
+        for version, schemas in tools.schemas().items():
+            for name, (errors, objects) in judged(schemas, files).items():
+                equal(errors, [], f"manifests with {name} for Kubernetes {version}")
+                found[name] = objects
+    return found
 
 
 def judged(schemas: Path, files: dict[str, Path]) -> dict[str, tuple[list[str], list[Object]]]:
     """Errors and objects of each file."""
     npm_packages(HERE)
-    done = run([node_folder() / "node", "validate.mjs", schemas, *files.values()], cwd=HERE)
-    if done.returncode != 0:
-        raise Problem(f"validate.mjs:\n{done.stderr}")
-    output = json.loads(done.stdout)
-    return {name: (output[str(file)]["errors"], output[str(file)]["objects"]) for name, file in files.items()}
+    found = json.loads(output([node_folder() / "node", "validate.mjs", schemas, *files.values()], cwd=HERE))
+    return {name: (found[str(file)]["errors"], found[str(file)]["objects"]) for name, file in files.items()}
 
 
-def process_environments() -> dict[str, tuple[str, dict[str, str]]]:
-    """Each of our containers in each set of values -> executable and variables."""
+def process_environments() -> dict[str, dict[str, str]]:
+    """Each of our containers in each set of values -> its variables."""
     found = {}
     for name, objects in rendered().items():
-        for owner, container in containers(objects):
-            if program := PROGRAMS.get(container["name"]):
-                found[f"helm/, {name}, {owner}"] = (program, _variables(objects, container))
+        ours = [(owner, container) for owner, container in containers(objects) if container["name"] in OURS]
+        found |= {f"helm/, {name}, {owner}": _variables(objects, container) for owner, container in ours}
     return found
 
 
 def work_queries() -> dict[str, str]:
     """Each ScaledObject's query."""
-    found = {}
-    for name, objects in rendered().items():
-        for scaled in of_kind(objects, "ScaledObject"):
-            for trigger in scaled["spec"]["triggers"]:
-                found[f"{name}, {scaled['metadata']['name']}"] = trigger["metadata"]["query"]
-    return found
+    scaled = [(name, found) for name, objects in rendered().items() for found in of_kind(objects, "ScaledObject")]
+    return {f"{name}, {one['metadata']['name']}": trigger["metadata"]["query"] for name, one in scaled for trigger in one["spec"]["triggers"]}
 
 
 def of_kind(objects: list[Object], kind: str) -> list[Object]:
@@ -125,7 +120,6 @@ def _variables(objects: list[Object], container: Object) -> dict[str, str]:
     secret = {"FLEET__DATABASE__URL": "postgres://fleet@db:5432/fleet", "FLEET__BROKER__URL": "amqp://fleet@mq:5672"}
     for variable in container.get("env", []):
         found[variable["name"]] = variable.get("value", secret.get(variable["name"], "text"))
-    # Model folders exist in the container only.
     return found
 
 
@@ -168,23 +162,16 @@ def _references_lead_somewhere(name: str, objects: list[Object]) -> None:
             expect((kind, wanted) in there or wanted in given, f"{name}: {owner} refers to the {kind} {wanted}, which does not exist")
 
 
-def _references(part: object) -> list[tuple[str, str]]:
+def _references(part: object) -> Iterator[tuple[str, str]]:
     """Every ConfigMap, Secret and claim that a pod names, at any depth."""
     if isinstance(part, list):
-        return [found for item in part for found in _references(item)]
-    if not isinstance(part, dict):
-        return []
-    found = []
-    for key, value in part.items():
-        if key in ("configMap", "configMapRef", "configMapKeyRef"):
-            found.append(("ConfigMap", value["name"]))
-        elif key in ("secretKeyRef", "secretRef"):
-            found.append(("Secret", value["name"]))
-        elif key == "persistentVolumeClaim":
-            found.append(("PersistentVolumeClaim", value["claimName"]))
+        part = dict(enumerate(part))
+    for key, value in part.items() if isinstance(part, dict) else ():
+        if key in REFERENCES:
+            kind, name = REFERENCES[key]
+            yield kind, value[name]
         else:
-            found += _references(value)
-    return found
+            yield from _references(value)
 
 
 def _scaling_owns_the_number_of_pods(name: str, objects: list[Object]) -> None:
@@ -260,24 +247,18 @@ def write() -> None:
     for copy, source in COPIES.items():
         shutil.rmtree(CHART / copy, ignore_errors=True)
         shutil.copytree(source, CHART / copy)
-    _generate(CHART / "README.md")
-    if failures:
-        raise Problem(failures[-1])
-
-
-def _generate(readme: Path) -> None:
     npm_packages(HERE)
     generator = HERE / "node_modules/@bitnami/readme-generator-for-helm/bin/index.js"
-    done = run([node_folder() / "node", generator, "-v", CHART / "values.yaml", "-r", readme])
-    if done.returncode != 0 or "ERROR" in done.stdout:
-        failures.append(f"the comments of helm/values.yaml: {done.stdout}{done.stderr}")
+    what = "the comments of helm/values.yaml"
+    if "ERROR" in (said := output([node_folder() / "node", generator, "-v", CHART / "values.yaml", "-r", CHART / "README.md"], what)):
+        raise Problem(f"{what}: {said}")
 
 
 def _package_is_whole() -> None:
     with tempfile.TemporaryDirectory() as folder:
         succeeds([tools.helm(), "package", CHART, "-d", folder], "helm package")
         (archive,) = Path(folder).glob("*.tgz")
-        listed = subprocess.run(["tar", "tzf", archive], capture_output=True, text=True, check=True).stdout.split()
+        listed = output(["tar", "tzf", archive]).split()
         for wanted in ("values.schema.json", "files/deletion-cost.sh", "files/rules/alerts.yml", "templates/NOTES.txt"):
             expect(f"hunyuan-fleet/{wanted}" in listed, f"the packed chart lacks {wanted}")
         expect(not any("/ci/" in path for path in listed), "the packed chart holds the values of this check")

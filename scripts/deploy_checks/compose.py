@@ -1,21 +1,19 @@
 """docker-compose.yml and .env.example, read by the real Compose."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
 import tempfile
 from pathlib import Path
 
+from fleet_stack.console import output
 from fleet_stack.paths import ROOT
 
 from . import tools
-from .report import equal, expect, refuses, run, succeeds
+from .report import equal, expect, refuses, succeeds
 
 FILE = ROOT / "docker-compose.yml"
 EXAMPLE = ROOT / ".env.example"
-PROFILES = [[], ["cpu"], ["gpu"], ["cpu", "gpu"]]
 # Every variable with another value than its default.
 CHANGED = {
     "COMPOSE_PROFILES": "gpu", "GPU": "1", "MODEL_DIR": "/data/hunyuanvideo", "DEFAULT_MODEL": "hunyuan-video",
@@ -26,7 +24,7 @@ CHANGED = {
     "S3_REGION": "eu-1", "S3_ACCESS_KEY_ID": "id", "S3_SECRET_ACCESS_KEY": "secret", "GPU_HOUR_USD": "3.5",
     "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
 }
-OURS = {"migrate": "api", "backend": "api", "scheduler": "scheduler", "worker": "worker", "worker-gpu": "worker"}
+OURS = ("migrate", "backend", "scheduler", "worker", "worker-gpu")
 
 
 def check() -> None:
@@ -44,42 +42,35 @@ def check() -> None:
 
 def configuration(profiles: list[str] | None = None, variables: dict[str, str] | None = None) -> dict:
     """What Compose makes of the file."""
-    done = run([*_command(profiles or []), "config", "--format", "json"], env=_environment(variables or {}), cwd=ROOT)
-    if done.returncode != 0:
-        expect(False, f"docker-compose config: {done.stderr.strip()}")
-        raise SystemExit(1)
-    return json.loads(done.stdout)
+    command, env = _config(profiles or [], variables or {})
+    return json.loads(output([*command, "--format", "json"], env=env, cwd=ROOT))
 
 
-def process_environments() -> dict[str, tuple[str, dict[str, str]]]:
-    """Each of our containers, by default and with everything changed -> executable and variables."""
+def process_environments() -> dict[str, dict[str, str]]:
+    """Each of our containers, by default and with everything changed -> its variables."""
     found = {}
     for label, variables in (("default", {}), ("changed", CHANGED)):
         services = configuration(["gpu"], variables)["services"]
-        for name, program in OURS.items():
-            found[f"docker-compose.yml, {name} ({label})"] = (program, services[name]["environment"])
+        found |= {f"docker-compose.yml, {name} ({label})": services[name]["environment"] for name in OURS}
     return found
 
 
-def _command(profiles: list[str]) -> list[str]:
-    # A developer's own .env must not decide what is checked.
+def _config(profiles: list[str], variables: dict[str, str], file: Path = FILE, env_file: Path = Path("/dev/null")) -> tuple[list[str], dict[str, str]]:
+    """The command `docker compose config` and its environment. A developer's own .env must not decide what is checked."""
     chosen = [word for profile in profiles for word in ("--profile", profile)]
-    return [str(tools.compose()), "--env-file", "/dev/null", "-f", str(FILE), *chosen]
-
-
-def _environment(variables: dict[str, str]) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables}
+    command = [str(tools.compose()), "--env-file", str(env_file), "-f", str(file), *chosen, "config"]
+    return command, {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **variables}
 
 
 def _parses() -> None:
-    for profiles in PROFILES:
-        succeeds([*_command(profiles), "config", "-q"], f"docker-compose config, profiles {profiles}", env=_environment({}))
-    succeeds([*_command([]), "config", "-q"], "docker-compose config, everything changed", env=_environment(CHANGED))
+    for profiles, variables in (([], {}), (["cpu"], {}), (["gpu"], {}), (["cpu", "gpu"], {}), ([], CHANGED)):
+        command, env = _config(profiles, variables)
+        succeeds([*command, "-q"], f"docker-compose config, profiles {profiles}, {len(variables)} variables changed", env=env)
     with tempfile.TemporaryDirectory() as folder:
         wrong = Path(folder) / "compose.yml"
         wrong.write_text(FILE.read_text().replace("    container_name: hunyuan-api\n", "    contaner_name: hunyuan-api\n"))
-        command = [str(tools.compose()), "-f", str(wrong), "config", "-q"]
-        refuses(command, "contaner_name", "Compose and a misspelt key", env=_environment({}))
+        command, env = _config([], {}, wrong)
+        refuses([*command, "-q"], "contaner_name", "Compose and a misspelt key", env=env)
 
 
 def _variables_are_explained() -> None:
@@ -91,9 +82,8 @@ def _variables_are_explained() -> None:
     equal(explained - used, {"COMPOSE_PROFILES"}, "variables of .env.example that docker-compose.yml does not use")
     equal(set(CHANGED), explained, "variables that this check changes")
     # A copy of the example must change nothing.
-    plain = run([*_command([]), "config"], env=_environment({}), cwd=ROOT).stdout
-    copied = [str(tools.compose()), "--env-file", str(EXAMPLE), "-f", str(FILE), "config"]
-    equal(run(copied, env=_environment({}), cwd=ROOT).stdout, plain, "docker-compose config with .env.example as .env")
+    plain, copied = (output(command, env=env, cwd=ROOT) for command, env in (_config([], {}), _config([], {}, env_file=EXAMPLE)))
+    equal(copied, plain, "docker-compose config with .env.example as .env")
     shown = dict(re.findall(r"^#([A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.M))
     defaults = dict(re.findall(r"\$\{([A-Z0-9_]+):-([^}]*)\}", FILE.read_text()))
     differing = {name: (shown[name], value) for name, value in defaults.items() if name in shown and shown[name] != value}

@@ -1,13 +1,11 @@
 """docker/Dockerfile, read by hadolint, and what it copies."""
 
-from __future__ import annotations
-
 import fnmatch
 import re
-import subprocess
 import tempfile
 from pathlib import Path
 
+from fleet_stack.console import output
 from fleet_stack.paths import ROOT
 
 from . import tools
@@ -50,17 +48,11 @@ def ignored(path: str, patterns: list[str]) -> bool:
     return out
 
 
-def ignore_patterns() -> list[str]:
-    """The lines of .dockerignore."""
-    lines = (line.strip() for line in (ROOT / ".dockerignore").read_text().splitlines())
-    return [line for line in lines if line and not line.startswith("#")]
-
-
 def context() -> set[str]:
     """Committed files that reach the builder."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
-    patterns = ignore_patterns()
-    return {path for path in listed.stdout.splitlines() if not ignored(path, patterns)}
+    patterns = [line for line in (ROOT / ".dockerignore").read_text().split("\n") if line.strip() and not line.startswith("#")]
+    listed = output(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT)
+    return {path for path in listed.splitlines() if not ignored(path, patterns)}
 
 
 def _bases_are_pinned(lines: list[tuple[str, str]]) -> None:

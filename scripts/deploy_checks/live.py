@@ -1,7 +1,5 @@
 """Our own executables with the settings that the containers get."""
 
-from __future__ import annotations
-
 import json
 import os
 import queue
@@ -9,17 +7,14 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import threading
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from fleet_stack import apps, tools
+from fleet_stack import apps
 from fleet_stack.fleet import PATIENCE_S, Fleet, until
 from fleet_stack.paths import ROOT
 from fleet_stack.ports import free_port
+from fleet_stack.receiver import Receiver, Request
 
 from . import chart, compose
 from .report import equal, expect, refuses, run, succeeds
@@ -54,8 +49,8 @@ def settings_problem(variables: dict[str, str]) -> str | None:
     return None if "connect to" in done.stderr else done.stderr.strip()
 
 
-def _settings_are_understood(environments: dict[str, tuple[str, dict[str, str]]]) -> None:
-    for name, (_, variables) in environments.items():
+def _settings_are_understood(environments: dict[str, dict[str, str]]) -> None:
+    for name, variables in environments.items():
         problem = settings_problem(variables)
         expect(problem is None, f"{name}: {problem}")
     wrong = settings_problem({"FLEET__REDIS__HOTS": "redis"})
@@ -69,7 +64,7 @@ def _work_is_counted(fleet: Fleet) -> None:
     for name, query in queries.items():
         equal(fleet.psql(query).stdout.strip(), "0", f"{name}: workers for no work")
         # Small tables are scanned whatever there is; without that choice Postgres must find an index for every part.
-        explained = run([tools.need("psql"), fleet.variables["FLEET__DATABASE__URL"], "-qtAX", "-c", "SET enable_seqscan = off", "-c", f"EXPLAIN {query}"])
+        explained = fleet.psql(f"SET enable_seqscan = off; EXPLAIN {query}")
         expect(explained.returncode == 0 and "Seq Scan" not in explained.stdout, f"{name}: a part of the scaling query reads the whole table:\n{explained.stdout}")
     _backend_serves(fleet)
     for name, query in queries.items():
@@ -92,8 +87,8 @@ def _backend_serves(fleet: Fleet) -> None:
     with urllib.request.urlopen(f"http://127.0.0.1:{fleet.ports.get('metrics')}/metrics", timeout=10) as answer:
         expect(b"# TYPE" in answer.read(), "no metrics on their own port")
     backend = fleet.group.children["api"]
-    backend.send(signal.SIGTERM)
-    equal(backend.process.wait(PATIENCE_S), 0, "exit status after SIGTERM")
+    backend.send_signal(signal.SIGTERM)
+    equal(backend.wait(PATIENCE_S), 0, "exit status after SIGTERM")
     text = backend.spec.log.read_text()
     expect(any("Cache" in line for line in text.splitlines()), f'no line matches grep -E "Cache|Optimization":\n{text}')
     expect("Optimization: prompt analysed" in text, f"the analysis of a prompt is not in the log:\n{text}")
@@ -102,8 +97,8 @@ def _backend_serves(fleet: Fleet) -> None:
 def _probe_tells_ready_from_not() -> None:
     """docker/probe against a server of each kind, and against none."""
     for status, wanted in ((200, True), (503, False)):
-        with _serving(lambda request, status=status: request.reply(status if request.path == "/readyz" else 404)) as port:
-            done = run([ROOT / "docker/probe", str(port)])
+        with Receiver(lambda request, status=status: (status if request.path == "/readyz" else 404, "")) as server:
+            done = run([ROOT / "docker/probe", str(server.server_port)])
             equal(done.returncode == 0, wanted, f"docker/probe when /readyz returns {status}")
     equal(run([ROOT / "docker/probe", str(free_port())]).returncode == 0, False, "docker/probe on an unused port")
 
@@ -116,17 +111,16 @@ def _busy_pods_say_so() -> None:
     received: queue.Queue[tuple[str, dict]] = queue.Queue()
     slots = {"used": 0}
 
-    def answer(request: _Request) -> None:
-        if request.command == "PATCH":
-            body = json.loads(request.rfile.read(int(request.headers["content-length"])))
-            received.put((request.headers["authorization"], body["metadata"]["annotations"]))
-        request.reply(200, f'fleet_slots{{state="free"}} 9\nfleet_slots{{state="used"}} {slots["used"]}\n')
+    def respond(request: Request) -> tuple[int, str]:
+        if request.method == "PATCH":
+            received.put((request.headers["Authorization"], json.loads(request.body)["metadata"]["annotations"]))
+        return 200, f'fleet_slots{{state="free"}} 9\nfleet_slots{{state="used"}} {slots["used"]}\n'
 
-    with tempfile.TemporaryDirectory() as credentials, _serving(answer) as port:
+    with tempfile.TemporaryDirectory() as credentials, Receiver(respond) as server:
         (Path(credentials) / "token").write_text("secret")
         (Path(credentials) / "ca.crt").write_text("")
-        base = f"http://127.0.0.1:{port}"
-        environment = {"PATH": os.environ["PATH"], "METRICS_URL": f"{base}/metrics", "POD_URL": f"{base}/pod", "EVERY_S": "0.1", "CREDENTIALS": credentials}
+        urls = {"METRICS_URL": f"{server.url}/metrics", "POD_URL": f"{server.url}/pod"}
+        environment = {"PATH": os.environ["PATH"], **urls, "EVERY_S": "0.1", "CREDENTIALS": credentials}
         sidecar = subprocess.Popen(["sh", ROOT / "helm/files/deletion-cost.sh"], env=environment, stdout=subprocess.DEVNULL)
         try:
             for used, cost in ((0, "0"), (1, "1000"), (0, "0")):
@@ -139,28 +133,3 @@ def _busy_pods_say_so() -> None:
         finally:
             sidecar.kill()
             sidecar.wait()
-
-
-class _Request(BaseHTTPRequestHandler):
-    def reply(self, status: int, text: str = "") -> None:
-        self.send_response(status)
-        self.end_headers()
-        self.wfile.write(text.encode())
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: the checks have their own lines."""
-
-
-@contextmanager
-def _serving(answer) -> Iterator[int]:
-    """A server that handles requests with `answer`; yields its port."""
-    handler = type("Handler", (_Request,), {"do_GET": answer, "do_PATCH": answer})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

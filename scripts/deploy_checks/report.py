@@ -1,7 +1,5 @@
 """The results of the checks: every failure is reported, not only the first."""
 
-from __future__ import annotations
-
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path

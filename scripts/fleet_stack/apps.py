@@ -1,7 +1,5 @@
 """Our own processes: their programs, settings and readiness checks."""
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import asdict, dataclass, field
@@ -36,42 +34,46 @@ class Wanted:
     variables: dict[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def load() -> Wanted:
+    def load() -> "Wanted":
         return Wanted(**json.loads(WANTED.read_text())) if WANTED.exists() else Wanted()
 
-    def take_variables(self) -> None:
-        """Remembers the caller's settings; those of an earlier call are dropped."""
-        self.variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
-
     def save(self) -> None:
-        # It may contain secrets.
+        """Remembers the options and the caller's settings; those of an earlier call are dropped."""
+        self.variables = {key: value for key, value in os.environ.items() if key.startswith(PASSED_ON)}
+        # They may contain secrets.
         write_whole(WANTED, json.dumps(asdict(self), indent=2) + "\n", mode=0o600)
 
 
-def common_env(ports: Ports) -> dict[str, str]:
-    """Where this stack's services and folders are, as settings of our processes."""
+def common_env(database_url: str, broker_url: str, redis_port: int) -> dict[str, str]:
+    """Where the services and folders are, as settings of our processes."""
     return {
         "FLEET_CONFIG_DIR": str(ROOT / "configuration"),
-        "FLEET__DATABASE__URL": postgres.url(RUN, ports),
-        "FLEET__BROKER__URL": rabbitmq.url(RUN, ports),
+        "FLEET__DATABASE__URL": database_url,
+        "FLEET__BROKER__URL": broker_url,
         "REDIS_HOST": "127.0.0.1",
-        "REDIS_PORT": str(ports.get("redis")),
+        "REDIS_PORT": str(redis_port),
     }
+
+
+def stack_env(ports: Ports) -> dict[str, str]:
+    """The same for the stack of this checkout."""
+    return common_env(postgres.url(RUN, ports), rabbitmq.url(RUN, ports), ports.get("redis"))
 
 
 def env(ports: Ports, wanted: Wanted, extra: dict[str, str]) -> dict[str, str]:
     """Defaults of a private stack, overridden by the caller's settings, overridden by what this stack requires."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith((*PASSED_ON, "CARGO", "MAKE", "MFLAGS"))}
-    defaults = {"FLEET__ARTIFACTS__URL": str(RUN / "artifacts")}
-    path = ":".join(dict.fromkeys(tool_folders()))
-    return {**inherited, **defaults, **wanted.variables, **common_env(ports), **extra, "PATH": path}
+    return {**inherited(), "FLEET__ARTIFACTS__URL": str(RUN / "artifacts"), **wanted.variables, **stack_env(ports), **extra, "PATH": path()}
 
 
-def tool_folders() -> list[str]:
-    """Folders on PATH, after the one with ffmpeg if that is in the checkout's own prefix."""
+def inherited() -> dict[str, str]:
+    """The caller's environment without its settings."""
+    return {key: value for key, value in os.environ.items() if not key.startswith((*PASSED_ON, "FLEET", "REDIS_", "CARGO", "MAKE", "MFLAGS"))}
+
+
+def path() -> str:
+    """The folders on PATH, after the one with ffmpeg if that is in the checkout's own prefix."""
     ffmpeg = tools.find("ffmpeg")
-    first = [str(ffmpeg.parent)] if ffmpeg else []
-    return first + os.environ.get("PATH", "/usr/bin:/bin").split(":")
+    return ":".join(dict.fromkeys([*([str(ffmpeg.parent)] if ffmpeg else []), *os.environ.get("PATH", "/usr/bin:/bin").split(":")]))
 
 
 def program(name: str) -> Path:
@@ -87,24 +89,19 @@ def own_port(kind: str, port: int) -> dict[str, str]:
     return {"FLEET__SERVER__PORT" if kind == "api" else f"FLEET__{kind.upper()}__METRICS_PORT": str(port)}
 
 
-def build_identity(path: Path) -> str:
-    """Changes with every build, so that a new build causes a restart."""
-    info = path.stat()
-    return f"{info.st_ino}-{info.st_mtime_ns}-{info.st_size}"
-
-
 def spec(name: str, ports: Ports, wanted: Wanted) -> Spec:
     """One of `api`, `scheduler`, `worker-N`."""
     kind = name.partition("-")[0]
-    path = program(kind)
-    port = ports.get(name)
+    file, port = program(kind), ports.get(name)
+    # Changes with every build, so that a new build causes a restart.
+    build = f"{file.stat().st_ino}-{file.stat().st_mtime_ns}-{file.stat().st_size}"
     extra = own_port(kind, port)
     if kind == "worker":
         extra["FLEET__WORKER__NAME"] = wanted.variables.get("FLEET__WORKER__NAME", name)
     return Spec(
-        name, [str(path), *SUBCOMMAND[kind]], env(ports, wanted, extra), ROOT, RUN / f"logs/{name}.log",
+        name, [str(file), *SUBCOMMAND[kind]], env(ports, wanted, extra), ROOT, RUN / f"logs/{name}.log",
         lambda: http_ok(f"http://127.0.0.1:{port}/readyz"),
-        stop_patience_s=STOP_PATIENCE_S, start_patience_s=START_PATIENCE_S[kind], build=build_identity(path),
+        stop_patience_s=STOP_PATIENCE_S, start_patience_s=START_PATIENCE_S[kind], build=build,
     )
 
 

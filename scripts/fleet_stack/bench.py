@@ -1,13 +1,10 @@
 """What the benchmarks share: the reference implementation's Python, settings, the machine's name, tables in documents."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 from . import pip
@@ -26,9 +23,8 @@ class Reference:
     """A program beside a benchmark that runs the reference implementation, with its packages at their pinned versions."""
 
     def __init__(self, program: Path) -> None:
-        self.program, self.interpreter, variables = program, os.environ.get("BENCH_PYTHON"), {}
-        if not self.interpreter:
-            self.interpreter, variables = sys.executable, pip.packages("bench-model", REFERENCE / "requirements.txt", 9_000_000_000)
+        self.program = program
+        self.interpreter, variables = pip.interpreter("BENCH_PYTHON", "bench-model", REFERENCE / "requirements.txt")
         found = variables.get("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
         self.env = {**os.environ, "PYTHONPATH": f"{REFERENCE}:{found}"}
 
@@ -60,6 +56,12 @@ def write_into(document: Path, name: str, text: str) -> None:
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     before, found, rest = document.read_text().partition(begin)
     if not found or end not in rest:
-        raise Problem(f"{document.relative_to(ROOT)} has no markers {begin}")
+        raise Problem(f"{document} has no markers {begin}")
     document.write_text(f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}")
-    say(f"\nwritten into {document.relative_to(ROOT)}")
+    say(f"\nwritten into {os.path.relpath(document, ROOT)}")
+
+
+def publish(text: str, document: str, name: str) -> None:
+    """Prints the result of `make bench-NAME`, and puts it into a document."""
+    say("\n" + text)
+    write_into(ROOT / document, f"bench-{name}", text)

@@ -3,8 +3,6 @@
 Everything that can be checked before the first download is checked first: compilers, disk, memory, the port, the network.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import ssl
@@ -17,8 +15,7 @@ from dataclasses import dataclass
 
 from . import apps, libtorch, tools
 from .console import Line, Problem, say
-from .disk import require_free
-from .paths import ROOT, TOOLS, target_dir
+from .paths import ROOT, TOOLS, require_free, target_dir
 
 # Peak memory of compiling, and of the fleet while it renders with the embedded model.
 MEMORY_TO_BUILD = 2_500_000_000

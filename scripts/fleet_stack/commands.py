@@ -1,7 +1,5 @@
 """What `make up`, `down`, `status` and `logs` do."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -11,10 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-from . import apps, supervisor, tools
-from .console import Line, Problem, say
+from . import apps, postgres, supervisor, tools
+from .console import Line, Problem, poll, say
 from .paths import ROOT, RUN
 from .ports import Ports, is_free
 from .process import last_lines
@@ -54,7 +51,6 @@ def up(workers: int | None, port: int | None, monitoring: bool | None, first: Ca
     for name in apps.PROGRAMS:
         apps.program(name)
     running = supervisor.is_running()
-    wanted.take_variables()
     wanted.save()
     before = _state().get("generation", 0) if running else -1
     if running:
@@ -156,14 +152,11 @@ def down() -> None:
         return
     os.kill(pid, signal.SIGTERM)
     say("stopping ...")
-    deadline = time.monotonic() + DOWN_PATIENCE_S
-    while supervisor.is_running() is not None:
-        if time.monotonic() > deadline:
-            os.kill(pid, signal.SIGKILL)
-            say("The fleet did not stop in time, so its processes were killed.")
-            return
-        time.sleep(0.1)
-    say("stopped; jobs and videos are kept in .run")
+    if poll(lambda: supervisor.is_running() is None, DOWN_PATIENCE_S):
+        say("stopped; jobs and videos are kept in .run")
+    else:
+        os.kill(pid, signal.SIGKILL)
+        say("The fleet did not stop in time, so its processes were killed.")
 
 
 def status() -> int:
@@ -204,7 +197,7 @@ def print_env() -> None:
     ports = Ports(RUN / "ports.json")
     if "postgres" not in ports.by_name:
         raise Problem("this checkout has no fleet yet: run `make up` first")
-    for key, value in apps.common_env(ports).items():
+    for key, value in apps.stack_env(ports).items():
         print(f"export {key}={shlex.quote(value)}")
 
 
@@ -212,11 +205,8 @@ def reset(*, sure: bool) -> None:
     """Deletes `.run`: all jobs and videos of this checkout."""
     if supervisor.is_running() is not None:
         raise Problem("the fleet is running: run `make down` first")
-    if not sure:
-        if not sys.stdin.isatty() or input(f"Delete all jobs and videos in {RUN}? Type yes: ").strip() != "yes":
-            raise Problem("nothing was deleted (--yes skips this question)")
-    data = RUN / "postgres"
-    if data.is_symlink():
-        shutil.rmtree(Path(data).resolve(), ignore_errors=True)
+    if not sure and (not sys.stdin.isatty() or input(f"Delete all jobs and videos in {RUN}? Type yes: ").strip() != "yes"):
+        raise Problem("nothing was deleted (--yes skips this question)")
+    postgres.remove(RUN)
     shutil.rmtree(RUN, ignore_errors=True)
     say("deleted")

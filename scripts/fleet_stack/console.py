@@ -1,13 +1,15 @@
 """Terminal output: one line per step, progress of long steps, and errors that state the remedy."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+POLL_S = 0.05
+
+Found = TypeVar("Found")
 
 
 class Problem(Exception):
@@ -26,6 +28,24 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(f"{program}: `{command}` failed with code {error.returncode}: {error.stderr or ''}")
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def output(argv: Iterable[object], what: str = "", **more: object) -> str:
+    """What a program prints. A failure is a Problem with the end of its output, under the title `what` or the command."""
+    words = [str(word) for word in argv]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+    if done.returncode != 0:
+        tail = "\n".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-40:])
+        raise Problem(f"{what or '`' + ' '.join(words)[:100] + '` failed'}:\n{tail}")
+    return done.stdout
+
+
+def poll(look: Callable[[], Found], patience_s: float) -> Found:
+    """Calls `look` until its result is true or `patience_s` are over; returns the last result."""
+    deadline = time.monotonic() + patience_s
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(POLL_S)
+    return found
 
 
 def say(text: str) -> None:

@@ -5,17 +5,14 @@ cluster is created. Without root the same packages are chosen by a simulated ins
 private apt folders and unpacked; Erlang's start scripts are pointed at the prefix.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
 
-from .console import Problem, say
-from .disk import require_free
-from .paths import TOOLS
+from .console import Problem, output, say
+from .paths import TOOLS, require_free
 
 PREFIX = TOOLS / "root"
 # Starters of programs in the prefix; first on the PATH of whatever we start.
@@ -40,13 +37,6 @@ def install(packages: list[str]) -> None:
         _unpack(packages)
 
 
-def _run(argv: list[str], env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
-    done = subprocess.run(argv, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if done.returncode != 0:
-        tail = "\n".join(done.stdout.strip().splitlines()[-15:])
-        raise Problem(f"`{' '.join(argv[:6])} ...` failed:\n{tail}")
-
-
 def _install_as_root(packages: list[str]) -> None:
     say(f"installing with apt: {' '.join(packages)}")
     blocked_here = not POLICY.exists()
@@ -58,9 +48,9 @@ def _install_as_root(packages: list[str]) -> None:
             CLUSTER_CONF.parent.mkdir(parents=True, exist_ok=True)
             CLUSTER_CONF.write_text("create_main_cluster = false\n")
         env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        _run(["apt-get", "update", "-qq"], env)
+        output(["apt-get", "update", "-qq"], env=env)
         options = ["-y", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300"]
-        _run(["apt-get", "install", *options, *packages], env)
+        output(["apt-get", "install", *options, *packages], env=env)
     finally:
         if blocked_here:
             POLICY.unlink(missing_ok=True)
@@ -82,21 +72,17 @@ def _private_apt() -> list[str]:
 def _unpack(packages: list[str]) -> None:
     say(f"unpacking under {PREFIX}: {' '.join(packages)}")
     options = _private_apt()
-    _run(["apt-get", *options, "update", "-qq"])
-    plan = subprocess.run(
-        ["apt-get", *options, "-s", "--no-install-recommends", "install", *packages], capture_output=True, text=True
-    )
-    if plan.returncode != 0:
-        raise Problem("apt cannot find " + ", ".join(packages) + ":\n" + plan.stderr.strip())
-    wanted = re.findall(r"^Inst (\S+)", plan.stdout, re.M)
+    output(["apt-get", *options, "update", "-qq"])
+    plan = output(["apt-get", *options, "-s", "--no-install-recommends", "install", *packages], "apt cannot find " + ", ".join(packages))
+    wanted = re.findall(r"^Inst (\S+)", plan, re.M)
     folder = TOOLS / "apt" / "debs"
     # apt reads all its lists at every start, and a single start for all packages would print nothing for minutes.
     for first in range(0, len(wanted), AT_ONCE):
         some = wanted[first : first + AT_ONCE]
         say(f"  {first + len(some)}/{len(wanted)} {some[0]} ...")
-        _run(["apt-get", *options, "download", "-qq", *some], cwd=folder)
+        output(["apt-get", *options, "download", "-qq", *some], cwd=folder)
         for deb in folder.glob("*.deb"):
-            _run(["dpkg-deb", "-x", str(deb), str(PREFIX)])
+            output(["dpkg-deb", "-x", deb, PREFIX])
             deb.unlink()
     _point_erlang_at_prefix()
     _wrap_programs()
@@ -122,8 +108,8 @@ def _require_libraries() -> None:
     for folder in (PREFIX / "usr/bin", *PREFIX.glob("usr/lib/postgresql/*/bin")):
         for program in folder.iterdir():
             if program.name in (*WRAPPED, "redis-server", "postgres", "initdb", "psql"):
-                output = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
-                if missing := re.findall(r"(\S+) => not found", output):
+                said = subprocess.run(["ldd", str(program)], env=env, capture_output=True, text=True).stdout
+                if missing := re.findall(r"(\S+) => not found", said):
                     raise Problem(f"{program} was unpacked, but libraries that it needs are missing: {', '.join(missing)}")
 
 

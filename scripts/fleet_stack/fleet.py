@@ -4,8 +4,6 @@ The services are those of `scripts/fleet with-services`. Each fleet has its own 
 database, so that several can run side by side. Everything ends with the `with` block; the logs stay after a failure.
 """
 
-from __future__ import annotations
-
 import base64
 import itertools
 import json
@@ -14,16 +12,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Self
 from urllib.parse import urlsplit
 
 from . import apps, postgres, tools
-from .console import Problem, warn
+from .console import Found, Problem, output, poll, warn
 from .group import Group
 from .paths import ROOT, RUN
 from .ports import Ports
@@ -33,11 +30,9 @@ from .prometheus import http_ok
 VARIABLE = "FLEET_TEST_SERVICES"
 # Bounds a failure: nothing here takes as long when it works, even with the embedded model on a slow machine.
 PATIENCE_S = 300.0
-POLL_S = 0.1
 # A small job that the embedded model can draw.
 SMALL_JOB = {"prompt": "a large red ball moves to the right on the snow", "infer_steps": 4}
 
-Found = TypeVar("Found")
 _numbers = itertools.count(1)
 
 
@@ -59,13 +54,9 @@ def beside_services() -> None:
 
 def until(what: str, look: Callable[[], Found | None], patience_s: float = PATIENCE_S) -> Found:
     """Polls until the result is true, and returns it."""
-    deadline = time.monotonic() + patience_s
-    while True:
-        if found := look():
-            return found
-        if time.monotonic() > deadline:
-            raise Problem(f"gave up after {patience_s:.0f} s waiting until {what}")
-        time.sleep(POLL_S)
+    if not (found := poll(look, patience_s)):
+        raise Problem(f"gave up after {patience_s:.0f} s waiting until {what}")
+    return found
 
 
 def require(holds: bool, what: str) -> None:
@@ -86,82 +77,15 @@ def call(method: str, url: str, body: object = None, headers: dict[str, str] | N
         return error.code, json.loads(text) if text[:1] == b"{" else {"text": text.decode(errors="replace")}
 
 
-class Fleet:
-    """Processes by name: api, scheduler, worker, worker-2, ..."""
+class Api:
+    """Calls to the API of a running fleet."""
 
-    def __init__(self, name: str, variables: dict[str, str] | None = None, facts: dict | None = None) -> None:
-        self.facts = facts or services()
-        parent = RUN / "tests"
-        parent.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
-        self.group, self.ports = Group(), Ports(self.folder / "ports.json")
+    def __init__(self, url: str) -> None:
+        self.url = url
         self.headers: dict[str, str] = {}
-        number = next(_numbers)
-        self.name = f"{name}_{os.getpid()}_{number}"
-        self.manage("PUT", f"vhosts/{self.name}", {})
-        self.variables = {
-            "FLEET_CONFIG_DIR": str(ROOT / "configuration"),
-            "FLEET__DATABASE__URL": postgres.create_database(self.facts["database_url"], self.name),
-            "FLEET__BROKER__URL": f"{self.facts['broker_url'].rpartition('/')[0]}/{self.name}",
-            "REDIS_HOST": self.facts["redis_host"],
-            "REDIS_PORT": str(self.facts["redis_port"]),
-            "FLEET__REDIS__DATABASE": str(number % 16),
-            "FLEET__ARTIFACTS__URL": str(self.folder / "artifacts"),
-            **(variables or {}),
-        }
-
-    def __enter__(self) -> Fleet:
-        return self
-
-    def __exit__(self, kind: object, _value: object, _trace: object) -> None:
-        self.group.kill_all()
-        if kind is None:
-            shutil.rmtree(self.folder, ignore_errors=True)
-        else:
-            logs = sorted((self.folder / "logs").glob("*.log"))
-            warn(f"logs are in {self.folder}/logs; they end:\n" + "\n".join(f"  {log.stem}:\n{last_lines(log, 8)}" for log in logs))
-
-    @property
-    def url(self) -> str:
-        """The API's address."""
-        return f"http://127.0.0.1:{self.ports.get('api')}"
-
-    def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
-        """The caller's environment without its settings, then those of this fleet."""
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith((*apps.PASSED_ON, "FLEET", "REDIS_", "CARGO", "MAKE"))}
-        return {**inherited, "PATH": ":".join(apps.tool_folders()), **self.variables, **(extra or {})}
-
-    def start(self, *names: str, wait: bool = True, **changed: str) -> None:
-        """Starts these processes, or one of each kind, and waits until they are ready. A changed setting restarts them.
-
-        A worker that finds a job at start is ready only after that job: `wait=False` returns earlier.
-        """
-        self.variables.update(changed)
-        for name in names or ("api", "scheduler", "worker"):
-            kind, port = name.partition("-")[0], self.ports.get(name)
-            argv = [str(apps.program(kind)), *apps.SUBCOMMAND[kind]]
-            self.run(name, argv, self.environment(apps.own_port(kind, port)), f"http://127.0.0.1:{port}/readyz" if wait else "")
-
-    def run(self, name: str, argv: list[str], environment: dict[str, str], ready_url: str = "") -> None:
-        """Starts any program and waits until its address is ready, if it has one."""
-        ready = (lambda: http_ok(ready_url)) if ready_url else (lambda: True)
-        log = self.folder / f"logs/{name}.log"
-        self.group.ensure(Spec(name, argv, environment, ROOT, log, ready, start_patience_s=PATIENCE_S))
-        self.group.wait_ready([name])
-
-    def api_command(self, *words: str, **more: object) -> str:
-        """What a command of the `api` program prints."""
-        argv = [str(apps.program("api")), *words]
-        return subprocess.run(argv, env=self.environment(), cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
-
-    def take_key(self) -> str:
-        """Issues an admin key and uses it from then on."""
-        key = self.api_command("keys", "issue", "--role", "admin").strip().splitlines()[-1]
-        self.headers["authorization"] = f"Bearer {key}"
-        return key
 
     def ask(self, path: str, body: object = None, method: str | None = None) -> dict:
-        """One request to the API, which must succeed; POST when there is a body."""
+        """One request, which must succeed; POST when there is a body."""
         status, answer = call(method or ("GET" if body is None else "POST"), self.url + path, body, self.headers)
         if status >= 300:
             raise Problem(f"{path}: {status} {answer}")
@@ -186,13 +110,88 @@ class Fleet:
 
         return until(f"job {job_id} is {wanted}", look)
 
+    def fetch(self, path: str) -> bytes:
+        """What a GET of this path returns."""
+        with urllib.request.urlopen(self.url + path, timeout=60) as answer:
+            return answer.read()
+
     def video(self, job_id: str) -> bytes:
         """The MP4 of a finished job."""
-        return video(self.url, job_id)
+        found = self.fetch(f"/api/videos/{job_id}")
+        require(found[4:8] == b"ftyp" and len(found) > 1000, f"the video is an MP4: {len(found)} bytes, {found[:12]!r}")
+        return found
+
+
+class Fleet(Api):
+    """Processes by name: api, scheduler, worker, worker-2, ..."""
+
+    def __init__(self, name: str, variables: dict[str, str] | None = None, facts: dict | None = None) -> None:
+        self.facts = facts or services()
+        parent = RUN / "tests"
+        parent.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
+        self.group, self.ports = Group(), Ports(self.folder / "ports.json")
+        super().__init__(f"http://127.0.0.1:{self.ports.get('api')}")
+        number = next(_numbers)
+        self.name = f"{name}_{os.getpid()}_{number}"
+        self.manage("PUT", f"vhosts/{self.name}", {})
+        self.variables = {
+            **apps.common_env(
+                postgres.create_database(self.facts["database_url"], self.name),
+                f"{self.facts['broker_url'].rpartition('/')[0]}/{self.name}",
+                self.facts["redis_port"],
+            ),
+            "FLEET__REDIS__DATABASE": str(number % 16),
+            "FLEET__ARTIFACTS__URL": str(self.folder / "artifacts"),
+            **(variables or {}),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, _value: object, _trace: object) -> None:
+        self.group.kill_all()
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            logs = sorted((self.folder / "logs").glob("*.log"))
+            warn(f"logs are in {self.folder}/logs; they end:\n" + "\n".join(f"  {log.stem}:\n{last_lines(log, 8)}" for log in logs))
+
+    def environment(self, extra: dict[str, str] | None = None) -> dict[str, str]:
+        """The caller's environment without its settings, then those of this fleet."""
+        return {**apps.inherited(), "PATH": apps.path(), **self.variables, **(extra or {})}
+
+    def start(self, *names: str, wait: bool = True, **changed: str) -> None:
+        """Starts these processes, or one of each kind, and waits until they are ready. A changed setting restarts them.
+
+        A worker that finds a job at start is ready only after that job: `wait=False` returns earlier.
+        """
+        self.variables.update(changed)
+        for name in names or ("api", "scheduler", "worker"):
+            kind, port = name.partition("-")[0], self.ports.get(name)
+            argv = [str(apps.program(kind)), *apps.SUBCOMMAND[kind]]
+            self.run(name, argv, self.environment(apps.own_port(kind, port)), f"http://127.0.0.1:{port}/readyz" if wait else "")
+
+    def run(self, name: str, argv: list[str], environment: dict[str, str], ready_url: str = "") -> None:
+        """Starts any program and waits until its address is ready, if it has one."""
+        ready = (lambda: http_ok(ready_url)) if ready_url else (lambda: True)
+        log = self.folder / f"logs/{name}.log"
+        self.group.ensure(Spec(name, argv, environment, ROOT, log, ready, start_patience_s=PATIENCE_S))
+        self.group.wait_ready([name])
+
+    def api_command(self, *words: str) -> str:
+        """What a command of the `api` program prints."""
+        return output([apps.program("api"), *words], env=self.environment(), cwd=ROOT)
+
+    def take_key(self) -> str:
+        """Issues an admin key and uses it from then on."""
+        key = self.api_command("keys", "issue", "--role", "admin").strip().splitlines()[-1]
+        self.headers["authorization"] = f"Bearer {key}"
+        return key
 
     def psql(self, statement: str, url: str = "") -> subprocess.CompletedProcess[str]:
         """Runs SQL in this fleet's database, or another."""
-        argv = [str(tools.need("psql")), url or self.variables["FLEET__DATABASE__URL"], "-qAtX", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        argv = postgres.psql(url or self.variables["FLEET__DATABASE__URL"], "-c", statement)
         return subprocess.run(argv, env=tools.service_env(self.folder), capture_output=True, text=True)
 
     def manage(self, method: str, path: str, body: dict) -> None:
@@ -202,11 +201,3 @@ class Fleet:
         status, answer = call(method, f"http://{at.hostname}:{at.port}/api/{path}", body, {"authorization": f"Basic {credentials}"})
         if status >= 300 or answer.get("routed") is False:
             raise Problem(f"RabbitMQ's management API: {method} {path}: {status} {answer}")
-
-
-def video(url: str, job_id: str) -> bytes:
-    """The MP4 of a finished job of the API at `url`."""
-    with urllib.request.urlopen(f"{url}/api/videos/{job_id}", timeout=60) as answer:
-        found = answer.read()
-    require(found[4:8] == b"ftyp" and len(found) > 1000, f"the video is an MP4: {len(found)} bytes, {found[:12]!r}")
-    return found

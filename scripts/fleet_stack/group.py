@@ -3,8 +3,6 @@
 The pause before a restart doubles while a child keeps exiting; its log shows the reason.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -31,7 +29,7 @@ class Group:
     def ensure(self, spec: Spec) -> Child:
         """Starts `spec`, or restarts it if what runs under its name was started from another spec."""
         child = self.children.get(spec.name)
-        if child and child.exit_code() is None:
+        if child and child.poll() is None:
             if child.spec == spec:
                 return child
             child.stop()
@@ -41,8 +39,7 @@ class Group:
 
     def remove(self, names: list[str]) -> None:
         """Stops and removes these children."""
-        leaving = [self.children.pop(name) for name in names if name in self.children]
-        stop_together(leaving)
+        stop_together([self.children.pop(name) for name in names if name in self.children])
 
     def wait_ready(self, names: list[str], tell: Callable[[str, float], None] = lambda name, seconds: None) -> None:
         """Returns when all are ready. A child that ends or takes too long is a Problem with the end of its log."""
@@ -50,7 +47,7 @@ class Group:
         while waiting:
             for name in list(waiting):
                 child = self.children[name]
-                code = child.exit_code()
+                code = child.poll()
                 age_s = time.monotonic() - child.started_at
                 if code is not None:
                     raise Problem(f"{name} ended with code {code} while starting. Its log, {child.spec.log}:\n{last_lines(child.spec.log)}")
@@ -58,9 +55,7 @@ class Group:
                     tell(name, age_s)
                     waiting.remove(name)
                 elif age_s > child.spec.start_patience_s:
-                    raise Problem(
-                        f"{name} is not ready after {age_s:.0f} s. Its log, {child.spec.log}:\n{last_lines(child.spec.log)}"
-                    )
+                    raise Problem(f"{name} is not ready after {age_s:.0f} s. Its log, {child.spec.log}:\n{last_lines(child.spec.log)}")
             time.sleep(POLL_S)
 
     def tend(self) -> list[str]:
@@ -68,7 +63,7 @@ class Group:
         lines = []
         now = time.monotonic()
         for name, child in list(self.children.items()):
-            code = child.exit_code()
+            code = child.poll()
             if code is None:
                 continue
             if name not in self._next_start:
@@ -83,10 +78,8 @@ class Group:
                 self.children[name] = Child(child.spec)
         return lines
 
-    def stop_all(self, *, order: list[list[str]] | None = None) -> None:
-        """Stops the named sets one after the other, then the rest at once."""
-        for names in order or []:
-            self.remove(names)
+    def stop_all(self) -> None:
+        """Stops all at once."""
         self.remove(list(self.children))
 
     def kill_all(self) -> None:

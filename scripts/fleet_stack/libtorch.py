@@ -8,22 +8,17 @@ and what that asks for (about 5 GB). Both kinds carry the same CPU half, so one 
 the old or the new one, never half of it.
 """
 
-from __future__ import annotations
-
 import ctypes.util
 import os
 import platform
 import re
 import shutil
-import subprocess
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 from . import pip
-from .console import Problem, run, say
-from .disk import require_free
-from .paths import LIBTORCH, ROOT, TOOLS
+from .console import Problem, output, run, say
+from .paths import LIBTORCH, ROOT, TOOLS, require_free
 
 # The version that our tch release is made for; another one has other functions under the same names.
 VERSION = "2.11.0"
@@ -36,25 +31,15 @@ NEEDED_BYTES = {"cpu": 1_600_000_000, "cuda": 9_000_000_000}
 
 def wanted_kind() -> str:
     """`cpu` or `cuda`: LIBTORCH_KIND, else by the machine's hardware."""
-    asked = os.environ.get("LIBTORCH_KIND", "").strip().lower()
-    if asked not in ("", "auto", "cpu", "cuda"):
+    asked = os.environ.get("LIBTORCH_KIND", "").strip().lower() or "auto"
+    if asked not in ("auto", "cpu", "cuda"):
         raise Problem(f"LIBTORCH_KIND is {asked!r}; use cpu, cuda or auto.")
-    if asked in ("cpu", "cuda"):
-        return asked
-    return "cuda" if has_nvidia_driver() else "cpu"
+    return asked if asked != "auto" else "cuda" if has_nvidia_driver() else "cpu"
 
 
 def has_nvidia_driver() -> bool:
     """A device node and the driver's user library: without either, CUDA cannot start."""
     return Path("/dev/nvidiactl").exists() and ctypes.util.find_library("cuda") is not None
-
-
-def installed() -> tuple[str, str] | None:
-    """(version, kind) of what `.libtorch` holds, or None."""
-    version = installed_version(LIBTORCH)
-    if version is None:
-        return None
-    return version, "cuda" if (LIBTORCH / "lib/libtorch_cuda.so").exists() else "cpu"
 
 
 def installed_version(folder: Path) -> str | None:
@@ -82,9 +67,9 @@ def set_up() -> None:
         return
     if in_place():
         return
-    kind, present = wanted_kind(), installed()
-    if present and present[0] != VERSION:
-        say(f".libtorch holds libtorch {present[0]}; this project is built for {VERSION}")
+    kind, present = wanted_kind(), installed_version(LIBTORCH)
+    if present and present != VERSION:
+        say(f".libtorch holds libtorch {present}; this project is built for {VERSION}")
     if platform.machine() != "x86_64" or platform.system() != "Linux":
         raise Problem(
             f"libtorch is fetched for Linux on x86-64 only, and this is {platform.system()} on {platform.machine()}.\n"
@@ -99,8 +84,9 @@ def set_up() -> None:
 
 def in_place() -> bool:
     """Whether `.libtorch` fits this machine. Both halves serve a machine without a GPU too, unless it asks for one."""
-    kind, present = wanted_kind(), installed()
-    return present is not None and present[0] == VERSION and (present[1] == kind or "LIBTORCH_KIND" not in os.environ and present[1] == "cuda")
+    kind = "cuda" if (LIBTORCH / "lib/libtorch_cuda.so").exists() else "cpu"
+    fits = kind == wanted_kind() or kind == "cuda" and "LIBTORCH_KIND" not in os.environ
+    return fits and installed_version(LIBTORCH) == VERSION
 
 
 def check_own(folder: Path) -> None:
@@ -120,16 +106,15 @@ def fetch(kind: str, home: Path) -> None:
     """Downloads and unpacks one kind into `home`."""
     require_free(TOOLS, NEEDED_BYTES[kind], f"libtorch ({kind})")
     say(f"fetching libtorch {VERSION} ({kind}) from the Python package index")
-    partial = home.with_name(home.name + ".partial")
-    wheels = home.with_name(home.name + ".wheels")
+    partial, wheels = home.with_name(home.name + ".partial"), home.with_name(home.name + ".wheels")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     torch = next(w for w in pip.download([f"torch=={VERSION}"], wheels) if w.name.startswith("torch-"))
+    requirements, place = (CPU_EXTRAS, place_cpu) if kind == "cpu" else (cuda_requirements(torch), place_cuda)
+    for wheel in pip.download(requirements, wheels, with_dependencies=kind == "cuda"):
+        pip.unpack(wheel, partial, place, "unpacking libtorch" if wheel == torch else wheel.name.split("-")[0])
     if kind == "cpu":
-        extras = pip.download(CPU_EXTRAS, wheels)
-        unpack_cpu(torch, [w for w in extras if w != torch], partial)
-    else:
-        unpack_cuda(torch, pip.download(cuda_requirements(torch), wheels, with_dependencies=True), partial)
+        link_stub(partial / "torch/lib")
     with zipfile.ZipFile(torch) as archive:
         (partial / "torch/build-version").write_text(stated_version(archive.read("torch/version.py").decode()) + "\n")
     (partial / "complete").write_text("")
@@ -138,38 +123,31 @@ def fetch(kind: str, home: Path) -> None:
     shutil.rmtree(wheels, ignore_errors=True)
 
 
-def unpack_torch(wheel: Path, into: Path, wanted: Callable[[str], bool]) -> None:
-    """The headers, and those libraries for whose file name `wanted` holds."""
-
-    def place(name: str) -> str | None:
-        folder, _, base = name.rpartition("/")
-        return name if name.startswith("torch/include/") or folder == "torch/lib" and wanted(base) else None
-
-    pip.unpack(wheel, into, place, "unpacking libtorch")
+def place_cpu(name: str) -> str | None:
+    """Where a file of the wheels goes in the CPU half: its libraries and NVIDIA's two side by side, and the headers."""
+    folder, _, base = name.rpartition("/")
+    if folder == "torch/lib" and base in CPU_LIBRARIES or folder.startswith("nvidia/") and base in EXTRA_LIBRARIES:
+        return f"torch/lib/{base}"
+    return name if name.startswith("torch/include/") else None
 
 
-def unpack_cpu(torch: Path, extras: list[Path], into: Path) -> None:
-    """The CPU half: libraries and headers side by side, and an empty libtorch.so for the CPU half alone."""
-    lib = into / "torch/lib"
-    unpack_torch(torch, into, CPU_LIBRARIES.__contains__)
-    for wheel in extras:
-        pip.unpack(wheel, lib, lambda n: Path(n).name if Path(n).name in EXTRA_LIBRARIES else None, wheel.name.split("-")[0])
-    missing = sorted((CPU_LIBRARIES | EXTRA_LIBRARIES) - {entry.name for entry in lib.iterdir()})
-    if missing:
-        raise Problem(f"the wheels contain no {', '.join(missing)}: this is a bug in scripts/fleet_stack/libtorch.py")
-    link_stub(lib)
+def place_cuda(name: str) -> str | None:
+    """Both halves as in a Python environment: torch/lib finds ../../nvidia by its own search path."""
+    folder, _, base = name.rpartition("/")
+    ours = name.startswith("torch/include/") or folder == "torch/lib" and base != "libtorch_python.so"
+    return name if ours or name.startswith("nvidia/") and "/lib/" in name else None
 
 
 def link_stub(lib: Path) -> None:
-    """The wheel's own libtorch.so asks for the CUDA half; ours asks for the CPU half only."""
+    """An empty libtorch.so beside the CPU half: the wheel's own asks for the CUDA half."""
+    if missing := sorted((CPU_LIBRARIES | EXTRA_LIBRARIES) - {entry.name for entry in lib.iterdir()}):
+        raise Problem(f"the wheels contain no {', '.join(missing)}: this is a bug in scripts/fleet_stack/libtorch.py")
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not compiler:
         raise Problem("No C compiler found. Install one (Debian: apt-get install g++), then run this again.")
     argv = [compiler, "-shared", "-o", "libtorch.so", "-Wl,-soname,libtorch.so", "-Wl,--no-as-needed", "-x", "c", "/dev/null"]
     argv += ["-x", "none", "-L.", "-l:libtorch_cpu.so", "-Wl,-rpath,$ORIGIN", "-Wl,--allow-shlib-undefined"]
-    done = subprocess.run(argv, cwd=lib, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Problem(f"linking the stub libtorch.so failed:\n{done.stderr.strip()}")
+    output(argv, "linking the stub libtorch.so failed", cwd=lib)
 
 
 def cuda_requirements(torch: Path) -> list[str]:
@@ -179,14 +157,6 @@ def cuda_requirements(torch: Path) -> list[str]:
         lines = archive.read(name).decode().splitlines()
     wanted = [line.removeprefix("Requires-Dist: ").partition(";")[0].strip() for line in lines if line.startswith("Requires-Dist: ")]
     return [line for line in wanted if line.startswith(("nvidia-", "cuda-toolkit"))]
-
-
-def unpack_cuda(torch: Path, wheels: list[Path], into: Path) -> None:
-    """Both halves as in a Python environment: torch/lib finds ../../nvidia by its own search path."""
-    unpack_torch(torch, into, lambda base: base != "libtorch_python.so")
-    for wheel in wheels:
-        if wheel != torch:
-            pip.unpack(wheel, into, lambda n: n if "/lib/" in n and n.startswith("nvidia/") else None, wheel.name.split("-")[0])
 
 
 def link(home: Path) -> None:

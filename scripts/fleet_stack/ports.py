@@ -4,8 +4,6 @@ All are below 32768: above it the kernel hands ports to outgoing connections, an
 own port taken by a client.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import socket
@@ -60,24 +58,18 @@ class Ports:
     def get(self, name: str) -> int:
         """The port of `name`, chosen now if it has none yet."""
         if name not in self.by_name:
-            self.by_name[name] = free_port(self.by_name.values())
-            self._save()
+            self.set(name, free_port(self.by_name.values()))
         return self.by_name[name]
 
     def ensure_free(self, name: str) -> int:
         """The port of `name`, replaced if another program uses it. Call it before a start."""
         port = self.get(name)
         if not is_free(port):
-            self.by_name[name] = free_port(self.by_name.values())
-            self._save()
+            self.set(name, free_port(self.by_name.values()))
             say(f"port {port} of {name} is in use by another program; using {self.by_name[name]}")
         return self.by_name[name]
 
     def set(self, name: str, port: int) -> None:
-        """Sets a port that the user requested."""
-        if self.by_name.get(name) != port:
-            self.by_name[name] = port
-            self._save()
-
-    def _save(self) -> None:
+        """Sets and remembers the port of `name`."""
+        self.by_name[name] = port
         write_whole(self.file, json.dumps(self.by_name, indent=2, sort_keys=True) + "\n")

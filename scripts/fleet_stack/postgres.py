@@ -4,42 +4,36 @@ It refuses to run as root. Then it runs as the package's `postgres` user, and it
 reach it if the checkout lies in a closed folder (such as /root); a link stays in its place.
 """
 
-from __future__ import annotations
-
 import os
+import pwd
 import secrets
 import shutil
 import signal
-import stat
 import subprocess
 import tempfile
-import time
+from contextlib import suppress
 from pathlib import Path
 
 from . import tools
-from .console import Problem
+from .console import Problem, output, poll
+from .paths import write_whole
 from .ports import Ports, reply
-from .process import Spec, User
+from .process import Spec, User, identity
 
 USER = "app"
 DATABASE = "fleet"
+# The file with this instance's password, drawn once.
+SECRET = "postgres.secret"
 # How long the processes of a killed server may take to notice.
 ORPHANS_PATIENCE_S = 15.0
 # Folders for data that its user cannot reach in the checkout.
 OUTSIDE = Path("/var/lib/hunyuan-fleet")
 
 
-def password(folder: Path) -> str:
-    """The password of this instance, drawn once."""
-    return remembered_secret(folder / "postgres.secret")
-
-
 def remembered_secret(file: Path) -> str:
     """A random secret that stays the same; readable by its owner only."""
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-            handle.write(secrets.token_hex(16))
+        write_whole(file, secrets.token_hex(16), mode=0o600)
     return file.read_text().strip()
 
 
@@ -48,9 +42,8 @@ def run_as() -> User | None:
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
-        user = User.named(name)
-        if user:
-            return user
+        with suppress(KeyError):
+            return pwd.getpwnam(name)
     raise Problem("Postgres refuses to run as root, and this machine has no user named postgres or nobody to run it as.")
 
 
@@ -85,17 +78,18 @@ def is_ready(port: int) -> bool:
 
 def url(folder: Path, ports: Ports, database: str = DATABASE) -> str:
     """The address that a client uses."""
-    return f"postgres://{USER}:{password(folder)}@127.0.0.1:{ports.get('postgres')}/{database}"
+    return f"postgres://{USER}:{remembered_secret(folder / SECRET)}@127.0.0.1:{ports.get('postgres')}/{database}"
+
+
+def psql(address: str, *words: object) -> list[object]:
+    """The command that runs SQL, by default from its input, stops at the first error and prints bare rows."""
+    return [tools.need("psql"), address, "-XqAt", "-v", "ON_ERROR_STOP=1", *words]
 
 
 def create_database(admin_url: str, name: str) -> str:
     """Makes the database unless it exists; returns its address."""
-    env = {**tools.service_env(Path("/")), "PGCONNECT_TIMEOUT": "5"}
     unless_there = f"SELECT 'CREATE DATABASE \"{name}\"' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{name}') \\gexec\n"
-    argv = [str(tools.need("psql")), admin_url, "-XqAt", "-v", "ON_ERROR_STOP=1"]
-    made = subprocess.run(argv, env=env, input=unless_there, capture_output=True, text=True)
-    if made.returncode != 0:
-        raise Problem(f"cannot create the database {name}: {made.stderr.strip()}")
+    output(psql(admin_url), f"cannot create the database {name}", env=tools.service_env(Path("/")) | {"PGCONNECT_TIMEOUT": "5"}, input=unless_there)
     return f"{admin_url.rpartition('/')[0]}/{name}"
 
 
@@ -114,37 +108,37 @@ def data_folder(folder: Path, user: User | None) -> Path:
         data.mkdir()
     data = data.resolve()
     if user:
-        os.chown(data, user.uid, user.gid)
+        os.chown(data, user.pw_uid, user.pw_gid)
     data.chmod(0o700)
     return data
 
 
+def remove(folder: Path) -> None:
+    """Deletes data that lie outside the checkout; a folder of the checkout is left to its owner."""
+    if (folder / "postgres").is_symlink():
+        shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+
+
 def reachable(folder: Path, user: User) -> bool:
     """True when `user` may pass through every folder on the way."""
-    for step in [folder, *folder.parents]:
-        info = step.stat()
-        mode = info.st_mode
-        bit = stat.S_IXUSR if info.st_uid == user.uid else stat.S_IXGRP if info.st_gid == user.gid else stat.S_IXOTH
-        if not mode & bit:
-            return False
-    return True
+    return subprocess.run(["test", "-x", folder], cwd="/", **identity(user)).returncode == 0
 
 
 def _init(folder: Path, data: Path, user: User | None) -> None:
     secret = data / "initial-password"
-    with open(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-        handle.write(password(folder) + "\n")
+    write_whole(secret, remembered_secret(folder / SECRET) + "\n", mode=0o600)
     if user:
-        os.chown(secret, user.uid, user.gid)
+        os.chown(secret, user.pw_uid, user.pw_gid)
     cluster = data / "new"
     argv = [str(tools.need("initdb")), "-D", str(cluster), "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret}"]
     argv += ["-E", "UTF8", "--locale=C.UTF-8", "-N"]
-    change: dict = {"user": user.uid, "group": user.gid, "extra_groups": []} if user else {}
-    done = subprocess.run(argv, env=tools.service_env(folder), cwd=data, capture_output=True, text=True, **change)
-    secret.unlink()
-    if done.returncode != 0:
+    try:
+        output(argv, f"Postgres could not make its data folder {data}", env=tools.service_env(folder), cwd=data, **identity(user))
+    except Problem:
         shutil.rmtree(cluster, ignore_errors=True)
-        raise Problem(f"Postgres could not make its data folder {data}:\n{done.stderr.strip()}")
+        raise
+    finally:
+        secret.unlink()
     # Moved up in one go, PG_VERSION last: an interrupted start starts over.
     for entry in sorted(cluster.iterdir(), key=lambda entry: entry.name == "PG_VERSION"):
         entry.rename(data / entry.name)
@@ -166,11 +160,8 @@ def leave_no_stale_lock(data: Path) -> None:
 
     Postgres takes the lock for held while any process has the number in it, even if that is a zombie or another user's process.
     """
-    deadline_s = time.monotonic() + ORPHANS_PATIENCE_S
-    while holders := _processes_in(data):
-        if time.monotonic() > deadline_s:
-            raise Problem(f"another Postgres (process {holders[0]}) uses {data}; stop it, then try again")
-        time.sleep(0.05)
+    if not poll(lambda: not _processes_in(data), ORPHANS_PATIENCE_S):
+        raise Problem(f"another Postgres (processes {_processes_in(data)}) uses {data}; stop it, then try again")
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 

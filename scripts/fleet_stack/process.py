@@ -4,8 +4,6 @@ The kernel sends a child its death signal when the thread that forked it ends, s
 thread only. A process that is still running some time after the stop signal is killed.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import pwd
@@ -13,15 +11,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .console import Problem
+from .console import Problem, poll
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 # A log larger than this is renamed when its process starts again.
 LOG_LIMIT_BYTES = 50_000_000
+FREEZE_PATIENCE_S = 10.0
 
 
 def die_with_parent(signal_number: int) -> None:
@@ -29,21 +29,13 @@ def die_with_parent(signal_number: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class User:
-    """The user that a child runs as."""
+# The user that a child runs as.
+User = pwd.struct_passwd
 
-    name: str
-    uid: int
-    gid: int
 
-    @staticmethod
-    def named(name: str) -> User | None:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            return None
-        return User(entry.pw_name, entry.pw_uid, entry.pw_gid)
+def identity(user: User | None) -> dict[str, object]:
+    """The arguments with which `subprocess` runs a program as this user; none for ourselves."""
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": os.getgrouplist(user.pw_name, user.pw_gid)} if user else {}
 
 
 @dataclass
@@ -67,106 +59,63 @@ class Spec:
     build: str = ""
 
 
-class Child:
+class Child(subprocess.Popen):
     """A running (or ended) process of a spec."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self.started_at = time.monotonic()
         self.was_ready = False
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        spec = self.spec
         spec.log.parent.mkdir(parents=True, exist_ok=True)
         if spec.log.exists() and spec.log.stat().st_size > LOG_LIMIT_BYTES:
             spec.log.replace(spec.log.with_suffix(".old.log"))
         parent = os.getpid()
 
         def before_exec() -> None:
-            if spec.user:
-                os.initgroups(spec.user.name, spec.user.gid)
-                os.setgid(spec.user.gid)
-                os.setuid(spec.user.uid)
-            # After the change of user, which clears it.
+            # After the change of user, which clears it: subprocess calls this last.
             die_with_parent(signal.SIGKILL)
             if os.getppid() != parent:
                 os._exit(1)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
         with open(spec.log, "ab") as log:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
             try:
-                return subprocess.Popen(
-                    spec.argv,
-                    env=spec.env,
-                    cwd=spec.cwd,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    # Its own group: a Ctrl-C in the terminal is ours to pass on in order.
-                    start_new_session=True,
-                    preexec_fn=before_exec,
+                # In a session of its own: a Ctrl-C in the terminal is ours to pass on in order.
+                super().__init__(
+                    spec.argv, env=spec.env, cwd=spec.cwd, start_new_session=True, preexec_fn=before_exec, **streams, **identity(spec.user)
                 )
             except OSError as error:
                 raise Problem(f"cannot start {spec.name} ({spec.argv[0]}): {error.strerror}") from error
 
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self.process.poll()
-
     def is_ready(self) -> bool:
         """Runs, and its own readiness check passes."""
-        if self.exit_code() is not None:
+        if self.poll() is not None:
             return False
         ready = self.spec.ready()
         self.was_ready = self.was_ready or ready
         return ready
 
-    def send(self, signal_number: int) -> None:
-        """Signals the process if it still runs."""
-        if self.exit_code() is None:
-            self.process.send_signal(signal_number)
-
-    def freeze(self, patience_s: float = 10.0) -> bool:
-        """Stops the process; False when a thread still runs after `patience_s`.
+    def freeze(self) -> None:
+        """Stops the process; a Problem when a thread still runs after some time.
 
         SIGSTOP reaches each thread at its next return to user space, so a busy server may reply once more after the signal
         was sent. Callers that rely on silence need all threads stopped.
         """
-        self.send(signal.SIGSTOP)
-        deadline = time.monotonic() + patience_s
-        while time.monotonic() < deadline:
-            if all(_is_stopped(task) for task in Path(f"/proc/{self.pid}/task").iterdir()):
-                return True
-            time.sleep(0.005)
-        return False
-
-    def wait_until_gone(self, patience_s: float) -> bool:
-        """False when it still runs after `patience_s`."""
-        try:
-            self.process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        self.send_signal(signal.SIGSTOP)
+        if not poll(lambda: all(_is_stopped(task) for task in Path(f"/proc/{self.pid}").glob("task/*")), FREEZE_PATIENCE_S):
+            raise Problem(f"{self.spec.name} does not stop")
 
     def stop(self) -> None:
         """Sends the stop signal, and kills the process if it does not exit in time."""
-        self.send(self.spec.stop_signal)
-        if not self.wait_until_gone(self.spec.stop_patience_s):
-            self.kill()
+        stop_together([self])
 
     def kill(self) -> None:
         """Kills the process and its process group."""
-        if self.exit_code() is None:
-            try:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-            self.process.wait()
+            self.wait()
 
 
 def _is_stopped(task: Path) -> bool:
@@ -181,10 +130,12 @@ def _is_stopped(task: Path) -> bool:
 def stop_together(children: list[Child]) -> None:
     """Signals all, then waits for each: the patience of the slowest, not the sum."""
     for child in children:
-        child.send(child.spec.stop_signal)
+        child.send_signal(child.spec.stop_signal)
     deadline_s = time.monotonic() + max((c.spec.stop_patience_s for c in children), default=0)
     for child in children:
-        if not child.wait_until_gone(max(0.0, deadline_s - time.monotonic())):
+        try:
+            child.wait(max(0.0, deadline_s - time.monotonic()))
+        except subprocess.TimeoutExpired:
             child.kill()
 
 

@@ -3,8 +3,6 @@
 The committed configuration names the targets as in containers (`backend:9100`); here each job gets loopback addresses.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re
@@ -44,26 +42,19 @@ def spec(folder: Path, ports: Ports, targets: dict[str, list[str]], running: boo
 def configuration(targets: dict[str, list[str]], every: str | None = None) -> str:
     """The committed configuration with each job's way to its targets replaced by these addresses, and, if `every` is given,
     scraped and evaluated that often. A job without addresses here is a Problem: it would silently not be scraped."""
-    lines, job, skipping, found = [], "", False, set()
-    for line in CONFIGURATION.read_text().splitlines():
-        indent = len(line) - len(line.lstrip())
-        if skipping and (not line.strip() or indent > 4):
-            continue
-        skipping = False
-        named = re.match(r"  - job_name:\s*[\"']?([\w-]+)", line)
-        job = named.group(1) if named else job
-        if re.match(r"    (static_configs|dns_sd_configs):", line):
-            if job not in targets:
-                raise Problem(f"{CONFIGURATION}: the address of job {job} is not known here")
-            found.add(job)
-            lines += ["    static_configs:", f"      - targets: {json.dumps(targets[job])}"]
-            skipping = True
-            continue
-        paced = re.match(r"  (scrape_interval|scrape_timeout|evaluation_interval):", line)
-        lines.append(f"  {paced.group(1)}: {every}" if paced and every else line)
-    if missing := set(targets) - found:
-        raise Problem(f"{CONFIGURATION}: there is no job {', '.join(sorted(missing))}")
-    return "\n".join(lines) + "\n"
+    text, found = CONFIGURATION.read_text(), set()
+
+    def addressed(match: re.Match[str]) -> str:
+        found.add(match["job"])
+        addresses = json.dumps(targets.get(match["job"], []))
+        return f"{match['head']}    static_configs:\n      - targets: {addresses}\n"
+
+    # From the key to the next line that is indented no deeper; lines between a job's name and its key are kept.
+    jobs = r"(?P<head>  - job_name: *[\"']?(?P<job>[\w-]+).*\n(?:    .*\n)*?)    (?:static_configs|dns_sd_configs):.*\n(?:(?: {5,}.*)?\n)*"
+    text = re.sub(jobs, addressed, text)
+    if differing := found ^ set(targets):
+        raise Problem(f"{CONFIGURATION}: its jobs and those whose address is known here differ: {', '.join(sorted(differing))}")
+    return re.sub(r"(?m)^(  (?:scrape_interval|scrape_timeout|evaluation_interval):).*", rf"\1 {every}", text) if every else text
 
 
 def http_ok(url: str) -> bool:

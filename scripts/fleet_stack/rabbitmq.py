@@ -4,14 +4,10 @@ The distribution's wrappers change the user and drop the environment, so the scr
 name never changes, because its data are stored under it; a separate port mapper isolates it from other nodes.
 """
 
-from __future__ import annotations
-
-import os
-import secrets
-import string
 from pathlib import Path
 
 from . import debs, tools
+from .paths import write_whole
 from .ports import Ports, is_free, reply
 from .postgres import remembered_secret
 from .process import Spec
@@ -34,11 +30,10 @@ def spec(folder: Path, ports: Ports) -> Spec:
     """Writes the node's configuration and returns how to run it."""
     home = folder / "rabbitmq"
     home.mkdir(parents=True, exist_ok=True)
-    _write_cookie(home)
+    remembered_secret(home / ".erlang.cookie")
     for name in ("rabbitmq", "rabbitmq_management", "rabbitmq_prometheus", "rabbitmq_distribution"):
         ports.ensure_free(name)
-    (home / "rabbitmq.conf").write_text(_configuration(folder, ports))
-    (home / "rabbitmq.conf").chmod(0o600)
+    write_whole(home / "rabbitmq.conf", _configuration(folder, ports), mode=0o600)
     (home / "enabled_plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
     (home / "advanced.config").write_text("[{kernel,[{inet_dist_use_interface,{127,0,0,1}}]}].\n")
     port = ports.get("rabbitmq")
@@ -65,14 +60,6 @@ def management_url(folder: Path, ports: Ports) -> str:
 
 def _password(folder: Path) -> str:
     return remembered_secret(folder / "rabbitmq.secret")
-
-
-def _write_cookie(home: Path) -> None:
-    cookie = home / ".erlang.cookie"
-    if not cookie.exists():
-        text = "".join(secrets.choice(string.ascii_uppercase) for _ in range(20))
-        with open(os.open(cookie, os.O_WRONLY | os.O_CREAT, 0o400), "w") as handle:
-            handle.write(text)
 
 
 def _configuration(folder: Path, ports: Ports) -> str:

@@ -5,8 +5,6 @@ the options, SIGTERM stops everything in order: workers first, so that they hand
 database and the broker still run. If it is killed, the kernel kills its children.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os
@@ -76,7 +74,7 @@ class Supervisor:
     def _choose_port(self, name: str) -> None:
         """A process that runs keeps its port; the API's was settled by `up`."""
         child = self.group.children.get(name)
-        running = child is not None and child.exit_code() is None
+        running = child is not None and child.poll() is None
         if name == "api":
             port = self.services.ports.get(name)
             keeps = running and child.spec.env["FLEET__SERVER__PORT"] == str(port)
@@ -101,8 +99,8 @@ class Supervisor:
         processes = {
             name: {
                 "pid": child.pid,
-                "running": child.exit_code() is None,
-                "ready": child.was_ready and child.exit_code() is None,
+                "running": child.poll() is None,
+                "ready": child.was_ready and child.poll() is None,
                 "restarts": self.group.restarts.get(name, 0),
                 "log": str(child.spec.log),
             }
@@ -127,7 +125,9 @@ class Supervisor:
         """Workers, then scheduler and API, then the services."""
         self.note("stopping")
         workers = [name for name in self.group.children if name.startswith("worker-")]
-        self.group.stop_all(order=[workers, ["scheduler", "api", "prometheus"], ["rabbitmq", "redis", "postgres"]])
+        for names in (workers, ["scheduler", "api", "prometheus"], ["rabbitmq", "redis", "postgres"]):
+            self.group.remove(names)
+        self.group.stop_all()
         STATE.unlink(missing_ok=True)
         say("stopped")
 

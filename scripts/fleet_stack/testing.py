@@ -13,11 +13,8 @@ NAME is postgres, redis or rabbitmq. The reply to each command is one line of JS
 `scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line.
 """
 
-from __future__ import annotations
-
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -28,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import postgres
-from .console import Problem, say, warn
+from .console import Problem, output, say, warn
 from .group import Group
 from .paths import RUN
 from .process import Spec, die_with_parent
@@ -41,15 +38,19 @@ class Stopped(Exception):
     """A signal requested the end."""
 
 
-def _on_signal(_number: int, _frame: object) -> None:
+def _stop(_number: int, _frame: object) -> None:
     raise Stopped
+
+
+def _on_signals(handler: object) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 def serve(folder: Path, only: list[str] | None = None) -> None:
     """Runs the stack, or only some services of it, until the input closes."""
     die_with_parent(signal.SIGTERM)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _on_signal)
+    _on_signals(_stop)
     group, services = Group(), Services(folder)
     try:
         started = tuple(only or CONTROLLED)
@@ -57,28 +58,13 @@ def serve(folder: Path, only: list[str] | None = None) -> None:
         facts = services.facts()
         facts["pids"] = {name: group.children[name].pid for name in started}
         say(json.dumps(facts))
-        for line in _lines():
+        for line in iter(sys.stdin.readline, ""):
             say(json.dumps(_obey(group, services, line.split())))
     except Stopped:
         pass
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        _on_signals(signal.SIG_IGN)
         group.kill_all()
-
-
-def _lines():
-    """Yields lines of the input at once; unlike buffered reading it does not delay signals."""
-    pending = b""
-    while True:
-        select.select([sys.stdin], [], [])
-        block = os.read(sys.stdin.fileno(), 4096)
-        if not block:
-            return
-        *lines, pending = (pending + block).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield line.decode()
 
 
 def _obey(group: Group, services: Services, words: list[str]) -> dict[str, object]:
@@ -86,41 +72,43 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
         return {"error": f"expected a command and one of {', '.join(group.children)}"}
     verb, name = words
     child = group.children[name]
-    if verb == "kill":
-        child.kill()
-    elif verb == "stop":
-        child.stop()
-    elif verb == "pause":
-        if not child.freeze():
-            return {"error": f"{name} does not stop"}
-    elif verb == "resume":
-        child.send(signal.SIGCONT)
-    elif verb == "start":
-        if child.exit_code() is None:
-            return {"error": f"{name} is already running"}
-        try:
-            if name == "postgres":
-                postgres.leave_no_stale_lock(child.spec.cwd)
-            group.ensure(child.spec)
-            group.wait_ready([name])
-        except Problem as problem:
-            return {"error": str(problem)}
-        return {"ok": True, "pid": group.children[name].pid}
-    elif verb in ("alarm", "calm") and name == "rabbitmq":
-        return _set_alarm(child.spec, on=verb == "alarm")
-    else:
-        return {"error": f"unknown command: {verb}"}
+    try:
+        match verb:
+            case "kill":
+                child.kill()
+            case "stop":
+                child.stop()
+            case "pause":
+                child.freeze()
+            case "resume":
+                child.send_signal(signal.SIGCONT)
+            case "start":
+                return {"ok": True, "pid": _start(group, name)}
+            case "alarm" | "calm" if name == "rabbitmq":
+                _set_alarm(child.spec, on=verb == "alarm")
+            case _:
+                raise Problem(f"unknown command: {verb}")
+    except Problem as problem:
+        return {"error": str(problem)}
     return {"ok": True}
 
 
-def _set_alarm(spec: Spec, *, on: bool) -> dict[str, object]:
+def _start(group: Group, name: str) -> int:
+    """Starts a service that was ended, with the same data; returns its pid."""
+    child = group.children[name]
+    if child.poll() is None:
+        raise Problem(f"{name} is already running")
+    if name == "postgres":
+        postgres.leave_no_stale_lock(child.spec.cwd)
+    group.ensure(child.spec)
+    group.wait_ready([name])
+    return group.children[name].pid
+
+
+def _set_alarm(spec: Spec, *, on: bool) -> None:
     """A limit near zero is always exceeded, and RabbitMQ then blocks publishers."""
     control = Path(spec.argv[0]).with_name("rabbitmqctl")
-    argv = [str(control), "set_vm_memory_high_watermark", "0.000001" if on else "0.4"]
-    done = subprocess.run(argv, env=spec.env, cwd=spec.cwd, capture_output=True, text=True)
-    if done.returncode != 0:
-        return {"error": (done.stderr or done.stdout).strip()}
-    return {"ok": True}
+    output([control, "set_vm_memory_high_watermark", "0.000001" if on else "0.4"], env=spec.env, cwd=spec.cwd)
 
 
 @contextmanager
@@ -138,9 +126,7 @@ def throwaway(only: list[str] | None = None, adapt: Callable[[Spec], None] = lam
         failed = False
     finally:
         group.kill_all()
-        data = folder / "postgres"
-        if data.is_symlink():
-            shutil.rmtree(data.resolve(), ignore_errors=True)
+        postgres.remove(folder)
         if failed:
             for entry in folder.iterdir():
                 if entry.name != "logs":
@@ -154,12 +140,11 @@ class Failed(Exception):
     """The command beside the stack ended with this code."""
 
 
-def run_with(command: list[str], only: list[str] | None = None) -> int:
+def run_with(command: list[str]) -> int:
     """Runs `command` beside a fresh stack; returns its exit code."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _on_signal)
+    _on_signals(_stop)
     try:
-        with throwaway(only) as services:
+        with throwaway() as services:
             env = dict(os.environ, FLEET_TEST_SERVICES=json.dumps(services.facts()))
             if code := subprocess.run(command, env=env).returncode:
                 raise Failed(code)

@@ -1,9 +1,6 @@
 """The results as one table, for people and for docs/performance.md."""
 
-from __future__ import annotations
-
 import json
-import re
 from pathlib import Path
 
 NOT_MEASURED = "not measured"
@@ -90,10 +87,3 @@ def write(results: list[dict], out: Path) -> str:
     (out / "report.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / "report.md").write_text(text(results))
     return text(results)
-
-
-def into_docs(results: list[dict], path: Path) -> None:
-    """Replaces the table in the documentation."""
-    begin, end = "<!-- gpu-check: begin -->", "<!-- gpu-check: end -->"
-    before = path.read_text()
-    path.write_text(re.sub(f"(?s){begin}.*{end}", lambda _: f"{begin}\n{text(results)}{end}", before))

@@ -1,7 +1,5 @@
 """The beginning of `make up`: what is missing is announced, and what would fail later fails now, with the remedy."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import os

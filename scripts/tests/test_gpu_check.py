@@ -1,7 +1,5 @@
 """scripts/gpu-check at small size on the CPU: every stage runs with the built programs, and the archive holds what a bare machine needs."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -12,10 +10,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parents[1]
+from fleet_stack import bench
+from fleet_stack.console import Problem
+from gpu_check import pack, place, report, stages
 
-from gpu_check import pack, report, stages  # noqa: E402  (the path above comes first)
-from gpu_check.place import Place, Trouble  # noqa: E402
+SCRIPTS = Path(__file__).resolve().parents[1]
 
 
 def check(script: Path, out: Path, *words: str, **variables: str) -> dict[int, dict]:
@@ -53,7 +52,7 @@ class GpuCheckTest(unittest.TestCase):
 
     def test_the_archive_runs_where_there_is_nothing_but_libtorch(self) -> None:
         archive = self.folder / "gpu-check.tar.xz"
-        pack.make(Place.found(), archive, wheels=False, build=False, preset=0)
+        pack.make(archive, wheels=False, build=False, preset=0)
         self.assertLess(archive.stat().st_size, pack.BYTES_MAX)
         with tarfile.open(archive) as tar:
             tar.extractall(self.folder, filter="data")
@@ -65,9 +64,8 @@ class GpuCheckTest(unittest.TestCase):
         self.assertEqual((top / "libtorch").resolve(), libtorch.resolve())
 
     def test_the_released_configuration_has_its_published_size(self) -> None:
-        place = Place.found()
-        model = stages.models.write(place.fixtures / "base/model", self.folder / "model", small=False)
-        out = subprocess.run([place.card, "info", model], capture_output=True, text=True, check=True).stdout
+        model = stages.write_model(place.FIXTURES / "base/model", self.folder / "model", small=False)
+        out = subprocess.run([place.CARD, "info", model], capture_output=True, text=True, check=True).stdout
         self.assertEqual(round(json.loads(out)["transformer_parameters"] / 1e9, 1), 12.8)
 
     def test_a_stage_that_hangs_is_stopped_and_reported(self) -> None:
@@ -76,26 +74,22 @@ class GpuCheckTest(unittest.TestCase):
         before = stages.STAGES
         self.addCleanup(setattr, stages, "STAGES", before)
         stages.STAGES = [slow, broken]
-        results = stages.run(Place.found(), [0, 1], self.folder, device="cpu", small=True)
+        results = stages.run([0, 1], self.folder, device="cpu", small=True)
         self.assertEqual([result["state"] for result in results], ["failed", "failed"])
         self.assertEqual(results[0]["rows"][0]["error"], "stopped at its deadline")
         self.assertEqual(json.loads((self.folder / "stage-0.json").read_text())["state"], "failed")
 
     def test_ranges_of_stages(self) -> None:
         self.assertEqual(stages.numbers("0,3-5"), [0, 3, 4, 5])
-        with self.assertRaises(Trouble):
+        with self.assertRaises(Problem):
             stages.numbers("all")
 
     def test_what_was_not_measured_is_said(self) -> None:
         document = (SCRIPTS.parent / "docs/performance.md").read_text()
         block = document.split("<!-- gpu-check: begin -->\n")[1].split("<!-- gpu-check: end -->")[0]
         if "has not run on a GPU yet" in block:
-            self.assertEqual(block, report.text([]), "write it with: scripts/gpu-check's report.into_docs([], ...)")
+            self.assertEqual(block, report.text([]), "write it with: bench.write_into(..., report.text([]))")
         copy = self.folder / "performance.md"
         shutil.copy(SCRIPTS.parent / "docs/performance.md", copy)
-        report.into_docs([], copy)
+        bench.write_into(copy, "gpu-check", report.text([]).rstrip())
         self.assertIn("| a step at 1280x720x129 | not measured | 600 TFLOP/s |", copy.read_text())
-
-
-if __name__ == "__main__":
-    unittest.main()

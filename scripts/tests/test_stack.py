@@ -4,8 +4,6 @@ answer /readyz, because this is a test of the supervisor.
 Run: scripts/python -m unittest discover -s scripts/tests
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -15,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 import unittest
 import urllib.request
 from pathlib import Path
 
-from fleet_stack import tools
+from fleet_stack import apps, postgres
+from fleet_stack.console import output, poll
 
 SCRIPTS = Path(__file__).resolve().parents[1]
 DEADLINE_S = 120.0
@@ -29,7 +27,7 @@ STAND_IN = f"""#!{sys.executable}
 import http.server, os, sys
 if sys.argv[1:] == ["migrate"]:
     sys.exit(int(os.environ.get("FLEET__TEST__MIGRATE", "0")))
-port = next(v for k, v in os.environ.items() if k in (PORT_NAMES))
+port = os.environ[PORT_NAME]
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200); self.end_headers(); self.wfile.write(os.environ["FLEET__DATABASE__URL"].encode())
@@ -37,20 +35,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.HTTPServer.allow_reuse_address = True
 http.server.HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 """
-PORT_NAMES = {
-    "api": ["FLEET__SERVER__PORT"],
-    "scheduler": ["FLEET__SCHEDULER__METRICS_PORT"],
-    "worker": ["FLEET__WORKER__METRICS_PORT"],
-}
+
+
+def stand_in(program: str) -> str:
+    """The text of an executable that replaces one of ours."""
+    return STAND_IN.replace("PORT_NAME", repr(*apps.own_port(program, 0)))
 
 
 def eventually(condition, what: str):
     """Polls until `condition()` is true; the deadline only bounds a failure."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not (value := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"never: {what}")
-        time.sleep(0.05)
+    if not (value := poll(condition, DEADLINE_S)):
+        raise AssertionError(f"never: {what}")
     return value
 
 
@@ -76,8 +71,8 @@ class Checkout:
             (self.root / ".tools/root").symlink_to(tools)
         self.target = self.root / "target/release"
         self.target.mkdir(parents=True)
-        for name, ports in PORT_NAMES.items():
-            self.write_program(name, STAND_IN.replace("PORT_NAMES", repr(ports)))
+        for name in apps.PROGRAMS:
+            self.write_program(name, stand_in(name))
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith(("FLEET", "CARGO_TARGET", "PYTHONPATH"))}
 
     def write_program(self, name: str, text: str) -> None:
@@ -102,10 +97,7 @@ class Checkout:
     def psql(self, sql: str) -> str:
         exported = self.fleet("env").stdout
         url = next(line.partition("=")[2] for line in exported.splitlines() if "DATABASE__URL" in line).strip("'")
-        done = subprocess.run([str(tools.need("psql")), url, "-XAtc", sql], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise AssertionError(done.stderr)
-        return done.stdout.strip()
+        return output(postgres.psql(url, "-c", sql)).strip()
 
     def remove(self) -> None:
         self.fleet("down")
@@ -143,7 +135,7 @@ class StackTest(unittest.TestCase):
         self.assertNotIn("worker-2", self.checkout.pids())
         eventually(lambda: not alive(pids["worker-2"]), "the surplus worker ends")
 
-        self.checkout.write_program("scheduler", STAND_IN.replace("PORT_NAMES", repr(PORT_NAMES["scheduler"])) + "# rebuilt\n")
+        self.checkout.write_program("scheduler", stand_in("scheduler") + "# rebuilt\n")
         self.up()
         rebuilt = self.checkout.pids()
         self.assertNotEqual(rebuilt["scheduler"], pids["scheduler"], "a new build is started")

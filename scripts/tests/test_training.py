@@ -3,8 +3,6 @@
 Run: scripts/python -m unittest discover -s scripts/tests
 """
 
-from __future__ import annotations
-
 import random
 import tomllib
 import unittest
@@ -100,7 +98,3 @@ class Captions(unittest.TestCase):
                 wordings = world.WORDS["subjects"][scene.subject]
                 nouns = [*wordings["en"], *(noun[1:] for noun in wordings["zh"])]
                 self.assertTrue(any(noun in caption.lower() for noun in nouns), caption)
-
-
-if __name__ == "__main__":
-    unittest.main()

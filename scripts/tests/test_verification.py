@@ -1,7 +1,5 @@
 """The record of `make verify`: parts keep their entries, and the record does not contain the machine's folders."""
 
-from __future__ import annotations
-
 import tempfile
 import unittest
 from pathlib import Path
@@ -12,33 +10,31 @@ from verification import parts, record
 ABOUTS = {"test": "Every check", "backup": "Backs up"}
 
 
-def entry(name: str, *, passed: bool = True, lines: list[str] | None = None) -> record.Entry:
-    return record.Entry(name, ABOUTS[name], passed, "2026-01-02", 1234, "2 cores, 16 GB, no GPU", lines or ["restored", "done"])
+def entry(*, passed: bool = True, lines: tuple[str, ...] = ("restored", "done")) -> str:
+    return record.section(passed, "2026-01-02", 1234, "2 cores, 16 GB, no GPU", list(lines))
 
 
 class RecordTest(unittest.TestCase):
     def test_what_is_written_is_read_back(self) -> None:
-        entries = {"test": entry("test"), "backup": entry("backup", passed=False, lines=["a | b", "", "c."])}
+        entries = {"test": entry(), "backup": entry(passed=False, lines=("a | b", "", "## test", "", "c."))}
         text = record.render(ABOUTS, entries)
-        self.assertEqual(record.read(text, ABOUTS), entries)
-        self.assertEqual(record.render(ABOUTS, record.read(text, ABOUTS)), text)
+        self.assertEqual(record.read(text), entries)
+        self.assertIn("| [test](#test) | Every check | passed | 2026-01-02 | 1,234 |\n| [backup](#backup) | Backs up | **failed** |", text)
 
     def test_a_part_that_runs_leaves_the_others(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "verification.md"
-            record.keep(ABOUTS, entry("test"), file)
+            record.keep(ABOUTS, "test", entry(), file)
             self.assertIn("| backup | Backs up | not recorded | | |", file.read_text())
-            record.keep(ABOUTS, entry("backup", passed=False), file)
-            record.keep(ABOUTS, entry("backup", lines=["second run"]), file)
-            self.assertEqual(record.read(file.read_text(), ABOUTS), {"test": entry("test"), "backup": entry("backup", lines=["second run"])})
+            record.keep(ABOUTS, "backup", entry(passed=False), file)
+            record.keep(ABOUTS, "backup", entry(lines=("second run",)), file)
+            self.assertEqual(record.read(file.read_text()), {"test": entry(), "backup": entry(lines=("second run",))})
 
     def test_a_part_that_is_gone_loses_its_entry(self) -> None:
-        text = record.render(ABOUTS, {"test": entry("test"), "backup": entry("backup")})
-        self.assertEqual(set(record.read(text, {"test": ""})), {"test"})
+        self.assertNotIn("## backup", record.render({"test": "Every check"}, {"test": entry(), "backup": entry()}))
 
     def test_a_fence_in_the_output_ends_nothing(self) -> None:
-        text = record.render(ABOUTS, {"backup": entry("backup", lines=["```", "after"])})
-        self.assertEqual(record.read(text, ABOUTS)["backup"].lines, ["'''", "after"])
+        self.assertEqual(entry(lines=("```", "after")).partition("```text\n")[2], "'''\nafter\n```\n")
 
 
 class PartsTest(unittest.TestCase):
@@ -53,4 +49,4 @@ class PartsTest(unittest.TestCase):
     def test_the_record_is_of_the_parts_that_there_are(self) -> None:
         abouts = {part.name: part.about() for part in parts.all_parts()}
         text = record.FILE.read_text()
-        self.assertEqual(record.render(abouts, record.read(text, abouts)), text, "run `scripts/run-verify --write PART`")
+        self.assertEqual(record.render(abouts, record.read(text)), text, "run `scripts/run-verify --write PART`")

@@ -3,8 +3,6 @@
 The checks of deployment and monitoring run inside `make test`; when named they run alone and have an entry of their own.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -19,7 +17,7 @@ from pathlib import Path
 from fleet_stack.libtorch import has_nvidia_driver
 from fleet_stack.paths import ROOT
 
-from .record import Entry
+from .record import section
 
 # A part ends with its result; `make test` with the seconds of each phase.
 LINES_KEPT = 6
@@ -45,8 +43,8 @@ class Part:
             opening = re.sub(r"^# ?", "", "\n".join(re.match(r"#![^\n]*\n((?:#.*\n)+)", text)[1].splitlines()), flags=re.M)
         return re.match(r".*?(?:[.](?=\s|$)|$)", " ".join(opening.split()))[0].rstrip(".")
 
-    def run(self) -> Entry:
-        """Runs it, shows what it prints, and keeps the end of that."""
+    def run(self) -> tuple[bool, int, str]:
+        """Runs it and shows what it prints; returns whether it passed, its seconds, and its section of the record."""
         machine, began = describe_machine(), time.monotonic()
         kept: deque[str] = deque(maxlen=LINES_KEPT_OF_TEST if self.name == "test" else LINES_KEPT)
         with subprocess.Popen(
@@ -58,7 +56,8 @@ class Part:
                 if printable := neutral(line):
                     kept.append(printable)
         seconds = round(time.monotonic() - began)
-        return Entry(self.name, self.about(), process.returncode == 0, f"{datetime.now(UTC):%Y-%m-%d}", seconds, machine, list(kept))
+        passed = process.returncode == 0
+        return passed, seconds, section(passed, f"{datetime.now(UTC):%Y-%m-%d}", seconds, machine, list(kept))
 
 
 def all_parts() -> Iterator[Part]:

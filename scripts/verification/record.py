@@ -1,12 +1,9 @@
-"""docs/verification.md: a table of all parts, and under it the last lines of each as it printed them.
+"""docs/verification.md: a table of all parts, and under it a section for each with the last lines that it printed.
 
-The file is read back before it is written, so that parts which run at other times keep their entries.
+The file is read back before it is written, so that parts which run at other times keep their sections.
 """
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleet_stack.paths import ROOT
@@ -20,57 +17,36 @@ Times apply to the machine and date given; "beside other work" means that other 
 | part | what it does | result | date | seconds |
 |---|---|---|---|---:|
 """
-SECTION = re.compile(
-    r"^## (?P<name>\S+)\n\n(?P<result>Passed|FAILED) on (?P<date>\S+) after (?P<seconds>\d+) s: (?P<machine>[^\n]+)\.\n\n"
-    r"```text\n(?P<lines>.*?)```$",
-    re.M | re.S,
-)
+RESULT = re.compile(r"(Passed|FAILED) on (\S+) after (\d+) s: ")
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One run of one part."""
-
-    name: str
-    about: str
-    passed: bool
-    date: str
-    seconds: int
-    machine: str
-    lines: list[str] = field(default_factory=list)
-
-    def row(self) -> str:
-        """Its line of the table."""
-        result = "passed" if self.passed else "**failed**"
-        return f"| [{self.name}](#{self.name}) | {self.about} | {result} | {self.date} | {self.seconds:,} |\n"
-
-    def section(self) -> str:
-        """What it printed at the end."""
-        result = "Passed" if self.passed else "FAILED"
-        # A fence within would end ours.
-        text = "".join(line.replace("```", "'''") + "\n" for line in self.lines)
-        return f"\n## {self.name}\n\n{result} on {self.date} after {self.seconds} s: {self.machine}.\n\n```text\n{text}```\n"
+def section(passed: bool, date: str, seconds: int, machine: str, lines: list[str]) -> str:
+    """The text of one run of one part."""
+    # A fence within would end ours.
+    text = "".join(line.replace("```", "'''") + "\n" for line in lines)
+    return f"{'Passed' if passed else 'FAILED'} on {date} after {seconds} s: {machine}.\n\n```text\n{text}```\n"
 
 
-def read(text: str, abouts: dict[str, str]) -> dict[str, Entry]:
-    """The entries of a record, of parts that still exist."""
-    found = {}
-    for match in SECTION.finditer(text):
-        name = match["name"]
-        if name in abouts:
-            found[name] = Entry(
-                name, abouts[name], match["result"] == "Passed", match["date"], int(match["seconds"]), match["machine"], match["lines"].splitlines()
-            )
-    return found
+def read(text: str) -> dict[str, str]:
+    """Part -> section of a record."""
+    found = re.split(rf"^## (\S+)\n\n(?={RESULT.pattern})", text, flags=re.M)[1:]
+    # Each match also yields the groups of RESULT.
+    return {name: body.rstrip("\n") + "\n" for name, body in zip(found[::5], found[4::5])}
 
 
-def render(abouts: dict[str, str], entries: dict[str, Entry]) -> str:
-    """The whole file; parts in their order, also those without a record."""
-    rows = (entries[name].row() if name in entries else f"| {name} | {about} | not recorded | | |\n" for name, about in abouts.items())
-    return HEAD + "".join(rows) + "".join(entries[name].section() for name in abouts if name in entries)
+def render(abouts: dict[str, str], sections: dict[str, str]) -> str:
+    """The whole file; parts in their order, also those without a record. Parts that no longer exist are left out."""
+    rows = []
+    for name, about in abouts.items():
+        if result := RESULT.match(sections.get(name, "")):
+            words = "passed" if result[1] == "Passed" else "**failed**"
+            rows.append(f"| [{name}](#{name}) | {about} | {words} | {result[2]} | {int(result[3]):,} |\n")
+        else:
+            rows.append(f"| {name} | {about} | not recorded | | |\n")
+    return HEAD + "".join(rows) + "".join(f"\n## {name}\n\n{sections[name]}" for name in abouts if name in sections)
 
 
-def keep(abouts: dict[str, str], entry: Entry, file: Path = FILE) -> None:
-    """Puts one entry in the place of the part's last."""
-    entries = read(file.read_text() if file.exists() else "", abouts)
-    file.write_text(render(abouts, {**entries, entry.name: entry}))
+def keep(abouts: dict[str, str], name: str, text: str, file: Path = FILE) -> None:
+    """Puts a section in the place of the part's last."""
+    sections = read(file.read_text() if file.exists() else "")
+    file.write_text(render(abouts, {**sections, name: text}))

@@ -5,11 +5,11 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use formats::convert::{Copying, Output, plan};
+use formats::convert::{Copying, Output, Scale, plan};
 use formats::{fp8, torch};
 use hunyuan::runtime::weights::map;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -29,6 +29,9 @@ pub struct ConvertArgs {
     /// The component's folder, for example my-model/transformer or my-model/vae
     #[arg(value_name = "OUT")]
     output: PathBuf,
+    /// The scales of an FP8 checkpoint, where they are in a second file [default: NAME_map.pt beside a file NAME.pt, if it exists]
+    #[arg(long, value_name = "FILE")]
+    scales: Option<PathBuf>,
 }
 
 /// Converts, and prints the new file with its hash.
@@ -40,8 +43,14 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     if std::fs::metadata(input).with_context(|| format!("read {}", input.display()))?.len() == 0 {
         bail!("{} is empty; download it again", input.display());
     }
+    let scales = args.scales.clone().or_else(|| scales_beside(input));
+    let scales = scales.as_deref().map(|path| map(path).map(|(_, map)| (path, map))).transpose()?;
     let (_, map) = map(input)?;
-    let planned = torch::header(&map).and_then(|header| plan(&header));
+    let beside = scales.as_ref().map(|(path, map)| {
+        torch::header(map, false).map_err(|refused| anyhow::anyhow!("{} {refused}", path.display()))
+    });
+    let beside = beside.transpose()?;
+    let planned = torch::header(&map, beside.is_some()).and_then(|header| plan(&header, beside.as_ref()));
     let outputs = planned.map_err(|refused| anyhow::anyhow!("{} {refused}", input.display()))?;
     std::fs::create_dir_all(&args.output).with_context(|| format!("make {}", args.output.display()))?;
     let target = args.output.join(FILE);
@@ -49,7 +58,8 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
         bail!("{} exists already; move it away first", target.display());
     }
     let partial = tempfile::NamedTempFile::new_in(&args.output).context("make the new file")?;
-    let hash = write(&map, &outputs, partial.as_file()).with_context(|| format!("write {}", target.display()))?;
+    let source = Source { file: &map, scales: scales.as_ref().map_or(&[], |(_, map)| map) };
+    let hash = write(source, &outputs, partial.as_file()).with_context(|| format!("write {}", target.display()))?;
     partial.persist(&target).with_context(|| format!("write {}", target.display()))?;
     let note = if args.output.join("config.json").exists() {
         ""
@@ -60,8 +70,21 @@ pub fn run(args: &ConvertArgs) -> anyhow::Result<()> {
     std::io::stdout().write_all(text.as_bytes()).context("print the result")
 }
 
+/// The bytes of the mapped files.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    file: &'a [u8],
+    scales: &'a [u8],
+}
+
+/// The file of scales that Tencent publishes with an FP8 checkpoint.
+fn scales_beside(input: &Path) -> Option<PathBuf> {
+    let path = input.with_file_name(format!("{}_map.pt", input.file_stem()?.to_str()?));
+    (input.extension()? == "pt" && path.is_file()).then_some(path)
+}
+
 /// Writes the header and every tensor; returns the file's hash.
-fn write(source: &[u8], outputs: &[Output], file: &File) -> anyhow::Result<String> {
+fn write(source: Source, outputs: &[Output], file: &File) -> anyhow::Result<String> {
     let mut sorted: Vec<&Output> = outputs.iter().collect();
     sorted.sort_by(|left, right| left.name.cmp(&right.name));
     let header = header(&sorted)?;
@@ -74,7 +97,7 @@ fn write(source: &[u8], outputs: &[Output], file: &File) -> anyhow::Result<Strin
     for output in sorted {
         let expanded = expansion(source, output)?;
         for range in &output.from {
-            let bytes = &source[usize::try_from(range.start)?..usize::try_from(range.end)?];
+            let bytes = &source.file[usize::try_from(range.start)?..usize::try_from(range.end)?];
             for chunk in bytes.chunks(CHUNK_BYTES) {
                 match &expanded {
                     None => out.write_all(chunk)?,
@@ -94,17 +117,20 @@ fn write(source: &[u8], outputs: &[Output], file: &File) -> anyhow::Result<Strin
 }
 
 /// The bf16 of every FP8 byte of a tensor; none for a tensor that is copied as it is.
-fn expansion(source: &[u8], output: &Output) -> anyhow::Result<Option<[[u8; 2]; 256]>> {
+fn expansion(source: Source, output: &Output) -> anyhow::Result<Option<[[u8; 2]; 256]>> {
     let Copying::Expand { format, scale } = &output.copying else { return Ok(None) };
     let scale = match scale {
         None => 1.0,
-        Some((dtype, range)) => {
-            let bytes = &source[usize::try_from(range.start)?..usize::try_from(range.end)?];
-            match (dtype.as_str(), bytes) {
+        Some(Scale { dtype, bytes, beside }) => {
+            let file = if *beside { source.scales } else { source.file };
+            let bytes = &file[usize::try_from(bytes.start)?..usize::try_from(bytes.end)?];
+            let scale = match (dtype.as_str(), bytes) {
                 ("F32", [a, b, c, d]) => f32::from_le_bytes([*a, *b, *c, *d]),
                 ("BF16", [a, b]) => f32::from_le_bytes([0, 0, *a, *b]),
                 _ => bail!("the scale of `{}` is stored as {dtype}; it must be F32 or BF16", output.name),
-            }
+            };
+            // As Tencent's program does it.
+            if *beside { fp8::rounded(scale) } else { scale }
         }
     };
     if !scale.is_finite() {

@@ -50,10 +50,42 @@ fn every_layout_becomes_the_checkpoint() {
     assert_equal(&converted("original.pt"), &base);
     let half = base.iter().map(|(name, tensor)| (name.clone(), tensor.to_kind(Kind::BFloat16))).collect();
     assert_equal(&converted("comfy.safetensors"), &half);
-    assert_equal(
-        &converted("fp8_scaled.safetensors"),
-        &tensors(&fixtures().join("formats/expected_fp8_scaled.safetensors")),
-    );
+    // The two names of a scale, a scale in a second file (found by its name), and no scale.
+    for (file, expected) in [
+        ("fp8_scaled.safetensors", "expected_fp8_scaled.safetensors"),
+        ("fp8_comfy.safetensors", "expected_fp8_scaled.safetensors"),
+        ("fp8.pt", "expected_fp8_map.safetensors"),
+        ("fp8_plain.safetensors", "expected_fp8_plain.safetensors"),
+    ] {
+        assert_equal(&converted(file), &tensors(&fixtures().join("formats").join(expected)));
+    }
+    let decoder = tensors(&fixtures().join("base/model/vae").join(FILE));
+    assert_equal(&converted("vae.pt"), &decoder);
+    assert_equal(&converted("vae_comfy.safetensors"), &decoder);
+}
+
+#[test]
+fn a_second_file_must_be_the_one_that_belongs_to_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let formats = fixtures().join("formats");
+    let (weights, scales) = (folder.path().join("weights.pt"), folder.path().join("scales.pt"));
+    std::fs::copy(formats.join("fp8.pt"), &weights).unwrap();
+    std::fs::copy(formats.join("fp8_map.pt"), &scales).unwrap();
+    let output = folder.path().join("out");
+    let run = |input: &Path, scales: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+        command.arg("convert").arg(input).arg(&output);
+        let done = command.args(scales.map(|path| format!("--scales={}", path.display()))).output().unwrap();
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (done, said) = run(&weights, None);
+    assert!(!done && said.contains("--scales") && said.contains("_map.pt"), "{said}");
+    let (done, said) = run(&formats.join("original.pt"), Some(&scales));
+    assert!(!done && said.contains("do not belong together"), "{said}");
+    assert!(!output.join(FILE).exists());
+    let (done, said) = run(&weights, Some(&scales));
+    assert!(done, "{said}");
+    assert_equal(&tensors(&output.join(FILE)), &tensors(&formats.join("expected_fp8_map.safetensors")));
 }
 
 #[test]

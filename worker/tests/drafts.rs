@@ -41,6 +41,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         preview_every_s: 0.0,
         pause_after: None,
         continues: None,
+        interpolate: 1,
     }
 }
 

@@ -51,6 +51,7 @@ fn order(renderer: &mut HunyuanRenderer, first_frame: Option<Arc<FirstFrame>>) -
         preview_every_s: 0.0,
         pause_after: None,
         continues: None,
+        interpolate: 1,
     }
 }
 

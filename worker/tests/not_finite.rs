@@ -58,6 +58,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         preview_every_s: 0.0,
         pause_after: None,
         continues: None,
+        interpolate: 1,
     };
     let mut starts = Vec::new();
     let rendered = renderer.render(&order, &control, &mut |event| {

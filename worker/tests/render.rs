@@ -246,6 +246,24 @@ fn a_checkpoint_that_does_not_fit_is_refused_with_every_key() {
 }
 
 #[test]
+fn interpolation_puts_frames_between_those_of_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = testkit::repository().join("crates/hunyuan/tests/fixtures/interpolation/small").display().to_string();
+    let model = testkit::repository().join("models/default").display().to_string();
+    let flags =
+        ["render", "--model", &model, "--prompt", "a red ball", "--steps", "2", "--threads", "1", "--out", "v.mp4"];
+    let smooth = worker(folder.path(), flags.iter().copied().chain(["--interpolate", "2", "--interpolator", &weights]));
+    assert_ok(&smooth);
+    let count = "-v error -count_frames -show_entries stream=nb_read_frames -of csv=p=0 v.mp4".split(' ');
+    let counted = Command::new("ffprobe").args(count).current_dir(folder.path()).output().unwrap();
+    assert_eq!(text(&counted.stdout).trim(), "33");
+    let missing = worker(folder.path(), flags.iter().copied().chain(["--interpolate", "2"]));
+    assert!(!missing.status.success() && text(&missing.stderr).contains("scripts/fetch-interpolator"));
+    let odd = worker(folder.path(), flags.iter().copied().chain(["--interpolate", "3"]));
+    assert!(!odd.status.success() && text(&odd.stderr).contains("use 2, 4 or 8"), "{}", text(&odd.stderr));
+}
+
+#[test]
 fn given_noise_is_used_instead_of_the_seed() {
     let fixture = Fixture::open("base");
     let folder = tempfile::tempdir().unwrap();

@@ -172,7 +172,13 @@ mod tests {
         // uncached 9.9.
         let cost = CostModel::from_prior(&manifest.cost_prior);
         for (steps, hit, minutes) in [(18, false, 4.5), (25, true, 5.2), (45, false, 9.9)] {
-            let work = Work { tokens: shape.tokens(&manifest.geometry), steps, passes: 1, threshold: 0.0 };
+            let work = Work {
+                tokens: shape.tokens(&manifest.geometry),
+                steps,
+                passes: 1,
+                threshold: 0.0,
+                interpolated_mpx: 0.0,
+            };
             assert!((cost.estimate_s(&work, hit) / 60.0 - minutes).abs() < 0.05, "{steps} steps");
         }
     }

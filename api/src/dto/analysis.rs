@@ -47,6 +47,8 @@ pub struct AnalysisView {
     pub factors: Vec<FactorScore>,
     /// Step caching that would be used.
     pub step_cache: StepCachePlan,
+    /// How many times as many frames per second interpolation would make; null for none.
+    pub interpolate: Option<u32>,
     /// Estimated duration of the run in seconds if the embeddings are not cached.
     pub estimate_s: f64,
     /// Estimated duration of the run in seconds if the embeddings are cached.
@@ -71,6 +73,7 @@ impl AnalysisView {
             score: plan.score,
             factors: plan.factors.clone(),
             step_cache: plan.step_cache,
+            interpolate: plan.interpolate,
             estimate_s: plan.estimate_s,
             estimate_cached_s: plan.estimate_cached_s,
             estimated_cost_usd: estimate_s / 3600.0 * gpu_hour_usd,

@@ -97,6 +97,8 @@ pub struct OptimizationView {
     pub factors: Vec<FactorScore>,
     /// Planned step caching.
     pub step_cache: Option<StepCachePlan>,
+    /// How many times as many frames per second interpolation makes; null for none.
+    pub interpolate: Option<u32>,
     /// Whether the embeddings came from an identical prompt, from a similar prompt or from the encoder.
     pub cache_match: Option<CacheMatch>,
     /// Similarity of the prompt whose embeddings were used, 0 to 1; null unless a similar prompt was used.
@@ -144,6 +146,10 @@ pub struct VideoView {
     pub poster_url: String,
     /// Size of the MP4 in bytes.
     pub bytes: i64,
+    /// Frames of the MP4; more than `shape` says where the video was interpolated.
+    pub frames: u32,
+    /// Frames per second of the MP4.
+    pub fps: f64,
 }
 
 /// Paths of a job's related resources and actions.
@@ -201,6 +207,7 @@ impl OptimizationView {
             score: plan.map(|plan| plan.score),
             factors: plan.map(|plan| plan.factors.clone()).unwrap_or_default(),
             step_cache: plan.map(|plan| plan.step_cache),
+            interpolate: plan.and_then(|plan| plan.interpolate),
             cache_match: record.map(|record| record.cache_match),
             cache_score: record.and_then(|record| record.cache_score),
             steps_computed: record.map(|record| record.steps_computed),
@@ -223,6 +230,8 @@ impl JobView {
         let waiting = matches!(job.status, JobStatus::Queued | JobStatus::Scheduled);
         let steps = job.plan.as_ref().map_or(0, |plan| plan.steps);
         let stopping_saved_s = stopping_saved_s(&job);
+        let interpolated = job.record.as_ref().and_then(|record| record.interpolation.as_ref());
+        let delivered = job.shape.interpolated(interpolated.map_or(1, |done| done.factor));
         Self {
             job_id: job.id.0,
             status: job.status,
@@ -250,6 +259,8 @@ impl JobView {
                 url: format!("/api/videos/{}", job.id),
                 poster_url: format!("/api/videos/{}/poster", job.id),
                 bytes: rendered.video_bytes,
+                frames: delivered.frames,
+                fps: delivered.fps,
             }),
             record: job.record,
             failure: job.failure,

@@ -65,6 +65,18 @@ pub(crate) struct LoraListView {
     pub loras: Vec<LoraView>,
 }
 
+/// An adapter as PEFT saves it.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form, which is read part by part")]
+pub(crate) struct PeftForm {
+    /// The file adapter_config.json, which holds the scale.
+    #[schema(value_type = String, format = Binary)]
+    config: String,
+    /// The file adapter_model.safetensors.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
 /// What an upload says about its file.
 #[derive(Debug, Clone, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

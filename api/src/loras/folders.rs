@@ -73,7 +73,7 @@ fn read(path: &Path, manifest: &ModelManifest) -> anyhow::Result<NewLora> {
     anyhow::ensure!(is_lora_name(&name), "the name may have letters, digits, dots, dashes and underscores only");
     let bytes = std::fs::read(path)?;
     let header = Header::parse(&bytes, bytes.len() as u64)?;
-    let lora = check(&header, manifest)?;
+    let lora = check(&header, None, manifest)?;
     let beside = path.with_extension("toml");
     let beside: Beside = match std::fs::read_to_string(&beside) {
         Ok(text) => toml::from_str(&text).with_context(|| format!("read {}", beside.display()))?,

@@ -1,9 +1,10 @@
 //! Adapters: checked by their header before anything is stored, kept in the object store by their hash, named per tenant.
 //!
-//! [`upload`] takes a file from a client, [`folders`] those in the model folders of this machine, [`resolve`] turns the names in a
+//! [`upload`] takes a file from a client, [`peft`] one with its configuration, [`folders`] those in the model folders of this machine, [`resolve`] turns the names in a
 //! request into hashes.
 
 pub mod folders;
+pub mod peft;
 pub mod resolve;
 pub mod upload;
 
@@ -11,15 +12,20 @@ use domain::ModelManifest;
 use formats::layout::{TransformerSizes, aliases};
 use formats::lora::{Lora, Modules};
 use formats::{Header, Refused};
+use serde_json::{Map, Value};
 
 /// Longest description, characters.
 const DESCRIPTION_MAX: usize = 500;
 
-/// What the header of a file says it changes in a model.
+/// What the header of a file says it changes in a model. `config` is PEFT's, where it is not part of the file.
 ///
 /// # Errors
 /// Why the file cannot be used with this model.
-pub(crate) fn check(header: &Header, manifest: &ModelManifest) -> Result<Lora, Refused> {
+pub(crate) fn check(
+    header: &Header,
+    config: Option<&Map<String, Value>>,
+    manifest: &ModelManifest,
+) -> Result<Lora, Refused> {
     let Some(sizes) = &manifest.transformer else {
         let reason =
             "cannot be checked, since the model's fleet.toml has no table [transformer]; ask an operator to add it";
@@ -37,7 +43,7 @@ pub(crate) fn check(header: &Header, manifest: &ModelManifest) -> Result<Lora, R
         guidance: sizes.guidance,
     }
     .layers();
-    Lora::read(header, None, &Modules::new(&layers, &aliases(|layer| layers.contains_key(layer))))
+    Lora::read(header, config, &Modules::new(&layers, &aliases(|layer| layers.contains_key(layer))))
 }
 
 /// Layers that a file changes.

@@ -22,14 +22,14 @@ use crate::problem::{Answer, Problem, ProblemKind};
 use crate::state::App;
 
 /// Longest header that is buffered, bytes: that of an adapter for every layer of the released model has a tenth of it.
-const HEADER_BYTES_MAX: u64 = 4 << 20;
+pub(super) const HEADER_BYTES_MAX: u64 = 4 << 20;
 
 /// The body's name in errors.
-const FILE: &str = "file";
+pub(super) const FILE: &str = "file";
 
 /// What the parameters of an upload mean.
 pub(crate) struct Wanted {
-    manifest: Arc<ModelManifest>,
+    pub(super) manifest: Arc<ModelManifest>,
     name: String,
     description: String,
     sampling: LoraSampling,
@@ -61,11 +61,12 @@ impl Wanted {
     }
 }
 
-/// A received file.
-struct Received {
-    file: tempfile::NamedTempFile,
-    fingerprint: String,
-    lora: Lora,
+/// A received and checked file.
+pub(super) struct Received {
+    pub(super) file: tempfile::NamedTempFile,
+    pub(super) fingerprint: String,
+    pub(super) bytes: u64,
+    pub(super) lora: Lora,
 }
 
 /// Receives, checks and stores a file of `length` bytes. Returns the new row's id.
@@ -75,6 +76,11 @@ struct Received {
 pub(crate) async fn store(app: &App, caller: &Caller, wanted: &Wanted, length: u64, body: Body) -> Answer<uuid::Uuid> {
     check_quota(app, caller, wanted, length).await?;
     let received = receive(wanted, length, body).await?;
+    keep(app, caller, wanted, received).await
+}
+
+/// Stores a checked file and its row. Returns the row's id.
+pub(super) async fn keep(app: &App, caller: &Caller, wanted: &Wanted, received: Received) -> Answer<uuid::Uuid> {
     let key = artifacts::keys::lora(&wanted.manifest.id, &received.fingerprint);
     put(app, &key, received.file.path()).await?;
     let lora = NewLora {
@@ -82,7 +88,7 @@ pub(crate) async fn store(app: &App, caller: &Caller, wanted: &Wanted, length: u
         model_id: wanted.manifest.id.clone(),
         name: wanted.name.clone(),
         fingerprint: received.fingerprint,
-        bytes: length,
+        bytes: received.bytes,
         rank: u32::try_from(received.lora.rank).unwrap_or(u32::MAX),
         layers: layers(&received.lora),
         description: wanted.description.clone(),
@@ -99,7 +105,7 @@ pub(crate) async fn store(app: &App, caller: &Caller, wanted: &Wanted, length: u
     Ok(id)
 }
 
-async fn check_quota(app: &App, caller: &Caller, wanted: &Wanted, length: u64) -> Answer<()> {
+pub(super) async fn check_quota(app: &App, caller: &Caller, wanted: &Wanted, length: u64) -> Answer<()> {
     let limits = &app.settings.limits;
     if length > limits.lora_bytes_max {
         let detail = format!("the file has {length} bytes; at most {} are accepted", limits.lora_bytes_max);
@@ -145,7 +151,7 @@ async fn receive(wanted: &Wanted, length: u64, body: Body) -> Answer<Received> {
     }
     writer.flush().await.map_err(disk)?;
     let lora = head.finish(wanted, length)?;
-    Ok(Received { file, fingerprint: hasher.finalize().to_hex().to_string(), lora })
+    Ok(Received { file, fingerprint: hasher.finalize().to_hex().to_string(), bytes: length, lora })
 }
 
 /// The start of a file until its header was read.
@@ -181,7 +187,7 @@ impl Head {
 
     fn read(&mut self, wanted: &Wanted, length: u64) -> Answer<()> {
         let header = Header::parse(&self.bytes, length);
-        let lora = header.and_then(|header| check(&header, &wanted.manifest));
+        let lora = header.and_then(|header| check(&header, None, &wanted.manifest));
         self.lora = Some(lora.map_err(|refused| Problem::field(FILE, refused.0))?);
         self.bytes = Vec::new();
         Ok(())

@@ -1,14 +1,14 @@
 //! `/api/loras`: adapters that requests may name.
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{FromRequest, Multipart, Path, Request, State};
+use axum::http::{StatusCode, header};
 use uuid::Uuid;
 
 use crate::auth::{Caller, Role};
-use crate::dto::lora::{ListParameters, LoraListView, LoraView, ShareRequest, UploadParameters};
+use crate::dto::lora::{ListParameters, LoraListView, LoraView, PeftForm, ShareRequest, UploadParameters};
 use crate::extract::{JsonBody, QueryString};
+use crate::loras::peft;
 use crate::loras::upload::{self, Wanted};
 use crate::problem::{Answer, Problem, ProblemBody, ProblemKind};
 use crate::state::{App, AppState};
@@ -33,11 +33,17 @@ pub(crate) async fn list_loras(
 
 /// Stores an adapter: the body is the safetensors file. Its header is checked against the model before anything is stored.
 ///
+/// Adapters as PEFT saves them have their scale in a second file. Send them as a form with the parts `config`
+/// (adapter_config.json) and `file` (adapter_model.safetensors); the two are stored as one file.
+///
 /// LoRA files with the key names of diffusers, PEFT, diffusion-pipe, musubi-tuner, kohya and ComfyUI are accepted; everything else
 /// is refused with the reason. Only you can use it, until an admin shares it.
 #[utoipa::path(
     post, path = "/api/loras", tag = "loras", params(UploadParameters),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The safetensors file"),
+    request_body(
+        description = "The safetensors file, or a form with PEFT's two files",
+        content((Vec<u8> = "application/octet-stream"), (PeftForm = "multipart/form-data")),
+    ),
     responses(
         (status = 201, description = "Stored", body = LoraView),
         (status = 413, description = "The file is larger than the limit", body = ProblemBody, content_type = "application/problem+json"),
@@ -48,15 +54,24 @@ pub(crate) async fn put_lora(
     State(app): State<AppState>,
     caller: Caller,
     QueryString(parameters): QueryString<UploadParameters>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Answer<(StatusCode, Json<LoraView>)> {
     let wanted = Wanted::new(&app, parameters)?;
+    let headers = request.headers();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if kind.to_ascii_lowercase().starts_with("multipart/form-data") {
+        let form = Multipart::from_request(request, &()).await.map_err(|rejection| {
+            Problem::new(ProblemKind::Malformed, format!("the form cannot be read: {}", rejection.body_text()))
+        })?;
+        let id = peft::store(&app, &caller, &wanted, form).await?;
+        tracing::info!(lora.id = %id, "adapter stored");
+        return Ok((StatusCode::CREATED, Json(find(&app, &caller, id).await?)));
+    }
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let Some(length) = length else {
         return Err(Problem::field("Content-Length", "is missing; send the file with its length"));
     };
-    let id = upload::store(&app, &caller, &wanted, length, body).await?;
+    let id = upload::store(&app, &caller, &wanted, length, request.into_body()).await?;
     tracing::info!(lora.id = %id, bytes = length, "adapter stored");
     Ok((StatusCode::CREATED, Json(find(&app, &caller, id).await?)))
 }

@@ -42,6 +42,8 @@ pub struct LimitsView {
     pub true_cfg_scale_max: f64,
     /// Largest `deadline_s`.
     pub deadline_s_max: u32,
+    /// Most frames of an interpolated video; 0 where the fleet does not interpolate.
+    pub interpolated_frames_max: u32,
     /// Most requests in one batch.
     pub batch_max: usize,
     /// Most jobs on one page of the job list.
@@ -67,6 +69,7 @@ pub async fn settings(State(app): State<AppState>, _: Caller) -> Json<SettingsVi
             cfg_scale_max: all.limits.cfg_scale_max,
             true_cfg_scale_max: all.limits.true_cfg_scale_max,
             deadline_s_max: all.limits.deadline_s_max,
+            interpolated_frames_max: all.interpolated_frames_max(),
             batch_max: all.limits.batch_max,
             page_max: all.limits.page_max,
             body_max_bytes: all.server.body_max_bytes,

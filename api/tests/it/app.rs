@@ -142,7 +142,13 @@ impl TestApp {
         };
         store.register_worker(&worker).await.unwrap();
         let epoch = store.try_lead(Uuid::nil(), 60.0).await.unwrap().expect("no other scheduler leads");
-        store.save_plans(&[PlannedJob { job_id, plan, order_delay_s: 0.0, share_s: 10.0 }], epoch).await.unwrap();
+        store
+            .save_plans(
+                &[PlannedJob { job_id, plan, order_delay_s: 0.0, share_s: 10.0, adapters: String::new() }],
+                epoch,
+            )
+            .await
+            .unwrap();
         let released = store.release(&worker.pool, 100, epoch).await.unwrap();
         let released = released.into_iter().find(|released| released.job_id == job_id).expect("released");
         let token = LeaseToken::fresh();
@@ -183,7 +189,15 @@ fn record() -> RunRecord {
         cache_score: None,
         steps_computed: 20,
         steps_skipped: 5,
-        stages: StageSeconds { encode_s: 1.0, denoise_s: 250.0, decode_s: 50.0, deliver_s: 11.0 },
+        stages: StageSeconds {
+            encode_s: 1.0,
+            adapters_s: 0.0,
+            denoise_s: 250.0,
+            decode_s: 50.0,
+            interpolate_s: 0.0,
+            deliver_s: 11.0,
+        },
+        interpolation: None,
         device: "cpu".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -186,6 +186,7 @@ async fn a_request_gives_its_picture_as_an_id_a_data_url_or_a_file() {
         ("model", None, PICTURE_MODEL.as_bytes()),
         ("infer_steps", None, b"7"),
         ("aspect_ratio", None, b""),
+        ("image", Some(""), b""),
     ];
     let (status, job) = answer(form(app.call(Method::POST, "/api/generate"), &parts)).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{job}");

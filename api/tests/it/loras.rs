@@ -137,3 +137,70 @@ async fn adapters_are_private_until_an_admin_shares_them() {
     let missing: Value = answer(app.call(Method::DELETE, "/api/loras/none")).await.1;
     assert_eq!(missing["status"], 404, "{missing}");
 }
+
+/// A form with these parts.
+async fn upload_form(app: &TestApp, query: &str, parts: &[(&str, Vec<u8>)]) -> Answer {
+    const BOUNDARY: &str = "a-boundary-that-no-part-contains";
+    let mut body = Vec::new();
+    for (name, bytes) in parts {
+        let head =
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\r\n");
+        body.extend(head.into_bytes());
+        body.extend(bytes);
+        body.extend(b"\r\n");
+    }
+    body.extend(format!("--{BOUNDARY}--\r\n").into_bytes());
+    let call = app.call(Method::POST, &format!("/api/loras?{query}"));
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    answer(call.header("Content-Type", kind).body(body)).await
+}
+
+#[tokio::test]
+async fn a_peft_folder_is_sent_as_a_form_and_stored_as_one_file_with_its_scale() {
+    let app = TestApp::spawn().await;
+    let sizes = app.state.models.find(None).unwrap().transformer.unwrap();
+    let name = "base_model.model.single_transformer_blocks.0.attn.to_q";
+    let weights = file(&[
+        (&format!("{name}.lora_A.weight"), &[2, sizes.hidden]),
+        (&format!("{name}.lora_B.weight"), &[sizes.hidden, 2]),
+    ]);
+    let config = json!({ "peft_type": "LORA", "r": 2, "lora_alpha": 8 }).to_string().into_bytes();
+    let parts = |config: &[u8]| vec![("config", config.to_vec()), ("file", weights.clone())];
+
+    let (status, problem) = upload(&app, "name=alone", weights.clone()).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+    assert!(problem.to_string().contains("adapter_config.json"), "{problem}");
+
+    let (status, lora) = upload_form(&app, "name=peft", &parts(&config)).await;
+    assert_eq!(status, StatusCode::CREATED, "{lora}");
+    assert_eq!((&lora["rank"], &lora["layers"]), (&json!(2), &json!(1)), "{lora}");
+    let fingerprint = lora["fingerprint"].as_str().unwrap();
+    let key = artifacts::keys::lora("default", fingerprint);
+    let bytes = std::fs::read(app.state.artifacts.folder().unwrap().join(key)).unwrap();
+    assert_eq!(blake3::hash(&bytes).to_hex().as_str(), fingerprint);
+    assert_eq!(lora["bytes"], bytes.len());
+    let stored = formats::Header::parse(&bytes, bytes.len() as u64).unwrap();
+    assert!(stored.metadata["lora_adapter_metadata"].contains("\"transformer.lora_alpha\":8"), "{:?}", stored.metadata);
+    // Another alpha is another adapter.
+    let other = json!({ "lora_alpha": 4 }).to_string().into_bytes();
+    let (_, other) = upload_form(&app, "name=other", &parts(&other)).await;
+    assert_ne!(other["fingerprint"], lora["fingerprint"], "{other}");
+
+    let dora = json!({ "lora_alpha": 8, "use_dora": true }).to_string().into_bytes();
+    let wrong = [
+        (parts(&dora), "use_dora"),
+        (parts(b"{"), "config"),
+        (parts(b"{}"), "lora_alpha"),
+        (vec![("file", weights.clone())], "adapter_config.json"),
+        (vec![("config", config.clone())], "adapter_model.safetensors"),
+        (vec![("config", config.clone()), ("file", weights[..weights.len() - 1].to_vec())], "cut off"),
+        (vec![("weights", weights.clone())], "is not known"),
+    ];
+    let before = objects(&app);
+    for (parts, text) in wrong {
+        let (status, problem) = upload_form(&app, "name=wrong", &parts).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        assert!(problem.to_string().contains(text), "{text}: {problem}");
+    }
+    assert_eq!(objects(&app), before);
+}

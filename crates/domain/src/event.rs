@@ -60,6 +60,8 @@ words!(
         Denoise = "denoise",
         /// Latents to frames.
         Decode = "decode",
+        /// New frames between those of the model.
+        Interpolate = "interpolate",
         /// MP4, poster, upload.
         Deliver = "deliver",
     }

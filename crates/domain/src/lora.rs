@@ -91,6 +91,15 @@ pub fn sampling_of<T>(loras: &[LoraUse], value: impl Fn(&LoraSampling) -> Option
     loras.iter().filter(|lora| lora.scale != 0.0).find_map(|lora| value(lora.sampling.as_ref()?))
 }
 
+/// See [`crate::VideoRequest::adapters_key`].
+pub(crate) fn key(loras: &[LoraUse]) -> String {
+    let acting = loras.iter().filter(|lora| lora.scale != 0.0);
+    let one = |lora: &LoraUse| Some(format!("{}@{}", lora.fingerprint.as_ref()?, lora.scale));
+    let mut keys: Vec<String> = acting.filter_map(one).collect();
+    keys.sort();
+    keys.join(",")
+}
+
 /// Everything that is wrong with a request's adapters.
 pub(crate) fn errors(loras: &[LoraUse]) -> Vec<FieldError> {
     let mut wrong = Vec::new();
@@ -192,6 +201,20 @@ mod tests {
         let stronger = VideoRequest { loras: vec![lora("a", 1.5)], ..plain.clone() };
         assert_ne!(plain.payload_hash(), with.payload_hash());
         assert_ne!(stronger.payload_hash(), with.payload_hash());
+    }
+
+    #[test]
+    fn the_key_depends_on_files_and_scales_but_not_on_names_and_order() {
+        let used = |name: &str, fingerprint: &str, scale| LoraUse {
+            fingerprint: Some(fingerprint.to_owned()),
+            ..lora(name, scale)
+        };
+        assert_eq!(key(&[]), "");
+        assert_eq!(key(&[used("a", "f1", 0.0)]), "");
+        let (one, two) = (used("a", "f1", 0.8), used("b", "f0", 1.0));
+        assert_eq!(key(&[one.clone(), two.clone()]), "f0@1,f1@0.8");
+        assert_eq!(key(&[two, used("other", "f1", 0.8)]), "f0@1,f1@0.8");
+        assert_ne!(key(&[used("a", "f1", 0.7)]), key(&[one]));
     }
 
     #[test]

@@ -94,6 +94,9 @@ pub struct Plan {
     /// Embedded guidance that an adapter needs; the request's when null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guidance: Option<f64>,
+    /// How many times as many frames per second the video gets by interpolation; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpolate: Option<u32>,
     /// Estimated seconds of the run without queueing, embeddings not cached.
     pub estimate_s: f64,
     /// The same with cached embeddings.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::interpolation::InterpolationRecord;
 use crate::tier::UnknownWord;
 use crate::tier::words;
 use std::fmt;
@@ -36,12 +37,18 @@ pub struct StageSeconds {
     /// Prompt to embeddings, look-up included.
     #[serde(with = "crate::finite")]
     pub encode_s: f64,
+    /// Merging the run's adapters into the weights, or restoring the model's own; 0 where nothing had to change.
+    #[serde(default, with = "crate::finite")]
+    pub adapters_s: f64,
     /// All denoising steps.
     #[serde(with = "crate::finite")]
     pub denoise_s: f64,
     /// Latents to frames.
     #[serde(with = "crate::finite")]
     pub decode_s: f64,
+    /// New frames between those of the model.
+    #[serde(default, skip_serializing_if = "is_zero", with = "crate::finite")]
+    pub interpolate_s: f64,
     /// Frames to MP4 and poster, and their upload.
     #[serde(with = "crate::finite")]
     pub deliver_s: f64,
@@ -51,8 +58,14 @@ impl StageSeconds {
     /// The whole run, seconds.
     #[must_use]
     pub fn total_s(&self) -> f64 {
-        self.encode_s + self.denoise_s + self.decode_s + self.deliver_s
+        self.encode_s + self.adapters_s + self.denoise_s + self.decode_s + self.interpolate_s + self.deliver_s
     }
+}
+
+/// Runs without interpolation keep the record that they had before there was any.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// Everything worth knowing about a finished run; kept with the job permanently.
@@ -70,6 +83,9 @@ pub struct RunRecord {
     pub steps_skipped: u32,
     /// Seconds by stage.
     pub stages: StageSeconds,
+    /// What interpolation did; absent without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interpolation: Option<InterpolationRecord>,
     /// Device of the last attempt.
     pub device: String,
     /// Worker and libtorch version.

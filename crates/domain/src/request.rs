@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::draft::{CANDIDATES_MAX, Judge, RenderMode};
 use crate::field_error::FieldError;
 use crate::image::{self, ImageSource};
+use crate::interpolation::FACTORS;
 use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
 use crate::tier::{QualityTier, StepCacheMode};
@@ -102,6 +103,11 @@ pub struct VideoRequest {
     /// JPEG or WebP. The largest centred part with the video's aspect is used. URLs of other servers are never fetched.
     #[serde(default)]
     pub image: Option<ImageSource>,
+    /// How many times as many frames per second the video gets: 2, 4 or 8, by computing frames between those that the model
+    /// renders. The duration stays. 1 adds none; null leaves it to the tier. Needs a fleet with an interpolator.
+    #[serde(default, deserialize_with = "read::interpolate")]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8))]
+    pub interpolate: Option<u32>,
 }
 
 mod defaults {
@@ -152,6 +158,8 @@ pub struct RequestLimits {
     pub true_cfg_scale_max: f64,
     /// Longest deadline, seconds.
     pub deadline_s_max: u32,
+    /// Most frames of an interpolated video; 0 where the fleet has no interpolator.
+    pub interpolated_frames_max: u32,
 }
 
 impl VideoRequest {
@@ -180,8 +188,10 @@ impl VideoRequest {
         wrong.extend(image::error(self.image.as_ref(), model));
         wrong.extend(self.length_errors(model));
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
-            Ok(shape) if wrong.is_empty() => Ok(shape),
-            Ok(_) => Err(wrong),
+            Ok(shape) => {
+                wrong.extend(self.interpolation_error(limits, &shape));
+                if wrong.is_empty() { Ok(shape) } else { Err(wrong) }
+            }
             Err(errors) => {
                 wrong.extend(errors);
                 Err(wrong)
@@ -199,10 +209,36 @@ impl VideoRequest {
         }
     }
 
+    /// Its adapters that act as `fingerprint@scale`, sorted and separated by commas: equal for two jobs exactly when the same weights
+    /// render them. Empty for none.
+    #[must_use]
+    pub fn adapters_key(&self) -> String {
+        lora::key(&self.loras)
+    }
+
     /// Whether positions in time are stretched for this many rendered frames.
     #[must_use]
     pub fn stretches(&self, model: &ModelManifest, frames: u32) -> bool {
         self.riflex.unwrap_or_else(|| model.length.riflex_above.is_some_and(|limit| frames > limit))
+    }
+
+    fn interpolation_error(&self, limits: &RequestLimits, shape: &RenderShape) -> Option<FieldError> {
+        let factor = self.interpolate.filter(|&factor| factor != 1)?;
+        let (frames, max) = (shape.interpolated(factor).frames, limits.interpolated_frames_max);
+        let reason = if !FACTORS.contains(&factor) {
+            format!("must be 1, 2, 4 or 8, not {factor}")
+        } else if max == 0 {
+            "is not offered by this fleet, which has no interpolator; leave it out, or fetch the weights with \
+             scripts/fetch-interpolator and set interpolation.enabled"
+                .to_owned()
+        } else if shape.frames < 2 {
+            "needs a video of at least two frames; leave it out, or ask for a longer video_length".to_owned()
+        } else if frames > max {
+            format!("{factor} would make {frames} frames of {}; at most {max} are allowed", shape.frames)
+        } else {
+            return None;
+        };
+        Some(FieldError::new("interpolate", reason))
     }
 
     fn length_errors(&self, model: &ModelManifest) -> Option<FieldError> {

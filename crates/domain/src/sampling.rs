@@ -116,6 +116,19 @@ pub struct CostPrior {
     /// Steps of the fixed baseline that savings are counted against. Read it with
     /// [`ModelManifest::baseline_steps`](crate::ModelManifest::baseline_steps), which observes `sampling.steps_max`.
     pub baseline_steps: u32,
+    /// Interpolating frames of a million pixels, seconds.
+    #[serde(default = "interpolate_mpx_s", skip_serializing_if = "is_default_interpolate_mpx_s")]
+    pub interpolate_mpx_s: f64,
+}
+
+/// For a GPU; on a CPU it takes a hundred times as long.
+fn interpolate_mpx_s() -> f64 {
+    0.02
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_default_interpolate_mpx_s(seconds: &f64) -> bool {
+    *seconds == interpolate_mpx_s()
 }
 
 impl Default for StepRanges {
@@ -253,7 +266,12 @@ impl CostPrior {
     }
 
     pub(crate) fn check(&self) -> Result<(), ManifestError> {
-        let seconds = [("step_s", self.step_s), ("around_s", self.around_s), ("around_cached_s", self.around_cached_s)];
+        let seconds = [
+            ("step_s", self.step_s),
+            ("around_s", self.around_s),
+            ("around_cached_s", self.around_cached_s),
+            ("interpolate_mpx_s", self.interpolate_mpx_s),
+        ];
         if let Some((key, _)) = seconds.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
             return Err(ManifestError::value(format!("cost_prior.{key}"), "must be 0 or more"));
         }

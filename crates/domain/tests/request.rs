@@ -5,8 +5,13 @@ use domain::model::ManifestError;
 use domain::{Geometry, ModelFamily, ModelManifest, QualityTier, RequestLimits, VideoRequest};
 use proptest::prelude::*;
 
-const LIMITS: RequestLimits =
-    RequestLimits { prompt_chars_max: 2000, cfg_scale_max: 20.0, true_cfg_scale_max: 20.0, deadline_s_max: 86_400 };
+const LIMITS: RequestLimits = RequestLimits {
+    prompt_chars_max: 2000,
+    cfg_scale_max: 20.0,
+    true_cfg_scale_max: 20.0,
+    deadline_s_max: 86_400,
+    interpolated_frames_max: 129,
+};
 
 const FULL_SCALE: &str = r#"
 id = "hunyuan-video"
@@ -52,6 +57,33 @@ fn the_default_models_prior_is_for_its_own_default_request() {
     let model = ModelManifest::parse(include_str!("../../../models/default/fleet.toml")).expect("a valid manifest");
     let shape = VideoRequest::new("A cat walks").validate(&LIMITS, &model).expect("valid");
     assert_eq!(shape.tokens(&model.geometry), model.cost_prior.tokens);
+}
+
+#[test]
+fn interpolation_is_refused_where_nothing_can_do_it_and_where_it_would_make_too_many_frames() {
+    let request = |factor: u32, video_length: u32| VideoRequest {
+        interpolate: Some(factor),
+        video_length,
+        ..VideoRequest::new("A cat walks")
+    };
+    let reason = |request: &VideoRequest, limits: &RequestLimits| {
+        let errors = request.validate(limits, &full_scale()).expect_err("refused");
+        assert_eq!((errors.len(), errors[0].field.as_str()), (1, "interpolate"), "{errors:?}");
+        errors[0].reason.clone()
+    };
+    for factor in [1, 2] {
+        let shape = request(factor, 65).validate(&LIMITS, &full_scale()).expect("valid");
+        assert_eq!(shape.frames, 65, "the model renders what it would without");
+    }
+    assert!(reason(&request(4, 65), &LIMITS).contains("257 frames of 65; at most 129"));
+    assert!(reason(&request(3, 65), &LIMITS).contains("1, 2, 4 or 8, not 3"));
+    assert!(reason(&request(0, 65), &LIMITS).contains("not 0"));
+    assert!(reason(&request(2, 1), &LIMITS).contains("at least two frames"));
+    let without = RequestLimits { interpolated_frames_max: 0, ..LIMITS };
+    assert!(reason(&request(2, 65), &without).contains("scripts/fetch-interpolator"));
+    assert!(request(1, 65).validate(&without, &full_scale()).is_ok());
+    let written: VideoRequest = serde_json::from_str(r#"{"prompt": "x", "interpolate": 2.0}"#).expect("valid");
+    assert_eq!(written.interpolate, Some(2));
 }
 
 #[test]

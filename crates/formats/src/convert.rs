@@ -2,7 +2,7 @@
 //! the header, so a file that does not fit is refused before any large read.
 //!
 //! Rows lie behind each other in a file, so a layer that joins several is cut by byte ranges and copied. FP8 is expanded to bf16,
-//! which holds every value of it exactly; a scale per layer is multiplied in.
+//! which holds every value of it exactly; a scale per layer is multiplied in. Tencent's FP8 checkpoint has its scales in a second file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::error::{Refused, listed};
 use crate::header::{Header, Stored, element_bytes};
 use crate::layout::{Alias, aliases};
+use crate::vae;
 
 /// How the bytes of a tensor are turned into those of the new file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,9 +21,20 @@ pub enum Copying {
     Expand {
         /// `F8_E4M3` or `F8_E5M2`.
         format: String,
-        /// A number to multiply with: its element type and place in the file.
-        scale: Option<(String, Range<u64>)>,
+        /// A number to multiply with.
+        scale: Option<Scale>,
     },
+}
+
+/// A number in a file, with which the values of a layer are multiplied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scale {
+    /// Its element type.
+    pub dtype: String,
+    /// Its place.
+    pub bytes: Range<u64>,
+    /// Whether it is in the second file. Tencent's program rounds such a scale to bf16 before it multiplies.
+    pub beside: bool,
 }
 
 /// A tensor of the new file.
@@ -51,15 +63,17 @@ const UNNEEDED: [&str; 5] = [".scale_input", ".input_scale", ".comfy_quant", "._
 /// The floats that a checkpoint may hold.
 const FLOATS: [&str; 4] = ["F64", "F32", "F16", "BF16"];
 
-/// How a transformer or a video decoder of HunyuanVideo 1.0 becomes a checkpoint. The decoder's names are those of diffusers in every
-/// file that has them under `decoder.`.
+/// How a transformer or a video decoder of HunyuanVideo 1.0 becomes a checkpoint. `beside` is a second file that holds the scales of
+/// FP8 weights under the names of their layers.
 ///
 /// # Errors
-/// A file of another model, or with tensors that are not understood; at most ten names.
-pub fn plan(header: &Header) -> Result<Vec<Output>, Refused> {
-    let source = Source::new(header)?;
-    let is_decoder = source.tensors.contains_key("decoder.conv_in.conv.weight");
-    if is_decoder || source.tensors.keys().any(|name| name.starts_with("transformer_blocks.")) {
+/// A file of another model, or with tensors that are not understood; two files that do not belong together; at most ten names.
+pub fn plan(header: &Header, beside: Option<&Header>) -> Result<Vec<Output>, Refused> {
+    let source = Source::new(header, beside)?;
+    if source.tensors.contains_key("decoder.conv_in.conv.weight") {
+        return source.decoder();
+    }
+    if source.tensors.keys().any(|name| name.starts_with("transformer_blocks.")) {
         let outputs = source.tensors.keys().map(|name| source.whole(name, name)).collect::<Result<_, _>>()?;
         return Ok(outputs);
     }
@@ -89,28 +103,68 @@ pub fn plan(header: &Header) -> Result<Vec<Output>, Refused> {
 /// The tensors of a file without prefixes, and its scales apart.
 struct Source<'a> {
     tensors: BTreeMap<&'a str, &'a Stored>,
-    /// By the layer's name.
-    scales: BTreeMap<&'a str, &'a Stored>,
+    /// By the layer's name, and whether they are in the second file.
+    scales: BTreeMap<&'a str, (&'a Stored, bool)>,
 }
 
 impl<'a> Source<'a> {
-    fn new(header: &'a Header) -> Result<Self, Refused> {
+    fn new(header: &'a Header, beside: Option<&'a Header>) -> Result<Self, Refused> {
         let prefix = PREFIXES.into_iter().find(|prefix| header.tensors.keys().any(|name| name.starts_with(prefix)));
         let (mut tensors, mut scales) = (BTreeMap::new(), BTreeMap::new());
         for (name, stored) in &header.tensors {
             let bare = prefix.and_then(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
             if let Some(layer) = SCALES.iter().find_map(|ending| bare.strip_suffix(ending)) {
-                if stored.elements() != 1 {
-                    let reason =
-                        format!("has a scale per block (`{name}`), which is not supported; get the release in bf16");
-                    return Err(Refused::new(reason));
-                }
-                scales.insert(layer, stored);
+                scales.insert(layer, (one_scale(name, stored)?, false));
             } else if !UNNEEDED.iter().any(|ending| bare.ends_with(ending)) {
                 tensors.insert(bare, stored);
             }
         }
-        Ok(Self { tensors, scales })
+        for (name, stored) in beside.into_iter().flat_map(|header| &header.tensors) {
+            let layer = prefix.and_then(|prefix| name.strip_prefix(prefix)).unwrap_or(name);
+            scales.insert(layer.strip_suffix(".weight").unwrap_or(layer), (one_scale(name, stored)?, true));
+        }
+        let source = Self { tensors, scales };
+        if beside.is_some() {
+            source.check_beside()?;
+        }
+        Ok(source)
+    }
+
+    /// Every weight in FP8 has a scale in the second file, and every scale a weight.
+    fn check_beside(&self) -> Result<(), Refused> {
+        let small = |stored: &Stored| stored.dtype.starts_with("F8_");
+        let layer = |name: &'a str| name.strip_suffix(".weight").unwrap_or(name);
+        let weights: BTreeSet<&str> =
+            self.tensors.iter().filter(|(_, stored)| small(stored)).map(|(name, _)| layer(name)).collect();
+        let apart: Vec<&str> = weights
+            .iter()
+            .copied()
+            .filter(|name| !self.scales.contains_key(name))
+            .chain(self.scales.keys().copied().filter(|name| !weights.contains(name)))
+            .collect();
+        if apart.is_empty() {
+            return Ok(());
+        }
+        let reason = format!(
+            "and the file of scales do not belong together: {} are in only one of them; use the two files of one release",
+            listed(&apart)
+        );
+        Err(Refused::new(reason))
+    }
+
+    /// A video decoder, under the names of diffusers and Tencent's program, or ComfyUI's.
+    fn decoder(&self) -> Result<Vec<Output>, Refused> {
+        let levels = vae::levels(self.tensors.keys().copied());
+        let outputs = self.tensors.keys().map(|name| {
+            let target = vae::name(name, levels);
+            let mut output = self.whole(name, &target)?;
+            // ComfyUI's attention has kernels of size 1.
+            if target.contains(".attentions.") && output.shape.len() == 5 && output.shape[2..] == [1, 1, 1] {
+                output.shape.truncate(2);
+            }
+            Ok(output)
+        });
+        outputs.collect()
     }
 
     /// The file's name of an alias's weight or bias.
@@ -143,7 +197,11 @@ impl<'a> Source<'a> {
         }
         let (dtype, copying) = if stored.dtype.starts_with("F8_") {
             let layer = name.strip_suffix(".weight").unwrap_or(name);
-            let scale = self.scales.get(layer).map(|scale| (scale.dtype.clone(), scale.bytes.clone()));
+            let scale = self.scales.get(layer).map(|(stored, beside)| Scale {
+                dtype: stored.dtype.clone(),
+                bytes: stored.bytes.clone(),
+                beside: *beside,
+            });
             ("BF16".to_owned(), Copying::Expand { format: stored.dtype.clone(), scale })
         } else if FLOATS.contains(&stored.dtype.as_str()) {
             (stored.dtype.clone(), Copying::Plain)
@@ -181,6 +239,15 @@ impl<'a> Source<'a> {
         }
         Ok(())
     }
+}
+
+/// A scale of a whole layer.
+fn one_scale<'s>(name: &str, stored: &'s Stored) -> Result<&'s Stored, Refused> {
+    if stored.elements() == 1 {
+        return Ok(stored);
+    }
+    let reason = format!("has a scale per block (`{name}`), which is not supported; get the release in bf16");
+    Err(Refused::new(reason))
 }
 
 /// How large a transformer is, by the names and shapes in its file.

@@ -29,6 +29,13 @@ fn to_bf16(value: f32) -> [u8; 2] {
     [(rounded >> 16) as u8, (rounded >> 24) as u8]
 }
 
+/// A number rounded to bf16, to even.
+#[must_use]
+pub fn rounded(value: f32) -> f32 {
+    let [low, high] = to_bf16(value);
+    f32::from_le_bytes([0, 0, low, high])
+}
+
 /// The bf16 of each byte, times a scale: the product in fp32, rounded once.
 #[must_use]
 pub fn table(format: &str, scale: f32) -> [[u8; 2]; 256] {

@@ -13,7 +13,7 @@ use crate::error::Refused;
 use crate::kind::FileKind;
 
 /// Bytes before the header.
-const LENGTH_BYTES: usize = 8;
+pub(crate) const LENGTH_BYTES: usize = 8;
 
 /// Longest header, bytes: as in the safetensors library.
 const HEADER_MAX: u64 = 100_000_000;

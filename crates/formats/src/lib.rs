@@ -13,6 +13,7 @@ pub mod layout;
 pub mod lora;
 mod pickle;
 pub mod torch;
+mod vae;
 mod zip;
 
 pub use error::{Refused, listed};

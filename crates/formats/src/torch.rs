@@ -12,11 +12,11 @@ use crate::zip;
 /// Under which keys programs put the tensors, beside other things.
 const BELOW: [&str; 4] = ["module", "state_dict", "model", "ema"];
 
-/// Reads the names and places of a whole (mapped) file.
+/// Reads the names and places of a whole (mapped) file. `scales_beside` says that the scales of FP8 weights are given in a second file.
 ///
 /// # Errors
 /// Another kind of file, a damaged one, or a pickle that does more than describe tensors.
-pub fn header(file: &[u8]) -> Result<Header, Refused> {
+pub fn header(file: &[u8], scales_beside: bool) -> Result<Header, Refused> {
     match FileKind::of(file) {
         FileKind::TorchZip => {}
         FileKind::Safetensors => return Header::parse(file, file.len() as u64),
@@ -49,12 +49,12 @@ pub fn header(file: &[u8]) -> Result<Header, Refused> {
             tensors.insert(name, stored);
         }
     }
-    let is_scaled =
-        tensors.keys().any(|name: &String| name.ends_with("scale_weight") || name.ends_with("weight_scale"));
+    let is_scaled = scales_beside
+        || tensors.keys().any(|name: &String| name.ends_with("scale_weight") || name.ends_with("weight_scale"));
     if !is_scaled && tensors.values().any(|stored: &Stored| stored.dtype.starts_with("F8_")) {
         return Err(Refused::new(
-            "is an FP8 checkpoint whose scales are in a second file (`..._fp8_map.pt`), which is not supported; get the release \
-             in bf16",
+            "is an FP8 checkpoint whose scales are in a second file; put it beside the first one as `..._fp8_map.pt`, or name it \
+             with --scales",
         ));
     }
     if tensors.is_empty() {

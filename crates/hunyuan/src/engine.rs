@@ -9,12 +9,13 @@ use formats::lora::Modules;
 use tch::{Device, Tensor};
 
 use crate::family::Family;
+use crate::interpolation::Interpolator;
 use crate::networks::{
     AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE,
 };
 use crate::options::{EngineOptions, Tiling};
 use crate::runtime::{
-    adapters::{Adapter, AdapterUse, Adapters},
+    adapters::{Adapter, AdapterPath, AdapterUse, Adapters},
     attention::{self, Attention, Trial},
     checkpoint::{DraftIdentity, Identity},
     control::Control,
@@ -31,7 +32,7 @@ use crate::runtime::{
     run::{Latents, Run},
     step_cache::StepCacheConfig,
     tiling::Progress,
-    weights::{Hashes, Placements, WeightSource},
+    weights::{Hashes, Placements, Storage, WeightSource},
 };
 
 /// Which code computed a video: this crate's version and the libtorch it is bound to.
@@ -52,6 +53,10 @@ pub struct EngineInfo {
     pub device_class: String,
     /// Number format of the transformer.
     pub dtype: Dtype,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
+    /// How adapters act on matrices that are not stored in FP8.
+    pub adapter_path: AdapterPath,
     /// Number format of the text encoders.
     pub encoder_dtype: Dtype,
     /// Number format of the video decoder.
@@ -83,11 +88,17 @@ pub struct EngineInfo {
 impl EngineInfo {
     /// The formats that a video's bits depend on: the transformer's, and the decoder's where it differs.
     fn formats(&self) -> String {
-        if self.decoder_dtype == self.dtype {
-            self.dtype.to_string()
-        } else {
-            format!("{}, decoder {}", self.dtype, self.decoder_dtype)
+        let mut formats = vec![self.dtype.to_string()];
+        if self.storage == Storage::Fp8 {
+            formats.push("stored as fp8".to_owned());
         }
+        if self.adapter_path == AdapterPath::Beside {
+            formats.push("adapters beside".to_owned());
+        }
+        if self.decoder_dtype != self.dtype {
+            formats.push(format!("decoder {}", self.decoder_dtype));
+        }
+        formats.join(", ")
     }
 }
 
@@ -151,9 +162,17 @@ impl Engine {
             tch::manual_seed(RANDOM_SEED);
         }
         let text_encoders = options.text_encoders;
-        let takes_picture = family.takes_picture();
-        let plan =
-            LoadPlan { model_dir, source, device, dtype, encoder_dtype, decoder_dtype, text_encoders, takes_picture };
+        let plan = LoadPlan {
+            model_dir,
+            source,
+            device,
+            dtype,
+            storage: options.storage,
+            encoder_dtype,
+            decoder_dtype,
+            text_encoders,
+            takes_picture: family.takes_picture(),
+        };
         let loaded = family.load(&plan)?;
         let attention =
             attention(options, &Tried { device, dtype, geometry: &loaded.geometry, shape: &loaded.attention })?;
@@ -169,6 +188,8 @@ impl Engine {
             device: device::name(device),
             device_class: device::class(device),
             dtype,
+            storage: options.storage,
+            adapter_path: options.adapter_path,
             encoder_dtype,
             decoder_dtype,
             threads: device::threads(device),
@@ -187,6 +208,7 @@ impl Engine {
             WeightSource::Files => Some(source.open(&model_dir.join(TRANSFORMER))?),
             WeightSource::Random => None,
         });
+        let adapters = adapters.on(options.adapter_path);
         Ok(Self { options: options.clone(), info, device, train_timesteps, networks, adapters })
     }
 
@@ -256,6 +278,14 @@ impl Engine {
         self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress)
     }
 
+    /// Loads an interpolator beside this model, on the same device.
+    ///
+    /// # Errors
+    /// As [`Interpolator::load`].
+    pub fn interpolator(&self, folder: &Path) -> Result<Interpolator> {
+        Interpolator::load(folder, self.device)
+    }
+
     /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
     ///
     /// # Errors
@@ -292,11 +322,11 @@ impl Engine {
     }
 
     /// Makes exactly these adapters active for the sessions that begin from now on; none restores the checkpoint's weights, bit
-    /// for bit. Does nothing where the same ones are active.
+    /// for bit. Does nothing where the same ones are active. Returns whether weights were changed.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between layers, memory, libtorch; then none is active.
-    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<()> {
+    pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<bool> {
         let _no_grad = tch::no_grad_guard();
         self.adapters.set(uses, self.networks.placements(), control)
     }

@@ -15,7 +15,7 @@ use crate::runtime::{
     request::{DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
     tiling::{Progress, TileSizes},
-    weights::{Placements, WeightSource},
+    weights::{Placements, Storage, WeightSource},
 };
 
 /// Whether the encoders of text, and of pictures, stay in memory.
@@ -70,6 +70,8 @@ pub(crate) struct LoadPlan<'a> {
     pub(crate) device: Device,
     /// Of the transformer.
     pub(crate) dtype: Dtype,
+    /// Of the matrices in the transformer's blocks.
+    pub(crate) storage: Storage,
     pub(crate) encoder_dtype: Dtype,
     pub(crate) decoder_dtype: Dtype,
     pub(crate) text_encoders: Residency,

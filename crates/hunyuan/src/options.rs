@@ -6,7 +6,13 @@ use tch::Device;
 use torch_ext::attention::Backend;
 
 use crate::networks::Residency;
-use crate::runtime::{device::DeviceChoice, dtype::Dtype, tiling::TileSizes, weights::WeightSource};
+use crate::runtime::{
+    adapters::AdapterPath,
+    device::DeviceChoice,
+    dtype::Dtype,
+    tiling::TileSizes,
+    weights::{Storage, WeightSource},
+};
 
 /// Memory of an untiled decode from which [`Tiling::Auto`] tiles.
 const AUTO_TILING_BYTES: u64 = 8 << 30;
@@ -33,6 +39,10 @@ pub struct EngineOptions {
     pub device: DeviceChoice,
     /// Number format of the transformer; none for fp32 on the CPU and bf16 on a GPU.
     pub dtype: Option<Dtype>,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
+    /// How adapters act on a transformer whose matrices are not stored in FP8.
+    pub adapter_path: AdapterPath,
     /// Number format of the text encoders; none for that of `dtype` if it is given, else fp32 on the CPU and fp16 on a GPU, as the
     /// reference runs them.
     pub encoder_dtype: Option<Dtype>,
@@ -68,6 +78,8 @@ impl EngineOptions {
             model_dir: model_dir.into(),
             device: DeviceChoice::default(),
             dtype: None,
+            storage: Storage::default(),
+            adapter_path: AdapterPath::default(),
             encoder_dtype: None,
             decoder_dtype: None,
             weights: WeightSource::default(),

@@ -167,6 +167,7 @@ fn one_error_lists_every_wrong_key_of_every_component() {
             missing: owned(&["proj_out.bias", moved, "transformer_blocks.0.attn.to_k.weight"]),
             unexpected: owned(&["single_blocks.1.linear1.weight"]),
             misshaped: vec![("x_embedder.proj.bias".to_owned(), vec![32], vec![5])],
+            mistyped: Vec::new(),
         },
         CheckpointMismatch {
             component: "text_encoder".to_owned(),
@@ -183,6 +184,24 @@ fn one_error_lists_every_wrong_key_of_every_component() {
     for mismatch in &wanted {
         assert!(error.to_string().contains(&mismatch.to_string()), "{error}");
     }
+    assert!(error.to_string().contains("worker convert"), "one name is that of another layout: {error}");
+}
+
+#[test]
+fn weights_in_formats_that_cannot_be_read_are_found_before_any_is_read() {
+    let copy = Copy::new();
+    copy.change(TRANSFORMER, |tensors| {
+        for (key, tensor) in tensors.iter_mut() {
+            if key.contains("_blocks") && tensor.dim() == 2 {
+                *tensor = tensor.to_kind(Kind::Float8e4m3fn);
+            }
+        }
+    });
+    let error = copy.load(Dtype::F32).unwrap_err();
+    let text = error.to_string();
+    let Error::Checkpoint(found) = &error else { panic!("{error}") };
+    assert!(found[0].mistyped.len() > 10 && found[0].missing.is_empty(), "{found:?}");
+    assert!(text.contains("F8_E4M3") && text.contains("worker convert") && text.len() < 2_000, "{text}");
 }
 
 /// The last two layers of the language model, its final norm and the encoder of the VAE take no part in text-to-video.

@@ -8,8 +8,9 @@
 //! 4. The steps, in this order of precedence: the request's own number; the model's fixed number while adaptive steps
 //!    are off; the prompt's score placed in the tier's range, moved by what the fleet has learned.
 //! 5. The step cache: the request's mode or the tier's, with the model's threshold for it.
-//! 6. The estimate, from the fleet's cost model or, before it has one, the model's prior.
-//! 7. For a draft, the step at which it pauses: the tier's share of the steps.
+//! 6. The estimate, with 7, from the fleet's cost model or, before it has one, the model's prior.
+//! 7. Interpolation: the request's factor or the tier's.
+//! 8. For a draft, the step at which it pauses: the tier's share of the steps.
 //!
 //! Step ranges and thresholds come from the manifest; the operator's overrides come from [`Profiles`].
 
@@ -24,7 +25,7 @@ use domain::{
 };
 
 use crate::analysis::{Analysis, analyze};
-use crate::cost::{CostBook, CostModel, Work, passes};
+use crate::cost::{CostBook, CostModel, Work, passes, swap_s};
 use crate::learn::{ConvergenceRecord, Learned, estimated_error};
 use crate::profiles::Profiles;
 use crate::scoring;
@@ -126,9 +127,12 @@ impl Planner {
         plan.continues = Some(schedule);
         let tokens = draft.shape.tokens(&manifest.geometry);
         let threshold = plan.step_cache.threshold;
-        let work = Work { tokens, steps: plan.steps, passes: passes(draft.request), threshold };
+        let interpolated_mpx = draft.shape.interpolated_megapixels(plan.interpolate.unwrap_or(1));
+        let work = Work { tokens, steps: plan.steps, passes: passes(draft.request), threshold, interpolated_mpx };
         let cost = self.cost(manifest);
-        (plan.estimate_s, plan.estimate_cached_s) = (cost.estimate_s(&work, false), cost.estimate_s(&work, true));
+        let swap_s = swap_s(&cost, draft.request, manifest);
+        let estimate = |hit| cost.estimate_s(&work, hit) + swap_s;
+        (plan.estimate_s, plan.estimate_cached_s) = (estimate(false), estimate(true));
         plan
     }
 
@@ -177,7 +181,7 @@ impl Planner {
         })
     }
 
-    /// Steps 4 to 6 of a plan.
+    /// Steps 4 to 8 of a plan.
     fn plan_tier(
         &self,
         tier: Tier,
@@ -189,8 +193,16 @@ impl Planner {
         let (steps, steps_reason) = self.steps(request, manifest, &analysis);
         let step_cache = self.step_cache(tier, request.step_cache, manifest);
         let tokens = shape.tokens(&manifest.geometry);
-        let work = Work { tokens, steps, passes: passes(request), threshold: step_cache.threshold };
+        let interpolate = self.profiles.interpolation(tier, request, shape);
+        let work = Work {
+            tokens,
+            steps,
+            passes: passes(request),
+            threshold: step_cache.threshold,
+            interpolated_mpx: shape.interpolated_megapixels(interpolate.unwrap_or(1)),
+        };
         let cost = self.cost(manifest);
+        let swap_s = swap_s(&cost, request, manifest);
         Plan {
             tier,
             complexity: analysis.complexity,
@@ -202,8 +214,9 @@ impl Planner {
             flow_shift: sampling_of(&request.loras, |sampling| sampling.flow_shift),
             guidance: sampling_of(&request.loras, |sampling| sampling.guidance)
                 .filter(|_| request.cfg_scale == VideoRequest::new("").cfg_scale),
-            estimate_s: cost.estimate_s(&work, false),
-            estimate_cached_s: cost.estimate_s(&work, true),
+            interpolate,
+            estimate_s: cost.estimate_s(&work, false) + swap_s,
+            estimate_cached_s: cost.estimate_s(&work, true) + swap_s,
             memory_bytes: manifest.memory.need_bytes(tokens),
             draft_steps: request.is_draft().then(|| draft_steps(steps, self.profiles.tier(tier).draft_share)),
             continues: None,

@@ -5,6 +5,7 @@
 //! in its manifest ([`domain::sampling`]). A new rule for a tier is a field here, a key in the settings, and one line in
 //! [`crate::planner`].
 
+use domain::interpolation::FACTORS;
 use domain::model::{RenderShape, StepRange};
 use domain::{Complexity, ModelManifest, QualityTier, StepCacheMode, Tier, VideoRequest};
 
@@ -21,6 +22,8 @@ pub struct TierProfile {
     pub size_max: Option<String>,
     /// Share of the steps after which a draft pauses, above 0 and up to 1.
     pub draft_share: f64,
+    /// Factor of interpolation for requests that name none; 1 for none.
+    pub interpolate: u32,
     /// Largest estimated relative Euler error that learning may accept; see [`crate::learn`].
     pub error_max: f64,
 }
@@ -76,6 +79,8 @@ pub struct Profiles {
     pub premium: TierProfile,
     /// Chosen by the prompt.
     pub auto: AutoProfile,
+    /// Most frames of an interpolated video; 0 where the fleet has no interpolator.
+    pub interpolated_frames_max: u32,
 }
 
 impl Default for Profiles {
@@ -86,6 +91,7 @@ impl Default for Profiles {
             step_cache_threshold: None,
             size_max: None,
             draft_share: 0.25,
+            interpolate: 1,
             error_max,
         };
         Self {
@@ -99,6 +105,7 @@ impl Default for Profiles {
                 complex: Tier::Standard,
                 very_complex: Tier::Premium,
             },
+            interpolated_frames_max: 0,
         }
     }
 }
@@ -178,6 +185,20 @@ impl Profiles {
         RenderShape { width: lowered.width, height: lowered.height, ..shape }
     }
 
+    /// The factor of interpolation for a request in a tier: the request's own, or the tier's, lowered to what the limit of frames
+    /// allows. `None` for none.
+    #[must_use]
+    pub(crate) fn interpolation(&self, tier: Tier, request: &VideoRequest, shape: &RenderShape) -> Option<u32> {
+        if let Some(factor) = request.interpolate {
+            return (factor > 1).then_some(factor);
+        }
+        let most = self.tier(tier).interpolate;
+        let fits = |factor: &&u32| {
+            **factor <= most && shape.frames > 1 && shape.interpolated(**factor).frames <= self.interpolated_frames_max
+        };
+        FACTORS.iter().rev().find(fits).copied()
+    }
+
     /// Finds everything that would lead to plans that make no sense; empty when there is nothing.
     #[must_use]
     pub fn problems(&self) -> Vec<ProfileError> {
@@ -199,6 +220,12 @@ impl Profiles {
             if !(profile.draft_share > 0.0 && profile.draft_share <= 1.0) {
                 let reason = format!("must be above 0 and at most 1, not {}", profile.draft_share);
                 wrong(format!("{tier}.draft_share"), reason);
+            }
+            if profile.interpolate != 1 && !FACTORS.contains(&profile.interpolate) {
+                wrong(format!("{tier}.interpolate"), format!("must be 1, 2, 4 or 8, not {}", profile.interpolate));
+            } else if profile.interpolate > 1 && self.interpolated_frames_max == 0 {
+                let reason = "must be 1 unless interpolation.enabled is true: the fleet has no interpolator".to_owned();
+                wrong(format!("{tier}.interpolate"), reason);
             }
             if let Some(threshold) = profile.step_cache_threshold
                 && !(threshold > 0.0 && threshold < 1.0)

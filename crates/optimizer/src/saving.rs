@@ -38,9 +38,11 @@ pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gp
     let modelled = |computed, skipped, hit| cost.run_s(tokens, passes, computed, skipped, hit);
     let baseline_model_s = modelled(baseline_steps, 0, false);
     let run_model_s = modelled(record.steps_computed, record.steps_skipped, record.cache_match.is_hit());
-    let run_s = record.stages.total_s();
+    // The baseline would have to merge the same adapters and interpolate likewise, so these parts save nothing.
+    let interpolate_s = record.stages.interpolate_s;
+    let run_s = record.stages.total_s() - record.stages.adapters_s - interpolate_s;
     // A cost model that expects 0 s cannot compare, so no saving is claimed.
     let baseline_s = if run_model_s > 0.0 { run_s * baseline_model_s / run_model_s } else { run_s };
     let saved_s = baseline_s - run_s;
-    Saving { baseline_s, saved_s, saved_usd: price_usd(saved_s, gpu_hour_usd) }
+    Saving { baseline_s: baseline_s + interpolate_s, saved_s, saved_usd: price_usd(saved_s, gpu_hour_usd) }
 }

@@ -12,6 +12,7 @@ fn prior() -> CostPrior {
         around_cached_s: 12.0,
         attention_share: 0.5,
         baseline_steps: 33,
+        interpolate_mpx_s: 0.02,
     }
 }
 
@@ -61,6 +62,9 @@ impl Machine {
             encode_s: if hit { 0.02 } else { 3.0 * self.noise() },
             denoise_s: denoise_s * self.noise() * slow,
             tail_s: (6.0 * ratio + 1.0) * self.noise(),
+            swap_s: None,
+            interpolated_mpx: 0.0,
+            interpolate_s: 0.0,
         }
     }
 }
@@ -212,7 +216,7 @@ fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
         ..one.clone()
     };
     let starved: Vec<_> = seen.iter().map(slower).collect();
-    let baseline = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0 };
+    let baseline = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0, interpolated_mpx: 0.0 };
     let short = cost::Work { tokens: 30_000, steps: 10, ..baseline };
     let of = |model: &CostModel, work: &cost::Work| model.estimate_s(work, false) * model.to_pace_of(&prior);
     let folder = CostModel::from_prior(&prior);
@@ -227,4 +231,24 @@ fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
         assert!((after / before - 1.0).abs() < 0.02, "{before} s, {after} s");
     }
     assert!((of(&own, &baseline) - folder.estimate_s(&baseline, false)).abs() < 1e-6);
+}
+
+/// Interpolated runs say how long a megapixel takes, and nothing else of the model moves with them.
+#[test]
+fn interpolation_adds_its_own_seconds_and_leaves_the_rest_of_the_estimate_alone() {
+    let prior = prior();
+    let mut machine = Machine { state: 31 };
+    let plain: Vec<_> = (0..40).map(|_| machine.run()).collect();
+    let interpolated: Vec<_> =
+        plain.iter().map(|run| CostRecord { interpolated_mpx: 33.0, interpolate_s: 3.3, ..run.clone() }).collect();
+    let work = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0, interpolated_mpx: 33.0 };
+    let without = cost::Work { interpolated_mpx: 0.0, ..work };
+    let estimate = |records: &[CostRecord], work: &cost::Work| {
+        cost::fit_model(&prior, records, EstimateRules::default()).estimate_s(work, false)
+    };
+    let added = |records: &[CostRecord]| estimate(records, &work) - estimate(records, &without);
+    assert!((added(&[]) - 33.0 * 0.02).abs() < 1e-9, "the prior's before there are runs");
+    assert!((added(&plain) - 33.0 * 0.02).abs() < 1e-9, "and while none was interpolated");
+    assert!((added(&interpolated) - 3.3).abs() < 1e-9);
+    assert!((estimate(&interpolated, &without) - estimate(&plain, &without)).abs() < 1e-9);
 }

@@ -5,8 +5,8 @@ use domain::{
     StepsReason, Tier, VideoRequest, model::RenderShape,
 };
 use optimizer::{
-    ConvergenceRecord, CostModel, CostRecord, Drafted, LearnRules, Learned, Planned, Planner, Profiles, RunFacts,
-    Saving, StepsOverride, Switches, saving,
+    ConvergenceRecord, CostBook, CostModel, CostRecord, Drafted, EstimateRules, LearnRules, Learned, Planned, Planner,
+    Profiles, RunFacts, Saving, StepsOverride, Switches, saving,
 };
 use proptest::prelude::*;
 
@@ -163,7 +163,15 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
         cache_score: None,
         steps_computed: computed,
         steps_skipped: skipped,
-        stages: StageSeconds { encode_s: 42.0, denoise_s: 12.0 * f64::from(computed), decode_s: 10.0, deliver_s: 2.0 },
+        stages: StageSeconds {
+            encode_s: 42.0,
+            adapters_s: 0.0,
+            denoise_s: 12.0 * f64::from(computed),
+            decode_s: 10.0,
+            interpolate_s: 0.0,
+            deliver_s: 2.0,
+        },
+        interpolation: None,
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,
@@ -175,6 +183,60 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
         saved_s: 0.0,
         saved_usd: 0.0,
     }
+}
+
+/// A run with adapters takes as long as others, and the time to merge them: by the bytes of the blocks, then as measured.
+#[test]
+fn an_estimate_contains_the_time_to_merge_adapters() {
+    let mut manifest = manifest();
+    manifest.transformer = Some(domain::model::TransformerSizes {
+        hidden: 3072,
+        mlp: 12_288,
+        double_blocks: 20,
+        single_blocks: 40,
+        refiner_blocks: 2,
+        text: 4096,
+        pooled: 768,
+        patch: 64,
+        guidance: true,
+    });
+    let plain = VideoRequest::new("A cat walks");
+    let lora = domain::LoraUse { name: "a".into(), scale: 0.8, fingerprint: Some("f".into()), sampling: None };
+    let with = VideoRequest { loras: vec![lora.clone()], ..plain.clone() };
+    let unused = VideoRequest { loras: vec![domain::LoraUse { scale: 0.0, ..lora }], ..plain.clone() };
+    let extra = |planner: &Planner, request: &VideoRequest| {
+        let of = |request: &VideoRequest| planner.plan(request, &manifest, shape(&manifest, request)).plan;
+        let (of_this, of_plain) = (of(request), of(&plain));
+        let [hit, miss] =
+            [of_this.estimate_cached_s - of_plain.estimate_cached_s, of_this.estimate_s - of_plain.estimate_s];
+        assert!((hit - miss).abs() < 1e-9);
+        miss
+    };
+    let planner = Planner::default();
+    // 12.4 billion weights of 2 bytes, at 4 GB/s.
+    assert!((extra(&planner, &with) - 6.2).abs() < 0.1, "{}", extra(&planner, &with));
+    assert_eq!(extra(&planner, &unused), 0.0);
+
+    let run = |swap_s: f64| {
+        let mut record = record(25, 0, CacheMatch::Miss, Vec::new());
+        record.adapters = vec!["f".to_owned()];
+        record.stages.adapters_s = swap_s;
+        let facts = RunFacts {
+            model_id: &manifest.id,
+            worker_class: "c",
+            request: &with,
+            tokens: 67_320,
+            plan: &simple(&with),
+            record: &record,
+        };
+        CostRecord::of(&facts).expect("a whole run")
+    };
+    // Of four runs one needed no swap.
+    let records = [run(0.0), run(2.0), run(2.2), run(1.8)];
+    let costs = CostBook::fit([(manifest.id.as_str(), &manifest.cost_prior)], &records, EstimateRules::default());
+    let planner = Planner { costs, ..Planner::default() };
+    assert!((extra(&planner, &with) - 1.5).abs() < 1e-6, "{}", extra(&planner, &with));
+    assert_eq!(extra(&planner, &unused), 0.0);
 }
 
 fn saved(request: &VideoRequest, record: &RunRecord) -> Saving {
@@ -203,6 +265,50 @@ fn a_saving_is_the_baseline_less_the_run() {
     assert!(nothing.saved_s.abs() < 1e-6, "steps that the user named are the user's saving");
     let skipped = saved(&explicit, &record(12, 6, CacheMatch::Miss, Vec::new()));
     assert!(skipped.saved_s > 0.0);
+}
+
+#[test]
+fn interpolation_saves_nothing_and_costs_nothing_of_the_saving() {
+    let request = VideoRequest::new("A cat walks");
+    let mut run = record(18, 0, CacheMatch::Miss, Vec::new());
+    let plain = saved(&request, &run);
+    run.stages.interpolate_s = 30.0;
+    let interpolated = saved(&request, &run);
+    assert!((interpolated.saved_s - plain.saved_s).abs() < 1e-9);
+    assert!((interpolated.baseline_s - plain.baseline_s - 30.0).abs() < 1e-9, "the baseline is interpolated as well");
+}
+
+#[test]
+fn a_request_or_its_tier_chooses_the_interpolation_within_the_limit_of_frames() {
+    let manifest = manifest();
+    let mut profiles = Profiles { interpolated_frames_max: 200, ..Profiles::default() };
+    profiles.standard.interpolate = 4;
+    let planner = Planner::new(profiles, Switches::default());
+    let plan = |interpolate: Option<u32>, video_length: u32, tier: QualityTier| {
+        let request = VideoRequest { interpolate, video_length, ..with_tier("a dog", tier, 20) };
+        planner.plan(&request, &manifest, shape(&manifest, &request)).plan
+    };
+    let factor = |interpolate, video_length, tier| plan(interpolate, video_length, tier).interpolate;
+    assert_eq!(factor(None, 33, QualityTier::Standard), Some(4), "129 frames");
+    assert_eq!(factor(None, 65, QualityTier::Standard), Some(2), "257 would be too many");
+    assert_eq!(factor(None, 129, QualityTier::Standard), None, "even 257 of twice as many are");
+    assert_eq!(factor(Some(1), 33, QualityTier::Standard), None, "the request does not want any");
+    assert_eq!(factor(Some(2), 33, QualityTier::Standard), Some(2));
+    assert_eq!((factor(None, 33, QualityTier::Premium), factor(Some(8), 17, QualityTier::Premium)), (None, Some(8)));
+    let (with, without) = (plan(Some(2), 65, QualityTier::Standard), plan(Some(1), 65, QualityTier::Standard));
+    let megapixels = 960.0 * 544.0 * 64.0 / 1e6;
+    assert!((with.estimate_s - without.estimate_s - megapixels * manifest.cost_prior.interpolate_mpx_s).abs() < 1e-9);
+    let problems = |profiles: &Profiles| profiles.problems().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(problems(&planner.profiles).is_empty());
+    let off = Profiles { interpolated_frames_max: 0, ..planner.profiles.clone() };
+    assert!(
+        matches!(problems(&off).as_slice(), [one] if one.contains("tiers.standard.interpolate") && one.contains("interpolation.enabled"))
+    );
+    let mut odd = planner.profiles;
+    odd.preview.interpolate = 3;
+    assert!(
+        matches!(problems(&odd).as_slice(), [one] if one.contains("tiers.preview.interpolate") && one.contains("not 3"))
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 pub use read::{Pixels, decode};
 
 /// What transparent parts of a picture are laid upon: white, as pages show them.
-pub const BACKGROUND: [u8; 3] = [255, 255, 255];
+pub(crate) const BACKGROUND: [u8; 3] = [255, 255, 255];
 
 /// Longest side of a thumbnail, pixels.
 pub const THUMBNAIL_SIDE: u32 = 320;

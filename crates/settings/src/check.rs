@@ -139,6 +139,7 @@ fn positive(settings: &Settings, wrong: &mut Vec<String>) {
         ("webhooks.backoff_min_s", settings.webhooks.backoff_min_s),
         ("webhooks.parallel_max", u64::from(settings.webhooks.parallel_max)),
         ("webhooks.poll_ms", settings.webhooks.poll_ms),
+        ("interpolation.frames_max", u64::from(settings.interpolation.frames_max)),
         ("worker.lease_s", settings.worker.lease_s),
         ("worker.poll_ms", settings.worker.poll_ms),
         ("worker.ffmpeg_stall_s", settings.worker.ffmpeg_stall_s),

@@ -49,4 +49,4 @@ pub use sections::scheduler::SchedulerSettings;
 pub use sections::server::{KeysMode, ServerSettings};
 pub use sections::tiers::{AutoTierSettings, TierSettings, TiersSettings};
 pub use sections::webhooks::WebhooksSettings;
-pub use sections::worker::{AttentionChoice, DtypeChoice, EncoderResidence, WorkerSettings};
+pub use sections::worker::{AttentionChoice, DtypeChoice, EncoderResidence, WeightStorage, WorkerSettings};

@@ -2,17 +2,31 @@
 
 use domain::RequestLimits;
 
+use crate::sections::Settings;
 use crate::sections::limits::LimitsSettings;
 
-impl LimitsSettings {
-    /// The limits as `domain` checks them.
+impl Settings {
+    /// The limits on requests as `domain` checks them.
     #[must_use]
-    pub fn request(&self) -> RequestLimits {
+    pub fn request_limits(&self) -> RequestLimits {
+        RequestLimits { interpolated_frames_max: self.interpolated_frames_max(), ..self.limits.request() }
+    }
+
+    /// Most frames of an interpolated video; 0 where interpolation is off.
+    #[must_use]
+    pub fn interpolated_frames_max(&self) -> u32 {
+        if self.interpolation.enabled { self.interpolation.frames_max } else { 0 }
+    }
+}
+
+impl LimitsSettings {
+    fn request(&self) -> RequestLimits {
         RequestLimits {
             prompt_chars_max: self.prompt_chars_max,
             cfg_scale_max: self.cfg_scale_max,
             true_cfg_scale_max: self.true_cfg_scale_max,
             deadline_s_max: self.deadline_s_max,
+            interpolated_frames_max: 0,
         }
     }
 

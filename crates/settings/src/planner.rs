@@ -22,6 +22,7 @@ impl Settings {
             preview: profile(&tiers.preview),
             standard: profile(&tiers.standard),
             premium: profile(&tiers.premium),
+            interpolated_frames_max: self.interpolated_frames_max(),
             ..Profiles::default()
         };
         profiles.auto.steps = StepsOverride {
@@ -65,6 +66,7 @@ fn profile(tier: &TierSettings) -> TierProfile {
         step_cache_threshold: (tier.step_cache_threshold != 0.0).then_some(tier.step_cache_threshold),
         size_max: (tier.size_max != AS_REQUESTED).then(|| tier.size_max.clone()),
         draft_share: tier.draft_share,
+        interpolate: tier.interpolate,
         error_max: tier.error_max,
     }
 }

@@ -26,6 +26,8 @@ pub struct PoolLoad {
     pub running: u32,
     /// Released jobs that no worker has claimed yet.
     pub scheduled: u32,
+    /// Different sets of adapters in the weights of those workers; 0 when none of them has merged any.
+    pub adapter_sets: u32,
 }
 
 impl PoolLoad {
@@ -51,8 +53,8 @@ pub struct Released {
     pub pool: PoolId,
 }
 
-/// Completes `release_jobs`, which begins `WITH ... chosen AS (...`: releases the chosen jobs and charges them to the shares
-/// of their tenants. The parameters are those of `release_once`.
+/// Completes a statement that begins `WITH ... chosen AS (...`: releases the chosen jobs and charges them to the shares of
+/// their tenants. The first five parameters are those of `release_once`; the columns of `chosen` are those of step 7 there.
 macro_rules! release_chosen {
     ($head:tt $($args:tt)*) => {
         sqlx::query!(
@@ -80,7 +82,7 @@ macro_rules! release_chosen {
                 ON CONFLICT (model_id, tenant_id) DO UPDATE SET finish = GREATEST(s.finish, EXCLUDED.finish)
             ), clocked AS (
                 INSERT INTO dispatch_clocks AS c (model_id, now)
-                SELECT $2, max(chosen.start) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
+                SELECT $2, max(chosen.clock) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
                 ON CONFLICT (model_id) DO UPDATE SET now = GREATEST(c.now, EXCLUDED.now)
             )
             SELECT moved.id AS "id!", moved.dispatch_no AS "dispatch_no!"
@@ -89,6 +91,7 @@ macro_rules! release_chosen {
         )
     };
 }
+pub(crate) use release_chosen;
 
 impl Store {
     /// Every pool that has released jobs or a worker with a heartbeat within `alive_s`.
@@ -99,10 +102,12 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- pool_loads
             WITH alive AS MATERIALIZED (
-                SELECT id, pool, slots FROM workers
+                SELECT id, pool, slots, adapters FROM workers
                 WHERE state IN ('ready', 'busy') AND last_seen_at > clock_timestamp() - make_interval(secs => $1)
             ), manned AS (
-                SELECT pool, count(*) AS workers, sum(slots) AS slots FROM alive GROUP BY pool
+                SELECT pool, count(*) AS workers, sum(slots) AS slots,
+                    CASE WHEN max(adapters) > '' THEN count(DISTINCT adapters) ELSE 0 END AS adapter_sets
+                FROM alive GROUP BY pool
             ), busy AS (
                 -- Counted by the worker's pool: a worker that registered again in another pool runs its job there. A job
                 -- that is being delivered has left its worker's slot.
@@ -114,7 +119,7 @@ impl Store {
             )
             SELECT pool AS "pool!", COALESCE(manned.workers, 0)::int AS "workers!",
                 COALESCE(manned.slots, 0)::int AS "slots!", COALESCE(busy.running, 0)::int AS "running!",
-                COALESCE(live.scheduled, 0)::int AS "scheduled!"
+                COALESCE(live.scheduled, 0)::int AS "scheduled!", COALESCE(manned.adapter_sets, 0)::int AS "adapter_sets!"
             FROM manned FULL JOIN live USING (pool) LEFT JOIN busy USING (pool)
             ORDER BY pool"#,
             alive_s
@@ -122,14 +127,15 @@ impl Store {
         .fetch_all(&self.pool)
         .await?;
         let number = |value: i32| u32::try_from(value).unwrap_or_default();
-        let load = |row: Row| PoolLoad {
-            pool: PoolId::from_stored(row.0),
-            workers: number(row.1),
-            slots: number(row.2),
-            running: number(row.3),
-            scheduled: number(row.4),
-        };
-        Ok(rows.into_iter().map(|row| load((row.pool, row.workers, row.slots, row.running, row.scheduled))).collect())
+        let load = rows.into_iter().map(|row| PoolLoad {
+            pool: PoolId::from_stored(row.pool),
+            workers: number(row.workers),
+            slots: number(row.slots),
+            running: number(row.running),
+            scheduled: number(row.scheduled),
+            adapter_sets: number(row.adapter_sets),
+        });
+        Ok(load.collect())
     }
 
     /// Releases up to `limit` planned jobs that fit the pool, fairest first, and returns them in that order. Fewer than
@@ -198,7 +204,7 @@ impl Store {
                 ) AS unfinished
             ), chosen AS MATERIALIZED (
                 -- 7. The fairest candidates up to the limit.
-                SELECT timed.* FROM timed, horizon
+                SELECT timed.*, timed.start AS clock FROM timed, horizon
                 WHERE horizon.start IS NULL OR timed.start <= horizon.start
                 ORDER BY timed.start, order_at, id LIMIT $4::bigint"#,
             pool.as_str(),
@@ -346,6 +352,3 @@ impl Store {
         Ok(forgotten)
     }
 }
-
-/// One row of [`Store::pools`].
-type Row = (String, i32, i32, i32, i32);

@@ -5,9 +5,9 @@
 //! changed, the move did not happen, and the caller gets the reason. Only this crate contains SQL.
 //!
 //! # Reading order
-//! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`] and [`dispatch`]
-//! (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`], [`loras`],
-//! [`images`], [`events`], [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
+//! [`Store`] is the handle; its methods are grouped by their callers: [`jobs`] (API), [`planning`], [`dispatch`] and
+//! [`affinity`] (scheduler), [`leases`] (worker), [`sweep`], [`drafts`] and [`leader`] (scheduler), [`workers`], [`models`],
+//! [`loras`], [`images`], [`events`], [`tenants`], [`keys`], [`sessions`], [`stats`], [`learning`], [`webhooks`].
 //!
 //! # Lost responses
 //! A broken connection leaves the outcome of a write unknown ([`StoreError::Unavailable`]). Then repeat the same call:
@@ -19,6 +19,7 @@
 //! 3. Add it to the side-by-side test in `tests/it/lifecycle.rs`.
 //! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
+pub mod affinity;
 mod connect;
 pub mod dispatch;
 mod document;

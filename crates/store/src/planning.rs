@@ -26,6 +26,8 @@ pub struct PlannedJob {
     pub order_delay_s: f64,
     /// What it counts against its tenant's share, seconds at a pace that does not change between two plannings.
     pub share_s: f64,
+    /// Its adapters, as [`domain::VideoRequest::adapters_key`] writes them.
+    pub adapters: String,
 }
 
 /// A job without a plan: what planning needs of its row.
@@ -205,15 +207,11 @@ impl Store {
     async fn save_plans_once(&self, plans: &[PlannedJob], epoch: Epoch) -> Result<Vec<JobId>> {
         let ids: Vec<Uuid> = plans.iter().map(|planned| planned.job_id.0).collect();
         let documents = plans.iter().map(|planned| to_json("plan", &planned.plan)).collect::<Result<Vec<_>>>()?;
-        let tiers: Vec<&str> = plans.iter().map(|planned| planned.plan.tier.as_str()).collect();
-        let complexities: Vec<&str> = plans.iter().map(|planned| planned.plan.complexity.as_str()).collect();
+        let texts = |of: fn(&PlannedJob) -> &str| plans.iter().map(of).collect::<Vec<&str>>();
+        let seconds = |of: fn(&PlannedJob) -> f64| plans.iter().map(of).collect::<Vec<f64>>();
         let steps = plans.iter().map(|planned| int("steps", planned.plan.steps)).collect::<Result<Vec<_>>>()?;
-        let estimates: Vec<f64> = plans.iter().map(|planned| planned.plan.estimate_s).collect();
-        let cached: Vec<f64> = plans.iter().map(|planned| planned.plan.estimate_cached_s).collect();
         let memory =
             plans.iter().map(|one| bigint("memory_bytes", one.plan.memory_bytes)).collect::<Result<Vec<_>>>()?;
-        let delays: Vec<f64> = plans.iter().map(|planned| planned.order_delay_s).collect();
-        let shares: Vec<f64> = plans.iter().map(|planned| planned.share_s).collect();
         let until = |planned: &PlannedJob| planned.plan.draft_steps.map(|step| int("draft_steps", step)).transpose();
         let drafts = plans.iter().map(until).collect::<Result<Vec<_>>>()?;
         let saved = sqlx::query_scalar!(
@@ -222,9 +220,10 @@ impl Store {
                 SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[])
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[],
+                    $13::text[])
                     AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
-                        share_s, draft_until)
+                        share_s, draft_until, adapters)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
@@ -233,7 +232,7 @@ impl Store {
                 UPDATE jobs SET plan = given.plan, tier = given.tier, complexity = given.complexity,
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
-                    share_s = given.share_s, draft_until = given.draft_until,
+                    share_s = given.share_s, draft_until = given.draft_until, adapters = given.adapters,
                     order_at = LEAST(jobs.created_at + make_interval(secs => given.delay_s),
                                      jobs.deadline_at - make_interval(secs => given.estimate_s))
                 FROM held JOIN given USING (id)
@@ -256,16 +255,17 @@ impl Store {
             SELECT id AS "id!" FROM moved"#,
             &ids,
             &documents,
-            &tiers as _,
-            &complexities as _,
+            &texts(|one| one.plan.tier.as_str()) as _,
+            &texts(|one| one.plan.complexity.as_str()) as _,
             &steps,
-            &estimates,
-            &cached,
+            &seconds(|one| one.plan.estimate_s),
+            &seconds(|one| one.plan.estimate_cached_s),
             &memory,
-            &delays,
-            &shares,
+            &seconds(|one| one.order_delay_s),
+            &seconds(|one| one.share_s),
             epoch.0,
-            &drafts as _
+            &drafts as _,
+            &texts(|one| one.adapters.as_str()) as _
         )
         .fetch_all(&self.pool)
         .await?;

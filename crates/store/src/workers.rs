@@ -64,6 +64,10 @@ pub struct WorkerStatus {
     pub registered_at: DateTime<Utc>,
     /// Jobs that it holds a lease on.
     pub job_ids: Vec<JobId>,
+    /// The adapters in its weights, as [`domain::VideoRequest::adapters_key`] writes them.
+    pub adapters: String,
+    /// Fingerprints of the adapters whose files its machine keeps.
+    pub adapters_cached: Vec<String>,
 }
 
 /// Result of a registration.
@@ -223,7 +227,7 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- list_workers
             SELECT workers.id, name, pool, model_id, model_fingerprint, device, device_class, build, threads, memory_bytes,
-                slots, attention, state, registered_at,
+                slots, attention, state, registered_at, adapters, adapters_cached,
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
                 COALESCE(held.ids, '{}') AS "job_ids!"
             FROM workers LEFT JOIN (
@@ -257,6 +261,8 @@ impl Store {
                 silent_s: row.silent_s.max(0.0),
                 registered_at: row.registered_at,
                 job_ids: row.job_ids.into_iter().map(JobId).collect(),
+                adapters: row.adapters,
+                adapters_cached: row.adapters_cached,
             })
         }))
     }

@@ -30,6 +30,7 @@ pub fn plan() -> Plan {
         step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
         flow_shift: None,
         guidance: None,
+        interpolate: None,
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 30,

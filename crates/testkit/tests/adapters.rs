@@ -50,6 +50,12 @@ impl<'f> Tenant<'f> {
         self.get(&format!("/api/jobs/{id}")).await.json().await.expect("JSON")
     }
 
+    /// The only worker, as the tenant sees it.
+    async fn first_worker(&self) -> Value {
+        let workers: Value = self.get("/api/workers").await.json().await.expect("JSON");
+        workers["workers"][0].clone()
+    }
+
     /// The video of a job, once it is finished.
     async fn video(&self, id: &str) -> Vec<u8> {
         eventually_seen("the job is finished", || async {
@@ -119,10 +125,17 @@ async fn tenants_share_workers_and_each_video_is_its_own_also_after_a_worker_die
     // Undisturbed, on one worker, one after another.
     let wanted = [request(&[("style", 0.8)]), request(&[("style", 1.0)]), request(&[("style", -0.5)])];
     let mut undisturbed = Vec::new();
-    for (tenant, request) in tenants.iter().zip(&wanted) {
+    for (at, (tenant, request)) in tenants.iter().zip(&wanted).enumerate() {
         undisturbed.push(tenant.video(&tenant.job(request).await).await);
+        // The worker reports what it has merged; only its owner (and an admin) sees it.
+        let merged = json!([{ "fingerprint": files[at], "name": "style", "scale": request["loras"][0]["scale"] }]);
+        let worker = tenant.first_worker().await;
+        assert_eq!((&worker["adapters"], &worker["adapters_cached"]), (&merged, &json!([files[at]])));
+        assert_eq!(tenants[(at + 1) % 3].first_worker().await["adapters"], json!([]));
     }
     let plain = tenants[0].video(&tenants[0].job(&request(&[])).await).await;
+    let worker = tenants[0].first_worker().await;
+    assert_eq!((&worker["adapters"], &worker["adapters_cached"]), (&json!([]), &json!([files[0]])));
     for (at, video) in undisturbed.iter().enumerate() {
         assert!(!undisturbed[..at].contains(video) && *video != plain, "adapter {at} changes the video");
     }

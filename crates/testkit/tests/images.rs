@@ -11,25 +11,31 @@ use testkit::{Fleet, FleetOptions, PICTURE_MODEL, Process, eventually_seen, pict
 struct PictureFleet {
     fleet: Fleet,
     folder: TempDir,
+    model: &'static str,
     processes: Vec<Process>,
 }
 
 impl PictureFleet {
-    /// API, scheduler and a worker with a model that needs a picture.
+    /// API and scheduler with a model that needs a picture and takes no time.
     async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        picture_model(folder.path());
+        Self::start_with(folder, PICTURE_MODEL).await
+    }
+
+    /// API and scheduler with the model of a folder.
+    async fn start_with(folder: TempDir, model: &'static str) -> Self {
         let options = FleetOptions::default()
             .with("FLEET__WORKER__LEASE_S", "4")
             .with("FLEET__WORKER__HEARTBEAT_S", "1")
             .with("FLEET__SCHEDULER__SWEEP_MS", "300")
             .with("FLEET__SCHEDULER__BACKOFF_MIN_S", "1");
-        let folder = tempfile::tempdir().expect("a folder");
-        picture_model(folder.path());
         let dirs = format!("models/default,{}", folder.path().display());
         let fleet = Fleet::prepare(options.with("FLEET__MODELS__DIRS", &dirs)).await;
         let api = fleet.api();
         fleet.until_api_ready().await;
         let processes = vec![api, fleet.scheduler("scheduler")];
-        Self { fleet, folder, processes }
+        Self { fleet, folder, model, processes }
     }
 
     fn worker(&self, name: &str) -> Process {
@@ -47,7 +53,7 @@ impl PictureFleet {
 
     /// Submits a video that begins from a picture; returns the job's id.
     async fn submit(&self, image: &str) -> String {
-        let request = json!({ "prompt": "a cat", "seed": 5, "infer_steps": 4, "video_length": 33, "model": PICTURE_MODEL, "image": image });
+        let request = json!({ "prompt": "a cat", "seed": 5, "infer_steps": 4, "video_length": 33, "model": self.model, "image": image });
         let job = self.fleet.submit(&request).await;
         job["job_id"].as_str().expect("an id").to_owned()
     }

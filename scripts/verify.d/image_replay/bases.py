@@ -1,13 +1,10 @@
 """Substitutes for the base images, which come from a registry that may not be reachable: a Debian made by debootstrap."""
 
-from __future__ import annotations
-
 import shutil
-import subprocess
 from pathlib import Path
 
-from fleet_stack import debs, tools
-from fleet_stack.console import Problem, say
+from fleet_stack import apps, debs, tools
+from fleet_stack.console import Problem, output, say
 from fleet_stack.paths import ROOT, TOOLS
 
 RELEASE = "bookworm"
@@ -28,9 +25,7 @@ def debian() -> Path:
     partial.mkdir(parents=True)
     mirror = _mirror()
     argv = ["debootstrap", "--variant=minbase", RELEASE, str(partial), *([mirror] if mirror else [])]
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Problem(f"debootstrap:\n{done.stdout[-2000:]}{done.stderr}")
+    output(argv, "debootstrap")
     # Nothing may start while packages are installed, as in the official image.
     policy = partial / "usr/sbin/policy-rc.d"
     policy.write_text("#!/bin/sh\nexit 101\n")
@@ -42,8 +37,7 @@ def debian() -> Path:
 def _mirror() -> str | None:
     """Where this machine gets the same release from; None leaves it to debootstrap."""
     argv = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
-    listed = subprocess.run(argv, capture_output=True, text=True).stdout
-    for line in listed.splitlines():
+    for line in output(argv).splitlines() if shutil.which("apt-get") else ():
         address, release, component = (line.split() + ["", "", ""])[:3]
         if release == RELEASE and component == "main" and address.rstrip("/").endswith("/debian"):
             return address
@@ -52,7 +46,7 @@ def _mirror() -> str | None:
 
 def rust() -> Path:
     """This machine's Rust, as the repository pins it."""
-    return Path(subprocess.run(["rustc", "--print", "sysroot"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip())
+    return Path(output(["rustc", "--print", "sysroot"], cwd=ROOT).strip())
 
 
 def beside_debian(name: str, tag: str) -> tuple[list[tuple[Path, str, bool]], str]:
@@ -62,7 +56,7 @@ def beside_debian(name: str, tag: str) -> tuple[list[tuple[Path, str, bool]], st
     if name == "debian":
         return [], ""
     if name == "rust":
-        said = subprocess.run([f"{rust()}/bin/rustc", "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+        said = output([rust() / "bin/rustc", "--version"]).split()[1]
         if not tag.startswith(said + "-"):
             raise Problem(f"this machine's Rust is {said}, the image's {tag}")
         return [(rust(), "/usr/local/rust", True)], "gcc libc6-dev"
@@ -71,3 +65,10 @@ def beside_debian(name: str, tag: str) -> tuple[list[tuple[Path, str, bool]], st
             raise Problem(f"the fetched Node is {tools.NODE_VERSION}, the image's {tag}")
         return [(tools.fetched_node(), "/usr/local/node", True)], "libstdc++6"
     raise Problem(f"no substitute for the base image {name}:{tag}")
+
+
+def copy_programs(folder: Path) -> None:
+    """Puts the executables of this checkout into a folder."""
+    folder.mkdir(parents=True)
+    for name in ("api", "fleet", "scheduler", "worker"):
+        shutil.copy2(apps.program(name), folder / name)

@@ -4,8 +4,6 @@ Only what an engine would do is played: an `exec` into the cache is the same com
 containers runs in their place, `logs` are the files that they wrote. Pipes go through the real shell.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Callable

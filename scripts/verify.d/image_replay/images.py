@@ -1,7 +1,5 @@
 """Builds the stages of docker/Dockerfile with buildah, and describes what each image holds."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -12,8 +10,9 @@ from pathlib import Path
 
 from deploy_checks import dockerfile
 from fleet_stack import debs
-from fleet_stack.console import Problem, say
-from fleet_stack.paths import ROOT, target_dir
+from fleet_stack.console import Problem, output, say
+from fleet_stack.paths import ROOT
+from fleet_stack.process import last_lines
 
 from . import bases, sandbox
 from .sandbox import Place
@@ -50,12 +49,13 @@ def buildah(*words: str | Path, log: Path | None = None) -> str:
     # TMPDIR is also where the cache mounts of builds lie.
     env = {**os.environ, "BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "overlay", "TMPDIR": str(HOME / "tmp")}
     argv = ["buildah", "--root", str(HOME / "store"), "--runroot", str(HOME / "run"), *map(str, words)]
-    with open(log or os.devnull, "wb") as sink:
-        done = subprocess.run(argv, cwd=ROOT, env=env, stdout=sink if log else subprocess.PIPE, stderr=sink if log else subprocess.PIPE)
+    if log is None:
+        return output(argv, f"buildah {words[0]}", cwd=ROOT, env=env).strip()
+    with open(log, "wb") as sink:
+        done = subprocess.run(argv, cwd=ROOT, env=env, stdout=sink, stderr=sink)
     if done.returncode != 0:
-        said = log.read_text(errors="replace")[-6000:] if log else done.stderr.decode()
-        raise Problem(f"buildah {' '.join(argv[5:7])} ended with {done.returncode}:\n{said}")
-    return "" if log else done.stdout.decode().strip()
+        raise Problem(f"buildah {words[0]} ended with {done.returncode}:\n{last_lines(log, 60)}")
+    return ""
 
 
 class Builder:
@@ -107,10 +107,7 @@ def stand_in(name: str, packages: str) -> str:
         buildah("add", "-q", container, bases.debian(), "/")
     if packages:
         variables = {"HOME": "/root", "DEBIAN_FRONTEND": "noninteractive", "PATH": bases.SYSTEM_PATH, **sandbox.client_variables()}
-        place = Place(Path(buildah("mount", container)), sandbox.client_binds(), variables=variables)
-        done = place.run(["sh", "-c", f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {packages}"])
-        if done.returncode != 0:
-            raise Problem(f"installing {packages} for {name}:\n{done.stdout[-4000:]}")
+        Place(Path(buildah("mount", container)), sandbox.client_binds(), variables=variables).install(packages)
     home = {"rust": {"CARGO_HOME": "/usr/local/cargo"}}.get(name, {})
     path = bases.SYSTEM_PATH if name == "debian" else f"/usr/local/{name}/bin:{bases.SYSTEM_PATH}"
     for variable, value in {"PATH": path, **home, **sandbox.client_variables()}.items():
@@ -123,11 +120,7 @@ def _prebuilt() -> tuple[Path, list[str]]:
     """The Dockerfile without its compilations, and a build context with the executables that this checkout has."""
     programs = HOME / "prebuilt"
     shutil.rmtree(programs, ignore_errors=True)
-    programs.mkdir(parents=True)
-    for name in ("api", "fleet", "scheduler", "worker"):
-        if not (target_dir() / name).exists():
-            raise Problem(f"{name} is not built: run `make build` first")
-        shutil.copy2(target_dir() / name, programs / name)
+    bases.copy_programs(programs)
     file = HOME / "Dockerfile.prebuilt"
     file.write_text(COMPILES.sub("true ", dockerfile.FILE.read_text().replace(TARGET_CACHE, PREBUILT_MOUNT)))
     return file, ["--build-context", f"prebuilt={programs}"]

@@ -1,7 +1,5 @@
 """Runs a program inside a folder as if that were the root: own mounts, own processes, this machine's network."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal
@@ -9,7 +7,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet_stack.console import Problem
+from fleet_stack.console import Problem, output
 
 # Where the machine's own certificates are seen inside: it may have more than the image's.
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -59,35 +57,38 @@ class Place:
         steps.append(f"exec chroot --userspec={self.user} {root} /usr/bin/env -i {variables} /bin/sh -c {shlex.quote(inner)}")
         return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "bash", "-c", "\n".join(steps)]
 
-    def start(self, argv: list[str], log: Path) -> Running:
+    def start(self, argv: list[str], log: Path) -> "Running":
         """Starts a program in the background."""
-        with open(log, "wb") as sink:
-            return Running(subprocess.Popen(self.command(argv), stdin=subprocess.DEVNULL, stdout=sink, stderr=sink), log)
+        return Running(self.command(argv), log)
 
     def run(self, argv: list[str]) -> subprocess.CompletedProcess[str]:
         """Runs a program to its end."""
         return subprocess.run(self.command(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+    def install(self, packages: str, then: str = "true") -> None:
+        """Installs Debian packages, and runs another command as root."""
+        script = f"apt-get update -qq && apt-get install -y -qq --no-install-recommends {packages} && {then}"
+        output(self.command(["sh", "-c", script]), f"installing {packages}", stdin=subprocess.DEVNULL)
 
-@dataclass
-class Running:
-    """A program in a place."""
 
-    process: subprocess.Popen
-    log: Path
+class Running(subprocess.Popen):
+    """A program in a place, whose output goes into `log`."""
 
-    def terminate(self, within_s: float) -> int:
+    def __init__(self, argv: list[str], log: Path) -> None:
+        self.log = log
+        with open(log, "wb") as sink:
+            super().__init__(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink)
+
+    def stop(self, within_s: float) -> int:
         """SIGTERM to the program itself, as an engine sends it; returns its exit status."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for child in children:
+        for child in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split():
             os.kill(int(child), signal.SIGTERM)
-        return self.process.wait(within_s)
+        return self.wait(within_s)
 
     def end(self) -> None:
         """Whatever it does, it ends."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+        self.kill()
+        self.wait()
 
 
 def client_binds() -> list[tuple[Path, str, bool]]:
@@ -100,8 +101,7 @@ def client_variables() -> dict[str, str]:
     """The same, as variables."""
     taken = {name: value for name, value in os.environ.items() if name.startswith(CLIENTS) or name in PROXIES}
     if CERTIFICATES.exists():
-        names = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE")
-        taken |= {name: INSIDE for name in names}
+        taken |= dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE"), INSIDE)
     return taken
 
 

@@ -6,7 +6,9 @@ import type { AnalyzeView, VideoRequest } from './schema';
 export type AnalyzeQuery = Omit<VideoRequest, 'seed' | 'deadline_s' | 'similar_prompts'>;
 
 export const analyze = (query: AnalyzeQuery, signal?: AbortSignal) =>
-  call<AnalyzeView>('GET', '/api/optimization/analyze', { query: { ...query, loras: inQuery(query.loras) }, signal });
+  call<AnalyzeView>('GET', '/api/optimization/analyze', { query: { ...query, loras: inQuery(query.loras), image: idOf(query.image) }, signal });
 
 /** As a query string writes them. */
 const inQuery = (loras: VideoRequest['loras']) => (loras ?? []).map(({ name, scale }) => `${name}:${scale ?? 1}`).join(',') || undefined;
+
+const idOf = (image: VideoRequest['image']) => (typeof image === 'object' ? image?.id : image);

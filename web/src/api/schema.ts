@@ -20,6 +20,8 @@ export interface AnalysisView {
   flow_reverse: boolean;
   /** Number of denoising steps. */
   infer_steps: number;
+  /** How many times as many frames per second interpolation would make; null for none. */
+  interpolate?: number | null;
   /** Tier in which it would run. */
   quality_tier: Tier;
   /** Complexity score: the sum of the factors. */
@@ -276,6 +278,22 @@ export interface HealthView {
   workers: number;
 }
 
+/** What interpolation did to a finished video; kept in its record. */
+export interface InterpolationRecord {
+  /** Scene cuts, at which frames were repeated instead of blended. */
+  cuts: number;
+  /** How many times as many frames per second. */
+  factor: number;
+  /** Frames per second of the video. */
+  fps: number;
+  /** Frames of the video. */
+  frames: number;
+  /** Millions of pixels of all new frames; the time grows with them. */
+  megapixels: number;
+  /** Fingerprint of the interpolator's weights. */
+  weights: string;
+}
+
 /** One page. */
 export interface JobListView {
   /** The jobs, newest first. */
@@ -384,6 +402,8 @@ export interface LimitsView {
   cfg_scale_max: number;
   /** Largest `deadline_s`. */
   deadline_s_max: number;
+  /** Most frames of an interpolated video; 0 where the fleet does not interpolate. */
+  interpolated_frames_max: number;
   /** Most jobs on one page of the job list. */
   page_max: number;
   /** Longest prompt, in characters. */
@@ -465,6 +485,16 @@ export interface LoraView {
   shared: boolean;
 }
 
+/** An adapter in a worker's weights. */
+export interface MergedView {
+  /** blake3 of its file. */
+  fingerprint: string;
+  /** The caller's name for it; null for an adapter that the caller cannot use. */
+  name?: string | null;
+  /** How strongly it acts. */
+  scale: number;
+}
+
 /** All models. */
 export interface ModelListView {
   /** Sorted by id. */
@@ -543,6 +573,8 @@ export interface OptimizationView {
   factors: FactorScore[];
   /** Planned number of denoising steps. */
   final_steps?: number | null;
+  /** How many times as many frames per second interpolation makes; null for none. */
+  interpolate?: number | null;
   /** False until the scheduler has planned the job. The values are then a forecast of the API, made with the same rules. */
   planned: boolean;
   quality_tier?: Tier | null;
@@ -558,6 +590,14 @@ export interface OptimizationView {
   steps_reason?: StepsReason | null;
   /** Number of steps that the step cache replaced. */
   steps_skipped?: number | null;
+}
+
+/** An adapter as PEFT saves it. */
+export interface PeftForm {
+  /** The file adapter_config.json, which holds the scale. */
+  config: string;
+  /** The file adapter_model.safetensors. */
+  file: string;
 }
 
 /** One hour or day. */
@@ -667,6 +707,7 @@ export interface RunRecord {
   device: string;
   /** GPU seconds of this job over all attempts. */
   gpu_seconds: number;
+  interpolation?: InterpolationRecord | null;
   /** Why an existing checkpoint was not used; `None` when there was none or it was used. */
   restarted_because?: string | null;
   /** Step from which the last attempt resumed; `None` when it started from the beginning. */
@@ -758,10 +799,12 @@ export interface SizeView {
 }
 
 /** What a running job is doing. */
-export type Stage = "prepare" | "encode" | "denoise" | "decode" | "deliver";
+export type Stage = "prepare" | "encode" | "denoise" | "decode" | "interpolate" | "deliver";
 
 /** Seconds of each stage of a run; of the last attempt, except `denoise_s`, which adds up over a resumed run. */
 export interface StageSeconds {
+  /** Merging the run's adapters into the weights, or restoring the model's own; 0 where nothing had to change. */
+  adapters_s?: number;
   /** Latents to frames. */
   decode_s: number;
   /** Frames to MP4 and poster, and their upload. */
@@ -770,6 +813,8 @@ export interface StageSeconds {
   denoise_s: number;
   /** Prompt to embeddings, look-up included. */
   encode_s: number;
+  /** New frames between those of the model. */
+  interpolate_s?: number;
 }
 
 /** Response of `GET /api/stats`. */
@@ -859,6 +904,11 @@ export interface VideoRequest {
   /** Denoising steps; 0 lets the fleet choose. */
   infer_steps?: number;
   /**
+   * How many times as many frames per second the video gets: 2, 4 or 8, by computing frames between those that the model
+   * renders. The duration stays. 1 adds none; null leaves it to the tier. Needs a fleet with an interpolator.
+   */
+  interpolate?: number | null;
+  /**
    * Who chooses among several candidates: `measures` lets the fleet choose by motion, sharpness, flicker and contrast of
    * the drafts, `person` waits until one of them is continued.
    */
@@ -901,6 +951,10 @@ export interface VideoRequest {
 export interface VideoView {
   /** Size of the MP4 in bytes. */
   bytes: number;
+  /** Frames per second of the MP4. */
+  fps: number;
+  /** Frames of the MP4; more than `shape` says where the video was interpolated. */
+  frames: number;
   /** Path of its middle frame, a JPEG. */
   poster_url: string;
   /** Path of the MP4; supports byte ranges. */
@@ -943,6 +997,10 @@ export interface WorkerListView {
 
 /** One worker. */
 export interface WorkerView {
+  /** The adapters (LoRA) in its weights, or being merged into them. Of other tenants' adapters only an admin sees any. */
+  adapters: MergedView[];
+  /** Fingerprints of the adapters whose files its machine keeps, as far as the caller may see them. */
+  adapters_cached: string[];
   /** The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU. */
   attention?: string | null;
   /** Versions of the worker and of libtorch. */

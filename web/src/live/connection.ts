@@ -17,7 +17,7 @@ export interface StateEvent {
 /** Progress of a running job. */
 export interface ProgressEvent {
   job_id: string;
-  stage: 'prepare' | 'encode' | 'denoise' | 'decode' | 'deliver';
+  stage: 'prepare' | 'encode' | 'denoise' | 'decode' | 'interpolate' | 'deliver';
   step: number;
   steps: number;
   skipped: number;

@@ -42,6 +42,7 @@ impl Renderer for GatedModel {
                 RenderEvent::Started { resumed_from, .. } => Some(format!("step-{}", resumed_from + 1)),
                 RenderEvent::Step { step, .. } if *step < order.steps => Some(format!("step-{}", step + 1)),
                 RenderEvent::Decoding => Some("decode".to_owned()),
+                RenderEvent::Interpolating => Some("interpolate".to_owned()),
                 RenderEvent::Step { .. } | RenderEvent::Checkpoint { .. } | RenderEvent::Preview { .. } => None,
             };
             tell(event);

@@ -175,8 +175,10 @@ impl Renderer for Quick {
             steps_computed: order.steps,
             steps_skipped: 0,
             convergence: Vec::new(),
+            adapters_s: 0.0,
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,
+            interpolation: None,
         })
     }
 }

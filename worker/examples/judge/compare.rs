@@ -38,13 +38,14 @@ pub(crate) fn nearness(size: (usize, usize), videos: &[Video], reference: &[Vide
     }
 }
 
-fn psnr_db(a: &[u8], b: &[u8]) -> f64 {
+/// Peak signal-to-noise ratio.
+pub(crate) fn psnr_db(a: &[u8], b: &[u8]) -> f64 {
     let squares: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
     if squares == 0.0 { EQUAL_DB } else { 10.0 * (255.0 * 255.0 * a.len() as f64 / squares).log10() }
 }
 
 /// Structural similarity of luma, mean over all windows of all frames.
-fn ssim((width, height): (usize, usize), a: &[u8], b: &[u8]) -> f64 {
+pub(crate) fn ssim((width, height): (usize, usize), a: &[u8], b: &[u8]) -> f64 {
     let (a, b) = (luma(a), luma(b));
     let frames = a.chunks_exact(width * height).zip(b.chunks_exact(width * height));
     let (mut sum, mut windows) = (0.0, 0.0);

@@ -4,10 +4,12 @@
 //! cargo run --release -p worker --example judge -- models/default              # held-out scenes, three seeds, 25 steps
 //! cargo run --release -p worker --example judge -- models/default --sweep     # fewer steps and step caches against 50 steps
 //! cargo run --release -p worker --example judge -- models/default --sheet sheet.png
+//! cargo run --release -p worker --example judge -- models/default --seeds 1 --interpolator models/interpolator
 //! ```
 //!
 //! Each job owns an engine of one thread, so that the videos do not depend on the number of cores.
 
+mod between;
 mod compare;
 mod render;
 mod sheet;
@@ -51,6 +53,9 @@ struct Arguments {
     /// Compare step counts and step caches with 50 steps instead; one seed
     #[arg(long)]
     sweep: bool,
+    /// Make frames of the videos again with these weights of frame interpolation instead, and by blending and repeating
+    #[arg(long, value_name = "DIR")]
+    interpolator: Option<PathBuf>,
     /// Draw the model's examples into this PNG instead
     #[arg(long, value_name = "FILE")]
     sheet: Option<PathBuf>,
@@ -69,6 +74,9 @@ fn main() -> anyhow::Result<()> {
     }
     let plan: Vec<Plan> = (0..arguments.seeds).flat_map(|seed| plans(&scenes, seed, arguments.steps)).collect();
     let videos = farm.render(&plan)?;
+    if let Some(weights) = &arguments.interpolator {
+        return between::report(&farm, &scenes, &videos, weights);
+    }
     let score = score(&farm, &scenes, &videos);
     say(&format!("{} held-out scenes, {} seeds, {} steps", scenes.len(), arguments.seeds, arguments.steps))?;
     say(&head(""))?;

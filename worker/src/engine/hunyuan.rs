@@ -13,16 +13,22 @@ use domain::{Failure, FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, FirstFrame, LatentRgb, Picture, Session, StepCacheConfig, StepEnd,
+    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Picture, Session, StepCacheConfig,
+    StepEnd,
 };
 use tracing::warn;
 
 use super::loras::Opened;
 use super::pictures::Pictures;
-use super::{LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo};
+use super::{
+    Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo,
+};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
 pub(crate) const NOT_FINITE: &str = "not_finite";
+
+/// Code of a failure of a worker that cannot interpolate; another worker of the pool may.
+const NO_INTERPOLATOR: &str = "no_interpolator";
 
 /// The engine, and what it reports to the fleet.
 pub struct HunyuanRenderer {
@@ -32,6 +38,7 @@ pub struct HunyuanRenderer {
     /// What turns latents into previews, if the VAE has known factors.
     factors: Option<LatentRgb>,
     loras: Opened,
+    interpolator: Option<Interpolator>,
 }
 
 impl HunyuanRenderer {
@@ -45,6 +52,7 @@ impl HunyuanRenderer {
             attention: options.attention,
             attention_library: options.attention_library.clone(),
             dtype: options.dtype,
+            storage: options.storage,
             encoder_dtype: options.encoder_dtype,
             decoder_dtype: options.decoder_dtype,
             largest: options.largest,
@@ -60,7 +68,20 @@ impl HunyuanRenderer {
         if factors.is_none() {
             warn!(folder = %options.model_dir.display(), "no previews: this VAE has no known factors; `worker fit-preview` finds them");
         }
-        Ok(Self { engine, geometry, memory_bytes: options.memory_bytes, factors, loras: Opened::default() })
+        let interpolator = options.interpolator_dir.as_deref().map(|folder| {
+            engine.interpolator(folder).with_context(|| {
+                let folder = folder.display();
+                format!("load the interpolator from {folder}; `scripts/fetch-interpolator {folder}` fetches it, and interpolation.enabled = false does without")
+            })
+        });
+        Ok(Self {
+            engine,
+            geometry,
+            memory_bytes: options.memory_bytes,
+            factors,
+            loras: Opened::default(),
+            interpolator: interpolator.transpose()?,
+        })
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -75,6 +96,9 @@ struct Work<'a> {
     engine: &'a Engine,
     order: &'a RenderOrder,
     factors: Option<&'a LatentRgb>,
+    /// Seconds that changing the weights took.
+    adapters_s: f64,
+    interpolator: Option<&'a Interpolator>,
 }
 
 impl Work<'_> {
@@ -156,7 +180,8 @@ impl Work<'_> {
         let begun = Instant::now();
         let frames = session.decode(&[&denoised.latents], &mut |_, _| {})?;
         let frames = frames.first().ok_or_else(|| broken("the decoder returned nothing"))?;
-        let rgb = frames.rgb8()?;
+        let decode_s = begun.elapsed().as_secs_f64();
+        let (rgb, interpolation) = self.bytes(frames, control, tell)?;
         let counts = denoised.counts;
         #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
         let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
@@ -167,9 +192,29 @@ impl Work<'_> {
             steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
             steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
             convergence,
+            adapters_s: self.adapters_s,
             denoise_s,
-            decode_s: begun.elapsed().as_secs_f64(),
+            decode_s,
+            interpolation,
         })
+    }
+
+    /// The video's bytes: the decoded frames, and those between them if the order asks for some.
+    fn bytes(
+        &self,
+        frames: &Frames,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<(Vec<u8>, Option<Interpolation>), RenderError> {
+        let factor = self.order.interpolate;
+        let Some(interpolator) = self.interpolator.filter(|_| factor > 1) else {
+            return Ok((frames.rgb8()?, None));
+        };
+        tell(RenderEvent::Interpolating);
+        let begun = Instant::now();
+        let Interpolated { rgb, cuts } = interpolator.interpolate(frames, factor, control, &mut |_, _| {})?;
+        let weights = interpolator.fingerprint().to_owned();
+        Ok((rgb, Some(Interpolation { factor, cuts, weights, seconds: begun.elapsed().as_secs_f64() })))
     }
 }
 
@@ -212,18 +257,21 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        self.loras.activate(&mut self.engine, &order.loras, control)?;
-        let factors = self.factors.as_ref();
-        let first = Work { engine: &self.engine, order, factors }.run(None, control, tell);
+        if order.interpolate > 1 && self.interpolator.is_none() {
+            return Err(failed(NO_INTERPOLATOR, no_interpolator(), FailureAction::Retry));
+        }
+        let adapters_s = self.loras.activate(&mut self.engine, &order.loras, control)?;
+        let (factors, interpolator) = (self.factors.as_ref(), self.interpolator.as_ref());
+        let first = Work { engine: &self.engine, order, factors, adapters_s, interpolator }.run(None, control, tell);
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
         }
         let Some(mut engine) = self.full_precision() else { return first };
-        Opened::default().activate(&mut engine, &order.loras, control)?;
+        let adapters_s = Opened::default().activate(&mut engine, &order.loras, control)?;
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
-        Work { engine: &engine, order, factors }.run(Some(why), control, tell)
+        Work { engine: &engine, order, factors, adapters_s, interpolator }.run(Some(why), control, tell)
     }
 }
 
@@ -399,6 +447,12 @@ impl From<Error> for RenderError {
             _ => failed("model_failed", error.to_string(), FailureAction::Retry),
         }
     }
+}
+
+fn no_interpolator() -> String {
+    "this worker has no interpolator; fetch the weights with scripts/fetch-interpolator, set interpolation.enabled, and start the \
+     worker again"
+        .to_owned()
 }
 
 fn broken(reason: &str) -> RenderError {

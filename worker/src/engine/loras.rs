@@ -1,6 +1,7 @@
 //! The adapters that a renderer has opened, so that jobs with the same ones do not read the files again.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use hunyuan::{Adapter, AdapterUse, Control, Engine, Error};
 
@@ -17,11 +18,17 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// Makes exactly these adapters active on an engine.
+    /// Makes exactly these adapters active on an engine; returns the seconds that this took, 0 where they were active.
     ///
     /// # Errors
     /// The engine's: a file that cannot be used, a stop, memory.
-    pub(super) fn activate(&mut self, engine: &mut Engine, files: &[LoraFile], control: &Control) -> Result<(), Error> {
+    pub(super) fn activate(
+        &mut self,
+        engine: &mut Engine,
+        files: &[LoraFile],
+        control: &Control,
+    ) -> Result<f64, Error> {
+        let begun = Instant::now();
         for file in files {
             self.open(engine, &file.path)?;
         }
@@ -31,10 +38,10 @@ impl Opened {
             .iter()
             .filter_map(|(path, adapter)| Some(AdapterUse { adapter, strength: wanted(path)?.scale }))
             .collect();
-        engine.set_adapters(&uses, control)?;
+        let changed = engine.set_adapters(&uses, control)?;
         let surplus = self.adapters.len().saturating_sub(OPENED_MAX);
         self.adapters.drain(..surplus);
-        Ok(())
+        Ok(if changed { begun.elapsed().as_secs_f64() } else { 0.0 })
     }
 
     /// Opens a file unless it is open, and moves it to the end.

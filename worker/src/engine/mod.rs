@@ -22,7 +22,7 @@ pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
 pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
-pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency};
+pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency, Storage};
 
 /// How to load a model.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct LoadOptions {
     pub attention_library: Option<PathBuf>,
     /// Number format of the transformer; `None` for what suits the device.
     pub dtype: Option<Dtype>,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub storage: Storage,
     /// Number format of the text encoders; `None` for what suits the device.
     pub encoder_dtype: Option<Dtype>,
     /// Number format of the video decoder; `None` for what suits the device.
@@ -51,6 +53,8 @@ pub struct LoadOptions {
     pub hashes_dir: Option<PathBuf>,
     /// Device memory available to this worker, bytes.
     pub memory_bytes: u64,
+    /// Folder of the interpolator's weights; `None` for a worker that does not interpolate.
+    pub interpolator_dir: Option<PathBuf>,
 }
 
 impl LoadOptions {
@@ -63,6 +67,7 @@ impl LoadOptions {
             attention: None,
             attention_library: None,
             dtype: None,
+            storage: Storage::default(),
             encoder_dtype: None,
             decoder_dtype: None,
             largest: None,
@@ -70,6 +75,7 @@ impl LoadOptions {
             text_encoders: Residency::Resident,
             hashes_dir: None,
             memory_bytes,
+            interpolator_dir: None,
         }
     }
 }
@@ -168,6 +174,8 @@ pub struct RenderOrder {
     pub pause_after: Option<u32>,
     /// The draft that the run continues with another number of steps.
     pub continues: Option<DraftSchedule>,
+    /// How many times as many frames per second interpolation makes; 1 for none.
+    pub interpolate: u32,
 }
 
 /// What the renderer reports while it works.
@@ -207,12 +215,14 @@ pub enum RenderEvent {
     },
     /// Denoising is over, decoding begins.
     Decoding,
+    /// Decoding is over, interpolation begins.
+    Interpolating,
 }
 
 /// Frames of a finished run.
 #[derive(Debug)]
 pub struct RenderedFrames {
-    /// `[frames, height, width, 3]`, 8 bits a channel.
+    /// `[frames, height, width, 3]`, 8 bits a channel; those of interpolation included.
     pub rgb: Vec<u8>,
     /// Pixels.
     pub width: u32,
@@ -224,10 +234,27 @@ pub struct RenderedFrames {
     pub steps_skipped: u32,
     /// Relative velocity change from step to step.
     pub convergence: Vec<f32>,
+    /// Seconds of merging adapters or restoring weights before this attempt; 0 where nothing had to change.
+    pub adapters_s: f64,
     /// Seconds of denoising in this attempt.
     pub denoise_s: f64,
     /// Seconds of decoding.
     pub decode_s: f64,
+    /// What interpolation did; `None` without it.
+    pub interpolation: Option<Interpolation>,
+}
+
+/// How the frames between those of the model were made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Interpolation {
+    /// How many times as many frames per second.
+    pub factor: u32,
+    /// Scene cuts, at which frames were repeated.
+    pub cuts: u32,
+    /// Fingerprint of the weights.
+    pub weights: String,
+    /// Seconds that it took.
+    pub seconds: f64,
 }
 
 /// A run that paused where its order said.

@@ -56,6 +56,11 @@ impl Ended {
     pub(super) fn failed(code: &str, reason: String, action: FailureAction) -> Self {
         Self::Failed { failure: Failure { code: code.to_owned(), reason }, action }
     }
+
+    /// Whether it is a failure with this code.
+    pub(super) fn is_failure(&self, code: &str) -> bool {
+        matches!(self, Self::Failed { failure, .. } if failure.code == code)
+    }
 }
 
 impl From<RenderError> for Ended {

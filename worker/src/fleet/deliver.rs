@@ -36,7 +36,8 @@ pub(super) async fn deliver(
     }
     let folder =
         tempfile::Builder::new().prefix("fleet-video-").tempdir_in(&fleet.scratch).map_err(|error| disk(&error))?;
-    let files = write_files(fleet.mp4.clone(), folder.path().to_owned(), job.job.shape.fps, frames, lease).await?;
+    let fps = job.job.shape.interpolated(frames.interpolation.as_ref().map_or(1, |done| done.factor)).fps;
+    let files = write_files(fleet.mp4.clone(), folder.path().to_owned(), fps, frames, lease).await?;
     let video_key = keys::video(job.lease.job_id, job.lease.token);
     let poster_key = keys::poster(job.lease.job_id, job.lease.token);
     let video_bytes = upload(fleet, &video_key, &files.video, lease).await?;

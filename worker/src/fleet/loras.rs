@@ -4,6 +4,7 @@
 //! when it is whole. The least recently used ones are removed; a file that is still mapped lives on until it is not.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use domain::{FailureAction, LoraUse};
@@ -18,6 +19,60 @@ use crate::engine::LoraFile;
 
 /// Below the scratch folder.
 const FOLDER: &str = "fleet-loras";
+
+/// The adapters in the model's weights, as this worker reported them last.
+#[derive(Debug, Default)]
+pub(crate) struct Merged(Mutex<String>);
+
+impl Merged {
+    /// As [`domain::VideoRequest::adapters_key`] writes them.
+    pub(super) fn key(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether they are others than before.
+    fn replace(&self, key: &str) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let differs = *known != key;
+        key.clone_into(&mut known);
+        differs
+    }
+}
+
+/// Reports the adapters that are being merged, and the files on this machine, unless nothing has changed. A lost report costs a swap:
+/// jobs are correct wherever they go.
+pub(super) async fn report(fleet: &Fleet, key: String, files_changed: bool) {
+    if !fleet.merged.replace(&key) && !files_changed {
+        return;
+    }
+    let cached = match cached(&fleet.scratch.join(FOLDER)) {
+        Ok(cached) => cached,
+        Err(error) => {
+            warn!(%error, "the kept adapters cannot be listed");
+            Vec::new()
+        }
+    };
+    if let Err(error) = fleet.store.report_adapters(fleet.worker_id, &key, &cached).await {
+        warn!(%error, "merged adapters not reported");
+    }
+}
+
+/// Fingerprints of the files in the folder, sorted.
+fn cached(folder: &Path) -> std::io::Result<Vec<String>> {
+    let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_hash(stem));
+        if let (Some(stem), Some("safetensors")) = (stem, path.extension().and_then(|ext| ext.to_str())) {
+            found.push(stem.to_owned());
+        }
+    }
+    found.sort();
+    Ok(found)
+}
 
 /// The files of a job's adapters, fetched where this machine lacks them.
 ///
@@ -131,6 +186,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn only_whole_adapters_count_as_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = ("1".repeat(64), "2".repeat(64));
+        for name in [format!("{two}.safetensors"), format!("{one}.safetensors"), "partial.tmp".into(), one.clone()] {
+            std::fs::write(folder.path().join(name), [0]).unwrap();
+        }
+        assert_eq!(cached(folder.path()).unwrap(), [one, two]);
+        assert!(cached(&folder.path().join("missing")).unwrap().is_empty());
+    }
 
     #[test]
     fn the_least_recently_used_go_first_and_those_in_use_stay() {

@@ -43,6 +43,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::EngineThread;
 use crate::mp4::Encoder;
 use heart::Heart;
+use loras::Merged;
 
 /// Everything that a running job needs: cheap handles and plain values.
 pub(crate) struct Fleet {
@@ -66,6 +67,10 @@ pub(crate) struct Fleet {
     pub(crate) manifest: ModelManifest,
     /// ffmpeg.
     pub(crate) mp4: Encoder,
+    /// The adapters in the model's weights, as the fleet knows them.
+    pub(crate) merged: Merged,
+    /// How long a released job may wait for a worker that has merged its adapters; `None` where nobody prefers such jobs.
+    pub(crate) patience: Option<Duration>,
     /// Bytes of adapters that are kept on this machine.
     pub(crate) lora_cache_bytes: u64,
     /// Folder for unfinished files.
@@ -116,6 +121,11 @@ impl RunLimit {
 }
 
 impl Fleet {
+    /// The adapters in the model's weights, or on their way there, as [`domain::VideoRequest::adapters_key`] writes them.
+    pub(crate) fn merged(&self) -> String {
+        self.merged.key()
+    }
+
     /// Notes why this worker has to leave, and takes nothing new; the first reason counts.
     pub(crate) fn leave(&self, reason: &str) {
         // A second reason follows from the first.

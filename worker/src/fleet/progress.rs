@@ -129,6 +129,7 @@ impl Follower {
                     self.remaining_s = None;
                     self.stage(Stage::Decode).await;
                 }
+                RenderEvent::Interpolating => self.stage(Stage::Interpolate).await,
             }
             uploads.go_on();
         }

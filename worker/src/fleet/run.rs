@@ -15,7 +15,7 @@ use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WorkerSettings};
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage, WorkerSettings};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, WorkerMetrics};
@@ -23,10 +23,11 @@ use tracing::{info, warn};
 
 use super::deliveries::Deliveries;
 use super::heart::{Heart, Rhythm};
+use super::loras::{self, Merged};
 use super::take::Source;
 use super::{Fleet, RunLimit, device, job, register, selftest};
 use crate::engine::{
-    DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, check_manifest,
+    DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, Storage, check_manifest,
 };
 use crate::mp4::Encoder;
 
@@ -82,7 +83,7 @@ where
 
     let (model, work) = (health.part("model"), health.part("work"));
     let manifest = settings::read_manifest(&worker.model_dir)?;
-    let engine = start_engine(worker, &manifest, load).await?;
+    let engine = start_engine(&settings, &manifest, load).await?;
     model.ok();
     let fleet = Arc::new(assemble(&settings, manifest, engine, metrics, &stop)?);
     let info = worker_info(&settings, &fleet);
@@ -90,6 +91,7 @@ where
         return Ok(());
     }
     register::register(&fleet.store, &fleet.broker.user(), &info, stop.soft()).await?;
+    loras::report(&fleet, String::new(), true).await;
     let ready_s = begun.elapsed().as_secs_f64();
     fleet.metrics.ready_seconds.set(ready_s);
     info!(ready_s, "ready");
@@ -164,6 +166,8 @@ async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
             stop.ask();
             return;
         }
+        // The fleet may have forgotten what this worker reported.
+        loras::report(&fleet, fleet.merged(), true).await;
         if known.wait_for(|known| *known).await.is_err() {
             return;
         }
@@ -185,15 +189,12 @@ async fn observe(fleet: Arc<Fleet>) {
     }
 }
 
-async fn start_engine<R, F>(
-    settings: &WorkerSettings,
-    manifest: &ModelManifest,
-    load: F,
-) -> anyhow::Result<EngineThread>
+async fn start_engine<R, F>(all: &Settings, manifest: &ModelManifest, load: F) -> anyhow::Result<EngineThread>
 where
     R: Renderer,
     F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
+    let settings = &all.worker;
     let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
     let options = LoadOptions {
         model_dir: settings.model_dir.clone(),
@@ -201,6 +202,10 @@ where
         attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
         attention_library: named(&settings.attention_library),
         dtype: dtype(settings.transformer_dtype)?,
+        storage: match settings.transformer_storage {
+            WeightStorage::Model => Storage::Model,
+            WeightStorage::Fp8 => Storage::Fp8,
+        },
         encoder_dtype: dtype(settings.encoder_dtype)?,
         decoder_dtype: dtype(settings.decoder_dtype)?,
         largest: largest(manifest),
@@ -212,6 +217,7 @@ where
         },
         hashes_dir: named(&settings.hashes_dir).or_else(|| Some(settings.model_dir.clone())),
         memory_bytes: device::memory_bytes(settings, device, manifest),
+        interpolator_dir: all.interpolation.enabled.then(|| all.interpolation.weights_dir.clone()),
     };
     info!(model = manifest.id, folder = %settings.model_dir.display(), %device, "loading the model");
     let engine = EngineThread::start(move || load(&options)).await?;
@@ -276,6 +282,8 @@ fn assemble(
         run_limit: RunLimit { factor: worker.run_limit_factor, min: Duration::from_secs(worker.run_limit_min_s) },
         resumes_max: settings.scheduler.checkpoint_resumes_max,
         deliveries_max: worker.deliveries_max,
+        merged: Merged::default(),
+        patience: patience(settings.scheduler.affinity_delay_max_s),
         lora_cache_bytes: worker.lora_cache_bytes,
         pool,
         manifest,
@@ -285,6 +293,11 @@ fn assemble(
         nothing_new: stop.soft().child_token(),
         metrics,
     })
+}
+
+/// Half of the delay; the scheduler uses the other half.
+fn patience(delay_max_s: u64) -> Option<Duration> {
+    (delay_max_s > 0).then(|| Duration::from_secs(delay_max_s) / 2)
 }
 
 fn rhythm(settings: &Settings, manifest: &ModelManifest) -> Rhythm {

@@ -3,6 +3,9 @@
 //! An idle worker that is connected to RabbitMQ polls the database too, but less often: under an alarm RabbitMQ keeps connections
 //! and consumers open but blocks all publishers.
 //!
+//! A message says that a job waits in the pool. Which one is claimed depends on the adapters that this worker has merged (see
+//! `store::affinity`).
+//!
 //! A message is acked as soon as the claim has been decided, whatever was decided: the row has the job now, or somebody
 //! else has, or the sweep will find it. Extra deliveries are given back through the row and acked too.
 
@@ -11,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use broker::{JobReady, ReadyConsumer};
 use domain::LeaseToken;
+use store::StoreError;
+use store::affinity::Seeker;
 use store::leases::{ClaimOutcome, ClaimedJob};
 use telemetry::Part;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +27,9 @@ use super::assignment::Assignment;
 /// Tries of a claim while the database does not respond, before the message is left to the sweep.
 const CLAIM_TRIES: u32 = 5;
 const CLAIM_PAUSE: Duration = Duration::from_millis(300);
+
+/// Tries to claim the job that fits best, each time another one, before the one that the message named.
+const PREFERRED_TRIES: u32 = 3;
 
 /// While RabbitMQ is connected, the database is polled only once in this many rounds.
 const LOOKS_WHILE_HEARING: u32 = 5;
@@ -53,7 +61,7 @@ impl Source {
             let ready = tokio::select! {
                 delivered = self.consumer.next() => {
                     let ready = delivered.ready.clone();
-                    let taken = self.claim(&ready).await;
+                    let taken = self.take(&ready).await;
                     delivered.ack().await;
                     self.give_back_extra().await;
                     if taken.is_some() {
@@ -91,11 +99,10 @@ impl Source {
                 return None;
             }
         }
-        match self.fleet.store.unclaimed(&self.fleet.pool, 1).await {
+        match self.waiting(None).await {
             Ok(found) => {
                 self.part.ok();
-                let released = found.into_iter().next()?;
-                Some(JobReady { job_id: released.job_id, dispatch_no: released.dispatch_no, pool: released.pool })
+                found
             }
             Err(error) if hears => {
                 debug!(%error, "cannot look for work");
@@ -107,6 +114,49 @@ impl Source {
                 None
             }
         }
+    }
+
+    /// The released job that this worker should claim; `named` is the one that a message named.
+    async fn waiting(&self, named: Option<&JobReady>) -> Result<Option<JobReady>, StoreError> {
+        let fleet = &self.fleet;
+        let released = match fleet.patience {
+            Some(patience) => {
+                let adapters = fleet.merged();
+                let seeker = Seeker {
+                    worker_id: fleet.worker_id,
+                    pool: &fleet.pool,
+                    adapters: &adapters,
+                    hint: named.map(|ready| ready.job_id),
+                    patience_s: patience.as_secs_f64(),
+                };
+                fleet.store.preferred(seeker).await?
+            }
+            None => fleet.store.unclaimed(&fleet.pool, 1).await?.into_iter().next(),
+        };
+        Ok(released.map(|one| JobReady { job_id: one.job_id, dispatch_no: one.dispatch_no, pool: one.pool }))
+    }
+
+    /// Claims the released job that fits best, or the one that the message named.
+    async fn take(&self, named: &JobReady) -> Option<Taken> {
+        if self.fleet.patience.is_some() {
+            for _ in 0..PREFERRED_TRIES {
+                match self.waiting(Some(named)).await {
+                    // Its claim says why it is not waiting any more.
+                    Ok(Some(ready)) if ready == *named => break,
+                    Ok(Some(ready)) => {
+                        if let Some(taken) = self.claim(&ready).await {
+                            return Some(taken);
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        debug!(job.id = %named.job_id, %error, "cannot look for a job that fits better");
+                        break;
+                    }
+                }
+            }
+        }
+        self.claim(named).await
     }
 
     async fn claim(&self, ready: &JobReady) -> Option<Taken> {

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{ArgAction, Args};
-use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Tiling};
+use domain::interpolation::FACTORS;
+use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Storage, Tiling};
 
 use crate::mp4::PosterFormat;
 
@@ -54,12 +55,22 @@ pub struct RenderArgs {
     /// rule, else no]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) riflex: Option<bool>,
+    /// Make this many times as many frames per second by interpolation: 2, 4 or 8
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = parse_factor)]
+    pub(crate) interpolate: u32,
+    /// Folder of the interpolator's weights, as scripts/fetch-interpolator makes it
+    #[arg(long, value_name = "DIR", default_value = "models/interpolator")]
+    pub(crate) interpolator: PathBuf,
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) latents: Option<PathBuf>,
     /// Number format of the weights: f32, bf16 or f16 [default: f32 on a CPU, bf16 on a GPU]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<Dtype>,
+    /// How the weights of the transformer's blocks are kept in memory: model (as --dtype says) or fp8, which takes half the memory of
+    /// bf16 and is slightly less exact
+    #[arg(long, value_name = "STORAGE", default_value = "model")]
+    pub(crate) storage: Storage,
     /// Number format of the text encoders [default: that of --dtype, else f32 on a CPU, f16 on a GPU]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) encoder_dtype: Option<Dtype>,
@@ -114,6 +125,7 @@ impl RenderArgs {
         Ok(EngineOptions {
             device: self.device,
             dtype: self.dtype,
+            storage: self.storage,
             encoder_dtype: self.encoder_dtype,
             decoder_dtype: self.decoder_dtype,
             attention: attention.map_err(|reason: String| anyhow::anyhow!("--attention: {reason}"))?,
@@ -134,6 +146,12 @@ impl RenderArgs {
             other => bail!("--poster: `.{other}` is not a supported picture format; use .jpg or .webp"),
         }
     }
+}
+
+/// 1 for none, or a factor of interpolation.
+fn parse_factor(text: &str) -> Result<u32, String> {
+    let factor = text.parse().ok().filter(|factor| *factor == 1 || FACTORS.contains(factor));
+    factor.ok_or_else(|| format!("`{text}` is not valid; use 2, 4 or 8, or 1 for none"))
 }
 
 /// Reads `style.safetensors=0.8`.

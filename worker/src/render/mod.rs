@@ -1,6 +1,6 @@
 //! `worker render`: one video from a model folder, without a fleet.
 //!
-//! The steps of a job: load, encode, denoise, decode, write. Values that are not given come from the folder's
+//! The steps of a job: load, encode, denoise, decode, interpolate, write. Values that are not given come from the folder's
 //! `fleet.toml` if it has one, then from the checkpoint's own files, then from the reference's defaults.
 
 mod args;
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use hunyuan::{AdapterUse, Control, Engine, Frames};
+use hunyuan::{AdapterUse, Control, Engine};
 use tch::Tensor;
 
 pub use self::args::RenderArgs;
@@ -37,6 +37,10 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     if !args.loras.is_empty() {
         report.stage("adapters", || activate(&mut engine, &args.loras, &control)).context("use the adapters")?;
     }
+    let interpolator = (args.interpolate > 1)
+        .then(|| report.stage("network", || engine.interpolator(&args.interpolator)))
+        .transpose()
+        .context("load the interpolator; `scripts/fetch-interpolator` fetches it")?;
     let mut dump = args.dump.as_ref().map(|_| Dump::default());
 
     let embeddings = report.stage("encode", || resolved.encode(&engine, &control)).context("encode the prompt")?;
@@ -74,8 +78,19 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         .context("decode")?;
     progress.finish();
 
+    let rgb = match &interpolator {
+        None => frames.rgb8()?,
+        Some(interpolator) => {
+            let progress = Progress::new("frame", 0);
+            let on_frame = &mut |done, total| progress.part(done, total);
+            let made =
+                report.stage("between", || interpolator.interpolate(&frames, args.interpolate, &control, on_frame));
+            progress.finish();
+            made.context("interpolate")?.rgb
+        }
+    };
     if let Some(out) = &args.out {
-        report.stage("write", || write(args, &resolved, &frames, out))?;
+        report.stage("write", || write(args, &resolved, &rgb, out))?;
     }
     if let (Some(dump), Some(path)) = (dump, &args.dump) {
         dump.finish(first_velocity.as_ref(), &denoised.latents.tensor, frames.tensor(), path)?;
@@ -89,18 +104,13 @@ fn activate(engine: &mut Engine, loras: &[(PathBuf, f64)], control: &Control) ->
     let opened = opened.collect::<hunyuan::Result<Vec<_>>>()?;
     let uses: Vec<AdapterUse> =
         opened.iter().map(|(adapter, scale)| AdapterUse { adapter, strength: *scale }).collect();
-    engine.set_adapters(&uses, control)
+    engine.set_adapters(&uses, control).map(|_| ())
 }
 
 /// The MP4, and the poster if asked for.
-fn write(args: &RenderArgs, resolved: &Resolved, frames: &Frames, out: &Path) -> anyhow::Result<()> {
-    let rgb = frames.rgb8()?;
-    let clip = Clip {
-        rgb: &rgb,
-        width: resolved.pixels(resolved.width)?,
-        height: resolved.pixels(resolved.height)?,
-        fps: resolved.fps,
-    };
+fn write(args: &RenderArgs, resolved: &Resolved, rgb: &[u8], out: &Path) -> anyhow::Result<()> {
+    let video = resolved.shape()?.interpolated(args.interpolate);
+    let clip = Clip { rgb, width: video.width, height: video.height, fps: video.fps };
     let encoder = Encoder { ffmpeg: args.ffmpeg.clone(), crf: args.crf, stall: FFMPEG_STALL };
     encoder.write_mp4(clip, out, &|| true).with_context(|| format!("write {}", out.display()))?;
     if let Some(poster) = &args.poster {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use domain::ModelManifest;
+use domain::model::RenderShape;
 use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, FirstFrame, Picture, StepCacheConfig};
 use tch::{Kind, Tensor};
 
@@ -145,9 +146,15 @@ impl Resolved {
         }
     }
 
-    /// Width or height in the MP4 writer's type.
-    pub(crate) fn pixels(&self, side: i64) -> anyhow::Result<u32> {
-        u32::try_from(side).with_context(|| format!("{side} pixels cannot be the side of a video"))
+    /// What the model renders.
+    pub(crate) fn shape(&self) -> anyhow::Result<RenderShape> {
+        let number = |value: i64| u32::try_from(value).with_context(|| format!("{value} cannot be a size of a video"));
+        Ok(RenderShape {
+            width: number(self.width)?,
+            height: number(self.height)?,
+            frames: number(self.frames)?,
+            fps: self.fps,
+        })
     }
 }
 

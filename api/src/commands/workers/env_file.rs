@@ -131,6 +131,7 @@ fn changed(settings: &Settings) -> Vec<(String, String)> {
             ("FLEET__SCHEDULER__CHECKPOINT_RESUMES_MAX", of.scheduler.checkpoint_resumes_max.to_string()),
             ("FLEET__WORKER__LEASE_S", of.worker.lease_s.to_string()),
             ("FLEET__WORKER__HEARTBEAT_S", of.worker.heartbeat_s.to_string()),
+            ("FLEET__INTERPOLATION__ENABLED", of.interpolation.enabled.to_string()),
             ("FLEET__COST__GPU_HOUR_USD", of.cost.gpu_hour_usd.to_string()),
         ]
     };

@@ -47,6 +47,11 @@ pub(super) fn deadline_s<'de, D: Deserializer<'de>>(deserializer: D) -> Result<O
     Ok(Option::<Whole<u32>>::deserialize(deserializer)?.map(u32::from))
 }
 
+/// A factor or null.
+pub(super) fn interpolate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(Option::<Whole<u32>>::deserialize(deserializer)?.map(u32::from))
+}
+
 /// A whole number, with or without a fraction of zero.
 struct Whole<T>(T);
 

@@ -14,13 +14,13 @@ mod scale;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use self::keys::{Key, Leaf};
 pub use self::modules::Modules;
 use self::modules::Piece;
-pub use self::scale::ScaleOf;
 use self::scale::Scales;
+pub use self::scale::{ScaleOf, with_config};
 use crate::error::{Refused, listed};
 use crate::header::{Header, Stored};
 
@@ -86,7 +86,7 @@ impl Lora {
     ///
     /// # Errors
     /// Everything that is wrong in one sentence, with at most ten names.
-    pub fn read(header: &Header, config: Option<&Value>, modules: &Modules) -> Result<Self, Refused> {
+    pub fn read(header: &Header, config: Option<&Map<String, Value>>, modules: &Modules) -> Result<Self, Refused> {
         let by_module = sorted(header, modules)?;
         if by_module.is_empty() {
             return Err(Refused::new("holds no adapter: none of its tensors is a LoRA factor"));

@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::keys::bare;
 use crate::error::Refused;
-use crate::header::Header;
+use crate::header::{Header, LENGTH_BYTES};
 
 /// A scale.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +33,45 @@ const METADATA: &str = "lora_adapter_metadata";
 /// Before the keys of the transformer in that metadata.
 const NETWORK: &str = "transformer.";
 
+/// The start of a PEFT file, up to its first tensor, with the configuration from beside it in its metadata: where diffusers writes
+/// it, and where [`super::Lora::read`] finds it without a second file. The tensors stay as they are behind it.
+///
+/// # Errors
+/// A start that is no whole header, or a file that has such metadata already.
+pub fn with_config(start: &[u8], config: &Map<String, Value>) -> Result<Vec<u8>, Refused> {
+    let broken = |error: serde_json::Error| Refused::new(format!("has a damaged header ({error}); download it again"));
+    let extent = Header::extent(start)?;
+    let json = usize::try_from(extent).ok().and_then(|extent| start.get(LENGTH_BYTES..extent));
+    let json = json.ok_or_else(|| Refused::new("ends within its header; download it again"))?;
+    let mut header: Map<String, Value> = serde_json::from_slice(json).map_err(broken)?;
+    let metadata = header.entry("__metadata__").or_insert_with(|| Value::Object(Map::new()));
+    let metadata = metadata.as_object_mut().ok_or_else(|| Refused::new("has metadata that is no JSON object"))?;
+    if metadata.contains_key(METADATA) {
+        return Err(Refused::new("has a PEFT configuration of its own; send it without a second one"));
+    }
+    let fields: Map<String, Value> =
+        config.iter().map(|(name, value)| (format!("{NETWORK}{name}"), value.clone())).collect();
+    metadata.insert(METADATA.to_owned(), Value::String(Value::Object(fields).to_string()));
+    let mut json = serde_json::to_vec(&header).map_err(broken)?;
+    // Tensors begin at a multiple of 8 bytes.
+    json.resize(json.len().next_multiple_of(LENGTH_BYTES), b' ');
+    let mut bytes = (json.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(json);
+    Ok(bytes)
+}
+
+/// Fields of the configuration that, when they are set, ask for more than a product of two factors.
+const OTHER_METHODS: [&str; 6] = [
+    "use_dora",
+    "use_qalora",
+    "fan_in_fan_out",
+    "layer_replication",
+    "alora_invocation_tokens",
+    "trainable_token_indices",
+];
+/// Initialisations that change the base weights, too, so that the factors fit only those.
+const CHANGES_BASE: [&str; 4] = ["pissa", "corda", "olora", "loftq"];
+
 /// How a file's factors are scaled where it has no `alpha`.
 #[derive(Debug, Default)]
 pub(super) struct Scales {
@@ -49,7 +88,7 @@ struct Config {
 }
 
 impl Scales {
-    pub(super) fn read(header: &Header, beside: Option<&Value>) -> Result<Self, Refused> {
+    pub(super) fn read(header: &Header, beside: Option<&Map<String, Value>>) -> Result<Self, Refused> {
         let own = match header.metadata.get(METADATA) {
             None => None,
             Some(text) => {
@@ -61,9 +100,8 @@ impl Scales {
                 Some(of_network.collect::<Map<_, _>>()).filter(|map| !map.is_empty())
             }
         };
-        let beside = beside.and_then(Value::as_object).cloned();
         let needs_config = header.tensors.keys().any(|key| key.starts_with("base_model.model."));
-        Ok(Self { config: own.or(beside).map(|fields| Config::read(&fields)).transpose()?, needs_config })
+        Ok(Self { config: own.as_ref().or(beside).map(Config::read).transpose()?, needs_config })
     }
 
     /// The scale of the module whose factor has this key.
@@ -89,8 +127,18 @@ impl Config {
     fn read(fields: &Map<String, Value>) -> Result<Self, Refused> {
         let refuse =
             |what: &str| Err(Refused::new(format!("was trained with PEFT's `{what}`, which is not supported")));
-        if fields.get("use_dora").and_then(Value::as_bool) == Some(true) {
-            return refuse("use_dora");
+        let is_set = |field: &&str| match fields.get(*field) {
+            None | Some(Value::Null | Value::Bool(false)) => false,
+            Some(Value::Array(items)) => !items.is_empty(),
+            Some(Value::Object(items)) => !items.is_empty(),
+            Some(_) => true,
+        };
+        if let Some(field) = OTHER_METHODS.iter().find(|field| is_set(field)) {
+            return refuse(field);
+        }
+        let init = fields.get("init_lora_weights").and_then(Value::as_str).unwrap_or_default();
+        if CHANGES_BASE.iter().any(|method| init.starts_with(method)) {
+            return refuse("init_lora_weights");
         }
         if fields.get("peft_type").and_then(Value::as_str).is_some_and(|kind| kind != "LORA") {
             return refuse("peft_type");

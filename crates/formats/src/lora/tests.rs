@@ -29,7 +29,7 @@ fn modules() -> Modules {
 fn read(tensors: &[(&str, &str, &[u64])], metadata: &[(&str, &str)], config: Option<&str>) -> Result<Lora, Refused> {
     let bytes = file(tensors, metadata);
     let header = Header::parse(&bytes, bytes.len() as u64).unwrap();
-    let config: Option<Value> = config.map(|text| serde_json::from_str(text).unwrap());
+    let config: Option<Map<String, Value>> = config.map(|text| serde_json::from_str(text).unwrap());
     Lora::read(&header, config.as_ref(), &modules())
 }
 
@@ -112,6 +112,50 @@ fn scales_follow_each_familys_rule() {
     let refused = read(&peft, &[], None).unwrap_err().to_string();
     assert!(refused.contains("adapter_config.json"), "{refused}");
     assert_eq!(scale_of(&read(&peft, &[], Some(r#"{"lora_alpha": 8}"#)).unwrap()), &ScaleOf::Fixed(2.0));
+}
+
+#[test]
+fn a_configuration_becomes_part_of_the_file_and_changes_nothing_else() {
+    let peft =
+        pair("base_model.model.proj_out.lora_A.weight", "base_model.model.proj_out.lora_B.weight", &[[16, 4], [4, 8]]);
+    let text = r#"{"lora_alpha": 2, "alpha_pattern": {"proj_out": 8}, "use_rslora": true}"#;
+    let config: Map<String, Value> = serde_json::from_str(text).unwrap();
+    let bytes = file(&peft, &[("format", "pt")]);
+    let old = Header::parse(&bytes, bytes.len() as u64).unwrap();
+    let mut joined = with_config(&bytes, &config).unwrap();
+    assert!(joined.len().is_multiple_of(8));
+    joined.extend(&bytes[usize::try_from(Header::extent(&bytes).unwrap()).unwrap()..]);
+    let header = Header::parse(&joined, joined.len() as u64).unwrap();
+    assert_eq!(header.metadata["format"], "pt");
+    assert!(header.tensors.keys().eq(old.tensors.keys()));
+    assert_eq!(
+        Lora::read(&header, None, &modules()).unwrap(),
+        Lora::read(&old, Some(&config), &modules()).unwrap(),
+        "the scale needs no second file any more"
+    );
+    let again = with_config(&joined, &config).unwrap_err().to_string();
+    assert!(again.contains("of its own"), "{again}");
+}
+
+#[test]
+fn what_a_configuration_asks_for_beyond_lora_is_refused_by_name() {
+    let peft =
+        pair("base_model.model.proj_out.lora_A.weight", "base_model.model.proj_out.lora_B.weight", &[[16, 4], [4, 8]]);
+    for (field, value) in [
+        ("use_dora", "true"),
+        ("peft_type", "\"LOHA\""),
+        ("fan_in_fan_out", "true"),
+        ("layer_replication", "[[0, 4], [2, 5]]"),
+        ("alora_invocation_tokens", "[1, 2]"),
+        ("init_lora_weights", "\"pissa_niter_16\""),
+    ] {
+        let config = format!(r#"{{"lora_alpha": 2, "{field}": {value}}}"#);
+        let refused = read(&peft, &[], Some(&config)).unwrap_err().to_string();
+        assert!(refused.contains(field), "{refused}");
+    }
+    let usual = r#"{"lora_alpha": 4, "peft_type": "LORA", "use_dora": false, "layer_replication": null, "bias": "none",
+        "alora_invocation_tokens": [], "init_lora_weights": "gaussian", "fan_in_fan_out": false}"#;
+    assert_eq!(scale_of(&read(&peft, &[], Some(usual)).unwrap()), &ScaleOf::Fixed(1.0));
 }
 
 #[test]

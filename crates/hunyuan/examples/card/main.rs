@@ -4,6 +4,7 @@
 //! neither speed nor memory depends on what was learned. To add a measurement: a module with one function that calls
 //! [`tell`], a line in [`main`], and a stage in `scripts/gpu_check/stages.py`.
 
+mod adapters;
 mod agree;
 mod info;
 mod kernels;
@@ -21,6 +22,9 @@ fn main() -> Result<()> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let _no_grad = tch::no_grad_guard();
     match words.as_slice() {
+        ["adapters", model, device, size, layers, rank, folder] => {
+            adapters::run(model, parsed(device)?, parse_size(size)?, numbers(layers)?, [rank, folder])
+        }
         ["info", rest @ ..] => info::run(rest),
         ["agree", fixtures, device] => agree::run(fixtures, parsed(device)?),
         ["load", folder, device] => load::run(folder, parsed(device)?),
@@ -30,7 +34,7 @@ fn main() -> Result<()> {
         ["speed", model, device, sizes @ ..] if !sizes.is_empty() => speed::run(model, parsed(device)?, sizes),
         _ => Err(Error::input(
             "arguments",
-            "use info [MODEL], agree FIXTURES DEVICE, load FOLDER DEVICE, kernels|resume|resumed MODEL DEVICE WxHxF [FOLDER], \
+            "use adapters MODEL DEVICE WxHxF HEADSxDOUBLExSINGLE RANK FOLDER, info [MODEL], agree FIXTURES DEVICE, load FOLDER DEVICE, kernels|resume|resumed MODEL DEVICE WxHxF [FOLDER], \
              or speed MODEL DEVICE WxHxFxSTEPS...",
         )),
     }

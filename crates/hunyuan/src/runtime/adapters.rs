@@ -8,6 +8,7 @@
 //! Which rows of which loaded tensor belong to a layer is what the loader noted in [`Placements`]; nothing here knows a family.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use formats::lora::{Change, ChangeKind, Lora, Modules, ScaleOf};
@@ -15,14 +16,14 @@ use formats::{Header, Refused, Stored, kind::SNIFF_BYTES};
 use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
-use super::weights::{Placements, Weights, map};
+use super::weights::{Factors, Placements, Weights, map};
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
 };
 
 /// Most adapters at once.
-pub const ADAPTERS_MAX: usize = 4;
+pub(crate) const ADAPTERS_MAX: usize = 4;
 
 /// PEFT's configuration beside its weights, in a folder of their own.
 const PEFT_WEIGHTS: &str = "adapter_model.safetensors";
@@ -139,10 +140,7 @@ impl Adapter {
     /// Adds a change to `sum`, the layer's weight (`[outputs, inputs]`) or bias (`[outputs, 1]`) in fp32.
     fn add(&self, change: &Change, strength: f64, sum: &Tensor) -> Result<()> {
         let device = sum.device();
-        let part = |tensor: Tensor| -> Result<Tensor> {
-            let rows = i64::try_from(change.from.end - change.from.start).unwrap_or(i64::MAX);
-            Ok(tensor.f_narrow(0, i64::try_from(change.from.start).unwrap_or(i64::MAX), rows)?)
-        };
+        let part = |tensor: Tensor| narrowed(&tensor, &change.from);
         let (mut difference, scale) = match &change.kind {
             ChangeKind::Factors { down, up, scale } => {
                 (part(self.tensor(up, device)?)?.f_matmul(&self.tensor(down, device)?)?, self.scale(scale)?)
@@ -155,6 +153,12 @@ impl Adapter {
         let _ = target.f_add_(&difference.f_mul_scalar_(scale * strength)?)?;
         Ok(())
     }
+}
+
+/// Some rows of a tensor.
+fn narrowed(tensor: &Tensor, rows: &Range<u64>) -> Result<Tensor> {
+    let [start, length] = [rows.start, rows.end - rows.start].map(|row| i64::try_from(row).unwrap_or(i64::MAX));
+    Ok(tensor.f_narrow(0, start, length)?)
 }
 
 /// The element type in libtorch.
@@ -179,6 +183,16 @@ pub struct AdapterUse<'a> {
     pub strength: f64,
 }
 
+/// How adapters act on a matrix that could hold their sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AdapterPath {
+    /// Merged into the weights: costs seconds once, and nothing per step. `docs/performance.md` has the measurements.
+    #[default]
+    Merge,
+    /// Beside the weights, on the layer's input: costs nothing once, and some time in each step. Matrices in FP8 always work so.
+    Beside,
+}
+
 /// Fingerprints and the bits of the strengths of active adapters, in the order in which they are added.
 pub type ActiveAdapters = Vec<(String, u64)>;
 
@@ -198,13 +212,27 @@ pub(crate) struct Adapters {
     active: ActiveAdapters,
     /// Tensors that may differ from the checkpoint's.
     changed: BTreeSet<String>,
+    /// Those of them beside which factors act.
+    beside: BTreeSet<String>,
+    path: AdapterPath,
 }
 
 impl Adapters {
     /// For weights of these files; none for weights from no file.
     pub(crate) fn new(files: Option<Weights>) -> Self {
         let base = files.map_or_else(|| Base::Copies(BTreeMap::new()), Base::Files);
-        Self { base, active: Vec::new(), changed: BTreeSet::new() }
+        Self {
+            base,
+            active: Vec::new(),
+            changed: BTreeSet::new(),
+            beside: BTreeSet::new(),
+            path: AdapterPath::default(),
+        }
+    }
+
+    /// The same with another path.
+    pub(crate) fn on(self, path: AdapterPath) -> Self {
+        Self { path, ..self }
     }
 
     /// What is active; an error where an earlier change could not be undone.
@@ -216,12 +244,12 @@ impl Adapters {
         Ok(&self.active)
     }
 
-    /// Makes exactly these adapters active. After an error none is.
-    pub(crate) fn set(&mut self, uses: &[AdapterUse], placements: &Placements, control: &Control) -> Result<()> {
+    /// Makes exactly these adapters active, and returns whether that changed anything. After an error none is active.
+    pub(crate) fn set(&mut self, uses: &[AdapterUse], placements: &Placements, control: &Control) -> Result<bool> {
         let uses = ordered(uses)?;
         let wanted = uses.iter().map(|one| (one.adapter.fingerprint.clone(), one.strength.to_bits())).collect();
         if wanted == self.active && self.active().is_ok() {
-            return Ok(());
+            return Ok(false);
         }
         self.active.clear();
         let changed = self.change(&uses, placements, control);
@@ -231,7 +259,7 @@ impl Adapters {
         }
         changed?;
         self.active = wanted;
-        Ok(())
+        Ok(true)
     }
 
     fn change(&mut self, uses: &[AdapterUse], placements: &Placements, control: &Control) -> Result<()> {
@@ -245,12 +273,28 @@ impl Adapters {
         let stale: Vec<String> = self.changed.iter().filter(|key| !by_tensor.contains_key(*key)).cloned().collect();
         for key in stale {
             let view = placements.view(&key)?;
-            self.restore(&key, &view)?;
-            self.changed.remove(&key);
+            self.undo(&key, &view, placements)?;
             control.check_at(view.device())?;
         }
         for (key, changes) in by_tensor {
             let view = placements.view(&key)?;
+            let acts_beside = self.acts_beside(&key, &changes, placements);
+            if self.changed.contains(&key) && self.beside.contains(&key) != acts_beside {
+                self.undo(&key, &view, placements)?;
+            }
+            if acts_beside {
+                self.changed.insert(key.clone());
+                self.beside.insert(key.clone());
+                self.act_beside(&key, &changes, placements)?;
+                continue;
+            }
+            if view.kind() == Kind::Float8e4m3fn {
+                let reason = format!(
+                    "changes `{key}` by a whole matrix, which weights in FP8 cannot take; store them as they are \
+                     (worker.transformer_storage = \"model\", or --storage model)"
+                );
+                return Err(changes[0].0.adapter.broken(reason));
+            }
             self.keep(&key, &view)?;
             self.changed.insert(key.clone());
             self.restore(&key, &view)?;
@@ -262,6 +306,43 @@ impl Adapters {
             view.shallow_clone().f_copy_(&sum.f_view(view.size().as_slice())?).in_op(&key)?;
             control.check_at(view.device())?;
         }
+        Ok(())
+    }
+
+    /// Takes back every change of a tensor.
+    fn undo(&mut self, key: &str, view: &Tensor, placements: &Placements) -> Result<()> {
+        match placements.beside(key) {
+            Some((beside, ..)) if self.beside.contains(key) => beside.set(key, Vec::new()),
+            _ => self.restore(key, view)?,
+        }
+        self.beside.remove(key);
+        self.changed.remove(key);
+        Ok(())
+    }
+
+    /// Whether these changes act beside the matrix instead of being merged.
+    fn acts_beside(&self, key: &str, changes: &[(&AdapterUse, &Change)], placements: &Placements) -> bool {
+        let factors = changes.iter().all(|(_, change)| matches!(change.kind, ChangeKind::Factors { .. }));
+        let small = |tensor: &Tensor| tensor.kind() == Kind::Float8e4m3fn;
+        placements
+            .beside(key)
+            .is_some_and(|(_, _, matrix)| factors && (self.path == AdapterPath::Beside || small(matrix)))
+    }
+
+    fn act_beside(&self, key: &str, changes: &[(&AdapterUse, &Change)], placements: &Placements) -> Result<()> {
+        let Some((beside, rows, matrix)) = placements.beside(key) else { return Ok(()) };
+        let mut all = Vec::new();
+        for (one, change) in changes {
+            let ChangeKind::Factors { down, up, scale } = &change.kind else { continue };
+            let (adapter, device) = (one.adapter, matrix.device());
+            let scale = adapter.scale(scale)? * one.strength;
+            let first = i64::try_from(change.rows.start).unwrap_or(i64::MAX) + rows.start;
+            let up = narrowed(&adapter.tensor(up, device)?, &change.from)?.f_mul_scalar(scale)?;
+            let rows = first..first + up.size()[0];
+            let [down, up] = [adapter.tensor(down, device)?, up].map(|factor| factor.f_to_kind(beside.kind));
+            all.push(Factors { rows, down: down.in_op(key)?, up: up.in_op(key)? });
+        }
+        beside.set(key, all);
         Ok(())
     }
 

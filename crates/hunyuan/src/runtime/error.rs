@@ -113,13 +113,28 @@ pub struct CheckpointMismatch {
     pub unexpected: Vec<String>,
     /// Keys whose shape differs: name, shape wanted, shape found.
     pub misshaped: Vec<(String, Vec<i64>, Vec<i64>)>,
+    /// Keys whose values are stored in a format that cannot be read: name, format.
+    pub mistyped: Vec<(String, String)>,
 }
 
 impl CheckpointMismatch {
     /// Whether there is no difference at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty() && self.mistyped.is_empty()
+    }
+
+    /// What to do about it, where the differences tell.
+    fn remedy(&self) -> Option<&'static str> {
+        if !self.mistyped.is_empty() {
+            return Some(
+                "only F32, F16, BF16 and F64 weights can be used; `worker convert IN OUT` expands FP8 to bf16",
+            );
+        }
+        let other_layout = |key: &String| OTHER_LAYOUTS.iter().any(|part| key.contains(part));
+        let remedy =
+            "these names are those of Tencent's program or of ComfyUI; `worker convert IN OUT` changes the layout";
+        self.unexpected.iter().any(other_layout).then_some(remedy)
     }
 }
 
@@ -150,9 +165,17 @@ impl std::fmt::Display for CheckpointMismatch {
         for (key, wanted, found) in self.misshaped.iter().take(KEYS_SHOWN) {
             write!(f, "\n  misshaped  {key}: wanted {wanted:?}, found {found:?}")?;
         }
-        more(f, "misshaped ", self.misshaped.len())
+        more(f, "misshaped ", self.misshaped.len())?;
+        for (key, format) in self.mistyped.iter().take(KEYS_SHOWN) {
+            write!(f, "\n  mistyped   {key}: stored as {format}")?;
+        }
+        more(f, "mistyped  ", self.mistyped.len())?;
+        self.remedy().map_or(Ok(()), |remedy| write!(f, "\n  {remedy}"))
     }
 }
+
+/// Parts of names in layouts that `worker convert` reads.
+const OTHER_LAYOUTS: [&str; 4] = ["double_blocks.", "single_blocks.", "mid.block_", "individual_token_refiner.blocks."];
 
 /// Keys of one kind that an error lists: enough to recognise another model, few enough to read.
 const KEYS_SHOWN: usize = 10;
@@ -178,27 +201,13 @@ impl Error {
 
     /// Names the stage in an error that came from libtorch; other errors pass through.
     #[must_use]
-    pub fn in_op(self, name: &str) -> Self {
+    pub(crate) fn in_op(self, name: &str) -> Self {
         match self {
             Self::Libtorch { op, reason } => Self::Libtorch { op: join(name, &op), reason },
             Self::OutOfMemory { op, reason } => Self::OutOfMemory { op: join(name, &op), reason },
             Self::DeviceFault { op, reason } => Self::DeviceFault { op: join(name, &op), reason },
             other => other,
         }
-    }
-
-    /// Whether the same request may succeed later or on another device (memory, device faults).
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::OutOfMemory { .. }
-                | Self::Libtorch { .. }
-                | Self::Device { .. }
-                | Self::DeviceFault { .. }
-                | Self::NotFinite { .. }
-                | Self::Read { .. }
-        )
     }
 }
 
@@ -269,7 +278,7 @@ impl From<torch_ext::Error> for Error {
 }
 
 /// Adds the stage's name to libtorch errors on their way up.
-pub trait InOp<T> {
+pub(crate) trait InOp<T> {
     /// See [`Error::in_op`].
     ///
     /// # Errors
@@ -311,7 +320,6 @@ mod tests {
         for text in faults {
             let error = Error::from(torch_ext::Error::Failed(text.to_owned())).in_op("double block");
             assert!(matches!(&error, Error::DeviceFault { op, .. } if op == "double block"), "{error}");
-            assert!(error.is_retryable());
         }
         for text in
             ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]
@@ -338,12 +346,21 @@ mod tests {
             missing: vec!["a".into(), "b".into()],
             unexpected: vec!["c".into()],
             misshaped: vec![("d".into(), vec![1, 2], vec![2, 1])],
+            mistyped: vec![("f".into(), "F8_E4M3".into())],
         };
         let other =
             CheckpointMismatch { component: "transformer".into(), missing: vec!["e".into()], ..Default::default() };
         let text = Error::Checkpoint(vec![mismatch, other]).to_string();
-        let parts =
-            ["`vae`", "2 missing", "missing    a", "missing    b", "unexpected c", "d: wanted [1, 2], found [2, 1]"];
+        let parts = [
+            "`vae`",
+            "2 missing",
+            "missing    a",
+            "missing    b",
+            "unexpected c",
+            "d: wanted [1, 2], found [2, 1]",
+            "f: stored as F8_E4M3",
+            "worker convert",
+        ];
         for part in parts.into_iter().chain(["`transformer`", "missing    e"]) {
             assert!(text.contains(part), "{part} in {text}");
         }

@@ -6,7 +6,7 @@
 use tch::{Device, Kind, Tensor};
 use torch_ext::host::Buffer;
 
-use crate::runtime::error::Result;
+use crate::runtime::error::{Error, Result};
 
 /// Bytes that cross at a time. More needs more page-locked memory, less more copies.
 const CROSSING_BYTES: usize = 32 << 20;
@@ -19,6 +19,17 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// Frames that were not decoded here, `[frames, height, width, 3]` fp32 in 0..1.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for another shape or number format.
+    pub fn new(rgb: Tensor) -> Result<Self> {
+        match rgb.size().as_slice() {
+            [_, _, _, 3] if rgb.kind() == Kind::Float => Ok(Self { rgb }),
+            size => Err(Error::input("frames", format!("must be [frames, height, width, 3] in fp32, not {size:?}"))),
+        }
+    }
+
     /// `[frames, height, width, 3]`.
     #[must_use]
     pub fn size(&self) -> [i64; 4] {

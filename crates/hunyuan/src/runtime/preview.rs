@@ -4,8 +4,9 @@
 //! step, and a linear map of their channels gives a colour for each latent cell. The map belongs to the VAE: a model folder
 //! may hold its own in [`FILE`], and the released VAEs have published ones. A preview costs one small matrix product.
 //!
-//! Published factors: `latent_rgb_factors` and `latent_rgb_factors_bias` of the classes `HunyuanVideo` and `HunyuanVideo15` in
-//! <https://github.com/comfyanonymous/ComfyUI/blob/master/comfy/latent_formats.py>.
+//! Published factors: `latent_rgb_factors` and `latent_rgb_factors_bias` of the class `HunyuanVideo` in
+//! <https://github.com/comfyanonymous/ComfyUI/blob/040a3243468ecefd1f2802592d90458f1ce4d65f/comfy/latent_formats.py>, and of the class
+//! `HunyuanVideo15`, which later versions of that file have.
 
 use std::path::Path;
 

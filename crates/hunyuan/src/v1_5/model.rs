@@ -60,8 +60,9 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
     let files = source.open(&config.component_dir("transformer"))?;
     let variant = variant(&files, &config);
     let build = |loader: &Loader| Transformer::load(loader, &config.transformer, variant);
-    let parameters = weights::key_table(build)?.parameters();
-    let (transformer, placements) = weights::load_placed(&files, device, kind, build)?;
+    let table = weights::key_table(build)?;
+    let parameters = table.parameters();
+    let (transformer, placements) = weights::load_placed(&files, device, (kind, plan.storage), build)?;
     let files = source.open(&config.component_dir("vae"))?;
     let build = |loader: &Loader| Decoder::load(loader, &config.vae);
     let decoder_parameters = weights::key_table(build)?.parameters();
@@ -84,7 +85,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
     let bytes = |parameters: i64, kind: Kind| {
         u64::try_from(parameters).unwrap_or(0).saturating_mul(kind.elt_size_in_bytes() as u64)
     };
-    let own = bytes(parameters, kind) + bytes(decoder_parameters, decoder_kind);
+    let own = table.bytes(kind, plan.storage) + bytes(decoder_parameters, decoder_kind);
     let hidden = config.transformer.hidden_size();
     Ok(Loaded {
         parameters,

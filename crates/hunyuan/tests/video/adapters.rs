@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 
 use formats::layout::TransformerSizes;
-use hunyuan::{Adapter, AdapterUse, Checkpoint, Control, DenoiseRequest, Dtype, Engine, EngineOptions, Error};
+use hunyuan::{
+    Adapter, AdapterPath, AdapterUse, Checkpoint, Control, DenoiseRequest, Dtype, Engine, EngineOptions, Error, Storage,
+};
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -88,6 +90,73 @@ fn every_case_agrees_with_the_reference_and_the_base_comes_back_bit_for_bit() {
     assert!(before.iter().zip(weights(&engine)).all(|(before, after)| before.equal(&after)));
     assert!(first_velocity(&engine, &request).equal(&plain));
 }
+
+/// The factors act beside the weights instead of being merged: the same in fp32 up to the order of sums.
+#[test]
+fn every_case_agrees_with_the_reference_beside_the_weights_too() {
+    let fixture = Fixture::open("base");
+    let options = EngineOptions { adapter_path: AdapterPath::Beside, ..fixture.options() };
+    let mut engine = Engine::load(&options).unwrap();
+    let request = fixture.request();
+    let reference: std::collections::BTreeMap<String, Tensor> =
+        Tensor::read_safetensors(folder().join("reference.safetensors")).unwrap().into_iter().collect();
+    let plain = first_velocity(&engine, &request);
+    for case in cases() {
+        let opened: Vec<(Adapter, f64)> = case.uses.iter().map(|one| (open(&engine, &one.file), one.scale)).collect();
+        let uses: Vec<(&Adapter, f64)> = opened.iter().map(|(adapter, scale)| (adapter, *scale)).collect();
+        activate(&mut engine, &uses);
+        let difference = distance(&first_velocity(&engine, &request), &reference[&case.name]);
+        assert!(difference <= AGREEMENT, "{}: {difference:.3e}", case.name);
+    }
+    activate(&mut engine, &[]);
+    assert!(first_velocity(&engine, &request).equal(&plain));
+}
+
+/// Matrices in FP8: a stated error without adapters, the same adapters beside them, and nothing left behind.
+#[test]
+fn weights_in_fp8_have_a_small_error_and_take_adapters() {
+    let fixture = Fixture::open("base");
+    let options = EngineOptions { storage: Storage::Fp8, ..fixture.options() };
+    let (full, mut small) = (fixture.engine(), Engine::load(&options).unwrap());
+    let request = fixture.request();
+    let (exact, plain) = (first_velocity(&full, &request), first_velocity(&small, &request));
+    let size = exact.square().mean(None).sqrt().double_value(&[]);
+    let relative = |left: &Tensor, right: &Tensor| (left - right).square().mean(None).sqrt().double_value(&[]) / size;
+    // docs/models.md states it.
+    let error = relative(&plain, &exact);
+    assert!((1e-4..FP8_ERROR_MAX).contains(&error), "{error:.3e}");
+    assert!(small.info().resident_bytes < full.info().resident_bytes);
+    assert_ne!(small.identity(&request).unwrap(), full.identity(&request).unwrap(), "its videos are others");
+
+    let adapter = open(&small, "musubi.safetensors");
+    activate(&mut small, &[(&adapter, 0.8)]);
+    let changed = first_velocity(&small, &request);
+    let mut merged = fixture.engine();
+    let same = open(&merged, "musubi.safetensors");
+    activate(&mut merged, &[(&same, 0.8)]);
+    let wanted = first_velocity(&merged, &request);
+    let effect = relative(&wanted, &exact);
+    assert!(effect > 0.1, "the adapter has an effect: {effect:.3e}");
+    assert!(relative(&changed, &wanted) < 2.0 * FP8_ERROR_MAX, "{:.3e}", relative(&changed, &wanted));
+    activate(&mut small, &[]);
+    assert!(first_velocity(&small, &request).equal(&plain));
+
+    // A whole difference of a matrix cannot be kept beside it.
+    let layer = "transformer_blocks.0.attn.to_q";
+    let [outputs, inputs] = small.placements().layers()[layer].map(|size| i64::try_from(size).unwrap());
+    let difference = Tensor::ones([outputs, inputs], (tch::Kind::Float, tch::Device::Cpu));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("difference.safetensors");
+    Tensor::write_safetensors(&[(format!("{layer}.diff").as_str(), &difference)], &path).unwrap();
+    let adapter = small.open_adapter(&path).unwrap();
+    let both = [AdapterUse { adapter: &adapter, strength: 1.0 }];
+    let refused = small.set_adapters(&both, &Control::new()).unwrap_err().to_string();
+    assert!(refused.contains("FP8") && refused.contains("transformer_storage"), "{refused}");
+    assert!(first_velocity(&small, &request).equal(&plain), "a refused adapter leaves nothing");
+}
+
+/// The largest error of the first prediction with matrices in FP8, relative to its size.
+const FP8_ERROR_MAX: f64 = 0.03;
 
 #[test]
 fn in_16_bits_too_nothing_is_left_behind_after_many_changes() {

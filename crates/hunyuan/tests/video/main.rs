@@ -6,6 +6,7 @@ mod agreement;
 mod fixture;
 mod fixture_v1_5;
 mod image_to_video;
+mod interpolation;
 mod riflex;
 mod runs;
 mod stops;

@@ -12,6 +12,7 @@ use domain::model::CostPrior;
 use super::model::{CostModel, CostSource};
 use super::records::CostRecord;
 use super::skips::SkipTable;
+use super::swap;
 use crate::robust::{self, Belief, Row};
 
 /// Newest runs whose median sets the speed. Up to three of them may be outliers, and a change of the machine shows after
@@ -45,8 +46,16 @@ pub fn fit_model(prior: &CostPrior, records: &[CostRecord], rules: EstimateRules
     let fitted = if newest.len() < rules.runs_min { scaled } else { regress(&scaled, newest) };
     let mut model = in_pace(fitted, newest);
     model.skips = SkipTable::of(newest);
+    model.swap_s = swap::measured(newest);
+    model.interpolate_mpx_s = interpolation(newest).unwrap_or(prior.interpolate_mpx_s);
     model.runs = newest.len();
     model
+}
+
+/// Seconds that a million interpolated pixels took, by the median of the newest runs that have some.
+fn interpolation(records: &[CostRecord]) -> Option<f64> {
+    let newest = records.iter().rev().filter(|r| r.interpolated_mpx > 0.0).take(PACE_RUNS);
+    robust::median(&newest.map(|r| r.interpolate_s / r.interpolated_mpx).collect::<Vec<_>>())
 }
 
 /// The prior's proportions at the records' median speed, part by part.

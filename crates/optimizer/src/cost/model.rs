@@ -39,6 +39,11 @@ pub struct CostModel {
     pub tail_once_s: f64,
     /// Decoding and delivery, part that grows with the tokens, seconds.
     pub tail_s: f64,
+    /// Merging and restoring of a run with adapters, seconds; `None` before such runs were measured.
+    pub swap_s: Option<f64>,
+    /// Interpolating frames of a million pixels, seconds.
+    #[serde(default)]
+    pub interpolate_mpx_s: f64,
     /// How many steps the step cache skips.
     pub skips: SkipTable,
     /// Number of runs that the model was fitted to.
@@ -61,6 +66,8 @@ impl CostModel {
             encode_hit_s: 0.0,
             tail_once_s: 0.0,
             tail_s: prior.around_cached_s,
+            swap_s: None,
+            interpolate_mpx_s: prior.interpolate_mpx_s,
             skips: SkipTable::default(),
             runs: 0,
             source: CostSource::Prior,
@@ -106,7 +113,13 @@ impl CostModel {
     /// When the whole fleet becomes slower or faster, the factor changes with it, so equal work keeps its value.
     #[must_use]
     pub fn to_pace_of(&self, prior: &CostPrior) -> f64 {
-        let baseline = Work { tokens: prior.tokens.max(1), steps: prior.baseline_steps, passes: 1, threshold: 0.0 };
+        let baseline = Work {
+            tokens: prior.tokens.max(1),
+            steps: prior.baseline_steps,
+            passes: 1,
+            threshold: 0.0,
+            interpolated_mpx: 0.0,
+        };
         let own_s = self.estimate_s(&baseline, false);
         if own_s > 0.0 { Self::from_prior(prior).estimate_s(&baseline, false) / own_s } else { 1.0 }
     }
@@ -118,6 +131,7 @@ impl CostModel {
         let computed = f64::from(work.steps) - skipped;
         let passes = f64::from(work.passes);
         let denoise_s = computed * self.step_s(work.tokens) + skipped * self.skip_s * self.ratio(work.tokens);
-        self.around_s(work.tokens, hit) + self.once_s + passes * denoise_s
+        let interpolate_s = work.interpolated_mpx * self.interpolate_mpx_s;
+        self.around_s(work.tokens, hit) + self.once_s + passes * denoise_s + interpolate_s
     }
 }

@@ -30,6 +30,15 @@ pub struct CostRecord {
     pub denoise_s: f64,
     /// Decoding and delivery, seconds.
     pub tail_s: f64,
+    /// Merging adapters, seconds, 0 where they were merged already; `None` for a run without adapters.
+    #[serde(default)]
+    pub swap_s: Option<f64>,
+    /// Millions of pixels of the frames that interpolation added.
+    #[serde(default)]
+    pub interpolated_mpx: f64,
+    /// Interpolation, seconds.
+    #[serde(default)]
+    pub interpolate_s: f64,
 }
 
 /// The facts of a finished run.
@@ -57,7 +66,14 @@ impl CostRecord {
         let record = run.record;
         let whole = record.resumed_from.is_none() && record.restarted_because.is_none();
         let stages = &record.stages;
-        let seconds = [stages.encode_s, stages.denoise_s, stages.decode_s, stages.deliver_s];
+        let seconds = [
+            stages.encode_s,
+            stages.adapters_s,
+            stages.denoise_s,
+            stages.decode_s,
+            stages.interpolate_s,
+            stages.deliver_s,
+        ];
         let sane = seconds.iter().all(|s| s.is_finite() && *s >= 0.0) && stages.denoise_s > 0.0;
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
@@ -71,19 +87,23 @@ impl CostRecord {
             encode_s: stages.encode_s,
             denoise_s: stages.denoise_s,
             tail_s: stages.decode_s + stages.deliver_s,
+            swap_s: (!record.adapters.is_empty()).then_some(stages.adapters_s),
+            interpolated_mpx: record.interpolation.as_ref().map_or(0.0, |done| done.megapixels),
+            interpolate_s: stages.interpolate_s,
         })
     }
 
-    /// The whole run, seconds.
+    /// The run without its adapters and interpolation, whose seconds depend on nothing else of it.
     #[must_use]
     pub fn total_s(&self) -> f64 {
         self.encode_s + self.denoise_s + self.tail_s
     }
 
-    /// The work as the planner knew it before the run.
+    /// The work as the planner knew it before the run, without interpolation.
     #[must_use]
     pub fn work(&self) -> Work {
         let steps = self.computed + self.skipped;
-        Work { tokens: self.tokens, steps, passes: self.passes, threshold: self.threshold }
+        let (tokens, passes, threshold) = (self.tokens, self.passes, self.threshold);
+        Work { tokens, steps, passes, threshold, interpolated_mpx: 0.0 }
     }
 }

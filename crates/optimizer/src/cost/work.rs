@@ -13,6 +13,8 @@ pub struct Work {
     pub passes: u32,
     /// Step-cache threshold; 0 for off.
     pub threshold: f64,
+    /// Millions of pixels of the frames that interpolation adds; 0 without it.
+    pub interpolated_mpx: f64,
 }
 
 /// Passes through the transformer for each step: 2 with real classifier-free guidance.

@@ -5,6 +5,7 @@ pub(crate) mod broker;
 pub(crate) mod cache;
 pub(crate) mod cost;
 pub(crate) mod database;
+pub(crate) mod interpolation;
 pub(crate) mod limits;
 pub(crate) mod log;
 pub(crate) mod models;
@@ -21,6 +22,7 @@ use broker::BrokerSettings;
 use cache::CacheSettings;
 use cost::CostSettings;
 use database::DatabaseSettings;
+use interpolation::InterpolationSettings;
 use limits::LimitsSettings;
 use log::LogSettings;
 use models::ModelsSettings;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub limits: LimitsSettings,
     /// Quality tiers.
     pub tiers: TiersSettings,
+    /// Frames between those of the model.
+    pub interpolation: InterpolationSettings,
     /// Adaptive steps and step caching.
     pub optimization: OptimizationSettings,
     /// The scheduler.

@@ -20,6 +20,8 @@ pub struct SchedulerSettings {
     pub plan_batch: u32,
     /// Jobs released to a pool beyond its free slots.
     pub lookahead: u32,
+    /// How long a job may be delayed for the sake of adapters that workers have merged, seconds; 0 keeps the fair order.
+    pub affinity_delay_max_s: u64,
     /// First wait before an unclaimed job is announced again, seconds.
     pub reannounce_min_s: u64,
     /// Longest such wait, seconds.

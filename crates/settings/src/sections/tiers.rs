@@ -47,6 +47,8 @@ pub struct TierSettings {
     pub steps_fixed: u32,
     /// Share of the steps after which a draft pauses.
     pub draft_share: f64,
+    /// Factor of interpolation for requests that name none; 1 for none.
+    pub interpolate: u32,
     /// Largest estimated relative error that learning may accept.
     pub error_max: f64,
     /// Overrides the threshold of the step cache in this tier's own mode.

@@ -64,6 +64,16 @@ pub enum DtypeChoice {
     F16,
 }
 
+/// How large matrices are kept in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightStorage {
+    /// In the format that the model computes with.
+    Model,
+    /// In 8 bits with a scale per layer.
+    Fp8,
+}
+
 impl DtypeChoice {
     /// The format's name; none for [`DtypeChoice::Auto`].
     #[must_use]
@@ -97,6 +107,8 @@ pub struct WorkerSettings {
     pub attention_library: PathBuf,
     /// Number format of the transformer: `auto`, `f32`, `bf16` or `f16`.
     pub transformer_dtype: DtypeChoice,
+    /// How the matrices of the transformer's blocks are kept in memory.
+    pub transformer_storage: WeightStorage,
     /// Number format of the text encoders.
     pub encoder_dtype: DtypeChoice,
     /// Number format of the video decoder.

@@ -55,6 +55,11 @@ SELECT (lpad(to_hex(1800000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n)
     CASE WHEN running THEN ('b0000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid END
 FROM generate_series(1, 22500) AS n, LATERAL (SELECT n <= 2000 AS running, n <= 22000 AS planned) AS what;";
 
+/// A thousand of the waiting jobs are released, for workers that have merged other adapters.
+const RELEASE_SOME: &str = "
+UPDATE jobs SET status = 'scheduled', pool = 'default.4g', adapters = 'a@1', scheduled_at = now()
+WHERE id IN (SELECT id FROM jobs WHERE status = 'queued' AND plan IS NOT NULL ORDER BY order_at LIMIT 1000)";
+
 /// The text of each named query, as it was checked when the crate was built.
 fn queries() -> HashMap<String, String> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".sqlx");
@@ -156,7 +161,30 @@ async fn periodic_queries_read_work_in_flight_and_no_history() {
         call("list_workers", "", 5_000.0),
         // Four candidates per tenant and one probe, however much is released.
         call("release_jobs", "'default.4g', 'default', 4294967296, 250, 0", 3_000.0),
+        // The same with more candidates, 512 at most, and the adapters that workers have merged.
+        call(
+            "release_matching_jobs",
+            "'default.4g', 'default', 4294967296, 250, 0, '{a@1,b@1}', '{1000,2}', 300",
+            4_500.0,
+        ),
         call("queue_position", format!("'{last}', NULL, 1000"), 4_000.0),
     ];
-    check(&mut database, calls, &["workers", "tenants", "leader", "dispatch_shares", "dispatch_clocks"]).await;
+    check(
+        &mut database,
+        calls,
+        &["workers", "tenants", "leader", "dispatch_shares", "dispatch_clocks", "dispatch_rounds"],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_claim_looks_at_few_of_the_released_jobs() {
+    let mut database = filled(&[FILL_FLEET, RELEASE_SOME]).await;
+    let calls = vec![
+        // The pool's workers and released jobs, once.
+        call("merged_adapters", "'default.4g', 30.0, 256", 3_500.0),
+        // 64 jobs to choose from, with a probe each.
+        call("preferred_job", "'default.4g', NULL, 'b@1', 150, gen_random_uuid()", 300.0),
+    ];
+    check(&mut database, calls, &["workers"]).await;
 }

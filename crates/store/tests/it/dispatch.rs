@@ -133,7 +133,13 @@ async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
     let mut urgent = new_job(f.tenant, MODEL);
     urgent.request.deadline_s = Some(1);
     let urgent = f.insert(urgent).await.id;
-    let planned = |job_id, order_delay_s| PlannedJob { job_id, plan: plan(), order_delay_s, share_s: 10.0 };
+    let planned = |job_id, order_delay_s| PlannedJob {
+        job_id,
+        plan: plan(),
+        order_delay_s,
+        share_s: 10.0,
+        adapters: String::new(),
+    };
     let plans = [planned(slow, 600.0), planned(quick, 0.0), planned(urgent, 600.0)];
     f.store.save_plans(&plans, f.epoch).await.expect("plan");
     assert_eq!(f.store.queue_position(f.scope(), slow, 100).await.expect("position"), Some(2));
@@ -171,7 +177,13 @@ async fn only_the_leader_dispatches() {
     assert!(not_leader(f.store.forget_announcements(f.epoch).await.map(|_| ())));
     assert!(not_leader(f.store.unrelease_dead_pools(1.0, 1, f.epoch).await.map(|_| ())));
     assert!(not_leader(f.store.expire_leases(0.0, crate::support::POLICY, 1, f.epoch).await.map(|_| ())));
-    let planned = PlannedJob { job_id: f.queued().await.id, plan: plan(), order_delay_s: 0.0, share_s: 10.0 };
+    let planned = PlannedJob {
+        job_id: f.queued().await.id,
+        plan: plan(),
+        order_delay_s: 0.0,
+        share_s: 10.0,
+        adapters: String::new(),
+    };
     assert!(not_leader(f.store.save_plans(&[planned], f.epoch).await.map(|_| ())));
     assert_eq!(f.get(job_id).await.status, JobStatus::Queued);
     assert_eq!(f.store.release(&pool(), 1, next).await.expect("release").len(), 1);
@@ -281,7 +293,8 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
     let waiting: Vec<JobId> = unplanned().await.iter().map(|job| job.id).collect();
     assert_eq!(waiting, [one, two]);
     f.store.cancel(Scope::Fleet, two).await.expect("cancel");
-    let planned = |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0, share_s: 10.0 };
+    let planned =
+        |job_id| PlannedJob { job_id, plan: plan(), order_delay_s: 0.0, share_s: 10.0, adapters: String::new() };
     assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
     assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());
     assert_eq!(f.get(one).await.plan, Some(plan()));

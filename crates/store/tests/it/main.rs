@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod affinity;
 mod at_scale;
 mod claims;
 mod dispatch;

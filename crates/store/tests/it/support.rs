@@ -70,7 +70,13 @@ impl Fixture {
 
     /// Plans jobs that count `share_s` seconds against their tenant's share, whatever their estimate.
     pub(crate) async fn plan_sharing(&self, jobs: &[JobId], plan: Plan, share_s: f64) {
-        let planned = |job_id: &JobId| PlannedJob { job_id: *job_id, plan: plan.clone(), order_delay_s: 0.0, share_s };
+        let planned = |job_id: &JobId| PlannedJob {
+            job_id: *job_id,
+            plan: plan.clone(),
+            order_delay_s: 0.0,
+            share_s,
+            adapters: String::new(),
+        };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
         let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");
         assert_eq!(saved.len(), jobs.len());
@@ -175,6 +181,7 @@ pub(crate) fn plan() -> Plan {
         step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
         flow_shift: None,
         guidance: None,
+        interpolate: None,
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 20,
@@ -237,7 +244,15 @@ pub(crate) fn record() -> RunRecord {
         cache_score: None,
         steps_computed: 20,
         steps_skipped: 5,
-        stages: StageSeconds { encode_s: 0.5, denoise_s: 8.0, decode_s: 1.0, deliver_s: 0.5 },
+        stages: StageSeconds {
+            encode_s: 0.5,
+            adapters_s: 0.0,
+            denoise_s: 8.0,
+            decode_s: 1.0,
+            interpolate_s: 0.0,
+            deliver_s: 0.5,
+        },
+        interpolation: None,
         device: "cpu".into(),
         build: "test".into(),
         resumed_from: None,

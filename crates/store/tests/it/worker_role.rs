@@ -3,6 +3,7 @@
 
 use domain::{LeaseToken, TenantId, WorkerId};
 use sqlx::{Executor, PgPool};
+use store::affinity::Seeker;
 use store::leases::{ClaimOutcome, ProgressMark};
 use store::workers::WorkerState;
 use store::{Lease, Store, StoreError, StoreOptions};
@@ -57,6 +58,10 @@ async fn every_move_of_a_worker_works_under_its_role() {
     let (job_id, dispatch_no) = f.scheduled().await;
     worker.unrelease(job_id, dispatch_no).await.expect("unrelease");
     worker.unclaimed(&crate::support::pool(), 1).await.expect("unclaimed");
+    let (pool, hint) = (&crate::support::pool(), Some(job_id));
+    let seeker = Seeker { worker_id: id, pool, adapters: "", hint, patience_s: 1.0 };
+    worker.preferred(seeker).await.expect("preferred");
+    worker.report_adapters(id, "a@1", &["a".to_owned()]).await.expect("report");
     assert!(worker.heartbeat(id, WorkerState::Ready, None).await.expect("heartbeat"));
     worker.worker_gone(id, Some("the GPU failed")).await.expect("gone");
     assert!(f.store.workers().await.expect("workers").is_empty(), "it has signed off");

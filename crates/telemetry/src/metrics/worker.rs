@@ -11,7 +11,7 @@ use super::declare::{LONG_S, STEPS, metrics, raise};
 /// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "drafted", "failed", "cancelled", "handed_back", "lease_lost"];
 const ATTENTION_BACKENDS: &[&str] = &["cudnn", "flash", "flash3", "efficient", "math"];
-const STAGES: &[&str] = &["encode", "denoise", "decode", "deliver"];
+const STAGES: &[&str] = &["encode", "adapters", "denoise", "decode", "interpolate", "deliver"];
 
 metrics! {
     /// Metrics of one worker process.
@@ -40,7 +40,7 @@ metrics! {
         video_seconds: Counter = "fleet_video_seconds_total";
         /// Time during which a job occupied this worker's slot, in seconds.
         busy_seconds: Counter = "fleet_worker_busy_seconds_total";
-        /// Time during which the model encoded, denoised or decoded, in seconds. The rest of the time the device was idle.
+        /// Time during which the model encoded, denoised, decoded or interpolated, in seconds. The rest of the time the device was idle.
         model_seconds: Counter = "fleet_worker_model_seconds_total";
         /// Finished videos that are being written and uploaded while the slot is free for the next job.
         pub deliveries: IntGauge = "fleet_worker_deliveries";
@@ -138,10 +138,18 @@ impl WorkerMetrics {
             ("encode", stages.encode_s),
             ("denoise", stages.denoise_s),
             ("decode", stages.decode_s),
+            ("interpolate", stages.interpolate_s),
             ("deliver", stages.deliver_s),
         ];
+        // Most runs are not interpolated, and their zeros would hide how long it takes.
+        let seconds =
+            seconds.into_iter().filter(|(stage, _)| *stage != "interpolate" || record.interpolation.is_some());
         for (stage, seconds) in seconds {
             self.stage_seconds.with_label_values(&[stage]).observe(seconds);
+        }
+        // Counts the swaps, too: most runs need none.
+        if stages.adapters_s > 0.0 {
+            self.stage_seconds.with_label_values(&["adapters"]).observe(stages.adapters_s);
         }
         self.steps.with_label_values(&[tier, plan.complexity.as_str()]).observe(f64::from(plan.steps));
         self.steps_computed.with_label_values(&[tier]).inc_by(u64::from(record.steps_computed));

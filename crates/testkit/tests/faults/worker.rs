@@ -97,6 +97,35 @@ async fn the_real_model_goes_on_elsewhere_with_the_same_bytes() {
     assert!(fleet.video(&job).await == fleet.video(&undisturbed).await, "the resumed video has other bytes");
 }
 
+/// Goal: a worker that dies while it interpolates costs a lease; another one gives the same bytes, those of the new frames too.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_it_interpolates_the_job_goes_on_elsewhere_with_the_same_bytes() {
+    let weights = testkit::repository().join("crates/hunyuan/tests/fixtures/interpolation/small");
+    let options = impatient()
+        .with("FLEET__INTERPOLATION__ENABLED", "true")
+        .with("FLEET__INTERPOLATION__WEIGHTS_DIR", &weights.display().to_string());
+    let fleet = Fleet::prepare(options).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let gates = fleet.gates("killed");
+    gates.hold("interpolate");
+    let mut killed = fleet.gated_worker("killed", &gates, &[("FLEET_TEST_RENDERER", "model")]);
+    let mut request = crate::support::request(9);
+    request["interpolate"] = 2.into();
+    let job = id(&fleet.submit(&request).await);
+    gates.until_reached("interpolate").await;
+    let at_work = "SELECT count(*) FROM jobs WHERE stage = 'interpolate'";
+    until_count(&fleet, "the stage is in the row", at_work, 1).await;
+    killed.kill();
+    let _successor = fleet.worker("successor");
+    until_completed(&fleet, std::slice::from_ref(&job)).await;
+    let undisturbed = id(&fleet.submit(&request).await);
+    until_completed(&fleet, std::slice::from_ref(&undisturbed)).await;
+    let finished = fleet.job(&job).await.expect("the job");
+    assert_eq!(finished["record"]["interpolation"]["factor"], 2, "{finished}");
+    assert!(fleet.video(&job).await == fleet.video(&undisturbed).await, "the video has other bytes");
+}
+
 fn id(job: &serde_json::Value) -> String {
     job["job_id"].as_str().expect("a job has an id").to_owned()
 }

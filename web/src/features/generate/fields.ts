@@ -75,6 +75,26 @@ export const fields = {
       ],
     },
   }),
+  interpolate: choiceField<'interpolate', '' | '1' | '2' | '4' | '8'>('interpolate', ['', '1', '2', '4', '8'], {
+    read: (value) => (value === null || value === undefined ? '' : (String(value) as '1' | '2' | '4' | '8')),
+    write: (word) => (word === '' ? null : Number(word)),
+    control: {
+      kind: 'choice',
+      label: 'Smoothing',
+      hint: 'Computes frames between those of the model',
+      options: ({ limits }) => [
+        ['', 'Tier default'],
+        ['1', 'Off'],
+        ...(limits.interpolated_frames_max > 0
+          ? ([
+              ['2', '2 × frames per second'],
+              ['4', '4 × frames per second'],
+              ['8', '8 × frames per second'],
+            ] as [string, string][])
+          : []),
+      ],
+    },
+  }),
   negative: textField('negative_prompt', '', {
     check: (text, { limits }) => (chars(text) > limits.prompt_chars_max ? `At most ${limits.prompt_chars_max} characters.` : undefined),
     control: { kind: 'text', label: 'Negative prompt', hint: 'What to avoid. Needs true guidance above 1.', isWide: true },

@@ -70,6 +70,16 @@ it('a request spells out what the form shows, with empty fields as null', () => 
   expect(toRequest({ ...draft, trueGuidance: '3', deadlineMin: '1.5' }, 'x')).toMatchObject({ negative_prompt: '', deadline_s: 90 });
 });
 
+it('drafts, candidates and smoothing are sent as they are shown, and a remix shows them again', () => {
+  const form = { ...draft, mode: 'draft', candidates: '4', judge: 'person', interpolate: '8' } as const;
+  const request = toRequest(form, 'a red ball');
+  expect(request).toMatchObject({ mode: 'draft', candidates: 4, judge: 'person', interpolate: 8 });
+  expect(draftOf(job({ request }))).toMatchObject({ mode: 'draft', candidates: '4', judge: 'person', interpolate: '8' });
+  expect(toRequest(draft, 'x')).toMatchObject({ mode: 'full', candidates: 1, judge: 'measures', interpolate: null });
+  expect(toRequest({ ...draft, interpolate: '1' }, 'x').interpolate).toBe(1);
+  expect(sane({ ...draft, interpolate: '3', mode: 'half', judge: 'cat' })).toMatchObject({ interpolate: '', mode: 'full', judge: 'measures' });
+});
+
 it('a remix requests the same video', () => {
   const before = job({ prompt: 'a blue square' });
   expect(toRequest(draftOf(before), 'a blue square')).toMatchObject({ ...before.request });

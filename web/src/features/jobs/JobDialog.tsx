@@ -93,10 +93,14 @@ function Player({ job }: { job: JobView }) {
   );
 }
 
-const stages: [key: 'encode_s' | 'denoise_s' | 'decode_s' | 'deliver_s', name: string, look: string][] = [
+type StageKey = 'encode_s' | 'adapters_s' | 'denoise_s' | 'decode_s' | 'interpolate_s' | 'deliver_s';
+
+const stages: [key: StageKey, name: string, look: string][] = [
   ['encode_s', 'Encoding', 'bg-wait'],
+  ['adapters_s', 'Loading LoRA', 'bg-line-strong'],
   ['denoise_s', 'Denoising', 'bg-accent'],
   ['decode_s', 'Decoding', 'bg-good'],
+  ['interpolate_s', 'Smoothing', 'bg-accent/50'],
   ['deliver_s', 'Writing', 'bg-line-strong'],
 ];
 
@@ -104,20 +108,25 @@ const stages: [key: 'encode_s' | 'denoise_s' | 'decode_s' | 'deliver_s', name: s
 function Stages({ job }: { job: JobView }): ReactNode {
   const seconds = job.record?.stages;
   if (!seconds) return null;
-  const total = stages.reduce((sum, [key]) => sum + seconds[key], 0);
+  const taken = stages.flatMap(([key, name, look]) => {
+    const taking = seconds[key];
+    // Most runs load no LoRA.
+    return typeof taking === 'number' && (key !== 'adapters_s' || taking > 0) ? [{ key, name, look, taking }] : [];
+  });
+  const total = taken.reduce((sum, { taking }) => sum + taking, 0);
   return (
     <section aria-label="Where the time went">
       <h3 className="label mb-1.5">Where the time went</h3>
       <div className="flex h-2 gap-px overflow-hidden rounded-full" aria-hidden="true">
-        {stages.map(([key, , look]) => (
-          <span key={key} className={`${look} min-w-0.5`} style={{ flexGrow: Math.max(seconds[key] / total, 0.002) }} />
+        {taken.map(({ key, look, taking }) => (
+          <span key={key} className={`${look} min-w-0.5`} style={{ flexGrow: Math.max(taking / total, 0.002) }} />
         ))}
       </div>
       <ul className="mt-2 flex flex-wrap gap-x-4 gap-y-1">
-        {stages.map(([key, name, look]) => (
+        {taken.map(({ key, name, look, taking }) => (
           <li key={key} className="num flex items-center gap-1.5 text-xs">
             <span className={`size-2 rounded-full ${look}`} />
-            <span className="text-muted">{name}</span> {duration(seconds[key])}
+            <span className="text-muted">{name}</span> {duration(taking)}
           </li>
         ))}
       </ul>

@@ -10,7 +10,8 @@ describe('progress', () => {
       fraction({ stage: 'encode', step: 0, steps: 25 }),
       fraction({ stage: 'denoise', step: 0, steps: 25 }),
       fraction({ stage: 'denoise', step: 12, steps: 25 }),
-      fraction({ stage: 'denoise', step: 25, steps: 25 }),
+      fraction({ stage: 'decode', step: 25, steps: 25 }),
+      fraction({ stage: 'interpolate', step: 25, steps: 25 }),
       fraction({ stage: 'deliver', step: 25, steps: 25 }),
     ];
     expect(way).toEqual([...way].sort((a, b) => a - b));
@@ -23,6 +24,7 @@ describe('progress', () => {
     expect(stageText({ stage: 'denoise', step: 3, steps: 25 })).toBe('Step 3 of 25');
     expect(stageText({ stage: 'denoise', step: 0, steps: 25 })).toBe('Starting step 1 of 25');
     expect(stageText({ stage: 'decode', step: 25, steps: 25 })).toBe('Decoding frames');
+    expect(stageText({ stage: 'interpolate', step: 25, steps: 25 })).toBe('Smoothing the motion');
     expect(stageText({ stage: null, step: 0, steps: 0 })).toBe('Starting');
   });
 });

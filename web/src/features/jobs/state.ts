@@ -36,6 +36,7 @@ const stages: Record<Stage, string> = {
   encode: 'Encoding the prompt',
   denoise: 'Denoising',
   decode: 'Decoding frames',
+  interpolate: 'Smoothing the motion',
   deliver: 'Saving the video',
 };
 
@@ -46,7 +47,7 @@ export function stageText({ stage, step, steps }: ProgressView): string {
 }
 
 /** Where each stage begins, as a fraction of the run; denoising takes most of it. */
-const begins: Record<Stage, number> = { prepare: 0, encode: 0.02, denoise: 0.05, decode: 0.9, deliver: 0.97 };
+const begins: Record<Stage, number> = { prepare: 0, encode: 0.02, denoise: 0.05, decode: 0.9, interpolate: 0.94, deliver: 0.97 };
 
 /** Progress of a run, 0 to 1. */
 export function fraction({ stage, step, steps }: ProgressView): number {

@@ -51,6 +51,7 @@ function Worker({ worker }: { worker: WorkerView }) {
         {worker.device}
         {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}, joined {ago(worker.registered_at, now)}
       </p>
+      <Adapters worker={worker} />
       <div className="mt-3 space-y-3 border-t border-line pt-3">
         {worker.job_ids.map((id) => (
           <Work key={id} jobId={id} />
@@ -59,6 +60,19 @@ function Worker({ worker }: { worker: WorkerView }) {
         {worker.running === 0 && <p className="text-sm text-muted">Idle.</p>}
       </div>
     </>
+  );
+}
+
+/** The adapters in the worker's weights, and how many files it keeps. */
+function Adapters({ worker }: { worker: WorkerView }) {
+  const kept = worker.adapters_cached.length;
+  if (worker.adapters.length === 0 && kept === 0) return null;
+  const merged = worker.adapters.map(({ name, fingerprint, scale }) => `${name ?? fingerprint.slice(0, 8)} × ${scale}`);
+  return (
+    <p className="hint num mt-1">
+      LoRA: {merged.length > 0 ? merged.join(', ') : 'none'}
+      {kept > 0 && `; ${kept} ${kept === 1 ? 'file' : 'files'} cached`}
+    </p>
   );
 }
 

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
+use super::matrix::{Beside, Matrix, Storage, quantise};
 use super::{Placements, RowRange, Weights};
 use crate::runtime::error::{Error, InOp, Result};
 
@@ -19,6 +20,8 @@ use crate::runtime::error::{Error, InOp, Result};
 pub struct KeyTable {
     tensors: BTreeMap<String, Vec<i64>>,
     ignored: BTreeSet<String>,
+    /// Keys of matrices that a storage format may shrink.
+    compact: BTreeSet<String>,
 }
 
 impl KeyTable {
@@ -34,6 +37,17 @@ impl KeyTable {
         self.tensors.values().map(values).fold(0, i64::saturating_add)
     }
 
+    /// Bytes of all required tensors when they are loaded; the scales of matrices in FP8 are too small to count.
+    #[must_use]
+    pub fn bytes(&self, kind: Kind, storage: Storage) -> u64 {
+        let of = |(key, shape): (&String, &Vec<i64>)| {
+            let values = shape.iter().fold(1_u64, |all, size| all.saturating_mul(u64::try_from(*size).unwrap_or(0)));
+            let small = storage == Storage::Fp8 && self.compact.contains(key);
+            values.saturating_mul(if small { 1 } else { kind.elt_size_in_bytes() as u64 })
+        };
+        self.tensors.iter().map(of).fold(0, u64::saturating_add)
+    }
+
     /// Whether the network reads this key.
     #[must_use]
     pub fn uses(&self, key: &str) -> bool {
@@ -42,7 +56,7 @@ impl KeyTable {
 
     /// Whether this key is known and deliberately left unread.
     #[must_use]
-    pub fn ignores(&self, key: &str) -> bool {
+    pub(crate) fn ignores(&self, key: &str) -> bool {
         let under =
             |prefix: &String| key.strip_prefix(prefix.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
         self.ignored.iter().any(under)
@@ -56,6 +70,9 @@ pub struct Loader<'w> {
     prefix: String,
     device: Device,
     kind: Kind,
+    storage: Storage,
+    /// Whether matrices here are stored as `storage` says.
+    compact: bool,
 }
 
 #[derive(Clone)]
@@ -67,7 +84,7 @@ enum Source<'w> {
 impl Loader<'_> {
     /// The loader of a child: `pp("blocks").pp(3)` reads keys that begin with `blocks.3.`.
     #[must_use]
-    pub fn pp(&self, name: impl Display) -> Self {
+    pub(crate) fn pp(&self, name: impl Display) -> Self {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
@@ -91,6 +108,10 @@ impl Loader<'_> {
     /// # Errors
     /// As [`Loader::tensor`]; also when the shapes differ beyond the first axis.
     pub fn fused(&self, names: &[&str], leaf: &str, shapes: &[&[i64]]) -> Result<Tensor> {
+        self.joined(names, leaf, shapes, &|name, parts, total| self.gather(name, parts, total))
+    }
+
+    fn joined(&self, names: &[&str], leaf: &str, shapes: &[&[i64]], gather: Gather) -> Result<Tensor> {
         let Some((first, rest)) = shapes.split_first() else {
             return Err(Error::input("shapes", "there is nothing to join"));
         };
@@ -100,9 +121,42 @@ impl Loader<'_> {
         }
         let mut total = first.to_vec();
         total[0] = shapes.iter().map(|shape| shape[0]).sum();
-        let parts: Vec<_> =
-            names.iter().zip(shapes).map(|(name, &shape)| (self.key(&format!("{name}.{leaf}")), shape)).collect();
-        self.gather(&self.key(&format!("{}.{leaf}", names.join("+"))), &parts, &total)
+        let key = |name: &str| self.key(&if name.is_empty() { leaf.to_owned() } else { format!("{name}.{leaf}") });
+        let parts: Vec<_> = names.iter().zip(shapes).map(|(name, &shape)| (key(name), shape)).collect();
+        gather(&key(&names.join("+")), &parts, &total)
+    }
+
+    /// The same place, where matrices are stored in the format that was chosen for the load: the blocks, which hold nearly all
+    /// weights.
+    #[must_use]
+    pub fn compact(&self) -> Self {
+        Self { compact: true, ..self.clone() }
+    }
+
+    /// The matrices `{names}.weight` laid one below another; one without a name is this prefix's own.
+    pub(crate) fn matrix(&self, names: &[&str], shapes: &[[i64; 2]]) -> Result<Matrix> {
+        let shapes: Vec<&[i64]> = shapes.iter().map(<[i64; 2]>::as_slice).collect();
+        let beside = Beside::new(self.kind);
+        let (stored, scales) = if self.compact && self.storage == Storage::Fp8 {
+            let scales = RefCell::new(None);
+            let stored = self.joined(names, "weight", &shapes, &|name, parts, total| {
+                let (stored, made) = self.quantised(name, parts, total, &beside)?;
+                scales.replace(made);
+                Ok(stored)
+            })?;
+            (stored, scales.take())
+        } else {
+            let stored = self.joined(names, "weight", &shapes, &|name, parts, total| {
+                let stored = self.gather(name, parts, total)?;
+                self.note_beside(name, &beside);
+                if let (Source::Dry(table), true) = (&self.source, self.compact) {
+                    table.borrow_mut().compact.extend(parts.iter().map(|(key, _)| key.clone()));
+                }
+                Ok(stored)
+            })?;
+            (stored, None)
+        };
+        Ok(Matrix::new(stored, scales, beside))
     }
 
     /// Names keys under this prefix that the checkpoint may hold and the network leaves unread: one key, or all under it.
@@ -110,12 +164,6 @@ impl Loader<'_> {
         if let Source::Dry(table) = &self.source {
             table.borrow_mut().ignored.insert(self.key(name));
         }
-    }
-
-    /// Whether this run only notes keys: tensors are undefined and must not be computed with.
-    #[must_use]
-    pub fn is_dry(&self) -> bool {
-        matches!(self.source, Source::Dry(_))
     }
 
     /// Where tensors go.
@@ -130,14 +178,44 @@ impl Loader<'_> {
         self.kind
     }
 
-    /// The same place with tensors of another dtype, for weights that are kept in full precision.
-    #[must_use]
-    pub fn with_kind(&self, kind: Kind) -> Self {
-        Self { kind, ..self.clone() }
-    }
-
     fn key(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// As [`Loader::gather`], in FP8; returns the scales of all rows as well.
+    fn quantised(
+        &self,
+        name: &str,
+        parts: &[(String, &[i64])],
+        total: &[i64],
+        beside: &Beside,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let Source::Files(weights, placements) = &self.source else {
+            return Ok((self.gather(name, parts, total)?, None));
+        };
+        let _no_grad = tch::no_grad_guard();
+        let whole = Tensor::f_empty(total, (Kind::Float8e4m3fn, self.device)).in_op(name)?;
+        let scales = Tensor::f_empty([total[0], 1], (Kind::Float, self.device)).in_op(name)?;
+        let (mut row, mut rows) = (0, Vec::new());
+        for (key, shape) in parts {
+            // First in the format that the model computes with, as everywhere: so FP8 is the only difference.
+            let values = Tensor::f_empty(*shape, (self.kind, self.device)).in_op(key)?;
+            weights.copy_into(key, &values)?;
+            let (stored, scale) = quantise(&values).in_op(key)?;
+            whole.f_narrow(0, row, shape[0])?.f_copy_(&stored).in_op(key)?;
+            let _ = scales.f_narrow(0, row, shape[0])?.f_fill_(scale).in_op(key)?;
+            rows.push(RowRange { key: key.clone(), rows: row..row + shape[0] });
+            row += shape[0];
+        }
+        placements.borrow_mut().add(name, &whole, rows);
+        self.note_beside(name, beside);
+        Ok((whole, Some(scales)))
+    }
+
+    fn note_beside(&self, name: &str, beside: &Beside) {
+        if let Source::Files(_, placements) = &self.source {
+            placements.borrow_mut().add_beside(name, beside);
+        }
     }
 
     fn gather(&self, name: &str, parts: &[(String, &[i64])], total: &[i64]) -> Result<Tensor> {
@@ -169,6 +247,9 @@ impl Loader<'_> {
     }
 }
 
+/// Reads the named parts into one tensor of a total shape, and notes them under a name.
+type Gather<'g> = &'g dyn Fn(&str, &[(String, &[i64])], &[i64]) -> Result<Tensor>;
+
 /// The keys and shapes that `build` needs, without reading weights or allocating memory.
 ///
 /// # Errors
@@ -180,6 +261,8 @@ pub fn key_table<N>(build: impl Fn(&Loader) -> Result<N>) -> Result<KeyTable> {
         prefix: String::new(),
         device: Device::Cpu,
         kind: Kind::Float,
+        storage: Storage::Model,
+        compact: false,
     };
     build(&dry)?;
     Ok(table.take())
@@ -191,17 +274,17 @@ pub fn key_table<N>(build: impl Fn(&Loader) -> Result<N>) -> Result<KeyTable> {
 /// [`Error::Checkpoint`] with every missing, unexpected and misshaped key, before anything is read; afterwards those of
 /// reading, converting and of the device's memory.
 pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Loader) -> Result<N>) -> Result<N> {
-    load_placed(weights, device, kind, build).map(|(network, _)| network)
+    load_placed(weights, device, (kind, Storage::Model), build).map(|(network, _)| network)
 }
 
-/// As [`load`], and also returns where the weights came from and where they are now.
+/// As [`load`], with matrices of blocks in a storage format; also returns where the weights came from and where they are now.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_placed<N>(
+pub(crate) fn load_placed<N>(
     weights: &Weights,
     device: Device,
-    kind: Kind,
+    (kind, storage): (Kind, Storage),
     build: impl Fn(&Loader) -> Result<N>,
 ) -> Result<(N, Placements)> {
     let mismatch = weights.compare(&key_table(&build)?);
@@ -210,7 +293,7 @@ pub fn load_placed<N>(
     }
     let placements = Rc::new(RefCell::new(Placements::default()));
     let source = Source::Files(weights, Rc::clone(&placements));
-    let network = build(&Loader { source, prefix: String::new(), device, kind })?;
+    let network = build(&Loader { source, prefix: String::new(), device, kind, storage, compact: false })?;
     let placements = placements.take();
     Ok((network, placements))
 }

@@ -7,6 +7,7 @@
 mod files;
 mod hashes;
 mod loader;
+mod matrix;
 mod placements;
 mod staged;
 
@@ -20,7 +21,10 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::files::map;
 pub use self::hashes::Hashes;
-pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
+pub(crate) use self::loader::load_placed;
+pub use self::loader::{KeyTable, Loader, key_table, load};
+pub use self::matrix::Storage;
+pub(crate) use self::matrix::{Factors, Matrix};
 pub use self::placements::{Placements, RowRange};
 use self::staged::Part;
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
@@ -141,7 +145,7 @@ impl Weights {
     /// The first of these key prefixes under which `key` exists; the first one where none does, so that the error which
     /// follows names the released keys.
     #[must_use]
-    pub fn prefix_of<'p>(&self, prefixes: &[&'p str], key: &str) -> &'p str {
+    pub(crate) fn prefix_of<'p>(&self, prefixes: &[&'p str], key: &str) -> &'p str {
         let found = prefixes.iter().find(|prefix| self.entries.contains_key(&format!("{prefix}{key}")));
         found.or(prefixes.first()).copied().unwrap_or_default()
     }
@@ -166,6 +170,9 @@ impl Weights {
                 None => found.missing.push(key.to_owned()),
                 Some(entry) if entry.shape != wanted => {
                     found.misshaped.push((key.to_owned(), wanted.to_vec(), entry.shape.clone()));
+                }
+                Some(entry) if float_kind(entry.dtype).is_none() => {
+                    found.mistyped.push((key.to_owned(), entry.dtype.to_string()));
                 }
                 Some(_) => {}
             }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use tch::Tensor;
 
+use super::matrix::Beside;
 use crate::runtime::error::{Error, InOp, Result};
 
 /// Rows of a loaded tensor and the checkpoint's key that they were read from.
@@ -23,6 +24,7 @@ pub struct RowRange {
 struct Placed {
     tensor: Tensor,
     rows: Vec<RowRange>,
+    beside: Option<Beside>,
 }
 
 /// See the module. Tensors share memory with the network, unless the network keeps a changed copy of one (as convolutions do).
@@ -38,7 +40,21 @@ impl Placements {
         for range in &rows {
             self.names.insert(range.key.clone(), name.to_owned());
         }
-        self.tensors.insert(name.to_owned(), Placed { tensor: tensor.shallow_clone(), rows });
+        self.tensors.insert(name.to_owned(), Placed { tensor: tensor.shallow_clone(), rows, beside: None });
+    }
+
+    /// Notes through what adapters can act beside a matrix that was added.
+    pub(super) fn add_beside(&mut self, name: &str, beside: &Beside) {
+        if let Some(placed) = self.tensors.get_mut(name) {
+            placed.beside = Some(beside.clone());
+        }
+    }
+
+    /// What acts beside the matrix that holds this key's rows, which rows they are, and the matrix; none where nothing can.
+    pub(crate) fn beside(&self, key: &str) -> Option<(&Beside, Range<i64>, &Tensor)> {
+        let (name, rows) = self.place_of(key)?;
+        let placed = self.tensors.get(name)?;
+        Some((placed.beside.as_ref()?, rows, &placed.tensor))
     }
 
     /// Names of the loaded tensors: the checkpoint's key, or for fused ones `{prefix}{a}+{b}+{c}.{leaf}`.

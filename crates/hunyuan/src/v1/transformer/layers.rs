@@ -9,7 +9,10 @@
 
 use tch::Tensor;
 
-use crate::runtime::{error::Result, weights::Loader};
+use crate::runtime::{
+    error::Result,
+    weights::{Loader, Matrix},
+};
 
 /// LayerNorm epsilon of all blocks.
 pub(crate) const NORM_EPS: f64 = 1e-6;
@@ -18,7 +21,7 @@ pub(crate) const NORM_EPS: f64 = 1e-6;
 #[derive(Debug)]
 pub(crate) struct Linear {
     /// `[out, in]`
-    weight: Tensor,
+    weight: Matrix,
     /// `[out]`
     bias: Tensor,
 }
@@ -26,7 +29,7 @@ pub(crate) struct Linear {
 impl Linear {
     /// Reads `weight` and `bias` below the loader's prefix.
     pub(crate) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
-        Ok(Self { weight: loader.tensor("weight", &[output, input])?, bias: loader.tensor("bias", &[output])? })
+        Ok(Self { weight: loader.matrix(&[""], &[[output, input]])?, bias: loader.tensor("bias", &[output])? })
     }
 
     /// Reads a convolution whose stride is its kernel, `[out, channels, ..]`, as a layer over the values of a patch.
@@ -34,30 +37,32 @@ impl Linear {
         let weight = loader.tensor("weight", kernel)?;
         // A dry load gives undefined tensors, which have no shape to change.
         let weight = if weight.defined() { weight.f_reshape([kernel[0], -1])? } else { weight };
+        let weight = Matrix::plain(weight, loader.kind());
         Ok(Self { weight, bias: loader.tensor("bias", &kernel[..1])? })
     }
 
     /// Reads several layers of the same input and stacks their outputs in the order of `names`.
     pub(crate) fn load_fused(loader: &Loader, names: &[&str], input: i64, outputs: &[i64]) -> Result<Self> {
         let weights: Vec<[i64; 2]> = outputs.iter().map(|&output| [output, input]).collect();
-        let weights: Vec<&[i64]> = weights.iter().map(<[i64; 2]>::as_slice).collect();
         let biases: Vec<&[i64]> = outputs.iter().map(std::slice::from_ref).collect();
-        Ok(Self { weight: loader.fused(names, "weight", &weights)?, bias: loader.fused(names, "bias", &biases)? })
+        Ok(Self { weight: loader.matrix(names, &weights)?, bias: loader.fused(names, "bias", &biases)? })
     }
 
     /// `[.., in]` to `[.., out]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+        let output = input.f_linear(&self.weight.value()?, Some(&self.bias))?;
+        self.weight.add_beside(input, &output)?;
+        Ok(output)
     }
 
     /// `[batch, tokens, in]` into `out`, a `[batch, tokens, out]` view whose rows may be strided.
     pub(crate) fn forward_into(&self, input: &Tensor, out: &Tensor) -> Result<()> {
-        let transposed = self.weight.f_tr()?;
+        let transposed = self.weight.value()?.f_tr()?;
         for sample in 0..out.size()[0] {
             // A sample is a plain matrix even inside a wider buffer, so the product lands there without a copy.
             let _ = self.bias.f_addmm_out(&out.f_select(0, sample)?, &input.f_select(0, sample)?, &transposed)?;
         }
-        Ok(())
+        self.weight.add_beside(input, out)
     }
 }
 
