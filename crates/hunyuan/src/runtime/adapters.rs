@@ -22,7 +22,7 @@ use crate::runtime::{
 };
 
 /// Most adapters at once.
-pub const ADAPTERS_MAX: usize = 4;
+pub(crate) const ADAPTERS_MAX: usize = 4;
 
 /// PEFT's configuration beside its weights, in a folder of their own.
 const PEFT_WEIGHTS: &str = "adapter_model.safetensors";

@@ -18,7 +18,7 @@ use crate::runtime::device;
 use crate::runtime::error::{Error, InOp, Result};
 
 /// Tokens of a trial where no size is given: enough to reach a kernel's full speed, few enough for a fraction of a second.
-pub const SMALL_TRIAL_TOKENS: i64 = 8192;
+pub(crate) const SMALL_TRIAL_TOKENS: i64 = 8192;
 /// The math kernel stores a number for each pair of tokens of each head, so it is tried up to this many tokens only.
 const MATH_TOKENS_MAX: i64 = 16_384;
 /// Largest relative error of the sampled rows against fp32. 16-bit kernels differ by 2e-3 to 6e-3, wrong rows by about 1.

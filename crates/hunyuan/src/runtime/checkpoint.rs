@@ -90,7 +90,7 @@ pub struct DraftIdentity {
 impl Identity {
     /// The identity of the draft that this run continues; none for other runs.
     #[must_use]
-    pub fn of_draft(&self) -> Option<Self> {
+    pub(crate) fn of_draft(&self) -> Option<Self> {
         let DraftIdentity { steps, step_cache, .. } = self.draft.clone()?;
         Some(Self { steps, step_cache, draft: None, ..self.clone() })
     }

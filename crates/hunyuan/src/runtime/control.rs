@@ -90,7 +90,7 @@ impl Control {
     ///
     /// # Errors
     /// [`Error::Cancelled`]; [`Error::DeviceFault`] for what any of the work failed with.
-    pub fn check_at(&self, device: Device) -> Result<()> {
+    pub(crate) fn check_at(&self, device: Device) -> Result<()> {
         device::synchronize(device)?;
         self.check()
     }

@@ -116,7 +116,7 @@ pub fn class(device: Device) -> String {
 
 /// Name of the GPU as the driver spells it; `index` counts the GPUs that this process may use, as CUDA does.
 #[must_use]
-pub fn gpu_name(index: usize) -> Option<String> {
+pub(crate) fn gpu_name(index: usize) -> Option<String> {
     let gpu = Driver::open().and_then(|driver| driver.gpu(index));
     gpu.inspect_err(|error| tracing::warn!(index, %error, "the driver does not name this GPU")).ok().map(|gpu| gpu.name)
 }
@@ -216,7 +216,7 @@ pub fn available_host_bytes() -> Option<u64> {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`].
-pub fn reserve(device: Device, op: &str, needed_bytes: u64) -> Result<()> {
+pub(crate) fn reserve(device: Device, op: &str, needed_bytes: u64) -> Result<()> {
     if device != Device::Cpu {
         return Ok(());
     }

@@ -178,27 +178,13 @@ impl Error {
 
     /// Names the stage in an error that came from libtorch; other errors pass through.
     #[must_use]
-    pub fn in_op(self, name: &str) -> Self {
+    pub(crate) fn in_op(self, name: &str) -> Self {
         match self {
             Self::Libtorch { op, reason } => Self::Libtorch { op: join(name, &op), reason },
             Self::OutOfMemory { op, reason } => Self::OutOfMemory { op: join(name, &op), reason },
             Self::DeviceFault { op, reason } => Self::DeviceFault { op: join(name, &op), reason },
             other => other,
         }
-    }
-
-    /// Whether the same request may succeed later or on another device (memory, device faults).
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::OutOfMemory { .. }
-                | Self::Libtorch { .. }
-                | Self::Device { .. }
-                | Self::DeviceFault { .. }
-                | Self::NotFinite { .. }
-                | Self::Read { .. }
-        )
     }
 }
 
@@ -269,7 +255,7 @@ impl From<torch_ext::Error> for Error {
 }
 
 /// Adds the stage's name to libtorch errors on their way up.
-pub trait InOp<T> {
+pub(crate) trait InOp<T> {
     /// See [`Error::in_op`].
     ///
     /// # Errors
@@ -311,7 +297,6 @@ mod tests {
         for text in faults {
             let error = Error::from(torch_ext::Error::Failed(text.to_owned())).in_op("double block");
             assert!(matches!(&error, Error::DeviceFault { op, .. } if op == "double block"), "{error}");
-            assert!(error.is_retryable());
         }
         for text in
             ["CUDA error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"]

@@ -54,7 +54,7 @@ impl Schedule {
     /// then those of this one that lie beyond. Both must have the same shift, so a level lies beyond exactly when its share
     /// of the steps is larger. With equal schedules nothing changes.
     #[must_use]
-    pub fn after_draft(&self, draft: &Self, after: usize) -> Self {
+    pub(crate) fn after_draft(&self, draft: &Self, after: usize) -> Self {
         let passed = after * self.steps() / draft.steps();
         let sigmas = draft.sigmas[..=after].iter().chain(&self.sigmas[passed + 1..]).copied().collect();
         Self { sigmas, train_timesteps: self.train_timesteps }
@@ -82,7 +82,7 @@ impl Schedule {
     ///
     /// # Errors
     /// libtorch.
-    pub fn advance(&self, step: usize, latents: &Tensor, velocity: &Tensor) -> Result<Tensor> {
+    pub(crate) fn advance(&self, step: usize, latents: &Tensor, velocity: &Tensor) -> Result<Tensor> {
         let distance = self.sigmas[step + 1] - self.sigmas[step];
         let mut moved = velocity.f_to_kind(Kind::Float)?.f_mul_scalar(f64::from(distance))?;
         Ok(moved.f_add_(latents)?)

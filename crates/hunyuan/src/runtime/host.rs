@@ -86,7 +86,7 @@ impl HostTensor {
     ///
     /// # Errors
     /// A number of bytes that does not fill the shape; libtorch.
-    pub fn to_tensor(&self) -> Result<Tensor> {
+    pub(crate) fn to_tensor(&self) -> Result<Tensor> {
         to_tensor(self.element, &self.shape, &self.bytes)
     }
 }

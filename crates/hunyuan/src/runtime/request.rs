@@ -101,7 +101,7 @@ impl DenoiseRequest {
 
     /// The negative prompt if true guidance is on.
     #[must_use]
-    pub fn active_negative(&self) -> Option<(&Embeddings, f64)> {
+    pub(crate) fn active_negative(&self) -> Option<(&Embeddings, f64)> {
         self.negative.as_ref().filter(|(_, scale)| *scale > 1.0).map(|(embeddings, scale)| (embeddings, *scale))
     }
 

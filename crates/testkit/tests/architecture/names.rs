@@ -9,9 +9,6 @@ use proc_macro2::{Delimiter, TokenTree};
 use crate::tokens::{children, identifiers, is_punct, parse, without_tests};
 use crate::workspace::{folder, metadata, packages, read, rust_files};
 
-/// Folders in which public items without users are still allowed.
-const NOT_YET: &[&str] = &["crates/hunyuan/"];
-
 /// Product code and other code (tests, benches, examples) of a package.
 struct Sources {
     product: Vec<(PathBuf, Vec<TokenTree>)>,
@@ -91,9 +88,7 @@ fn every_public_item_has_a_user_outside_of_its_crate() {
         for (file, tokens) in own.product.iter().filter(|(file, _)| !is_main(file)) {
             public_items(file, tokens, &mut items);
         }
-        let base = metadata().workspace_root.as_str();
-        let known = |line: &String| NOT_YET.iter().any(|place| line.starts_with(&format!("{base}/{place}")));
-        unused.extend(without_users(&items, &outside).into_iter().filter(|line| !known(line)));
+        unused.extend(without_users(&items, &outside));
     }
     assert!(
         unused.is_empty(),

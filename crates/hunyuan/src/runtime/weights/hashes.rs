@@ -44,7 +44,7 @@ impl Hashes {
 
     /// Hashes that `folder` remembers. What cannot be read there counts as nothing remembered.
     #[must_use]
-    pub fn remembered_in(folder: &Path) -> Self {
+    pub(crate) fn remembered_in(folder: &Path) -> Self {
         Self::remembered_from(folder, WORTH_REMEMBERING_BYTES)
     }
 

@@ -42,7 +42,7 @@ impl KeyTable {
 
     /// Whether this key is known and deliberately left unread.
     #[must_use]
-    pub fn ignores(&self, key: &str) -> bool {
+    pub(crate) fn ignores(&self, key: &str) -> bool {
         let under =
             |prefix: &String| key.strip_prefix(prefix.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
         self.ignored.iter().any(under)
@@ -67,7 +67,7 @@ enum Source<'w> {
 impl Loader<'_> {
     /// The loader of a child: `pp("blocks").pp(3)` reads keys that begin with `blocks.3.`.
     #[must_use]
-    pub fn pp(&self, name: impl Display) -> Self {
+    pub(crate) fn pp(&self, name: impl Display) -> Self {
         Self { prefix: format!("{}{name}.", self.prefix), ..self.clone() }
     }
 
@@ -112,12 +112,6 @@ impl Loader<'_> {
         }
     }
 
-    /// Whether this run only notes keys: tensors are undefined and must not be computed with.
-    #[must_use]
-    pub fn is_dry(&self) -> bool {
-        matches!(self.source, Source::Dry(_))
-    }
-
     /// Where tensors go.
     #[must_use]
     pub fn device(&self) -> Device {
@@ -128,12 +122,6 @@ impl Loader<'_> {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
-    }
-
-    /// The same place with tensors of another dtype, for weights that are kept in full precision.
-    #[must_use]
-    pub fn with_kind(&self, kind: Kind) -> Self {
-        Self { kind, ..self.clone() }
     }
 
     fn key(&self, name: &str) -> String {
@@ -198,7 +186,7 @@ pub fn load<N>(weights: &Weights, device: Device, kind: Kind, build: impl Fn(&Lo
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_placed<N>(
+pub(crate) fn load_placed<N>(
     weights: &Weights,
     device: Device,
     kind: Kind,

@@ -20,7 +20,8 @@ use tch::{Device, Kind, Tensor};
 
 pub use self::files::map;
 pub use self::hashes::Hashes;
-pub use self::loader::{KeyTable, Loader, key_table, load, load_placed};
+pub(crate) use self::loader::load_placed;
+pub use self::loader::{KeyTable, Loader, key_table, load};
 pub use self::placements::{Placements, RowRange};
 use self::staged::Part;
 use crate::runtime::error::{CheckpointMismatch, Error, InOp, Result};
@@ -141,7 +142,7 @@ impl Weights {
     /// The first of these key prefixes under which `key` exists; the first one where none does, so that the error which
     /// follows names the released keys.
     #[must_use]
-    pub fn prefix_of<'p>(&self, prefixes: &[&'p str], key: &str) -> &'p str {
+    pub(crate) fn prefix_of<'p>(&self, prefixes: &[&'p str], key: &str) -> &'p str {
         let found = prefixes.iter().find(|prefix| self.entries.contains_key(&format!("{prefix}{key}")));
         found.or(prefixes.first()).copied().unwrap_or_default()
     }

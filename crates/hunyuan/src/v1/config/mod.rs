@@ -22,12 +22,12 @@ pub mod defaults {
     use crate::runtime::request::Defaults;
 
     /// Of a request.
-    pub const REQUEST: Defaults =
+    pub(crate) const REQUEST: Defaults =
         Defaults { width: 1280, height: 720, frames: 129, fps: 24, steps: 50, guidance: 6.0, true_cfg_scale: 1.0 };
     /// Shift of the schedule for a checkpoint that brings no scheduler configuration.
-    pub const FLOW_SHIFT: f64 = 7.0;
+    pub(crate) const FLOW_SHIFT: f64 = 7.0;
     /// Tokens of a prompt that the language model's part of the embeddings may have.
-    pub const MAX_PROMPT_TOKENS: usize = 256;
+    pub(crate) const MAX_PROMPT_TOKENS: usize = 256;
 }
 
 /// Every configuration of a model folder.
@@ -67,7 +67,7 @@ impl ModelConfig {
 
     /// A component's folder.
     #[must_use]
-    pub fn component_dir(&self, component: &str) -> PathBuf {
+    pub(crate) fn component_dir(&self, component: &str) -> PathBuf {
         self.dir.join(component)
     }
 

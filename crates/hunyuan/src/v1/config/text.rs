@@ -80,26 +80,26 @@ const SKIPPED_LAYERS: i64 = 2;
 impl LlamaConfig {
     /// Base of the rotary frequencies.
     #[must_use]
-    pub fn rope_theta(&self) -> f64 {
+    pub(crate) fn rope_theta(&self) -> f64 {
         let nested = self.rope_parameters.as_ref().and_then(|parameters| parameters.rope_theta);
         nested.or(self.rope_theta).unwrap_or(10_000.0)
     }
 
     /// Width of a head.
     #[must_use]
-    pub fn head_dim(&self) -> i64 {
+    pub(crate) fn head_dim(&self) -> i64 {
         self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
     }
 
     /// Heads of keys and values.
     #[must_use]
-    pub fn key_value_heads(&self) -> i64 {
+    pub(crate) fn key_value_heads(&self) -> i64 {
         self.num_key_value_heads.unwrap_or(self.num_attention_heads)
     }
 
     /// Layers whose output is used: all but the last two.
     #[must_use]
-    pub fn used_layers(&self) -> i64 {
+    pub(crate) fn used_layers(&self) -> i64 {
         self.num_hidden_layers - SKIPPED_LAYERS
     }
 

@@ -95,7 +95,7 @@ impl TransformerConfig {
 
     /// Channels of the prediction.
     #[must_use]
-    pub fn out_channels(&self) -> i64 {
+    pub(crate) fn out_channels(&self) -> i64 {
         self.out_channels.unwrap_or(self.in_channels)
     }
 

@@ -166,7 +166,7 @@ impl Decoder {
 
     /// Number of [`Control::check_at`] calls of one tile.
     #[must_use]
-    pub fn checks_per_tile(&self) -> u64 {
+    pub(crate) fn checks_per_tile(&self) -> u64 {
         let blocks: usize =
             self.up.iter().map(|block| block.resnets.len() + usize::from(block.upsample.is_some())).sum();
         (blocks + 3 + usize::from(self.mid_attention.is_some())) as u64
@@ -174,7 +174,7 @@ impl Decoder {
 
     /// Bytes that decoding a tile holds at once, estimated at the finest level, for `frames` x `height` x `width` pixels.
     #[must_use]
-    pub fn activation_bytes(&self, frames: i64, height: i64, width: i64, kind: Kind) -> u64 {
+    pub(crate) fn activation_bytes(&self, frames: i64, height: i64, width: i64, kind: Kind) -> u64 {
         let channels = &self.config.block_out_channels;
         // The first residual block of the finest level still has the channels of the level before: its input, the
         // normed copy and the padded one are alive together.

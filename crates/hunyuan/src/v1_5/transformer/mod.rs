@@ -206,7 +206,7 @@ impl Transformer {
 
     /// Bytes of activations that a forward pass holds at once, estimated from its largest block.
     #[must_use]
-    pub fn activation_bytes(&self, batch: i64, tokens: i64, kind: Kind) -> u64 {
+    pub(crate) fn activation_bytes(&self, batch: i64, tokens: i64, kind: Kind) -> u64 {
         let (hidden, mlp) = (self.config.hidden_size(), self.config.mlp_size());
         // Tokens, their normed copy, and the wider of: q, k, v with the attention's result, or the MLP's units.
         let width = 2 * hidden + (4 * hidden).max(mlp);

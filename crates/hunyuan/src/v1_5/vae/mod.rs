@@ -147,7 +147,7 @@ impl Decoder {
 
     /// Number of [`Control::check_at`] calls of one tile.
     #[must_use]
-    pub fn checks_per_tile(&self) -> u64 {
+    pub(crate) fn checks_per_tile(&self) -> u64 {
         let blocks: usize =
             self.up_blocks.iter().map(|block| block.resnets.len() + usize::from(block.upsample.is_some())).sum();
         (blocks + 4) as u64
@@ -155,7 +155,7 @@ impl Decoder {
 
     /// Bytes that decoding a tile holds at once, estimated at the finest level, for `frames` x `height` x `width` pixels.
     #[must_use]
-    pub fn activation_bytes(&self, frames: i64, height: i64, width: i64, kind: Kind) -> u64 {
+    pub(crate) fn activation_bytes(&self, frames: i64, height: i64, width: i64, kind: Kind) -> u64 {
         // The input of a residual block, the normed copy and the padded one are alive together; the last enlargement holds as
         // much, in what its convolution made, its layout and its result.
         let widest = self.config.levels().last().map_or(1, |level| level.channels[0].max(level.channels[1]));
