@@ -11,7 +11,7 @@ pub enum ModelFamily {
     /// HunyuanVideo 1.0 and its distilled relatives.
     #[default]
     V1,
-    /// HunyuanVideo 1.5, text-to-video, and its distilled relatives.
+    /// HunyuanVideo 1.5, text-to-video or image-to-video, and its distilled relatives.
     #[serde(rename = "v1_5")]
     V1_5,
 }

@@ -41,7 +41,7 @@ SMALL_TILES = {
 }
 
 CASES = [
-    Case("base", "model"),
+    Case("base", "model", file=True),
     Case("upright", "../base/model", prompt="A cat walks on the grass", negative_prompt='no "text"', picture=(50, 90), steps=3),
     Case("unguided", "../base/model", prompt="A dog runs", guidance_scale=1.0, picture=(40, 40), frames=1, steps=3),
     # Smaller than the video: the picture is enlarged.

@@ -37,6 +37,8 @@ class Case:
     target_size: int | None = None
     # arguments of enable_tiling and the overlap; picture and video are both tiled
     tiling: dict | None = None
+    # whether to write the picture as a file, too
+    file: bool = False
 
 
 def picture(width: int, height: int, seed: int) -> Image.Image:
@@ -74,6 +76,8 @@ def record(folder: Path, case: Case) -> None:
         overlap = sizes.pop("tile_overlap_factor", None)
         vae.enable_tiling(**sizes, **({} if overlap is None else {"tile_overlap_factor": overlap}))
     given = picture(*case.picture, case.seed)
+    if case.file:
+        given.save(folder / "picture.png")
     height, width = pipeline.video_processor.calculate_default_height_width(given.height, given.width, pipeline.target_size)
     cropped = pipeline.video_processor.resize(given, height=height, width=width, resize_mode="crop")
     pixels = pipeline.feature_extractor.preprocess(images=cropped, do_resize=True, return_tensors="pt", do_convert_rgb=True)

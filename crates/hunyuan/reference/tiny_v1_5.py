@@ -172,7 +172,7 @@ def text_networks(spec: Spec, tokenizer: Qwen2TokenizerFast) -> tuple[torch.nn.M
 
 def video_networks(spec: Spec, **options) -> tuple[torch.nn.Module, torch.nn.Module]:
     """Transformer and VAE, unfilled. `options` are the transformer's: by default those of text-to-video."""
-    options = {"target_size": 32, "task_type": "t2v", "use_meanflow": False} | options
+    options = {"image_embed_dim": 20, "target_size": 32, "task_type": "t2v", "use_meanflow": False} | options
     transformer = HunyuanVideo15Transformer3DModel(
         in_channels=2 * spec.latent_channels + 1,
         out_channels=spec.latent_channels,
@@ -185,7 +185,6 @@ def video_networks(spec: Spec, **options) -> tuple[torch.nn.Module, torch.nn.Mod
         patch_size_t=1,
         text_embed_dim=spec.llm_hidden,
         text_embed_2_dim=spec.glyph_hidden,
-        image_embed_dim=20,
         rope_axes_dim=spec.rope_axes,
         **options,
     ).eval()

@@ -10,8 +10,6 @@ from transformers import ByT5Tokenizer, SiglipImageProcessor, SiglipVisionConfig
 
 from tiny_v1_5 import Spec, fill, narrow, qwen_tokenizer, text_networks, video_networks
 
-IMAGE_WIDTH = 20  # what `video_networks` gives the transformer
-
 
 @dataclass
 class ImageSpec:
@@ -21,6 +19,7 @@ class ImageSpec:
     target_size: int = 48
     meanflow: bool = False
     # SigLIP
+    width: int = 20
     image_size: int = 42
     patch: int = 14
     layers: int = 2
@@ -36,11 +35,11 @@ def build(spec: ImageSpec, folder: Path) -> None:
     tokenizer = qwen_tokenizer()
     text_encoder, text_encoder_2 = text_networks(spec.base, tokenizer)
     transformer, vae = video_networks(
-        spec.base, target_size=spec.target_size, task_type="i2v", use_meanflow=spec.meanflow
+        spec.base, image_embed_dim=spec.width, target_size=spec.target_size, task_type="i2v", use_meanflow=spec.meanflow
     )
     image_encoder = SiglipVisionModel(
         SiglipVisionConfig(
-            hidden_size=IMAGE_WIDTH,
+            hidden_size=spec.width,
             intermediate_size=spec.intermediate,
             num_hidden_layers=spec.layers,
             num_attention_heads=spec.heads,

@@ -3,7 +3,8 @@
 
 use domain::model::StepRange;
 use domain::{
-    CacheMatch, ModelManifest, QualityTier, RunRecord, StageSeconds, StepCacheMode, StepsReason, VideoRequest,
+    CacheMatch, ImageInput, ModelManifest, QualityTier, RunRecord, StageSeconds, StepCacheMode, StepsReason,
+    VideoRequest,
 };
 use optimizer::{CostModel, Learned, Planner, RunFacts, Switches, saving};
 
@@ -172,11 +173,17 @@ fn shipped() -> Vec<(String, ModelManifest)> {
 #[test]
 fn the_shipped_manifests_plan_what_their_publishers_name() {
     let all = shipped();
-    assert_eq!(all.len(), 7, "{:?}", all.iter().map(|(name, _)| name).collect::<Vec<_>>());
-    let few_steps =
-        [("fasthunyuan", 4..=8, 17.0), ("accvideo", 5..=5, 7.0), ("hunyuanvideo-1.5-480p-4-steps", 4..=4, 5.0)];
+    assert_eq!(all.len(), 12, "{:?}", all.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    let few_steps = [
+        ("fasthunyuan", 4..=8, 17.0),
+        ("accvideo", 5..=5, 7.0),
+        ("hunyuanvideo-1.5-480p-4-steps", 4..=4, 5.0),
+        ("hunyuanvideo-1.5-480p-i2v-step-distilled", 4..=12, 7.0),
+    ];
     for (file, manifest) in &all {
         assert_eq!(*file, format!("{}.fleet.toml", manifest.id));
+        let from_picture = manifest.image == ImageInput::Required;
+        assert_eq!(from_picture, manifest.id.contains("-i2v"), "{file}");
         let mut request = VideoRequest::new(PROMPTS[2]);
         request.fill_guidance(manifest);
         for adaptive in [true, false] {

@@ -178,11 +178,16 @@ weights = ""
 encoders = ""
 "#;
 
-/// A model folder with random weights of HunyuanVideo 1.5, whose manifest the worker's own command has completed.
+/// A model folder with random weights of HunyuanVideo 1.5, text-to-video, whose manifest the worker's own command has completed.
 fn second_model(folder: &Path) {
-    let from = repository().join("crates/hunyuan/tests/fixtures/v1_5/base/model/.");
+    model_of("v1_5/base", SECOND_MODEL, folder);
+}
+
+/// A copy of a fixture's model folder with this manifest, completed by the worker's own command.
+fn model_of(fixture: &str, manifest: &str, folder: &Path) {
+    let from = repository().join("crates/hunyuan/tests/fixtures").join(fixture).join("model/.");
     assert!(Command::new("cp").arg("-r").arg(from).arg(folder).status().expect("cp runs").success());
-    std::fs::write(folder.join("fleet.toml"), SECOND_MODEL).expect("the manifest is written");
+    std::fs::write(folder.join("fleet.toml"), manifest).expect("the manifest is written");
     let command = Command::new(program("worker")).args(["fingerprint", "--write", "--model"]).arg(folder).output();
     let output = command.expect("the worker runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -217,4 +222,30 @@ async fn two_model_families_are_served_by_one_fleet_in_two_pools() {
     let again = fleet.until_status(&id(&again), &["completed", "failed"]).await;
     assert_eq!(again["optimization"]["cache_hit"], true, "its embeddings are cached too: {again}");
     assert_eq!(fleet.video(&id(&again)).await, video, "the same seed and prompt give the same bytes");
+}
+
+/// A model of image-to-video has a pool of its own; its video begins from the picture, which is cropped on the worker.
+#[tokio::test]
+async fn a_picture_becomes_a_video_and_another_picture_another_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = SECOND_MODEL.replacen("family = \"v1_5\"", "family = \"v1_5\"\nimage = \"required\"", 1);
+    model_of("v1_5_i2v/base", &manifest.replacen("tiny-1.5", "tiny-i2v", 1), folder.path());
+    let path = folder.path().display().to_string();
+    let options = FleetOptions::default().with("FLEET__MODELS__DIRS", &format!("models/default,{path}"));
+    let (fleet, _processes) = Fleet::start(options).await;
+    let _worker = fleet.worker_with("worker-i2v", &[("FLEET__WORKER__MODEL_DIR", path.as_str())]);
+
+    let url = format!("{}/api/images", fleet.api_url);
+    let mut videos = Vec::new();
+    for file in ["crates/hunyuan/tests/fixtures/v1_5_i2v/base/picture.png", "docs/images/page.png"] {
+        let bytes = std::fs::read(repository().join(file)).expect("a picture");
+        let answer = fleet.client.post(&url).body(bytes).send().await.expect("an answer");
+        let image: Value = answer.json().await.expect("JSON");
+        let request = json!({ "model": "tiny-i2v", "prompt": "it turns", "seed": 3, "image": image["id"] });
+        let job = id(&fleet.submit(&request).await);
+        let job = fleet.until_status(&job, &["completed", "failed"]).await;
+        assert_eq!(job["status"], "completed", "{job}");
+        videos.push(fleet.video(&id(&job)).await);
+    }
+    assert_ne!(videos[0], videos[1], "the same prompt and seed with another picture");
 }

@@ -13,7 +13,8 @@ use domain::{Failure, FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, Frames, Interpolated, Interpolator, LatentRgb, Session, StepCacheConfig, StepEnd,
+    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Picture, Session, StepCacheConfig,
+    StepEnd,
 };
 use tracing::warn;
 
@@ -102,11 +103,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn request(&self) -> Result<DenoiseRequest, RenderError> {
+    fn request(&self, control: &Control) -> Result<DenoiseRequest, RenderError> {
         let order = self.order;
-        if order.first_frame.is_some() {
-            return Err(Error::input("image", "this model makes videos from text alone; leave the picture out").into());
-        }
         let draft = order.continues.map(|draft| DraftPart {
             steps: draft.steps as usize,
             after: draft.after as usize,
@@ -126,11 +124,20 @@ impl Work<'_> {
             flow_shift: Some(order.flow_shift),
             flow_reverse: order.flow_reverse,
             negative,
+            image: self.first_frame(control)?,
             step_cache: step_cache(order.step_cache_threshold),
             draft,
             riflex: order.riflex,
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, order.seed)
         })
+    }
+
+    /// The order's picture as the model reads it. It is encoded again for each attempt, which takes less than a step.
+    fn first_frame(&self, control: &Control) -> Result<Option<FirstFrame>, RenderError> {
+        let Some(frame) = &self.order.first_frame else { return Ok(None) };
+        let size = [self.order.width, self.order.height, self.order.frames].map(i64::from);
+        let picture = Picture::new(frame.width, frame.height, frame.rgb.clone())?;
+        Ok(Some(self.engine.encode_picture(&picture, size, control)?))
     }
 
     /// A draft whose checkpoint reaches its end already: its last attempt stored it and was lost before the pause.
@@ -155,7 +162,7 @@ impl Work<'_> {
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
         let order = self.order;
-        let request = self.request()?;
+        let request = self.request(control)?;
         let mut session = self.engine.begin(std::slice::from_ref(&request), control)?;
         let (saved, restarted_because) = resume(&mut session, order.resume.as_deref())?;
         let resumed_from = saved.as_ref().map_or(0, |saved| u32::try_from(saved.step).unwrap_or(u32::MAX));
@@ -217,9 +224,9 @@ impl Renderer for HunyuanRenderer {
         RendererInfo {
             family: match info.family {
                 Family::V1 => ModelFamily::V1,
-                Family::V1_5 => ModelFamily::V1_5,
+                Family::V1_5 | Family::V1_5Image => ModelFamily::V1_5,
             },
-            image: ImageInput::None,
+            image: if info.family.takes_picture() { ImageInput::Required } else { ImageInput::None },
             geometry: self.geometry,
             flow_shift: info.flow_shift,
             true_cfg_scale: info.true_cfg_scale,

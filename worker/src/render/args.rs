@@ -18,7 +18,10 @@ pub struct RenderArgs {
     /// What the video shows
     #[arg(long, value_name = "TEXT")]
     pub(crate) prompt: String,
-    /// Width and height in pixels, both multiples of 16 [default: the model's first size, else the family's: 1280x720 for HunyuanVideo 1.0]
+    /// The first frame, for a model of image-to-video: a PNG, JPEG or WebP file. Its middle is cropped to the video's proportions
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: Option<PathBuf>,
+    /// Width and height in pixels, both multiples of 16 [default: the one nearest to the picture's proportions, else the model's first size, else the family's: 1280x720 for HunyuanVideo 1.0]
     #[arg(long, value_name = "WxH", value_parser = parse_size)]
     pub(crate) size: Option<(i64, i64)>,
     /// Frames, one more than a multiple of 4 [default: the model's longest, else the family's: 129 for HunyuanVideo 1.0]

@@ -13,10 +13,14 @@ pub(crate) struct Dump {
 }
 
 impl Dump {
-    /// The inputs of the first step: embeddings, noise, schedule.
+    /// The inputs of the first step: embeddings, the picture, noise, schedule.
     pub(crate) fn start(&mut self, engine: &Engine, request: &DenoiseRequest) -> anyhow::Result<()> {
         for (name, tensor) in request.embeddings.tensors() {
             self.add(name, tensor)?;
+        }
+        if let Some(image) = &request.image {
+            self.add("image_embeds", &image.states)?;
+            self.add("image_latents", &image.latents)?;
         }
         self.add("initial_latents", &engine.initial_latents(request)?)?;
         self.add("sigmas", &Tensor::f_from_slice(engine.schedule(request)?.sigmas())?)

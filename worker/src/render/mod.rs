@@ -44,7 +44,12 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let mut dump = args.dump.as_ref().map(|_| Dump::default());
 
     let embeddings = report.stage("encode", || resolved.encode(&engine, &control)).context("encode the prompt")?;
-    let request = resolved.denoise_request(embeddings);
+    let image = if resolved.has_picture() {
+        report.stage("picture", || resolved.first_frame(&engine, &control)).context("encode the picture")?
+    } else {
+        None
+    };
+    let request = resolved.denoise_request(embeddings, image);
     if let Some(dump) = &mut dump {
         dump.start(&engine, &request)?;
     }

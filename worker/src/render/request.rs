@@ -5,10 +5,13 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use domain::ModelManifest;
 use domain::model::RenderShape;
-use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, StepCacheConfig};
+use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, FirstFrame, Picture, StepCacheConfig};
 use tch::{Kind, Tensor};
 
 use super::RenderArgs;
+
+/// Limits of a `--image` file: far above any camera, low enough to fail before memory does.
+const PICTURE_LIMITS: pictures::Limits = pictures::Limits { pixels_max: 1 << 28, memory_max_bytes: 2 << 30 };
 
 /// Name of the tensor in a `--latents` file.
 const INITIAL_LATENTS: &str = "initial_latents";
@@ -33,6 +36,7 @@ pub(crate) struct Resolved {
     flow_reverse: bool,
     initial_latents: Option<Tensor>,
     riflex: bool,
+    picture: Option<Picture>,
 }
 
 /// The embeddings of a prompt and, with true guidance, of a negative one.
@@ -49,11 +53,25 @@ impl Resolved {
     pub(crate) fn new(args: &RenderArgs) -> anyhow::Result<Self> {
         let manifest = read_manifest(&args.model)?;
         let manifest = manifest.as_ref();
-        let defaults = Family::of(&args.model)?.defaults_of(&args.model)?;
+        let family = Family::of(&args.model)?;
+        let defaults = family.defaults_of(&args.model)?;
+        let picture = args.image.as_deref().map(read_picture).transpose()?;
+        match (family.takes_picture(), &picture) {
+            (true, None) => bail!("this model begins a video from a picture; give --image FILE"),
+            (false, Some(_)) => bail!("--image: this model makes videos from text alone"),
+            _ => {}
+        }
         let own_size = manifest.and_then(|manifest| manifest.sizes.first()?.aspects.first().cloned());
-        let (width, height) = args.size.unwrap_or_else(|| {
-            own_size.map_or((defaults.width, defaults.height), |size| (i64::from(size.width), i64::from(size.height)))
-        });
+        let (width, height) = match (args.size, &picture) {
+            (Some(size), _) => size,
+            (None, Some(picture)) => {
+                let [width, height] = family.size_for_picture(&args.model, [picture.width(), picture.height()])?;
+                (width, height)
+            }
+            (None, None) => {
+                own_size.map_or((defaults.width, defaults.height), |size| (size.width.into(), size.height.into()))
+            }
+        };
         let frames = args
             .frames
             .unwrap_or_else(|| manifest.map_or(defaults.frames, |manifest| i64::from(manifest.length.rendered_at_max)));
@@ -84,6 +102,7 @@ impl Resolved {
                 let above = manifest.and_then(|manifest| manifest.length.riflex_above);
                 above.is_some_and(|limit| frames > i64::from(limit))
             }),
+            picture,
         })
     }
 
@@ -95,8 +114,19 @@ impl Resolved {
         Ok(Encoded { prompt: all.next().ok_or_else(missing)?, negative: all.next() })
     }
 
-    /// The request with its embeddings.
-    pub(crate) fn denoise_request(&self, encoded: Encoded) -> DenoiseRequest {
+    /// Crops and encodes the picture, if there is one.
+    pub(crate) fn first_frame(&self, engine: &Engine, control: &Control) -> hunyuan::Result<Option<FirstFrame>> {
+        let size = [self.width, self.height, self.frames];
+        self.picture.as_ref().map(|picture| engine.encode_picture(picture, size, control)).transpose()
+    }
+
+    /// Whether the video begins from a picture.
+    pub(crate) fn has_picture(&self) -> bool {
+        self.picture.is_some()
+    }
+
+    /// The request with its embeddings and its picture.
+    pub(crate) fn denoise_request(&self, encoded: Encoded, image: Option<FirstFrame>) -> DenoiseRequest {
         DenoiseRequest {
             width: self.width,
             height: self.height,
@@ -108,6 +138,7 @@ impl Resolved {
             flow_reverse: self.flow_reverse,
             embeddings: encoded.prompt,
             negative: encoded.negative.map(|embeddings| (embeddings, self.true_cfg)),
+            image,
             initial_latents: self.initial_latents.as_ref().map(Tensor::shallow_clone),
             step_cache: StepCacheConfig::Off,
             draft: None,
@@ -154,6 +185,13 @@ fn resolve_fps(asked: Option<f64>, manifest: Option<&ModelManifest>, default: u3
         bail!("--fps {fps}: give a number above 0 and up to 240");
     }
     Ok(fps)
+}
+
+/// A PNG, JPEG or WebP file, upright.
+fn read_picture(path: &Path) -> anyhow::Result<Picture> {
+    let bytes = std::fs::read(path).with_context(|| format!("--image: read {}", path.display()))?;
+    let pixels = pictures::decode(&bytes, &PICTURE_LIMITS).with_context(|| format!("--image: {}", path.display()))?;
+    Ok(Picture::new(pixels.width, pixels.height, pixels.rgb)?)
 }
 
 /// The tensor `initial_latents` of a safetensors file.
@@ -216,6 +254,27 @@ mod tests {
         assert_eq!((distilled.true_cfg, distilled.prompts), (1.0, vec!["a cat".to_owned()]));
         let off = resolved("crates/hunyuan/tests/fixtures/v1_5/base/model", &["--true-cfg", "1"]).unwrap();
         assert_eq!(off.prompts, ["a cat"]);
+    }
+
+    #[test]
+    fn a_picture_decides_the_size_is_needed_by_image_to_video_and_refused_by_text_to_video() {
+        let folder = tempfile::tempdir().unwrap();
+        let model = "crates/hunyuan/tests/fixtures/v1_5_i2v/base/model";
+        let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(model).join("../picture.png");
+        let path = folder.path().join("picture.png");
+        std::fs::copy(recorded, &path).unwrap();
+        let flags = ["--image", path.to_str().unwrap()];
+        let request = resolved(model, &flags).unwrap();
+        assert_eq!((request.width, request.height, request.has_picture()), (48, 32, true));
+        let sized = resolved(model, &[flags[0], flags[1], "--size", "32x32"]).unwrap();
+        assert_eq!((sized.width, sized.height), (32, 32));
+        let error = resolved(model, &[]).unwrap_err().to_string();
+        assert!(error.contains("--image"), "{error}");
+        let error = resolved("crates/hunyuan/tests/fixtures/v1_5/base/model", &flags).unwrap_err().to_string();
+        assert!(error.contains("text alone"), "{error}");
+        std::fs::write(&path, b"not a picture").unwrap();
+        let error = format!("{:#}", resolved(model, &flags).unwrap_err());
+        assert!(error.contains("picture.png"), "{error}");
     }
 
     #[test]

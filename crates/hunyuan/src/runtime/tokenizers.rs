@@ -1,6 +1,11 @@
 //! Tokenizer files, and what they turn a text into.
 //!
 //! CLIP's tokenizer is here because several families read it; templates around prompts belong to a family.
+//!
+//! Library versions disagree on CLIP's tokens of Chinese and of typographic signs. Meant is `CLIPTokenizer` of transformers 5, which is
+//! `CLIPTokenizerFast` of 4 and what a `tokenizer.json` holds: Chinese text is one word, and a typographic quotation mark or dash stays one.
+//! The slow `CLIPTokenizer` of transformers 4 makes a word of each Chinese character, and with `ftfy` installed it replaces typographic
+//! quotation marks by straight ones first.
 
 use std::path::Path;
 
@@ -105,4 +110,24 @@ fn from_vocabulary(dir: &Path) -> Result<Tokenizer> {
     });
     let wrong = |reason: String| Error::Config { path: dir.join("vocab.json"), reason };
     description.to_string().parse::<Tokenizer>().map_err(|error| wrong(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded with `CLIPTokenizer` of transformers 5.23.0.
+    #[test]
+    fn chinese_and_typographic_text_has_the_tokens_of_the_fast_tokenizer() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/base/model/tokenizer_2");
+        let tokenizer = ClipTokenizer::load(Path::new(folder), 77).unwrap();
+        let ids = |text: &str| tokenizer.encode(text).unwrap();
+        assert_eq!(ids("一只猫"), [632, 160, 116, 222, 161, 237, 103, 163, 234, 360, 633]);
+        let typographic =
+            [632, 158, 222, 506, 320, 546, 158, 222, 507, 158, 222, 498, 72, 339, 158, 222, 503, 338, 633];
+        assert_eq!(ids("“a cat” — it’s"), typographic);
+        // What the slow tokenizer of transformers 4 would read in their place.
+        assert_ne!(ids("一只猫"), ids("一 只 猫"));
+        assert_ne!(ids("“a cat” — it’s"), ids("\"a cat\" - it's"));
+    }
 }
