@@ -85,7 +85,7 @@ async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, R
             }
         }
     }
-    match submit(app, &envelope.caller, job, &plan).await {
+    match Box::pin(submit(app, &envelope.caller, job, &plan)).await {
         Ok(accepted) => created(app, &envelope.caller, accepted).await,
         Err(refused) => {
             if recognises_retries && refused.is_certain {

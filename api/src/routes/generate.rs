@@ -53,7 +53,7 @@ pub async fn generate(
     let (mut job, forecast) = new_job(&app, &caller, request).map_err(Problem::fields).inspect_err(count)?;
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
-    let accepted = submit(&app, &caller, job, &forecast).await?;
+    let accepted = Box::pin(submit(&app, &caller, job, &forecast)).await?;
     let view =
         if accepted.created { JobView::new(accepted.job, Some(&forecast), None) } else { app.view(accepted.job, None) };
     Ok(respond(view, accepted.rate))
