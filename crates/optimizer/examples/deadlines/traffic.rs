@@ -88,6 +88,7 @@ fn kinds(manifest: &ModelManifest) -> Vec<Kind> {
         cfg_scale_max: 20.0,
         true_cfg_scale_max: 20.0,
         deadline_s_max: 604_800,
+        interpolated_frames_max: 0,
     };
     let mut kinds = Vec::new();
     for (tier, weight) in [("preview", 3.0), ("standard", 2.0), ("premium", 1.0)] {
