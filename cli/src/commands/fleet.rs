@@ -1,5 +1,7 @@
 //! `fleet stats` and `fleet workers`: about the fleet, not about single jobs.
 
+use serde_json::Value;
+
 use crate::api::{Api, with_query};
 use crate::failure::Failure;
 use crate::out::Out;

@@ -31,12 +31,12 @@ impl Store {
             ), added AS (
                 -- 2. Add the hours to their own rows and to the sum of all.
                 INSERT INTO stats_fleet AS s (bucket, model_id, tier, complexity,
-                    submitted, planned, completed, failed, cancelled, retried, requeued, leases_lost, handed_back, drafted,
-                    continued, cache_identical, cache_similar, cache_misses, steps_planned, steps_computed, steps_skipped,
+                    submitted, planned, completed, failed, cancelled, retried, requeued, leases_lost, handed_back, preempted,
+                    deadlines_met, deadlines_missed, drafted, continued, cache_identical, cache_similar, cache_misses, steps_planned, steps_computed, steps_skipped,
                     draft_gpu_seconds, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd, saved_s, saved_usd)
                 SELECT b.bucket, model_id, tier, complexity,
                     sum(submitted), sum(planned), sum(completed), sum(failed), sum(cancelled), sum(retried), sum(requeued),
-                    sum(leases_lost), sum(handed_back), sum(drafted), sum(continued), sum(cache_identical), sum(cache_similar),
+                    sum(leases_lost), sum(handed_back), sum(preempted), sum(deadlines_met), sum(deadlines_missed), sum(drafted), sum(continued), sum(cache_identical), sum(cache_similar),
                     sum(cache_misses), sum(steps_planned), sum(steps_computed), sum(steps_skipped), sum(draft_gpu_seconds),
                     sum(wait_s), sum(run_s), sum(estimate_s), sum(video_s), sum(gpu_seconds), sum(cost_usd), sum(saved_s),
                     sum(saved_usd)
@@ -49,7 +49,9 @@ impl Store {
                     completed = s.completed + EXCLUDED.completed, failed = s.failed + EXCLUDED.failed,
                     cancelled = s.cancelled + EXCLUDED.cancelled, retried = s.retried + EXCLUDED.retried,
                     requeued = s.requeued + EXCLUDED.requeued, leases_lost = s.leases_lost + EXCLUDED.leases_lost,
-                    handed_back = s.handed_back + EXCLUDED.handed_back, drafted = s.drafted + EXCLUDED.drafted,
+                    handed_back = s.handed_back + EXCLUDED.handed_back, preempted = s.preempted + EXCLUDED.preempted,
+                    deadlines_met = s.deadlines_met + EXCLUDED.deadlines_met,
+                    deadlines_missed = s.deadlines_missed + EXCLUDED.deadlines_missed, drafted = s.drafted + EXCLUDED.drafted,
                     continued = s.continued + EXCLUDED.continued, cache_identical = s.cache_identical + EXCLUDED.cache_identical,
                     cache_similar = s.cache_similar + EXCLUDED.cache_similar,
                     cache_misses = s.cache_misses + EXCLUDED.cache_misses,

@@ -189,19 +189,19 @@ macro_rules! counters {
             COALESCE(sum(saved_s), 0) AS "saved_s!", COALESCE(sum(saved_usd), 0) AS "saved_usd!"
             FROM (
                 SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
-                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                leases_lost, handed_back, preempted, deadlines_met, deadlines_missed, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
                 steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
                 saved_s, saved_usd
                 FROM stats_hourly WHERE tenant_id = $1 AND "# + $own + r#"
                 UNION ALL
                 SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
-                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                leases_lost, handed_back, preempted, deadlines_met, deadlines_missed, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
                 steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
                 saved_s, saved_usd
                 FROM stats_fleet WHERE $1::uuid IS NULL AND "# + $before + r#"
                 UNION ALL
                 SELECT bucket, model_id, tier, complexity, submitted, planned, completed, failed, cancelled, retried, requeued,
-                leases_lost, handed_back, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
+                leases_lost, handed_back, preempted, deadlines_met, deadlines_missed, drafted, continued, draft_gpu_seconds, cache_identical, cache_similar, cache_misses,
                 steps_planned, steps_computed, steps_skipped, wait_s, run_s, estimate_s, video_s, gpu_seconds, cost_usd,
                 saved_s, saved_usd
                 FROM stats_hourly WHERE $1::uuid IS NULL
