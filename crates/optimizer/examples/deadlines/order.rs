@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 
 /// A place in a tenant's queue: its time in milliseconds, and the job's number, which decides between equal times.
-pub type Place = (i64, u64);
+pub(crate) type Place = (i64, u64);
 
 /// Jobs that are counted at most, as `limits.queue_position_max`.
 const COUNTED_MAX: usize = 10_000;
 
 /// Waiting jobs of all tenants.
 #[derive(Debug, Default)]
-pub struct FairQueue {
+pub(crate) struct FairQueue {
     tenants: Vec<Tenant>,
     /// Virtual start of the last released job: a tenant that was idle saves up no share.
     clock: f64,
@@ -31,18 +31,18 @@ struct Tenant {
 
 impl FairQueue {
     /// Tenants with these weights, without jobs.
-    pub fn new(weights: impl IntoIterator<Item = f64>) -> Self {
+    pub(crate) fn new(weights: impl IntoIterator<Item = f64>) -> Self {
         let tenant = |weight| Tenant { weight, finish: 0.0, jobs: BTreeMap::new() };
         Self { tenants: weights.into_iter().map(tenant).collect(), clock: 0.0 }
     }
 
     /// Adds a job that counts `share_s` seconds.
-    pub fn push(&mut self, tenant: usize, place: Place, share_s: f64) {
+    pub(crate) fn push(&mut self, tenant: usize, place: Place, share_s: f64) {
         self.tenants[tenant].jobs.insert(place, share_s);
     }
 
     /// Releases the next job: its tenant and its place.
-    pub fn pop(&mut self) -> Option<(usize, Place)> {
+    pub(crate) fn pop(&mut self) -> Option<(usize, Place)> {
         let first = |(index, tenant): (usize, &Tenant)| {
             let place = *tenant.jobs.keys().next()?;
             Some((tenant.finish.max(self.clock), place, index))
@@ -55,7 +55,7 @@ impl FairQueue {
     }
 
     /// Releases this job out of the order between tenants; it is charged as any other. `false` if it does not wait.
-    pub fn release(&mut self, tenant: usize, place: Place) -> bool {
+    pub(crate) fn release(&mut self, tenant: usize, place: Place) -> bool {
         let clock = self.clock;
         let tenant = &mut self.tenants[tenant];
         let Some(share_s) = tenant.jobs.remove(&place) else { return false };
@@ -64,19 +64,19 @@ impl FairQueue {
     }
 
     /// Moves a waiting job to another place of its tenant's queue.
-    pub fn replace(&mut self, tenant: usize, from: Place, to: Place) {
+    pub(crate) fn replace(&mut self, tenant: usize, from: Place, to: Place) {
         if let Some(share_s) = self.tenants[tenant].jobs.remove(&from) {
             self.tenants[tenant].jobs.insert(to, share_s);
         }
     }
 
     /// Where a tenant's share ends in virtual time.
-    pub fn share(&self, tenant: usize) -> f64 {
+    pub(crate) fn share(&self, tenant: usize) -> f64 {
         self.tenants[tenant].finish.max(self.clock)
     }
 
     /// Jobs of a tenant before a place, and jobs of all others that fair sharing lets go before them.
-    pub fn ahead(&self, tenant: usize, place: Place) -> u64 {
+    pub(crate) fn ahead(&self, tenant: usize, place: Place) -> u64 {
         let own = self.tenants[tenant].jobs.range(..place).take(COUNTED_MAX).count();
         let weight = self.tenants[tenant].weight;
         #[expect(

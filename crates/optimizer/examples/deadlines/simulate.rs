@@ -22,7 +22,7 @@ const SWITCH_S: f64 = 5.0;
 
 /// How jobs are ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// By arrival alone, without tenants.
     FirstCome,
     /// Fair shares between tenants, the tiers' order within one; deadlines have no effect.
@@ -35,20 +35,20 @@ pub enum Policy {
 
 /// What a day came to.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Outcome {
-    pub jobs: u64,
-    pub rejected: u64,
-    pub with_deadline: u64,
-    pub met: u64,
-    pub wait_s: f64,
-    pub plain_wait_s: f64,
-    pub plain: u64,
-    pub preemptions: u64,
-    pub run_s: f64,
+pub(crate) struct Outcome {
+    pub(crate) jobs: u64,
+    pub(crate) rejected: u64,
+    pub(crate) with_deadline: u64,
+    pub(crate) met: u64,
+    pub(crate) wait_s: f64,
+    pub(crate) plain_wait_s: f64,
+    pub(crate) plain: u64,
+    pub(crate) preemptions: u64,
+    pub(crate) run_s: f64,
     /// Seconds of work that was repeated or spent on switching.
-    pub lost_s: f64,
+    pub(crate) lost_s: f64,
     /// Seconds of runs that missed their deadlines.
-    pub late_s: f64,
+    pub(crate) late_s: f64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +72,7 @@ struct State {
 }
 
 /// A simulation of one day.
-pub struct Fleet<'a> {
+pub(crate) struct Fleet<'a> {
     policy: Policy,
     jobs: &'a [Arrival],
     states: Vec<State>,
@@ -98,7 +98,7 @@ fn seconds(ms: i64) -> f64 {
 
 impl<'a> Fleet<'a> {
     /// A fleet of equal workers before the first job.
-    pub fn new(policy: Policy, jobs: &'a [Arrival], workers: usize) -> Self {
+    pub(crate) fn new(policy: Policy, jobs: &'a [Arrival], workers: usize) -> Self {
         let none = State {
             place: (0, 0),
             left_s: 0.0,
@@ -132,7 +132,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Runs until every job has ended.
-    pub fn run(mut self) -> Outcome {
+    pub(crate) fn run(mut self) -> Outcome {
         while let Some(Reverse((at_ms, what))) = self.events.pop() {
             let now = seconds(at_ms);
             match what {

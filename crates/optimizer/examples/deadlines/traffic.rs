@@ -6,9 +6,9 @@ use domain::{ModelManifest, VideoRequest};
 use optimizer::{Planner, Profiles, Switches};
 
 /// Seconds of a day.
-pub const DAY_S: f64 = 86_400.0;
+pub(crate) const DAY_S: f64 = 86_400.0;
 /// Tenants; the first ones send most.
-pub const TENANTS: usize = 200;
+pub(crate) const TENANTS: usize = 200;
 /// Share of the jobs that have a deadline.
 const WITH_DEADLINE: f64 = 0.35;
 /// Bursts of the day, and how many times an average minute's jobs one of them holds.
@@ -17,25 +17,25 @@ const BURST_MINUTES: f64 = 6.0;
 
 /// A job as it arrives.
 #[derive(Debug, Clone, Copy)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// Seconds since the day began.
-    pub at_s: f64,
+    pub(crate) at_s: f64,
     /// Number of its tenant.
-    pub tenant: usize,
+    pub(crate) tenant: usize,
     /// What the planner estimates, seconds.
-    pub estimate_s: f64,
+    pub(crate) estimate_s: f64,
     /// What the run takes, seconds.
-    pub run_s: f64,
+    pub(crate) run_s: f64,
     /// One step, seconds.
-    pub step_s: f64,
+    pub(crate) step_s: f64,
     /// The tier's weight.
-    pub weight: f64,
+    pub(crate) weight: f64,
     /// Seconds from its arrival to its deadline.
-    pub deadline_s: Option<u32>,
+    pub(crate) deadline_s: Option<u32>,
 }
 
 /// Random numbers (splitmix64), so that the day depends on nothing but the seed.
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -48,7 +48,7 @@ impl Random {
 
     /// Between 0 and 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits are kept")]
-    pub fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
@@ -111,14 +111,14 @@ fn kinds(manifest: &ModelManifest) -> Vec<Kind> {
 }
 
 /// The manifest of the released model, whose times are those of one H100.
-pub fn manifest() -> ModelManifest {
+pub(crate) fn manifest() -> ModelManifest {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/hunyuanvideo.fleet.toml");
     let text = std::fs::read_to_string(file).expect("the manifest exists");
     ModelManifest::parse(&text).expect("a manifest")
 }
 
 /// All jobs of a day that keeps `workers` busy to the share `load`, in the order of their arrival.
-pub fn day(manifest: &ModelManifest, workers: usize, load: f64, seed: u64) -> Vec<Arrival> {
+pub(crate) fn day(manifest: &ModelManifest, workers: usize, load: f64, seed: u64) -> Vec<Arrival> {
     let kinds = kinds(manifest);
     let mut random = Random(seed);
     #[expect(clippy::cast_precision_loss, reason = "numbers of kinds and workers")]

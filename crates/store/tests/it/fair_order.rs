@@ -7,7 +7,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use store::planning::PlannedJob;
 
-#[expect(dead_code, unreachable_pub, reason = "the simulator uses what this test does not")]
+#[expect(dead_code, reason = "the simulator uses what this test does not")]
 #[path = "../../../optimizer/examples/deadlines/order.rs"]
 mod order;
 
