@@ -41,6 +41,7 @@ fn order(renderer: &mut HunyuanRenderer, interpolate: u32) -> RenderOrder {
         pause_after: None,
         continues: None,
         interpolate,
+        first_frame: None,
     }
 }
 
