@@ -60,7 +60,8 @@ pub(crate) async fn replay_job(
         idempotency_key: key.as_deref(),
         traceparent: traceparent.as_deref(),
     };
-    let outcome = app.store.insert_replay(caller.scope(), &new).await;
+    // Boxed, because the driver's future is large.
+    let outcome = Box::pin(app.store.insert_replay(caller.scope(), &new)).await;
     match outcome.map_err(|error| Problem::from_store(&error))? {
         ReplayOutcome::Accepted(job) => {
             app.announcer.submitted(job.id, job.tenant_id);

@@ -14,7 +14,7 @@ use crate::support::{Fixture, POLICY, new_job, pool, record, rendered, worker_in
 const USD_PER_S: f64 = 0.001;
 
 impl Fixture {
-    async fn worker(&self) -> WorkerId {
+    async fn paid_worker(&self) -> WorkerId {
         self.model().await;
         let info = worker_info();
         self.store.register_worker(&info).await.expect("register");
@@ -88,7 +88,7 @@ async fn trouble(f: &Fixture, worker: WorkerId) -> JobId {
 #[tokio::test]
 async fn every_run_is_listed_once_and_repeated_work_is_marked() {
     let f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     let job_id = trouble(&f, worker).await;
     let runs = f.store.job_runs(f.scope(), job_id).await.expect("runs");
     let seen: Vec<_> = runs.iter().map(|run| (run.outcome.as_str(), run.lost, run.repeated, run.lost_steps)).collect();
@@ -159,7 +159,7 @@ async fn assert_balanced(f: &Fixture) {
 #[tokio::test]
 async fn sums_equal_a_recount_and_add_up_by_any_group() {
     let mut f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     trouble(&f, worker).await;
     f.drafted().await;
     f.tenant = f.store.ensure_tenant("second").await.expect("tenant").id;
@@ -217,7 +217,7 @@ async fn a_draft_that_ends_saves_its_remaining_steps_until_it_is_retried() {
 #[tokio::test]
 async fn a_budget_warns_and_stops_once_per_period() {
     let f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     let budget = Budget {
         period: BudgetPeriod::Month,
         unit: BudgetUnit::GpuSeconds,
@@ -273,7 +273,7 @@ async fn a_budget_warns_and_stops_once_per_period() {
 #[tokio::test]
 async fn concurrent_runs_see_each_other_in_a_budget() {
     let f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     let budget =
         Budget { period: BudgetPeriod::Day, unit: BudgetUnit::Usd, amount: 0.0095, warn_share: 1.0, stops: true };
     f.store.put_budget(&NewBudget { tenant: "default".into(), budget }).await.expect("set");
@@ -295,7 +295,7 @@ async fn concurrent_runs_see_each_other_in_a_budget() {
 #[tokio::test]
 async fn time_online_is_accounted_once_and_split_at_midnight() {
     let f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     let aged = "UPDATE workers SET registered_at = '2026-03-01 23:59:00+00', last_seen_at = '2026-03-02 00:02:00+00' WHERE id = $1";
     sqlx::query(aged).bind(worker.0).execute(&f.pool).await.expect("age");
     for _ in 0..3 {
@@ -320,7 +320,7 @@ async fn time_online_is_accounted_once_and_split_at_midnight() {
 #[tokio::test]
 async fn a_live_worker_is_idle_for_the_time_without_runs() {
     let f = Fixture::new().await;
-    let worker = f.worker().await;
+    let worker = f.paid_worker().await;
     let job_id = f.planned().await;
     let lease = f.claimed_by(job_id, worker).await;
     f.store.complete(lease, &rendered(lease), &run(25.0)).await.expect("complete");
