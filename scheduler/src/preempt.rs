@@ -112,7 +112,14 @@ mod tests {
     use super::*;
 
     fn load(gib: u64, running: u32) -> PoolLoad {
-        PoolLoad { pool: PoolId::of_worker("m", gib << 30), workers: 1, slots: 1, running, scheduled: 0 }
+        PoolLoad {
+            pool: PoolId::of_worker("m", gib << 30),
+            workers: 1,
+            slots: 1,
+            running,
+            scheduled: 0,
+            adapter_sets: 0,
+        }
     }
 
     fn job(pool: Option<PoolId>) -> UrgentJob {
