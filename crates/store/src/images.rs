@@ -196,7 +196,7 @@ impl Store {
             "-- expire_images
              WITH held AS MATERIALIZED (
                  SELECT id FROM images
-                 WHERE kept_since <= clock_timestamp() - make_interval(secs => $1)
+                 WHERE kept_since <= statement_timestamp() - make_interval(secs => $1)
                      AND NOT EXISTS (SELECT FROM jobs WHERE jobs.image_id = images.id)
                  -- Skips a picture that a submission holds.
                  ORDER BY kept_since LIMIT $2 FOR UPDATE SKIP LOCKED

@@ -221,8 +221,12 @@ impl Store {
                     sum(saved_step_cache_s) AS step_cache_s, sum(saved_step_cache_usd) AS step_cache_usd,
                     sum(saved_embeddings_s) AS embeddings_s, sum(saved_embeddings_usd) AS embeddings_usd,
                     sum(saved_drafts_s) AS drafts_s, sum(saved_drafts_usd) AS drafts_usd
-                FROM usage_daily
-                WHERE day BETWEEN $1 AND $2 AND ($3::uuid IS NULL OR tenant_id = $3)
+                FROM (
+                    -- One branch per index: a tenant's days, or those of all.
+                    SELECT * FROM usage_daily WHERE tenant_id = $3 AND day BETWEEN $1 AND $2
+                    UNION ALL
+                    SELECT * FROM usage_daily WHERE $3::uuid IS NULL AND day BETWEEN $1 AND $2
+                ) AS usage_daily
                 GROUP BY 1, 2, 3, 4, 5
             )
             SELECT period, tenants.name AS "tenant?", key_id, api_keys.label AS "key_label?", model, sums.tier,

@@ -80,6 +80,27 @@ FROM (SELECT current_setting('scale.workers')::int * 9 / 10 AS running, current_
     LATERAL (SELECT n NOT BETWEEN running + running / 8 + waiting + 1 AND running + running / 8 + waiting + 500 AS planned) AS whether;
 UPDATE workers SET job_id = jobs.id FROM jobs WHERE jobs.worker_id = workers.id AND jobs.status = 'running';
 
+INSERT INTO images (id, tenant_id, sha256, width, height, bytes, kept_since)
+SELECT gen_random_uuid(), lpad(to_hex(1 + n % current_setting('scale.tenants')::int), 32, '0')::uuid,
+    encode(sha256(n::text::bytea), 'hex'), 64, 64, 1000, now() - n * interval '1 minute'
+FROM generate_series(1, 10 * current_setting('scale.tenants')::int) AS n;
+-- Its trigger adds each run to the sums below, one by one.
+ALTER TABLE job_runs DISABLE TRIGGER USER;
+INSERT INTO job_runs (token, job_id, tenant_id, model_id, tier, worker, device, attempt, outcome, lost, repeated, lost_steps,
+    started_at, ended_at, gpu_seconds, cost_usd, gpu_hour_usd)
+SELECT ended_token, id, tenant_id, model_id, tier, 'worker', 'cpu', 1, 'completed', false, false, 0, finished_at, finished_at, 10,
+    0.01, 3.6
+FROM jobs WHERE status = 'completed';
+ALTER TABLE job_runs ENABLE TRIGGER USER;
+INSERT INTO usage_daily (tenant_id, day, key_id, model_id, tier, shard, runs, videos, gpu_seconds, cost_usd)
+SELECT lpad(to_hex(t), 32, '0')::uuid, day, '00000000-0000-0000-0000-000000000000', 'default', 'standard', t % 8, 9, 8, 90, 0.09
+FROM generate_series(1, current_setting('scale.tenants')::int) AS t,
+    (SELECT current_date - d FROM generate_series(0, 89) AS d UNION ALL SELECT '-infinity') AS days (day);
+INSERT INTO worker_daily (day, worker, model_id, shard, online_s, busy_s)
+SELECT day, CASE WHEN isfinite(day) THEN 'worker ' || lpad(n::text, 6, '0') ELSE '' END, 'default', n % 8, 80000, 70000
+FROM generate_series(1, current_setting('scale.workers')::int) AS n,
+    (SELECT current_date - d FROM generate_series(0, 29) AS d UNION ALL SELECT '-infinity') AS days (day)
+WHERE isfinite(day) OR n <= 8;
 INSERT INTO job_events (job_id, tenant_id, kind, txid, at)
 SELECT id, tenant_id, CASE status WHEN 'completed' THEN 'completed' ELSE 'queued' END, row_number() OVER (ORDER BY id), created_at
 FROM jobs ORDER BY id;

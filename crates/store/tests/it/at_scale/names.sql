@@ -26,6 +26,8 @@ SELECT name, value FROM (
         FROM (SELECT * FROM webhook_endpoints ORDER BY tenant_id LIMIT 1) AS endpoint)
     UNION ALL (SELECT unnest(ARRAY['lora', 'lora_tenant']), unnest(ARRAY[id, tenant_id]::text[])
         FROM (SELECT * FROM loras ORDER BY name LIMIT 1) AS lora)
+    UNION ALL (SELECT unnest(ARRAY['image', 'image_tenant', 'image_sha']), unnest(ARRAY[id::text, tenant_id::text, sha256])
+        FROM (SELECT * FROM images ORDER BY kept_since LIMIT 1) AS image)
     UNION ALL (SELECT 'recent_txid', (max(txid) - 100)::text FROM job_events)
     UNION ALL (SELECT 'new', 'ffffffff-0000-4000-8000-000000000000')
     UNION ALL (SELECT 'tenant', '00000000-0000-0000-0000-000000000003')
