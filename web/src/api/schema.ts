@@ -1,7 +1,10 @@
 /** Types of the API. Written by scripts/api-types.mjs from docs/openapi.json; do not edit. */
 
+/** GPU time and its price. */
 export interface AmountView {
+  /** GPU seconds; negative if more was used than saved. */
   gpu_seconds: number;
+  /** Price in US dollars. */
   usd: number;
 }
 
@@ -46,6 +49,8 @@ export interface AnalyzeView {
    * cache does not reveal other tenants' prompts.
    */
   cache_available: boolean;
+  forecast?: ForecastView | null;
+  image_crop?: ImageCrop | null;
   /** The prompt that was analysed. */
   prompt: string;
   /**
@@ -87,25 +92,40 @@ export interface BatchView {
   jobs: BatchItem[];
 }
 
+/** Budgets. */
 export interface BudgetListView {
+  /** By tenant, period and unit. */
   budgets: BudgetView[];
 }
 
+/** The period of a budget, which begins at midnight UTC. */
 export type BudgetPeriod = "day" | "month";
 
+/** What a budget counts. */
 export type BudgetUnit = "usd" | "gpu_seconds";
 
+/** A budget and its use. */
 export interface BudgetView {
-  budget_id: string;
-  tenant: string;
-  period: BudgetPeriod;
-  unit: BudgetUnit;
+  /** The limit, in the unit. */
   amount: number;
-  used: number;
-  warn_share: number;
-  stops: boolean;
-  state: string;
+  /** Its id. */
+  budget_id: string;
+  /** The period, which begins at midnight UTC. */
+  period: BudgetPeriod;
+  /** Start of the next period. */
   renews_at: string;
+  /** `ok`, `warning` or `spent`. */
+  state: string;
+  /** Whether submissions are refused once the amount is used. */
+  stops: boolean;
+  /** Name of the tenant. */
+  tenant: string;
+  /** What is counted. */
+  unit: BudgetUnit;
+  /** Used in the current period, in the unit. */
+  used: number;
+  /** Share of the amount at which a warning is sent. */
+  warn_share: number;
 }
 
 /** Where a job's embeddings came from. */
@@ -134,8 +154,8 @@ export interface Candidate {
   job_id: string;
   /** Its place by the built-in measures, 1 for the best; absent when the drafts could not be compared. */
   rank?: number | null;
-  /** Its seed. */
-  seed: number;
+  /** Its seed; beyond 2^53 as a string of digits. */
+  seed: Seed;
 }
 
 /** State of one dependency. */
@@ -177,6 +197,9 @@ export interface CustomSizeView {
   side_min: number;
 }
 
+/** What happens to a request whose deadline probably cannot be met. */
+export type DeadlinePolicy = "accept" | "reject";
+
 /** Deliveries. */
 export interface DeliveryListView {
   /** Newest event first. */
@@ -213,9 +236,13 @@ export interface DeliveryView {
   webhook_id?: string | null;
 }
 
+/** A field in which a replay differs from the original. */
 export interface Difference {
+  /** Its name; dots lead into objects. */
   field: string;
+  /** Its value for the original; null if it has none. */
   original: unknown;
+  /** Its value for the replay; null if it has none. */
   replay: unknown;
 }
 
@@ -278,6 +305,18 @@ export interface FieldError {
   reason: string;
 }
 
+/** When a request would be rendered if it was submitted now. */
+export interface ForecastView {
+  /** Whether `deadline_s` of the request would be met; null without one. */
+  deadline_met?: boolean | null;
+  /** The shortest `deadline_s` that would be met. */
+  feasible_deadline_s: number;
+  /** Estimated seconds until the video is finished. */
+  finish_s: number;
+  /** Estimated seconds until a worker starts it. */
+  start_s: number;
+}
+
 /** Numbers of a group of jobs. */
 export interface GroupView {
   /** Mean duration of a run in seconds. */
@@ -310,6 +349,56 @@ export interface HealthView {
   workers: number;
 }
 
+/** The part of a picture that the video shows, in the picture's pixels: the largest one with the video's aspect, at its centre. */
+export interface ImageCrop {
+  /** Its height. */
+  height: number;
+  /** Its width. */
+  width: number;
+  /** Pixels left of it. */
+  x: number;
+  /** Pixels above it. */
+  y: number;
+}
+
+/** What a model does with a picture, named by `image` in `fleet.toml`. */
+export type ImageInput = "none" | "required";
+
+/** How a request gives a picture. */
+export type ImageSource = string | ImageUse;
+
+/** A stored picture. */
+export interface ImageUse {
+  /** Pixels. Filled in by the fleet. */
+  height?: number | null;
+  /** Its id. */
+  id: string;
+  /** SHA-256 of the stored file. Filled in by the fleet; a request that gives another one is refused. */
+  sha256?: string | null;
+  /** Pixels. Filled in by the fleet. */
+  width?: number | null;
+}
+
+/** An uploaded picture. */
+export interface ImageView {
+  /** Size of the stored PNG. */
+  bytes: number;
+  /** When it will be removed unless a job uses it by then. Uploading it again postpones this. */
+  expires_at: string;
+  /** Height in pixels. */
+  height: number;
+  /** Id for the request's `image`. */
+  id: string;
+  /** SHA-256 of the stored PNG. */
+  sha256: string;
+  /** Path of a small JPEG of it. */
+  thumbnail_url: string;
+  /** Path of the stored PNG. */
+  url: string;
+  /** Width in pixels, after its orientation was applied. */
+  width: number;
+}
+
 /** What interpolation did to a finished video; kept in its record. */
 export interface InterpolationRecord {
   /** Scene cuts, at which frames were repeated instead of blended. */
@@ -326,6 +415,15 @@ export interface InterpolationRecord {
   weights: string;
 }
 
+/** The picture that a job's video begins from. */
+export interface JobImageView {
+  crop?: ImageCrop | null;
+  /** Path of a small JPEG of it. */
+  thumbnail_url: string;
+  /** Path of the stored PNG. */
+  url: string;
+}
+
 /** One page. */
 export interface JobListView {
   /** The jobs, newest first. */
@@ -337,21 +435,38 @@ export interface JobListView {
   next_cursor?: string | null;
 }
 
+/** A run: from a worker's claim of the job to the end of its lease. */
 export interface JobRunView {
+  /** Number of the attempt. */
   attempt: number;
-  worker: string;
-  device: string;
-  outcome: string;
-  lost: boolean;
-  repeated: boolean;
-  lost_steps: number;
-  started_at: string;
-  ended_at: string;
-  gpu_seconds: number;
+  /** Price of the GPU seconds in US dollars. */
   cost_usd: number;
+  /** Device of the worker. */
+  device: string;
+  /** Time of its end. */
+  ended_at: string;
+  /** GPU seconds. */
+  gpu_seconds: number;
+  /** Whether the worker was lost. Its GPU seconds are then an estimate. */
+  lost: boolean;
+  /** Number of denoising steps that the next run had to compute again. */
+  lost_steps: number;
+  /**
+   * How it ended: `completed`, `drafted`, `failed`, `cancelled`, `retrying` (a fault; the job is tried again) or `handed_back`
+   * (the worker stopped; the job continues elsewhere).
+   */
+  outcome: string;
+  /** Whether an earlier run of the job ended in a fault, so that this one repeats work. */
+  repeated: boolean;
+  /** Time of the claim. */
+  started_at: string;
+  /** Name of the worker. */
+  worker: string;
 }
 
+/** The runs of a job. */
 export interface JobRunsView {
+  /** Runs that have ended, oldest first. */
   runs: JobRunView[];
 }
 
@@ -377,6 +492,7 @@ export interface JobView {
   finished_at?: string | null;
   /** Group of candidates that the job belongs to; null for a video by itself. */
   group_id?: string | null;
+  image?: JobImageView | null;
   /** Id of the job and of its video. */
   job_id: string;
   /** Paths of related resources and actions. */
@@ -392,6 +508,8 @@ export interface JobView {
   /** Estimated seconds until a worker starts it; null unless the job is waiting and a suitable worker is available. */
   queue_wait_s?: number | null;
   record?: RunRecord | null;
+  /** The job that this one renders again, to compare the bytes; null for all others. */
+  replays?: string | null;
   /** The request with `seed` and `model` filled in. Sending it again produces the same video. */
   request: VideoRequest;
   /** Whether the fleet chose the seed at random. */
@@ -407,11 +525,38 @@ export interface JobView {
   video?: VideoView | null;
   /** The worker that is rendering it or rendered it. */
   worker_id?: string | null;
-  replays?: string | null;
 }
 
 /** Who chooses among candidates. */
 export type Judge = "measures" | "person";
+
+/** All keys of the fleet. */
+export interface KeyListView {
+  /** The keys, by tenant and time. */
+  keys: KeyView[];
+}
+
+/** A key, without its secret. */
+export interface KeyView {
+  /** When it was issued. */
+  created_at: string;
+  /** Id of the key. */
+  key_id: string;
+  /** The label that its owner chose. */
+  label: string;
+  /** When it was last used, to the minute. */
+  last_used_at?: string | null;
+  /** First characters of the key. */
+  prefix: string;
+  /** Its quota. */
+  quota: QuotaBody;
+  /** When it was revoked. */
+  revoked_at?: string | null;
+  /** `user` or `admin`. */
+  role: string;
+  /** Name of its tenant. */
+  tenant: string;
+}
 
 /** A change of learning. */
 export interface LearnedChange {
@@ -473,13 +618,14 @@ export interface Links {
   events: string;
   /** All candidates of its group; null for a video by itself. */
   group?: string | null;
+  /** POST here to render the job again and compare the bytes; null until completed. */
+  replay?: string | null;
   /** POST here to retry the job; null unless it failed or was cancelled. */
   retry?: string | null;
   /** The job. */
   self: string;
   /** The MP4; null until completed. */
   video?: string | null;
-  replay?: string | null;
 }
 
 /** All adapters that the caller may use. */
@@ -567,6 +713,8 @@ export interface ModelView {
   examples: string[];
   /** Id for the request's `model`. */
   id: string;
+  /** `required`: its videos begin from a picture. `none`: it takes no picture. */
+  image: ImageInput;
   /** Largest `infer_steps`. */
   infer_steps_max: number;
   /** Name to show to people. */
@@ -585,6 +733,13 @@ export interface ModelView {
   weights_fingerprint: string;
   /** Number of live workers that have it loaded. */
   workers: number;
+}
+
+/** Where a job is moved to within its owner's queue: name exactly one of `before` and `to`. */
+export interface MoveBody {
+  /** Directly before this job, which must wait in the same queue: same owner and same model. */
+  before?: string | null;
+  to?: QueueEnd | null;
 }
 
 /** Effect of the optimisations. */
@@ -698,6 +853,8 @@ export interface ProblemBody {
   detail: string;
   /** The invalid fields, with the reason for each; absent when the problem is not about a field. */
   errors?: FieldError[];
+  /** With `deadline-infeasible`: the shortest deadline that looks feasible, in seconds from submission. */
+  feasible_deadline_s?: number | null;
   /** The HTTP status. */
   status: number;
   /** The kind of problem as a short phrase. */
@@ -715,17 +872,67 @@ export interface ProgressView {
   steps: number;
 }
 
+/** A budget to be set. */
+export interface PutBudget {
+  /** The limit in the unit, above 0. */
+  amount: number;
+  /** The period, which begins at midnight UTC. */
+  period: BudgetPeriod;
+  /** Whether submissions are refused once the amount is used; default true. */
+  stops?: boolean;
+  /** Name of the tenant. */
+  tenant: string;
+  /** What is counted. */
+  unit: BudgetUnit;
+  /** Share of the amount at which a warning is sent; default 0.8. */
+  warn_share?: number;
+}
+
 /** A receiver of the events of all jobs of the caller's tenant. */
 export interface PutWebhook {
   /** The kinds of events that it receives; completed, failed and cancelled when null. */
   events?: string[] | null;
+  /** Only events of jobs that are submitted with the caller's key; default false. */
+  own_jobs_only?: boolean;
   /** Where deliveries are sent. */
   url: string;
-  own_jobs_only?: boolean;
 }
 
 /** What a user asks for: a tier, or `auto` to have one chosen by the prompt. */
 export type QualityTier = "auto" | "preview" | "standard" | "premium";
+
+/** An end of a queue. */
+export type QueueEnd = "front" | "back";
+
+/** The queue of the caller's tenant. */
+export interface QueueView {
+  /** Whether none of the tenant's jobs is started. */
+  paused: boolean;
+  /** Since when; null while the queue runs. */
+  paused_at?: string | null;
+}
+
+/** Limits of a key for each day (UTC); null sets no limit. */
+export interface QuotaBody {
+  /** GPU seconds. */
+  gpu_seconds_per_day?: number | null;
+  /** US dollars, at the price of `cost.gpu_hour_usd`. */
+  usd_per_day?: number | null;
+}
+
+/** The quota of the caller's key and how much of it is taken. */
+export interface QuotaView {
+  /** The limits. */
+  quota: QuotaBody;
+  /** When the next day begins. */
+  renews_at: string;
+  /** Estimated GPU seconds of its unfinished jobs; 0 without a quota. */
+  reserved_gpu_seconds: number;
+  /** GPU seconds that jobs of this key have used since the day began, including runs without a video. */
+  used_gpu_seconds: number;
+  /** Price of the used seconds, US dollars. */
+  used_usd: number;
+}
 
 /** How far a job runs by itself. */
 export type RenderMode = "full" | "draft";
@@ -742,21 +949,37 @@ export interface RenderShape {
   width: number;
 }
 
+/** A video and its replay, compared. */
 export interface ReplayView {
-  original: string;
-  replay: string;
-  status: JobStatus;
-  verdict: string;
-  reason?: string | null;
+  /** What the bytes depend on and differs, field by field, and the hashes if they differ. Empty until there is a comparison. */
   differences: Difference[];
+  /** The job of the original. */
+  original: string;
+  /** Why there is no comparison; null if there is one or there will be. */
+  reason?: string | null;
+  /** The job of the replay. */
+  replay: string;
+  /** State of the replay. */
+  status: JobStatus;
+  /**
+   * `pending` while the replay is not finished; `identical` if both videos have the same bytes; `different` if not;
+   * `incomplete` if the replay ended without a video, or the original was purged or has no hash.
+   */
+  verdict: string;
 }
 
+/** What a video's bytes depend on besides the request, the shape, the plan and the adapters; and the bytes' hash. */
 export interface Reproduction {
-  worker: WorkerIdentity;
+  /** blake3 of the embeddings that were used, those of the negative prompt included. */
   embeddings: string;
+  /** Version and quality of the video encoder. */
   encoder: string;
+  /** blake3 of the frames before they were encoded as a video. */
   frames: string;
+  /** SHA-256 of the MP4, hex. */
   video_sha256: string;
+  /** The worker that made it. */
+  worker: WorkerIdentity;
 }
 
 /** Everything worth knowing about a finished run; kept with the job permanently. */
@@ -778,6 +1001,7 @@ export interface RunRecord {
   /** GPU seconds of this job over all attempts. */
   gpu_seconds: number;
   interpolation?: InterpolationRecord | null;
+  reproduction?: Reproduction | null;
   /** Why an existing checkpoint was not used; `None` when there was none or it was used. */
   restarted_because?: string | null;
   /** Step from which the last attempt resumed; `None` when it started from the beginning. */
@@ -786,27 +1010,36 @@ export interface RunRecord {
   saved_s: number;
   /** Price of the saved seconds, US dollars. */
   saved_usd: number;
+  /** The saved seconds by optimisation. */
+  savings?: Savings;
   /** Seconds by stage. */
   stages: StageSeconds;
   /** Steps that went through the transformer. */
   steps_computed: number;
   /** Steps that the step cache replaced. */
   steps_skipped: number;
-  savings?: Savings;
-  reproduction?: Reproduction | null;
 }
 
+/** Savings by optimisation. */
 export interface SavedView {
+  /** Fewer steps than the model's default, because the prompts need no more. */
   adaptive_steps: AmountView;
-  step_cache: AmountView;
-  embedding_cache: AmountView;
+  /** Steps of drafts that nobody continued. */
   drafts: AmountView;
+  /** Prompts whose embeddings were cached. */
+  embedding_cache: AmountView;
+  /** Steps that the step cache replaced. */
+  step_cache: AmountView;
 }
 
+/** Seconds that each optimisation saved, by the fleet's cost model and this run's own speed. Their sum is the saving of the run. */
 export interface Savings {
-  steps_s: number;
-  step_cache_s: number;
+  /** Embeddings that were not computed again. */
   embeddings_s: number;
+  /** Steps that the step cache replaced. */
+  step_cache_s: number;
+  /** Fewer steps than the model's default, because the prompt needs no more; negative if it needs more. */
+  steps_s: number;
 }
 
 /** GPU time, cost and savings of completed jobs. */
@@ -822,6 +1055,9 @@ export interface SavingsView {
   /** Value of the saved time in US dollars. */
   saved_usd: number;
 }
+
+/** A number, or beyond 2^53 a string of digits, up to 18446744073709551615; -1 asks for a random seed. */
+export type Seed = number | string;
 
 /** Response of `GET /api/stats/series`. */
 export interface SeriesView {
@@ -974,33 +1210,60 @@ export interface TiersView {
   tiers: TierView[];
 }
 
+/** Usage of one group. The fields by which the rows are not grouped are absent. */
 export type UsageRowView = UsageSumsView & {
-  period?: string | null;
-  tenant?: string | null;
-  key_id?: string | null;
+  /** Label of the API key. */
   key?: string | null;
+  /** Id of the API key; absent for jobs that were submitted without one. */
+  key_id?: string | null;
+  /** Id of the model. */
   model?: string | null;
+  /** Day such as `2026-11-28`, or month such as `2026-11` (UTC), in which the runs ended. */
+  period?: string | null;
+  /** Name of the tenant. */
+  tenant?: string | null;
+  /** The tier. */
   tier?: string | null;
 };
 
+/** Numbers of usage. */
 export interface UsageSumsView {
-  runs: number;
-  videos: number;
-  gpu_seconds: number;
+  /** Price of the GPU seconds in US dollars. */
   cost_usd: number;
-  repeated_runs: number;
-  repeated_gpu_seconds: number;
-  repeated_cost_usd: number;
+  /** GPU seconds of all runs, also of those without a video. */
+  gpu_seconds: number;
+  /** Number of denoising steps that had to be computed again. */
   lost_steps: number;
+  /** Price of the repeated runs in US dollars. */
+  repeated_cost_usd: number;
+  /** GPU seconds of the repeated runs. */
+  repeated_gpu_seconds: number;
+  /** Of the runs, those that repeated a job after a fault. */
+  repeated_runs: number;
+  /** Number of runs that ended. A job has several if it was drafted, handed back or repeated. */
+  runs: number;
+  /** What each optimisation saved, by the cost model. */
   saved: SavedView;
+  /** Number of videos. */
+  videos: number;
 }
 
+/** Usage in a range of days. */
 export interface UsageView {
+  /** First day (UTC). */
   from: string;
-  to: string;
+  /** What the rows are grouped by. */
   group_by: string[];
+  /** One row per group. */
   rows: UsageRowView[];
+  /** Last day, included. */
+  to: string;
+  /** The rows added up. */
   total: UsageSumsView;
+  /**
+   * Time of workers, grouped by those of `day`, `month`, `model` and `worker` that were asked for. Null for users, because
+   * workers serve all tenants.
+   */
   workers?: WorkerUsageView[] | null;
 }
 
@@ -1012,10 +1275,19 @@ export interface VideoRequest {
   candidates?: number;
   /** Embedded guidance: how closely to follow the prompt. Costs nothing. */
   cfg_scale?: number;
-  /** Seconds from submission by which the video is wanted. Affects the queue order; not a guarantee. */
+  /**
+   * What happens to a request whose `deadline_s` probably cannot be met: `accept` queues it, `reject` responds 422 with the
+   * shortest deadline that looks feasible.
+   */
+  deadline_policy?: DeadlinePolicy;
+  /**
+   * Seconds from submission by which the video is wanted. Jobs whose deadlines can be met go first, within their tenant's share
+   * of the fleet; a deadline that cannot be met any more has no effect.
+   */
   deadline_s?: number | null;
   /** Integrate from noise to video, as the released weights were trained. False only for experiments. */
   flow_reverse?: boolean;
+  image?: ImageSource | null;
   /** Denoising steps; 0 lets the fleet choose. */
   infer_steps?: number;
   /**
@@ -1045,8 +1317,7 @@ export interface VideoRequest {
    * by the length.
    */
   riflex?: boolean | null;
-  /** The same seed gives the same video. Drawn at random and reported when null or -1. */
-  seed?: number | null;
+  seed?: Seed | null;
   /** Whether embeddings of a similar prompt may be used (this changes the video); the fleet's setting when null. */
   similar_prompts?: boolean | null;
   step_cache?: StepCacheMode | null;
@@ -1098,43 +1369,75 @@ export interface WebhookView {
   disabled_at?: string | null;
   /** The kinds of events that it receives. */
   events: string[];
+  /** Id of the API key whose jobs it is about; null for all jobs of the tenant. */
+  key_id?: string | null;
   /** Where deliveries are sent. */
   url: string;
   /** Its id. */
   webhook_id: string;
-  key_id?: string | null;
 }
 
+/**
+ * What the bytes of a worker's videos depend on, besides the job. Two workers with equal identities render a job to the same
+ * bytes.
+ */
 export interface WorkerIdentity {
-  model: string;
-  build: string;
-  device_class: string;
-  threads: number;
-  formats: string;
+  /** The attention kernel in use; absent on a CPU. */
   attention?: string | null;
+  /** Version of the worker and of libtorch. */
+  build: string;
+  /** The scope within which determinism is promised. */
+  device_class: string;
+  /** Number formats of transformer, text encoders and video decoder. */
+  formats: string;
+  /** Fingerprint of the model's weights. */
+  model: string;
+  /** Threads that the model computes with. */
+  threads: number;
 }
 
-/** All workers. */
+/** One page of workers. */
 export interface WorkerListView {
+  /** Send this as `cursor` to get the next page; null on the last page. */
+  next_cursor?: string | null;
+  /** Number of jobs that the workers on all pages are rendering and that the caller may see. */
+  running: number;
+  /** Number of workers on all pages. */
+  total: number;
   /** Sorted by name. Workers that signed off or whose heartbeats stopped are not included. */
   workers: WorkerView[];
 }
 
+/** Time of workers in one group. */
 export interface WorkerUsageView {
-  period?: string | null;
-  worker?: string | null;
-  model?: string | null;
-  online_s: number;
-  online_usd: number;
+  /** Seconds with a job. A run counts on the day on which it ends. */
   busy_s: number;
+  /** Seconds without a job. */
   idle_s: number;
+  /** Price of the time without a job in US dollars. */
   idle_usd: number;
-  runs: number;
-  videos: number;
-  repeated_runs: number;
-  repeated_gpu_seconds: number;
-  repeated_cost_usd: number;
+  /** Number of denoising steps that had to be computed again. */
   lost_steps: number;
+  /** Id of the model. */
+  model?: string | null;
+  /** Seconds from registration to the last heartbeat; up to a minute of a live worker may be missing. */
+  online_s: number;
+  /** Price of the time online in US dollars. */
+  online_usd: number;
+  /** Day or month (UTC). */
+  period?: string | null;
+  /** Price of the repeated runs in US dollars. */
+  repeated_cost_usd: number;
+  /** GPU seconds of the repeated runs. */
+  repeated_gpu_seconds: number;
+  /** Of the runs, those that repeated a job after a fault. */
+  repeated_runs: number;
+  /** Number of runs that ended. */
+  runs: number;
+  /** Number of videos. */
+  videos: number;
+  /** Name of the worker. */
+  worker?: string | null;
 }
 
 /** One worker. */
