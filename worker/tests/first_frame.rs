@@ -110,8 +110,8 @@ fn a_run_continues_with_its_picture_and_starts_again_with_another() {
     let mut order = order(&mut renderer, picture(10));
     let whole = run(&mut renderer, &order);
     let wanted = whole.rendered.unwrap().rgb;
-    let saved = whole.checkpoints.first().unwrap().clone();
-    order.resume = Some(saved.clone());
+    let saved = whole.checkpoints.into_iter().next().unwrap();
+    order.resume = Some(saved);
     let resumed = run(&mut renderer, &order);
     assert_eq!((resumed.resumed_from, resumed.restarted_because), (1, None));
     assert!(resumed.rendered.unwrap().rgb == wanted, "the same bytes");
