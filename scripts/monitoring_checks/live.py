@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
-from fleet_stack import prometheus, tools
-from fleet_stack.console import Problem, say
+from fleet_stack import postgres, prometheus, tools
+from fleet_stack.console import Problem, output, say
 from fleet_stack.fleet import PATIENCE_S, Api, Fleet, call, require, until
 from fleet_stack.paths import ROOT
 from fleet_stack.ports import Ports
@@ -114,7 +114,7 @@ def check() -> None:
 
 
 def work(fleet: Watched, receiver: Receiver) -> None:
-    """Jobs that are made, drafted, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost."""
+    """Jobs that are made, drafted, found in the cache, refused, repeated, failed, retried, cancelled, handed back, lost, preempted."""
     prompt = "a large red circle moves to the right on the snow"
     budget = {"tenant": "default", "period": "month", "unit": "usd", "amount": 1000}
     status, answer = call("PUT", f"{fleet.url}/api/budgets", budget)
@@ -164,6 +164,14 @@ def work(fleet: Watched, receiver: Receiver) -> None:
 
     # Seconds of work also on a fast machine, so that a worker that lives on has stored checkpoints.
     twice = {"negative_prompt": "grass", "true_cfg_scale": 2.0}
+    preempted = fleet.submit(prompt="a blue square rotates on the sand", **long, **twice)
+    fleet.until_step(preempted, 2)
+    # As if the model was large: no slot becomes free before the deadline of the next job.
+    slow = f"UPDATE jobs SET estimate_s = 3600 WHERE id = '{preempted}'"
+    output(postgres.psql(fleet.variables["FLEET__DATABASE__URL"], "-c", slow), "cannot change the estimate")
+    fleet.until_status(fleet.submit(prompt="a green square stays", deadline_s=20))
+    until("the job was preempted", lambda: value(fleet, "sum(fleet_preemptions_total)") > 0)
+    fleet.until_status(preempted)
     fleet.until_status(fleet.submit(prompt="a green star moves to the left at night", **long, **twice))
 
 
