@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 from urllib.parse import quote
 
-from fleet_stack import postgres, prometheus, tools
-from fleet_stack.console import Problem, output, say
+from fleet_stack import prometheus, tools
+from fleet_stack.console import Problem, say
 from fleet_stack.fleet import PATIENCE_S, Api, Fleet, call, require, until
 from fleet_stack.paths import ROOT
 from fleet_stack.ports import Ports
@@ -167,8 +167,8 @@ def work(fleet: Watched, receiver: Receiver) -> None:
     preempted = fleet.submit(prompt="a blue square rotates on the sand", **long, **twice)
     fleet.until_step(preempted, 2)
     # As if the model was large: no slot becomes free before the deadline of the next job.
-    slow = f"UPDATE jobs SET estimate_s = 3600 WHERE id = '{preempted}'"
-    output(postgres.psql(fleet.variables["FLEET__DATABASE__URL"], "-c", slow), "cannot change the estimate")
+    changed = fleet.psql(f"UPDATE jobs SET estimate_s = 3600 WHERE id = '{preempted}'")
+    require(changed.returncode == 0, f"the estimate is changed: {changed.stderr}")
     fleet.until_status(fleet.submit(prompt="a green square stays", deadline_s=20))
     until("the job was preempted", lambda: value(fleet, "sum(fleet_preemptions_total)") > 0)
     fleet.until_status(preempted)
