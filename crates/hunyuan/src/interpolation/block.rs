@@ -4,17 +4,19 @@
 
 use tch::Tensor;
 
-use super::head::FEATURES;
 use crate::runtime::{error::Result, weights::Loader};
 
 /// Slope of the activation below zero.
 const SLOPE: f64 = 0.2;
 
+/// Features of a pixel.
+pub(super) const FEATURES: i64 = 4;
+
 /// Convolutions with a residual in each block.
 const RESIDUALS: i64 = 8;
 
 /// Channels that a block hands to the next one.
-pub(super) const CARRIED: i64 = 8;
+const CARRIED: i64 = 8;
 
 /// Channels of a block's result: two flows of two, the mask, and what it hands on.
 const RESULT: i64 = 4 + 1 + CARRIED;

@@ -6,11 +6,8 @@
 
 use tch::Tensor;
 
-use super::block::{Conv, Upconv, leaky};
+use super::block::{Conv, FEATURES, Upconv, leaky};
 use crate::runtime::{error::Result, weights::Loader};
-
-/// Features of a pixel.
-pub(super) const FEATURES: i64 = 4;
 
 /// See the module.
 #[derive(Debug)]
