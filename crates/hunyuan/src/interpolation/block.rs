@@ -28,12 +28,9 @@ pub(super) const FIRST_INPUT: i64 = 2 * (3 + FEATURES) + 1;
 /// the flow.
 pub(super) const NEXT_INPUT: i64 = 2 * (3 + FEATURES) + 2 + CARRIED + 4;
 
-/// LeakyReLU, in place.
-pub(super) fn leaky(mut x: Tensor) -> Result<Tensor> {
-    // `max(x, slope x)` is LeakyReLU for a slope between 0 and 1; tch binds the function without its slope.
-    let scaled = x.f_mul_scalar(SLOPE)?;
-    x = x.f_maximum(&scaled)?;
-    Ok(x)
+/// LeakyReLU. For a slope between 0 and 1 it is `max(x, slope x)`; tch binds the function without its slope.
+pub(super) fn leaky(x: &Tensor) -> Result<Tensor> {
+    Ok(x.f_maximum(&x.f_mul_scalar(SLOPE)?)?)
 }
 
 /// A 3x3 convolution that keeps the size, or halves it with a stride of 2.
@@ -87,7 +84,7 @@ impl ResConv {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        leaky(self.conv.forward(x)?.f_mul(&self.beta)?.f_add(x)?)
+        leaky(&self.conv.forward(x)?.f_mul(&self.beta)?.f_add(x)?)
     }
 }
 
@@ -138,7 +135,7 @@ impl Block {
             x = Tensor::f_cat(&[x, flow], 1)?;
         }
         for conv in &self.conv0 {
-            x = leaky(conv.forward(&x)?)?; // [1, width, h/4/scale, w/4/scale]
+            x = leaky(&conv.forward(&x)?)?; // [1, width, h/4/scale, w/4/scale]
         }
         for residual in &self.convblock {
             x = residual.forward(&x)?;

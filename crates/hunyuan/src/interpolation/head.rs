@@ -31,9 +31,9 @@ impl Head {
 
     /// Features of a frame `[1, 3, height, width]`.
     pub(super) fn forward(&self, frame: &Tensor) -> Result<Tensor> {
-        let x = leaky(self.cnn0.forward(frame)?)?; // [1, width, h/2, w/2]
-        let x = leaky(self.cnn1.forward(&x)?)?;
-        let x = leaky(self.cnn2.forward(&x)?)?;
+        let x = leaky(&self.cnn0.forward(frame)?)?; // [1, width, h/2, w/2]
+        let x = leaky(&self.cnn1.forward(&x)?)?;
+        let x = leaky(&self.cnn2.forward(&x)?)?;
         self.cnn3.forward(&x) // [1, 4, h, w]
     }
 }
