@@ -59,7 +59,7 @@ pub(crate) struct UsageQuery {
 #[utoipa::path(
     get, path = "/api/usage", tag = "usage", params(UsageQuery),
     responses(
-        (status = 200, description = "JSON, or CSV (`text/csv`) with `format=csv`", body = UsageView),
+        (status = 200, description = "JSON, or CSV with `format=csv`", content((UsageView = "application/json"), (String = "text/csv"))),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "A parameter is invalid, or there are too many rows"),
     )
 )]

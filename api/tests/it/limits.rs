@@ -86,9 +86,18 @@ async fn with_keys_one_tenant_fills_only_its_share_of_the_backlog() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_rejected() {
-    let app = TestApp::spawn_with(|settings| settings.server.body_max_bytes = 1000).await;
-    let (status, problem) = app.post("/api/generate", &json!({"prompt": "x".repeat(2000)})).await;
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.body_max_bytes = 1000;
+        settings.limits.image_bytes_max = 1000;
+    })
+    .await;
+    let (status, problem) = app.post("/api/generate/batch", &json!({"requests": [{"prompt": "x".repeat(2000)}]})).await;
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE, "{problem}");
+    // A request may hold a picture, which needs more room.
+    for (length, expected) in [(2000, StatusCode::ACCEPTED), (2 << 20, StatusCode::PAYLOAD_TOO_LARGE)] {
+        let (status, answer) = app.post("/api/generate", &json!({"prompt": "x".repeat(length)})).await;
+        assert_eq!(status, expected, "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -181,8 +181,12 @@ async fn files_broken_forms_and_repeated_fields_are_refused() {
     assert_eq!((status, &error["error"]["code"]), (StatusCode::BAD_REQUEST, &json!("malformed")), "{error}");
     let (status, error) = create(&app, &[("prompt", "a"), ("prompt", "b")]).await;
     assert_eq!((status, &error["error"]["param"]), (StatusCode::BAD_REQUEST, &json!("prompt")), "{error}");
-    let app = TestApp::spawn_with(|settings| settings.server.body_max_bytes = 1000).await;
-    let (status, error) = create(&app, &[("prompt", &"x".repeat(2000))]).await;
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.body_max_bytes = 1000;
+        settings.limits.image_bytes_max = 1000;
+    })
+    .await;
+    let (status, error) = create(&app, &[("prompt", &"x".repeat(2 << 20))]).await;
     assert_eq!((status, &error["error"]["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("too-large")), "{error}");
 }
 
