@@ -99,15 +99,14 @@ impl Fleet {
     async fn take(&mut self, at: usize) -> Option<JobId> {
         let store = &self.f.store;
         let worker = &mut self.workers[at];
+        // The message that the worker received: of the job that was released first.
+        let named = store.unclaimed(&pool(), worker.id, 1).await.expect("look").into_iter().next()?;
         let found = if self.delay_max_s > 0.0 {
-            let (pool, adapters) = (&pool(), worker.adapters.as_str());
+            let (pool, adapters, hint) = (&pool(), worker.adapters.as_str(), Some(named.job_id));
             let patience_s = self.delay_max_s / 2.0;
-            store
-                .preferred(Seeker { worker_id: worker.id, pool, adapters, hint: None, patience_s })
-                .await
-                .expect("look")
+            store.preferred(Seeker { worker_id: worker.id, pool, adapters, hint, patience_s }).await.expect("look")
         } else {
-            store.unclaimed(&pool(), worker.id, 1).await.expect("look").into_iter().next()
+            Some(named)
         }?;
         let token = LeaseToken::fresh();
         let claimed = store.claim(found.job_id, found.dispatch_no, token, worker.id, 3_600.0).await.expect("claim");
