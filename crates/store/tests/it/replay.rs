@@ -39,10 +39,10 @@ async fn a_replay_has_the_plan_and_request_of_the_original_and_is_submitted_once
     assert_eq!((&job.request, &job.plan, job.shape), (&first.request, &first.plan, first.shape));
     assert_eq!(f.replayed(&new).await.id, job.id, "the reply was lost");
     assert_eq!(f.replayed(&replay(original, &identity, Some("once"))).await.id, job.id, "the same key");
+    assert_eq!(f.event_kinds(job.id).await, ["queued"]);
     let other = f.completed().await;
     let outcome = f.store.insert_replay(f.scope(), &replay(other, &identity, Some("once"))).await.expect("insert");
     assert_eq!(outcome, ReplayOutcome::KeyReused);
-    assert_eq!(f.event_kinds(job.id).await, ["queued"]);
 
     let waiting = f.planned().await;
     let outcome = f.store.insert_replay(f.scope(), &replay(waiting, &identity, None)).await.expect("insert");
