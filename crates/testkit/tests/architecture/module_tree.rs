@@ -48,7 +48,10 @@ impl ModuleTree {
         });
         for name in declared_modules(&own) {
             let (flat, nested) = (folder.join(format!("{name}.rs")), folder.join(&name).join("mod.rs"));
-            let file = if flat.is_file() { flat } else { nested };
+            let Some(file) = [flat, nested].into_iter().find(|file| file.is_file()) else {
+                // It names its file (`#[path]`), which belongs to another target.
+                continue;
+            };
             let child = self.add(file, &folder.join(&name), Some(at));
             self.modules[at].children.insert(name, child);
         }
