@@ -34,7 +34,7 @@ pub(crate) struct WorkersQuery {
 
 /// One page of workers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkerListView {
+pub(crate) struct WorkerListView {
     /// Sorted by name. Workers that signed off or whose heartbeats stopped are not included.
     pub workers: Vec<WorkerView>,
     /// Send this as `cursor` to get the next page; null on the last page.

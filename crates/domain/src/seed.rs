@@ -9,7 +9,7 @@ use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::ser::Serializer;
 
 /// Up to here every whole number has a float of its own.
-pub const FLOAT_EXACT_MAX: u64 = 1 << 53;
+pub(crate) const FLOAT_EXACT_MAX: u64 = 1 << 53;
 /// The seed that other systems send for "draw one".
 const RANDOM: i64 = -1;
 

@@ -112,11 +112,11 @@ async fn a_rejected_connection_says_what_to_do() {
     assert!(text.contains("no_such_database") && text.contains("createdb") && text.contains("database.url"), "{text}");
 }
 
-/// Goal: a fleet of workers needs no more connections of Postgres than the pooler is given. Method: forty workers, each with the
-/// two stores that a worker has, all sending heartbeats and renewing leases at once.
+/// Goal: a fleet of workers needs no more connections of Postgres than the pooler is given. Method: eighteen workers, each with the
+/// two stores that a worker has, all sending heartbeats and looking for work at once. Pgbouncer accepts a hundred clients by default.
 #[tokio::test]
 async fn many_workers_share_the_few_connections_of_a_pooler() {
-    const WORKERS: usize = 40;
+    const WORKERS: usize = 18;
     const SERVER_CONNECTIONS: u32 = 4;
     let f = Fixture::new().await;
     f.model().await;

@@ -129,7 +129,7 @@ impl Loader<'_> {
     /// The same place, where matrices are stored in the format that was chosen for the load: the blocks, which hold nearly all
     /// weights.
     #[must_use]
-    pub fn compact(&self) -> Self {
+    pub(crate) fn compact(&self) -> Self {
         Self { compact: true, ..self.clone() }
     }
 
