@@ -58,8 +58,8 @@ struct Counts {
     completed: AtomicU64,
     lost: AtomicU64,
     failed_calls: AtomicU64,
-    /// Worker seconds with a job, in milliseconds.
-    busy_ms: AtomicU64,
+    /// Workers that have a job now.
+    busy: AtomicU64,
 }
 
 /// What all workers share.
@@ -109,7 +109,7 @@ async fn run(settings: Settings, arguments: Arguments) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs_f64(fleet.arguments.job_s)).await;
     let before = snapshot(&fleet.counts);
     let begun = Instant::now();
-    tokio::time::sleep(Duration::from_secs_f64(fleet.arguments.seconds)).await;
+    let busy_share = observe_busy(&fleet, Duration::from_secs_f64(fleet.arguments.seconds)).await;
     let (after, seconds) = (snapshot(&fleet.counts), begun.elapsed().as_secs_f64());
     let since = |at: usize| after[at] - before[at];
     #[expect(clippy::cast_precision_loss, reason = "counters of minutes")]
@@ -119,7 +119,7 @@ async fn run(settings: Settings, arguments: Arguments) -> anyhow::Result<()> {
         ("jobs_per_s", since(0) as f64 / seconds),
         ("leases_lost", since(1) as f64),
         ("failed_calls", since(2) as f64),
-        ("idle_share", 1.0 - since(3) as f64 / 1_000.0 / (seconds * fleet.arguments.workers as f64)),
+        ("idle_share", 1.0 - busy_share),
     ]);
     #[expect(clippy::print_stdout, reason = "the result of this program")]
     {
@@ -133,9 +133,21 @@ fn serde_line(numbers: &[(&str, f64)]) -> String {
     format!("{{{}}}", members.join(", "))
 }
 
-fn snapshot(counts: &Counts) -> [u64; 4] {
-    [&counts.completed, &counts.lost, &counts.failed_calls, &counts.busy_ms]
-        .map(|counter| counter.load(Ordering::Relaxed))
+/// Share of workers with a job, looked at every second for this time.
+async fn observe_busy(fleet: &Fleet, time: Duration) -> f64 {
+    let (begun, mut looks, mut busy) = (Instant::now(), 0_u64, 0_u64);
+    while begun.elapsed() < time {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        looks += 1;
+        busy += fleet.counts.busy.load(Ordering::Relaxed);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "counters of minutes")]
+    let share = busy as f64 / (looks.max(1) as f64 * fleet.arguments.workers as f64);
+    share
+}
+
+fn snapshot(counts: &Counts) -> [u64; 3] {
+    [&counts.completed, &counts.lost, &counts.failed_calls].map(|counter| counter.load(Ordering::Relaxed))
 }
 
 async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<()> {
@@ -216,7 +228,11 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
             extra.ack().await;
         }
         match claim {
-            Ok(ClaimOutcome::Claimed(claimed)) => render(&fleet, &broker, id, number, *claimed).await,
+            Ok(ClaimOutcome::Claimed(claimed)) => {
+                fleet.counts.busy.fetch_add(1, Ordering::Relaxed);
+                render(&fleet, &broker, id, number, *claimed).await;
+                fleet.counts.busy.fetch_sub(1, Ordering::Relaxed);
+            }
             Ok(ClaimOutcome::Stale { .. }) => {}
             Err(_) => note(&fleet, false),
         }
@@ -255,7 +271,6 @@ async fn render(fleet: &Fleet, broker: &Broker, id: WorkerId, number: usize, cla
     let completed = fleet.store.complete(lease, &rendered(lease), &record(begun.elapsed().as_secs_f64())).await;
     let counter = if completed.is_ok() { &fleet.counts.completed } else { &fleet.counts.lost };
     counter.fetch_add(1, Ordering::Relaxed);
-    fleet.counts.busy_ms.fetch_add(u64::try_from(begun.elapsed().as_millis()).unwrap_or_default(), Ordering::Relaxed);
 }
 
 fn note(fleet: &Fleet, fine: bool) {
