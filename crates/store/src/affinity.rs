@@ -183,12 +183,14 @@ impl Store {
                 ) AS unfinished
             ), round AS MATERIALIZED (
                 -- 7. The round goes on while one of its jobs is left. A new one begins at the fairest job. It is never longer
-                -- than $8 seconds of work from there.
+                -- than $8 seconds of work from there. Where all jobs have the same adapters, no order saves a swap.
                 SELECT fairest.start AS head, CASE
+                    WHEN NOT fairest.mixed THEN '-Infinity'
                     WHEN fairest.ends <= last.until THEN LEAST(last.until, fairest.start + fairest.length)
                     ELSE fairest.start + fairest.length END AS until
                 FROM (
                     SELECT min(timed.start) AS start, min(timed.ends) AS ends,
+                        min(timed.adapters) < max(timed.adapters) AS mixed,
                         $8::float8 / (SELECT sum(weight) FROM tenants JOIN waiting ON waiting.tenant_id = tenants.id
                             WHERE tenants.paused_at IS NULL) AS length
                     FROM timed
@@ -273,7 +275,7 @@ impl Store {
                 ) THEN 3
                 ELSE 4 END,
                 -- Of several the one that the message named, since every worker has another message.
-                id IS DISTINCT FROM $2, CASE WHEN overdue THEN scheduled_at END, random()
+                id IS DISTINCT FROM $2, CASE WHEN overdue OR $2 IS NULL THEN scheduled_at END, random()
             LIMIT 1"#,
             seeker.pool.as_str(),
             seeker.hint.map(|job| job.0),
