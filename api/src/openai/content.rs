@@ -1,4 +1,4 @@
-//! `GET /v1/videos/{id}/content`: the MP4, or its first frame as `variant=thumbnail`.
+//! `GET /v1/videos/{id}/content`: the MP4, or its middle frame as `variant=thumbnail`.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, Method};

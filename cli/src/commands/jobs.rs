@@ -91,7 +91,7 @@ pub(crate) async fn cancel(api: &Api, out: Out, ids: &[Uuid]) -> Result<(), Fail
     }
 }
 
-/// Shows a job, or saves its video or its first frame.
+/// Shows a job, or saves its video or its poster, the middle frame.
 pub(crate) async fn get(api: &Api, out: Out, args: &GetArgs) -> Result<(), Failure> {
     let id = args.job.to_string();
     let Some(path) = &args.output else {
