@@ -1,6 +1,7 @@
 //! The scheduler's doorbell. A ring means "look into the database", however many bells rang.
 
 use lapin::options::BasicAckOptions;
+use tokio::task::JoinHandle;
 
 use crate::connection::Broker;
 use crate::link::in_time;
@@ -15,13 +16,15 @@ const PREFETCH: u16 = 200;
 pub struct Doorbells {
     broker: Broker,
     listening: Option<Listening>,
+    /// The acknowledgement of the last bell; whether it was sent.
+    acking: Option<JoinHandle<bool>>,
 }
 
 impl Broker {
     /// The doorbells that submissions ring.
     #[must_use]
     pub fn doorbells(&self) -> Doorbells {
-        Doorbells { broker: self.clone(), listening: None }
+        Doorbells { broker: self.clone(), listening: None, acking: None }
     }
 }
 
@@ -30,6 +33,13 @@ impl Doorbells {
     pub async fn ring(&mut self) {
         let max_bytes = self.broker.inner.settings.message_max_bytes;
         loop {
+            if let Some(acking) = &mut self.acking {
+                let acked = acking.await.unwrap_or(false);
+                self.acking = None;
+                if !acked {
+                    self.leave();
+                }
+            }
             let Some(listening) = &mut self.listening else {
                 self.listen().await;
                 continue;
@@ -38,21 +48,16 @@ impl Doorbells {
                 self.leave();
                 continue;
             };
-            if let Err(error) = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes) {
-                // In its own task: the caller may drop this call halfway, and the message would be lost.
-                let broker = self.broker.clone();
-                tokio::spawn(async move {
+            let unreadable = Envelope::<JobSubmitted>::decode(&delivery.data, max_bytes).err();
+            let broker = self.broker.clone();
+            // In its own task: the caller may drop this call halfway, and the message would stay with this consumer, or be lost.
+            self.acking = Some(tokio::spawn(async move {
+                if let Some(error) = unreadable {
                     broker.bury(&delivery.data, &error).await;
-                    if let Err(error) = delivery.acker.ack(BasicAckOptions::default()).await {
-                        tracing::debug!(%error, "ack of an unreadable message failed");
-                    }
-                });
-                return;
-            }
-            let acked = delivery.acker.ack(BasicAckOptions::default());
-            if !matches!(in_time(self.broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_))) {
-                self.leave();
-            }
+                }
+                let acked = delivery.acker.ack(BasicAckOptions::default());
+                matches!(in_time(broker.inner.settings.rpc_timeout_ms, acked).await, Ok(Ok(_)))
+            }));
             return;
         }
     }
