@@ -341,7 +341,7 @@ pub(crate) struct GetArgs {
     /// Save the video here; `-` writes it to standard output.
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
-    /// Save the first frame (a JPEG) instead of the video.
+    /// Save the middle frame (a JPEG) instead of the video.
     #[arg(long, requires = "output")]
     pub(crate) poster: bool,
 }
