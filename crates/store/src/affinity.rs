@@ -24,13 +24,15 @@ use crate::row::bigint;
 /// Most sets of adapters that a release looks for. A pool with more of them matches only those that most workers have.
 const SETS_MAX: i64 = 256;
 
-/// A set of adapters in the weights of a pool's workers.
+/// A set of adapters in the weights of a pool's workers, or of released jobs that wait for one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
     /// The set, as [`domain::VideoRequest::adapters_key`] writes it; empty for none.
     pub adapters: String,
     /// Workers that have it and for which no released job is waiting yet. Negative when more jobs are waiting than workers have it.
     pub wanted: i32,
+    /// Whether any worker has it.
+    pub held: bool,
 }
 
 /// What a release may do for the sake of adapters.
@@ -76,8 +78,8 @@ impl Store {
         Ok(())
     }
 
-    /// The sets of adapters that workers of a pool have merged, those of most workers first; only workers with a heartbeat within
-    /// `alive_s` count.
+    /// The sets of adapters that workers of a pool have merged (of very many those of most workers), and those of its released jobs.
+    /// Only workers with a heartbeat within `alive_s` count.
     ///
     /// # Errors
     /// The database's error.
@@ -92,15 +94,17 @@ impl Store {
             ), waiting AS (
                 SELECT adapters, count(*) AS jobs FROM jobs WHERE status = 'scheduled' AND pool = $1 GROUP BY adapters
             )
-            SELECT adapters AS "adapters!", (held.workers - COALESCE(waiting.jobs, 0))::int AS "wanted!"
-            FROM held LEFT JOIN waiting USING (adapters)"#,
+            SELECT adapters AS "adapters!", (COALESCE(held.workers, 0) - COALESCE(waiting.jobs, 0))::int AS "wanted!",
+                held.workers IS NOT NULL AS "held!"
+            FROM held FULL JOIN waiting USING (adapters)"#,
             pool.as_str(),
             alive_s,
             SETS_MAX
         )
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(|row| Merged { adapters: row.adapters, wanted: row.wanted }).collect())
+        let merged = rows.into_iter().map(|row| Merged { adapters: row.adapters, wanted: row.wanted, held: row.held });
+        Ok(merged.collect())
     }
 
     /// As [`Store::release`], but within a round (see the file's top) jobs that match what workers have merged go first.
@@ -134,6 +138,7 @@ impl Store {
     ) -> Result<Vec<Released>> {
         let sets: Vec<&str> = affinity.merged.iter().map(|one| one.adapters.as_str()).collect();
         let wanted: Vec<i32> = affinity.merged.iter().map(|one| one.wanted).collect();
+        let held: Vec<bool> = affinity.merged.iter().map(|one| one.held).collect();
         let rows = release_chosen!(
             r#"-- release_matching_jobs
             WITH RECURSIVE led AS MATERIALIZED (
@@ -200,22 +205,39 @@ impl Store {
                 SELECT $1, until FROM round WHERE until IS NOT NULL AND EXISTS (SELECT FROM led)
                 ON CONFLICT (pool) DO UPDATE SET until = EXCLUDED.until WHERE r.until <> EXCLUDED.until
             ), merged AS (
-                SELECT * FROM UNNEST($6::text[], $7::int[]) AS m (adapters, wanted)
+                SELECT * FROM UNNEST($6::text[], $7::int[], $9::bool[]) AS m (adapters, wanted, held)
+            ), ranked AS MATERIALIZED (
+                -- 8. Which jobs are of the round, for which of them a worker waits, and their places among those with adapters
+                -- that neither a worker nor a released job has.
+                SELECT timed.*, round.head, timed.ends <= round.until AS within, merged.adapters IS NOT NULL AS known,
+                    COALESCE(merged.wanted >= row_number() OVER (
+                        PARTITION BY timed.adapters, timed.ends <= round.until
+                        ORDER BY timed.start, timed.order_at, timed.id), false) AS awaited,
+                    row_number() OVER (
+                        PARTITION BY merged.adapters IS NULL, timed.ends <= round.until
+                        ORDER BY timed.start, timed.order_at, timed.id) AS place
+                FROM timed CROSS JOIN round LEFT JOIN merged USING (adapters)
+            ), idle AS (
+                -- 9. Workers for which the round has nothing that they have merged and nothing new is released yet: they have
+                -- to swap.
+                SELECT (
+                    SELECT COALESCE(sum(wanted) FILTER (WHERE held AND wanted > 0 OR NOT held), 0) FROM merged
+                ) - count(*) FILTER (WHERE within AND awaited) AS workers FROM ranked
             ), picked AS MATERIALIZED (
-                -- 8. Of the round's jobs first those for which a worker waits, then those that some worker has merged, then
-                -- the others; in each class the fairest first. After the round's jobs, the fair order.
-                SELECT timed.*, round.head FROM timed CROSS JOIN round CROSS JOIN horizon LEFT JOIN merged USING (adapters)
-                WHERE timed.ends <= round.until OR horizon.start IS NULL OR timed.start <= horizon.start
+                -- 10. Of the round's jobs first those for which a worker waits, then one for each worker that has to swap, then
+                -- what some worker has merged, then the others; in each class the fairest first. After the round's jobs, the
+                -- fair order.
+                SELECT ranked.* FROM ranked CROSS JOIN horizon CROSS JOIN idle
+                WHERE within OR horizon.start IS NULL OR ranked.start <= horizon.start
                 ORDER BY CASE
-                    WHEN timed.ends > round.until THEN 3
-                    WHEN merged.wanted >= row_number() OVER (
-                        PARTITION BY timed.adapters, timed.ends > round.until
-                        ORDER BY timed.start, timed.order_at, timed.id) THEN 0
-                    WHEN merged.adapters IS NOT NULL THEN 1
-                    ELSE 2 END, timed.start, timed.order_at, timed.id
+                    WHEN NOT within THEN 4
+                    WHEN awaited THEN 0
+                    WHEN NOT known AND place <= idle.workers THEN 1
+                    WHEN known THEN 2
+                    ELSE 3 END, ranked.start, ranked.order_at, ranked.id
                 LIMIT $4::bigint
             ), chosen AS MATERIALIZED (
-                -- 9. A tenant is charged the cost of its jobs, not the place where they stood. The model's clock advances by
+                -- 11. A tenant is charged the cost of its jobs, not the place where they stood. The model's clock advances by
                 -- the jobs that overtook nobody, so that tenants who come later start beside the fairest waiting job.
                 SELECT id, tenant_id, order_at, cost,
                     base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start,
@@ -230,7 +252,8 @@ impl Store {
             epoch.0,
             &sets as _,
             &wanted,
-            affinity.round_s
+            affinity.round_s,
+            &held
         )
         .fetch_all(&self.pool)
         .await?;

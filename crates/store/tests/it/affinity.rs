@@ -16,7 +16,7 @@ use crate::support::{Fixture, MODEL, new_job, plan, pool, record, rendered, work
 /// The default of `scheduler.affinity_delay_max_s`.
 const DELAY_MAX_S: f64 = 300.0;
 /// Length of every job, seconds.
-const RUN_S: f64 = 5.0;
+const RUN_S: f64 = 4.0;
 const LOOKAHEAD: u32 = 1;
 const ALIVE_S: f64 = 36_000.0;
 
@@ -271,9 +271,9 @@ async fn a_worker_takes_what_it_has_merged_then_what_no_other_has_then_what_the_
     assert_eq!((two.adapters.as_str(), two.adapters_cached.as_slice()), ("b@1", ["b".to_owned()].as_slice()));
     let mut merged = store.merged(&pool(), ALIVE_S).await.expect("merged");
     merged.sort_by(|left, right| left.adapters.cmp(&right.adapters));
-    let merged: Vec<(&str, i32)> =
-        merged.iter().map(|Merged { adapters, wanted }| (adapters.as_str(), *wanted)).collect();
-    assert_eq!(merged, [("", 1), ("b@1", 1)]);
+    let merged: Vec<(&str, i32, bool)> =
+        merged.iter().map(|Merged { adapters, wanted, held }| (adapters.as_str(), *wanted, *held)).collect();
+    assert_eq!(merged, [("", 1, true), ("a@1", -1, false), ("b@1", 1, true), ("c@1", -2, false)]);
 }
 
 /// Leadership and memory guard this release as they guard the plain one.
@@ -287,7 +287,7 @@ async fn only_the_leader_releases_and_only_what_fits() {
         .await
         .expect("grow");
     let small = fleet.submit(&[(fleet.f.tenant, "b@1".to_owned())]).await[0];
-    let merged = vec![Merged { adapters: "a@1".to_owned(), wanted: 1 }];
+    let merged = vec![Merged { adapters: "a@1".to_owned(), wanted: 1, held: true }];
     let affinity = Affinity { merged, round_s: 100.0 };
     let store = &fleet.f.store;
     let released = store.release_matching(&pool(), 5, &affinity, fleet.f.epoch).await.expect("release");
