@@ -17,7 +17,7 @@ export const cases = {
       const video = page.locator('video').nth(1);
       await until('the clip plays', () => video.evaluate((it) => it.readyState >= 2 && it.currentTime > 0));
       await browser.shot(page, `first-visit-${name}`, { fullPage: true });
-      await page.getByRole('button', { name: 'Pause' }).click();
+      await page.getByRole('button', { name: 'Pause', exact: true }).click();
       await until('all clips rest', () => page.locator('video').evaluateAll((all) => all.every((it) => it.paused)));
       await tiles.click();
       assert.equal(await page.getByRole('textbox', { name: /^Prompt/ }).inputValue(), clips[1].prompt);
