@@ -225,7 +225,8 @@ async fn an_endless_stream_of_matching_jobs_starves_nobody() {
     let waited = |id| fleet.started[id] - from_s;
     println!("waited: {} s behind 20 jobs, {} s as a newcomer", waited(&lone[0]), waited(&lone[1]));
     assert!(waited(&lone[0]) <= 40.0 * RUN_S + DELAY_MAX_S, "{}", waited(&lone[0]));
-    assert!(waited(&lone[1]) <= 2.0 * RUN_S + DELAY_MAX_S, "{}", waited(&lone[1]));
+    // Behind the running job, the other lone one, and the run that ends after the delay does.
+    assert!(waited(&lone[1]) <= 3.0 * RUN_S + DELAY_MAX_S, "{}", waited(&lone[1]));
 }
 
 #[tokio::test]
