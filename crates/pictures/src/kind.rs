@@ -1,6 +1,6 @@
 //! What a file is, by its first bytes. Names and media types that a client sends are ignored.
 
-use crate::Refused;
+use crate::limits::Refused;
 
 /// A kind that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use image::codecs::png::PngDecoder;
 use image::codecs::webp::WebPDecoder;
 use image::{DynamicImage, ImageDecoder, ImageError, RgbImage};
 
+use crate::jpeg;
 use crate::kind::{Kind, kind};
-use crate::{BACKGROUND, Limits, Refused, jpeg};
+use crate::limits::{BACKGROUND, Limits, Refused};
 
 /// Decoded pixels.
 #[derive(Debug, Clone, PartialEq, Eq)]

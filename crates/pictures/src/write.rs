@@ -6,7 +6,7 @@ use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use image::{DynamicImage, ImageEncoder, RgbImage};
 
-use crate::{Refused, THUMBNAIL_SIDE};
+use crate::limits::{Refused, THUMBNAIL_SIDE};
 
 /// Quality of thumbnails, 1 to 100.
 const THUMBNAIL_QUALITY: u8 = 80;
