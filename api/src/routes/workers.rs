@@ -47,7 +47,7 @@ pub(crate) struct WorkerListView {
 
 /// One worker.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkerView {
+pub(crate) struct WorkerView {
     /// Id of the worker process; a restarted worker has a new one.
     pub worker_id: Uuid,
     /// Name to show to people.
@@ -86,7 +86,7 @@ pub struct WorkerView {
 
 /// An adapter in a worker's weights.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MergedView {
+pub(crate) struct MergedView {
     /// blake3 of its file.
     pub fingerprint: String,
     /// The caller's name for it; null for an adapter that the caller cannot use.
