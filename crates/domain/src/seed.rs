@@ -8,6 +8,8 @@ use std::fmt;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::ser::Serializer;
 
+pub mod optional;
+
 /// Up to here every whole number has a float of its own.
 pub(crate) const FLOAT_EXACT_MAX: u64 = 1 << 53;
 /// The seed that other systems send for "draw one".
@@ -28,30 +30,6 @@ pub fn serialize<S: Serializer>(seed: &u64, serializer: S) -> Result<S::Ok, S::E
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let seed = deserializer.deserialize_any(SeedVisitor)?;
     seed.ok_or_else(|| D::Error::invalid_value(Unexpected::Signed(RANDOM), &"a seed"))
-}
-
-/// The same for a seed that may be absent: null, and -1 as other systems write it.
-pub mod optional {
-    use super::{Deserializer, SeedVisitor, Serializer};
-
-    /// Writes a seed, or null.
-    ///
-    /// # Errors
-    /// The serializer's error.
-    pub fn serialize<S: Serializer>(seed: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match seed {
-            Some(seed) => super::serialize(seed, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    /// Reads a seed in either form; `None` for null and -1.
-    ///
-    /// # Errors
-    /// The deserializer's error, for anything that is not a seed.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_any(SeedVisitor)
-    }
 }
 
 /// Both forms, for the description of the API.

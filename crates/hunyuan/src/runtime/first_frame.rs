@@ -2,10 +2,7 @@
 
 use tch::Tensor;
 
-use crate::runtime::{
-    error::{Error, Result},
-    request::Geometry,
-};
+use crate::runtime::error::{Error, Result};
 
 /// A picture after the model's encoders. It belongs to one size of video, to which the picture was cropped.
 #[derive(Debug)]
@@ -25,9 +22,8 @@ impl FirstFrame {
         self.states.size().get(1).copied().unwrap_or_default()
     }
 
-    /// Refuses a picture that was cropped to the size of another video.
-    pub(crate) fn check(&self, geometry: &Geometry, [width, height]: [i64; 2]) -> Result<()> {
-        let wanted = geometry.latent_shape(width, height, 1)?;
+    /// Refuses a picture that was cropped to the size of another video; `wanted` is the shape of a frame's latents.
+    pub(crate) fn check(&self, wanted: [i64; 5]) -> Result<()> {
         if self.latents.size() != wanted {
             let reason =
                 format!("it was encoded for another size: latents {:?} instead of {wanted:?}", self.latents.size());

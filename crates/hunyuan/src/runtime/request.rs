@@ -121,7 +121,7 @@ impl DenoiseRequest {
             return Err(Error::input("true_cfg_scale", format!("{scale}; give a finite number")));
         }
         if let Some(image) = &self.image {
-            image.check(geometry, [self.width, self.height])?;
+            image.check(geometry.latent_shape(self.width, self.height, 1)?)?;
         }
         if let Some(latents) = &self.initial_latents {
             let wanted = geometry.latent_shape(self.width, self.height, self.frames)?;
