@@ -15,7 +15,7 @@ use domain::{EventCursor, JobEvent, JobId, Preview, Progress, TenantId};
 use store::Store;
 use store::events::EventScope;
 use store::jobs::Scope as Tenants;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
@@ -67,7 +67,7 @@ pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamO
     };
     // 2. Read the first page before responding, so that the response for a job that has ended can be 204.
     let (out, events) = mpsc::channel(WAITING_MAX);
-    let feed = Feed { store, scope, place: start, page: options.page, out, over: false };
+    let feed = Feed { store, scope, place: start, reader: tail.passed(), page: options.page, out, over: false };
     let first = feed.read_page().await.map_err(|error| Problem::from_store(&error))?;
     if first.is_empty() && options.after.is_some() && feed.job_is_over().await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -107,6 +107,8 @@ struct Feed {
     scope: EventScope,
     /// Cursor of the last event that was sent.
     place: EventCursor,
+    /// The position that the process's reader has passed: what came before is not sent again.
+    reader: watch::Receiver<EventCursor>,
     page: u32,
     out: Out,
     /// The job has ended, and the event that says so was sent.
@@ -139,7 +141,8 @@ impl Feed {
     }
 
     async fn read_page(&self) -> Result<Vec<JobEvent>, store::StoreError> {
-        self.store.events_after(self.scope, self.place, self.page).await
+        let reader = *self.reader.borrow();
+        self.store.events_after_reader(self.scope, self.place, reader, self.page).await
     }
 
     /// Sends a page of events and all that follow. Returns false if the client has disconnected or the database is unavailable.

@@ -1,7 +1,8 @@
 //! Reads the fleet's events once, for all streams of the process.
 //!
 //! It is idle while there is no listener. A listener is attached only after the reader has determined its own position. Events up
-//! to that position are part of the listener's replay, and later ones come through the channel, so there is no gap.
+//! to that position are part of the listener's replay, which reads at least that far, and later ones come through the channel, so
+//! there is no gap.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub struct TailOptions {
 #[derive(Debug, Clone)]
 pub struct Tail {
     channels: Channels,
+    passed: watch::Receiver<EventCursor>,
     wake: Arc<Notify>,
     attach: mpsc::Sender<oneshot::Sender<Result<(), Arc<StoreError>>>>,
 }
@@ -48,7 +50,8 @@ impl Tail {
     ) -> Self {
         let channels = Channels::new(options.buffer);
         let (attach, attaching) = mpsc::channel(64);
-        let tail = Self { channels: channels.clone(), wake: Arc::new(Notify::new()), attach };
+        let (passing, passed) = watch::channel(EventCursor::default());
+        let tail = Self { channels: channels.clone(), passed, wake: Arc::new(Notify::new()), attach };
         let reader = Reader {
             store,
             channels,
@@ -56,6 +59,7 @@ impl Tail {
             options,
             broker_up,
             place: None,
+            passing,
             told: HashMap::new(),
         };
         tokio::spawn(reader.run(attaching, stop));
@@ -77,7 +81,13 @@ impl Tail {
         self.channels.send(&Item::Preview(Arc::new(preview)));
     }
 
-    /// Starts to listen to what is in scope. The caller must read from the store everything that was committed before this returns.
+    /// The position that this reader has passed last. What it sends later comes after it.
+    pub(crate) fn passed(&self) -> watch::Receiver<EventCursor> {
+        self.passed.clone()
+    }
+
+    /// Starts to listen to what is in scope. The caller must read from the store everything that was committed before this returns,
+    /// at least up to [`Tail::passed`].
     ///
     /// # Errors
     /// The store's error, if the current position cannot be read.
@@ -102,6 +112,8 @@ struct Reader {
     broker_up: watch::Receiver<bool>,
     /// Cursor of the last event read; `None` while there is no listener.
     place: Option<EventCursor>,
+    /// Shows the place to the listeners.
+    passing: watch::Sender<EventCursor>,
     /// Progress that was last sent for each job while the broker was unavailable, so that only changes are sent.
     told: HashMap<JobId, (Stage, u32)>,
 }
@@ -149,9 +161,14 @@ impl Reader {
     /// Sets the position to the newest event, unless it is already reading.
     async fn begin(&mut self) -> Result<(), Arc<StoreError>> {
         if self.place.is_none() {
-            self.place = Some(self.store.events_from_now().await.map_err(Arc::new)?);
+            self.pass(self.store.events_from_now().await.map_err(Arc::new)?);
         }
         Ok(())
+    }
+
+    fn pass(&mut self, place: EventCursor) {
+        self.place = Some(place);
+        self.passing.send_replace(place);
     }
 
     /// Sends all new events. Returns their number.
@@ -167,7 +184,8 @@ impl Reader {
                 }
             };
             let Some(last) = events.last() else { return told };
-            self.place = Some(last.cursor);
+            // Before they are sent: a listener that comes in between reads these events itself.
+            self.pass(last.cursor);
             told += events.len();
             for event in events {
                 self.channels.send(&Item::State(Arc::new(event)));

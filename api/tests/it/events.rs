@@ -41,14 +41,18 @@ impl Stream {
     }
 
     async fn of(request: RequestBuilder) -> Self {
-        let response = request.send().await.unwrap();
+        let response = timeout(PATIENCE, request.send()).await.expect("a response").unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.bytes_stream().boxed(), buffer: String::new() }
     }
 
-    /// The next event; `None` at the end of the stream.
+    /// The next event; `None` at the end of the stream. Comments that keep the connection open do not prolong the wait.
     async fn next(&mut self) -> Option<Received> {
+        timeout(PATIENCE, self.read()).await.expect("an event or the end")
+    }
+
+    async fn read(&mut self) -> Option<Received> {
         loop {
             if let Some((block, rest)) = self.buffer.split_once("\n\n") {
                 let fields: BTreeMap<_, _> = block.lines().filter_map(|line| line.split_once(": ")).collect();
@@ -63,7 +67,7 @@ impl Stream {
                     None => continue,
                 }
             }
-            let more = timeout(PATIENCE, self.body.next()).await.expect("an event or the end")?;
+            let more = self.body.next().await?;
             self.buffer.push_str(std::str::from_utf8(&more.unwrap()).unwrap());
         }
     }
@@ -131,9 +135,7 @@ async fn a_page_that_moves_between_replicas_misses_nothing_and_sees_nothing_twic
         stream = Stream::open(&format!("{}/api/events", replicas[(round + 1) % 2]), Some(&last)).await;
     }
     while seen.len() < submitted.len() {
-        // What is missing then never comes.
-        let Ok(received) = tokio::time::timeout(Duration::from_secs(60), stream.next()).await else { break };
-        let received = received.unwrap();
+        let received = stream.next().await.unwrap();
         if received.event == "state" {
             seen.push(received.data["job_id"].as_str().unwrap().to_owned());
         }

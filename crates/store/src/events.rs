@@ -3,8 +3,11 @@
 //! Sequence numbers are assigned before transactions commit, so events become visible out of order. Readers therefore stop
 //! before the oldest transaction of this database that is still open and continue in `(txid, seq)` order: no event can appear
 //! behind a position that they have passed. The price is that a long write transaction in this database delays the events
-//! after it. How the order outlasts a restore is in `era.rs`. Events of one job are written under its row's lock, so for them `seq` alone is in order and nothing is held
-//! back.
+//! after it. How the order outlasts a restore is in `era.rs`. Events of one job are written under its row's lock, so for them
+//! `seq` alone is in order and nothing is held back.
+//!
+//! Where readers stop can fall back for a moment: a transaction of another database that ends while it is looked at counts as one
+//! of this database. A position that one reader has passed stays safe for all others nevertheless.
 
 use chrono::{DateTime, Utc};
 use domain::{EventCursor, JobEvent, JobId, TenantId};
@@ -42,6 +45,20 @@ impl Store {
     /// # Errors
     /// The database's error.
     pub async fn events_after(&self, scope: EventScope, cursor: EventCursor, limit: u32) -> Result<Vec<JobEvent>> {
+        self.events_after_reader(scope, cursor, EventCursor::default(), limit).await
+    }
+
+    /// As [`Store::events_after`], and at least up to `reader`, a position that another reader of the fleet's events has passed.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn events_after_reader(
+        &self,
+        scope: EventScope,
+        cursor: EventCursor,
+        reader: EventCursor,
+        limit: u32,
+    ) -> Result<Vec<JobEvent>> {
         let limit = i64::from(limit);
         let rows = match scope {
             EventScope::Job(job) => {
@@ -63,12 +80,13 @@ impl Store {
                     "-- events_of_tenant
                      SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
                      WHERE tenant_id = $1 AND (txid, seq) > ($2, $3)
-                         AND txid < (SELECT events_horizon())
+                         AND txid < GREATEST((SELECT events_horizon()), $5::bigint + 1)
                      ORDER BY txid, seq LIMIT $4",
                     tenant.0,
                     cursor.txid,
                     cursor.seq,
-                    limit
+                    limit,
+                    reader.txid
                 )
                 .fetch_all(&self.pool)
                 .await?
@@ -78,11 +96,12 @@ impl Store {
                     EventRow,
                     "-- events_of_fleet
                      SELECT seq, txid, job_id, tenant_id, kind, detail, at FROM job_events
-                     WHERE (txid, seq) > ($1, $2) AND txid < (SELECT events_horizon())
+                     WHERE (txid, seq) > ($1, $2) AND txid < GREATEST((SELECT events_horizon()), $4::bigint + 1)
                      ORDER BY txid, seq LIMIT $3",
                     cursor.txid,
                     cursor.seq,
-                    limit
+                    limit,
+                    reader.txid
                 )
                 .fetch_all(&self.pool)
                 .await?

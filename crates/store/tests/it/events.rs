@@ -35,6 +35,36 @@ async fn a_late_committer_is_not_missed() {
     assert_eq!(seen[1].job_id, job.id);
 }
 
+/// While another database writes, the point up to which one may read falls back now and then. A reader that continues where
+/// another one is sees everything that the other one has seen.
+#[tokio::test]
+async fn what_one_reader_has_passed_another_one_sees() {
+    let (f, other) = (Fixture::new().await, Fixture::new().await);
+    let over = AtomicBool::new(false);
+    let write = async || {
+        while !over.load(Ordering::Relaxed) {
+            let many = "DO $$ BEGIN FOR n IN 1..500 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+            sqlx::raw_sql(many).execute(&other.pool).await.expect("transactions");
+        }
+    };
+    let read = async || {
+        let mut place = f.store.events_from_now().await.expect("cursor");
+        for _ in 0..300 {
+            let start = place;
+            let event = "INSERT INTO job_events (job_id, tenant_id, kind) VALUES (gen_random_uuid(), $1, 'queued')";
+            sqlx::query(event).bind(f.tenant.0).execute(&f.pool).await.expect("an event");
+            let first = async || f.store.events_after(EventScope::Fleet, start, 10).await.expect("events").pop();
+            place = testkit::eventually("the first reader sees it", Duration::from_secs(60), first).await.cursor;
+            for scope in [EventScope::Tenant(f.tenant), EventScope::Fleet] {
+                let seen = f.store.events_after_reader(scope, start, place, 10).await.expect("events");
+                assert_eq!(seen.last().map(|event| event.cursor), Some(place), "{scope:?}");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+    };
+    tokio::join!(read(), write(), write(), write());
+}
+
 /// A transaction that is open in another database of the server writes no events here, so nothing waits for it.
 #[tokio::test]
 async fn another_databases_open_transaction_holds_nothing_back() {
