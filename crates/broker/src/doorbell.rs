@@ -4,6 +4,7 @@ use lapin::options::BasicAckOptions;
 use tokio::task::JoinHandle;
 
 use crate::connection::Broker;
+use crate::error::BrokerError;
 use crate::link::in_time;
 use crate::listen::Listening;
 use crate::messages::{Envelope, JobSubmitted};
@@ -16,6 +17,8 @@ const PREFETCH: u16 = 200;
 pub struct Doorbells {
     broker: Broker,
     listening: Option<Listening>,
+    /// A channel that is being opened.
+    opening: Option<JoinHandle<Result<Listening, BrokerError>>>,
     /// The acknowledgement of the last bell; whether it was sent.
     acking: Option<JoinHandle<bool>>,
 }
@@ -24,7 +27,7 @@ impl Broker {
     /// The doorbells that submissions ring.
     #[must_use]
     pub fn doorbells(&self) -> Doorbells {
-        Doorbells { broker: self.clone(), listening: None, acking: None }
+        Doorbells { broker: self.clone(), listening: None, opening: None, acking: None }
     }
 }
 
@@ -70,20 +73,27 @@ impl Doorbells {
     }
 
     async fn listen(&mut self) {
-        self.broker.until_connected().await;
-        let link = self.broker.watch_link();
-        let opened = async {
-            let channel = self.broker.channel().await?;
-            self.broker.consume(channel, SUBMITTED_QUEUE, PREFETCH, false, link).await
-        };
-        match opened.await {
-            Ok(listening) => self.listening = Some(listening),
-            Err(error) => {
+        let broker = self.broker.clone();
+        // In its own task: the caller may drop this call halfway, and a channel with a consumer would stay open.
+        let opening = self.opening.get_or_insert_with(|| tokio::spawn(open(broker)));
+        let opened = opening.await;
+        self.opening = None;
+        match opened {
+            Ok(Ok(listening)) => self.listening = Some(listening),
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "cannot consume doorbells yet");
                 tokio::time::sleep(std::time::Duration::from_millis(self.broker.inner.settings.reconnect_min_ms)).await;
             }
+            Err(stopped) => tracing::debug!(%stopped, "opening a channel for doorbells was stopped"),
         }
     }
+}
+
+async fn open(broker: Broker) -> Result<Listening, BrokerError> {
+    broker.until_connected().await;
+    let link = broker.watch_link();
+    let channel = broker.channel().await?;
+    broker.consume(channel, SUBMITTED_QUEUE, PREFETCH, false, link).await
 }
 
 impl Drop for Doorbells {
@@ -91,6 +101,14 @@ impl Drop for Doorbells {
         // Without a runtime the process ends, and its connections with it.
         if tokio::runtime::Handle::try_current().is_ok() {
             self.leave();
+            if let Some(opening) = self.opening.take() {
+                let broker = self.broker.clone();
+                tokio::spawn(async move {
+                    if let Ok(Ok(listening)) = opening.await {
+                        broker.give_up(listening.channel);
+                    }
+                });
+            }
         }
     }
 }
