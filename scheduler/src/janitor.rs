@@ -17,8 +17,6 @@ use crate::timing::{every, pause, seconds};
 const PAUSE: Duration = Duration::from_secs(5);
 /// Rows and objects handled in one go.
 const BATCH: u32 = 200;
-/// Days for which the use of keys is kept; quotas need the current day only.
-const KEY_USAGE_DAYS: i32 = 35;
 /// How often unused pictures are looked for: the search passes over every old picture that jobs use.
 const IMAGES_EVERY: Duration = Duration::from_secs(60);
 /// Batches of one kind of work in one round: the rest of a large backlog waits for the next round. Two thousand jobs a second can
@@ -97,7 +95,6 @@ async fn retention(scheduler: &Scheduler, images_at: &mut Instant, over: &Cancel
     in_batches(over, limit, || scheduler.store.purge_events(events_keep_s, limit)).await?;
     let log_keep_s = seconds(scheduler.settings.webhooks.log_retention_s);
     in_batches(over, limit, || scheduler.store.purge_deliveries(log_keep_s, limit)).await?;
-    scheduler.store.purge_key_usage(KEY_USAGE_DAYS).await?;
     scheduler.store.purge_sessions().await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Quotas of keys: how much GPU time a key may use in a day, and how much it has used.
 //!
-//! Used seconds are counted by a trigger when a run ends (`migrations/0042_deadlines.sql`), also for runs without a video.
-//! Unfinished jobs reserve their estimates. Days are those of UTC, by the database's clock.
+//! Used seconds are those of the ledger, also of runs without a video. Unfinished jobs reserve their estimates. Days are those of
+//! UTC, by the database's clock.
 
 use chrono::{DateTime, Utc};
 use domain::KeyId;
@@ -43,8 +43,8 @@ impl Store {
             r#"-- quota_state
             WITH today AS (SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date AS day)
             SELECT quota_gpu_s, quota_usd,
-                COALESCE((SELECT sum(gpu_seconds) FROM key_usage WHERE key_id = $1 AND key_usage.day = today.day), 0)
-                    AS "used_s!",
+                COALESCE((SELECT sum(gpu_seconds) FROM usage_daily AS used
+                    WHERE used.tenant_id = api_keys.tenant_id AND used.day = today.day AND used.key_id = $1), 0) AS "used_s!",
                 COALESCE(CASE WHEN quota_gpu_s IS NOT NULL OR quota_usd IS NOT NULL THEN
                     (SELECT sum(quota_s) FROM jobs
                     WHERE jobs.key_id = $1 AND status IN ('queued', 'scheduled', 'running', 'drafted')) END, 0)
@@ -81,20 +81,5 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(set.rows_affected() == 1)
-    }
-
-    /// Forgets the use of days that are long over.
-    ///
-    /// # Errors
-    /// The database's error.
-    pub async fn purge_key_usage(&self, keep_days: i32) -> Result<()> {
-        sqlx::query!(
-            "-- purge_key_usage
-             DELETE FROM key_usage WHERE day < (clock_timestamp() AT TIME ZONE 'UTC')::date - $1::int",
-            keep_days
-        )
-        .execute(&self.pool)
-        .await?;
-        Ok(())
     }
 }
