@@ -47,6 +47,7 @@ class Preset:
     fresh: int  # clips that are newly drawn at each refill
     refill_every: int  # steps between two refills
     small_share: float  # share of the time before the first step at the full size
+    picture_share: float  # share of the steps that train first frames alone, several times as many as clips: what subjects look like
     muon_rate: float
     average_decay: float
     encoder_part: float  # part of the autoencoder's time in which its encoder trains too; below 0 the encoder of an export stays as it is
@@ -68,13 +69,13 @@ CARD = Preset(
     channels=(16, 32, 64), latent_channels=12, vae_batch=24, vae_frames=17, vae_crop=64, vae_rate=1.0e-3,
     text_width=128, text_batch=256,
     heads=8, double_blocks=2, single_blocks=6, batches={64: 320, 128: 96}, pool={64: 49152, 128: 16384}, fresh=256, refill_every=16,
-    small_share=0.6, muon_rate=3e-3, average_decay=0.999, encoder_part=0.68,
+    small_share=0.6, picture_share=0.0, muon_rate=3e-3, average_decay=0.999, encoder_part=0.68,
     reader_width=32, reader_batch=96, judged=600, judge_steps=25,
 )  # fmt: skip
 CORES = replace(
     CARD, world=SMALL_WORLD, side=64, minutes=480.0, shares=dict(vae=0.25, text=0.03, judge=0.0, transformer=0.72, distil=0.2), steps={},
     channels=(16, 32, 48), latent_channels=8, vae_batch=4, vae_frames=9, vae_crop=32, vae_rate=7.0e-4, text_width=96, text_batch=96,
-    heads=6, double_blocks=1, single_blocks=4, batches={64: 16}, pool={64: 4096}, fresh=8, refill_every=8, small_share=1.0,
+    heads=6, double_blocks=1, single_blocks=4, batches={64: 16}, pool={64: 4096}, fresh=8, refill_every=8, small_share=1.0, picture_share=0.7,
     muon_rate=2e-3, average_decay=0.99, encoder_part=-1.0, reader_width=16, reader_batch=24, judged=200,
 )  # fmt: skip
 SMOKE = replace(

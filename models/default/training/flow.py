@@ -2,7 +2,8 @@
 of few steps from it.
 
 The network is given (1 - sigma) * clip + sigma * noise and learns noise - clip, the direction that the pipelines' Euler
-scheduler follows from sigma 1 to 0. Most of the time goes to small frames, which are cheap; then large ones join.
+scheduler follows from sigma 1 to 0. Most of the time goes to small frames, which are cheap; then large ones join. A share of the
+steps trains single frames, as the released model was trained on pictures first: many more subjects are seen in the same time.
 """
 
 import logging
@@ -17,6 +18,7 @@ from .pool import Pool
 ADAM_SHARE = 0.27  # AdamW's peak rate as a part of Muon's
 DECAY_STEEPNESS = 1.15  # the rates are at their peak for the first eighth, then fall to zero in a straight line
 LARGE_FRAMES_CHANCE = 0.75  # of a step, once large frames have joined
+PICTURES_FOR_A_CLIP = 4  # first frames that cost a step about as much as one whole clip, with their captions
 FILL_PART = 0.1  # of the stage's time, for the first clips of each frame size
 DISTIL_RATE = 0.25  # of the peak rates
 FEW_STEPS, TEACHER_STEPS = 6, 4  # steps of the twin, and the teacher's steps in each of these
@@ -79,8 +81,11 @@ class Batches:
         preset, pool, device = self.run.preset, self.pools[side], self.run.device
         if step % preset.refill_every == 0 and step:
             pool.refill(preset.fresh)
-        count = preset.batches[side]
+        pictures = self.chooser.random() < preset.picture_share
+        count = preset.batches[side] * (PICTURES_FOR_A_CLIP if pictures else 1)
         latents, states, mask, pooled, weights = pool.batch(count, self.generator)
+        if pictures:
+            latents, weights = latents[:, :, :1], weights[:, :, :1]
         clips = (latents - self.mean) / self.std
         noise = torch.randn(clips.shape, generator=self.generator, device=device)
         usual = torch.rand(count, generator=self.generator, device=device) < 0.7
