@@ -23,7 +23,7 @@ MEMORY_TO_RUN = 1_000_000_000
 BUILT_BYTES = 6_000_000_000
 INDEX = "https://pypi.org/simple/"
 # What cargo reports for each crate of Cargo.lock: those of other platforms and of tests are never built, others have a build script too.
-UNITS_PER_CRATE = 1.05
+UNITS_PER_CRATE = 1.17
 
 
 @dataclass
