@@ -23,7 +23,7 @@ from . import apps, postgres, tools
 from .console import Found, Problem, output, poll, warn
 from .group import Group
 from .paths import ROOT, RUN
-from .ports import Ports
+from .ports import Ports, reply
 from .process import Spec, last_lines
 from .prometheus import http_ok
 
@@ -135,6 +135,8 @@ class Fleet(Api):
         number = next(_numbers)
         self.name = f"{name}_{os.getpid()}_{number}"
         self.manage("PUT", f"vhosts/{self.name}", {})
+        # An earlier program may have used this database of the same Redis.
+        reply(self.facts["redis_port"], f"SELECT {number % 16}\r\nFLUSHDB\r\n".encode())
         self.variables = {
             **apps.common_env(
                 postgres.create_database(self.facts["database_url"], self.name),
