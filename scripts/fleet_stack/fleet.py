@@ -8,6 +8,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -190,6 +191,11 @@ class Fleet(Api):
         key = self.api_command("keys", "issue", "--role", "admin").strip().splitlines()[-1]
         self.headers["authorization"] = f"Bearer {key}"
         return key
+
+    def metric(self, process: str, name: str) -> float:
+        """The value of a process's metric that has no labels."""
+        text = Api(f"http://127.0.0.1:{self.ports.get(process)}").fetch("/metrics").decode()
+        return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
     def psql(self, statement: str, url: str = "") -> subprocess.CompletedProcess[str]:
         """Runs SQL in this fleet's database, or another."""

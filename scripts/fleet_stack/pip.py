@@ -42,10 +42,15 @@ def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000, *, 
     return {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}"}
 
 
-def checks() -> None:
-    """Lets this program, and those that it starts, import the packages of the checks."""
-    os.environ |= packages("checks", ROOT / "scripts/requirements.txt")
+def importable(name: str, requirements: Path) -> None:
+    """Lets this program, and those that it starts, import these packages."""
+    os.environ |= packages(name, requirements)
     sys.path[:0] = filter(None, os.environ["PYTHONPATH"].split(":"))
+
+
+def checks() -> None:
+    """The same with the packages that checks share."""
+    importable("checks", ROOT / "scripts/requirements.txt")
 
 
 def interpreter(variable: str, name: str, requirements: Path) -> tuple[str, dict[str, str]]:
