@@ -8,11 +8,13 @@ WORKERS ?=
 PORT ?=
 MONITORING ?=
 PARTS ?=
+CRATE ?=
+FILTER ?=
 
 up_flags := $(if $(WORKERS),--workers $(WORKERS)) $(if $(PORT),--port $(PORT)) \
             $(if $(MONITORING),$(if $(filter 0 false no off,$(MONITORING)),--no-monitoring,--monitoring))
 
-.PHONY: help setup build client up down logs status reset test verify generate fmt lint
+.PHONY: help setup build client up down logs status reset test test-crate verify generate fmt lint
 
 help: ## show this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -46,6 +48,9 @@ reset: ## delete all jobs and videos of this checkout
 
 test: ## set up and run every check and test (as in CI)
 	@scripts/run-tests
+
+test-crate: ## lint, and test one crate: CRATE=store, with FILTER=claims only tests with such names
+	@scripts/test-crate "$(CRATE)" $(FILTER)
 
 verify: ## run everything: tests, fault runs, image builds and benchmarks; PARTS="backup join" selects parts
 	@scripts/run-verify --write $(PARTS)

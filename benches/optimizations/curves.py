@@ -1,7 +1,5 @@
 """Quality by the number of steps, and by the step cache's threshold at 50 steps."""
 
-from __future__ import annotations
-
 import statistics
 
 import prompts

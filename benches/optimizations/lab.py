@@ -3,16 +3,14 @@
 Each fleet has a database of its own, so that neither estimates nor statistics know of another one's runs.
 """
 
-from __future__ import annotations
-
 import json
 import os
-import socket
 import sys
 import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from fleet_stack import bench, fleet, pip
 from fleet_stack.console import Problem
@@ -63,6 +61,9 @@ class Lab(Fleet):
     """A running fleet whose jobs are measured."""
 
     def __init__(self, name: str, workers: int = 1, **variables: str) -> None:
+        # One of the packages that `inside` provides.
+        import redis
+
         super().__init__(name, {
             # Compression must not hide or add differences between videos.
             "FLEET__WORKER__VIDEO_CRF": "0",
@@ -70,21 +71,12 @@ class Lab(Fleet):
             "FLEET__WORKER__THREADS": bench.setting("THREADS", "0"),
             **variables,
         })
+        self.redis = redis.Redis(self.facts["redis_host"], self.facts["redis_port"], self.variables["FLEET__REDIS__DATABASE"])
         self.workers = ["worker", *(f"worker-{n}" for n in range(2, workers + 1))]
 
-    def __enter__(self) -> Lab:
+    def __enter__(self) -> Self:
         self.start("api", "scheduler", *self.workers)
         return self
-
-    def redis(self, *words: str) -> bytes | int | list | None:
-        """One command to the fleet's own Redis database."""
-        with socket.create_connection((self.facts["redis_host"], self.facts["redis_port"]), 30) as stream:
-            file = stream.makefile("rb")
-            for command in (("SELECT", self.variables["FLEET__REDIS__DATABASE"]), words):
-                # Commands in a line of text, which Redis takes too; no word here has a blank.
-                stream.sendall(b" ".join(word if isinstance(word, bytes) else word.encode() for word in command) + b"\r\n")
-                answer = _redis_answer(file)
-            return answer
 
     def render(self, requests: list[dict], in_flight: int = 1) -> list[Run]:
         """Renders all requests, a few at a time, and gives them back in order."""
@@ -159,14 +151,3 @@ def saved(name: str) -> dict:
     if not path.exists():
         raise Problem(f"{path.relative_to(ROOT)} is missing: nothing was measured yet")
     return json.loads(path.read_text(), object_hook=lambda item: Run(**item["__run__"]) if "__run__" in item else item)
-
-
-def _redis_answer(file) -> bytes | int | list | None:
-    kind, rest = (line := file.readline().rstrip(b"\r\n"))[:1], line[1:]
-    if kind == b"$":
-        return None if int(rest) < 0 else file.read(int(rest) + 2)[:-2]
-    if kind == b"*":
-        return [_redis_answer(file) for _ in range(int(rest))]
-    if kind == b"-":
-        raise Problem(f"Redis: {rest.decode()}")
-    return int(rest) if kind == b":" else rest

@@ -1,7 +1,5 @@
 """The pictures of docs/optimizations.md."""
 
-from __future__ import annotations
-
 import matplotlib
 from fleet_stack.paths import ROOT
 

@@ -4,8 +4,6 @@ The words after the scene ask for camera, light and finish. The default model kn
 counts them, as it would for the released model.
 """
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """How much of a video is kept: PSNR and SSIM against another one, and the readings of the default model's pixel reader."""
 
-from __future__ import annotations
-
 import math
 import statistics
 import subprocess

@@ -1,7 +1,5 @@
 """The numbers as the Markdown that goes into docs/optimizations.md."""
 
-from __future__ import annotations
-
 from statistics import mean, median
 
 import quality

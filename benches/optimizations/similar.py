@@ -1,7 +1,5 @@
 """How far a similar prompt moves embeddings and frames: each video with its own and with shared embeddings."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from statistics import mean
 
@@ -19,10 +17,10 @@ MAGIC_BYTES = 6
 
 def embedding(fleet: Lab) -> dict[str, np.ndarray]:
     """The only one in Redis: rows, columns and pooled length, then the language model's rows and CLIP's pooled output."""
-    keys = fleet.redis("KEYS", "embed:*")
+    keys = fleet.redis.keys("embed:*")
     if len(keys) != 1:
         raise Problem(f"one embedding was expected, not {len(keys)}")
-    value = fleet.redis("GET", keys[0])
+    value = fleet.redis.get(keys[0])
     rows, columns, length = np.frombuffer(value, "<u4", 3, MAGIC_BYTES)
     numbers = np.frombuffer(value, "<f2", rows * columns + length, MAGIC_BYTES + 12).astype(float)
     return {"llm": numbers[: rows * columns].reshape(rows, columns).mean(0), "clip": numbers[rows * columns :]}
@@ -41,7 +39,7 @@ def _moved(ours: dict, theirs: dict, videos: list[np.ndarray]) -> dict:
 
 def _fresh(fleet: Lab, request: dict) -> tuple[str, dict]:
     """A render with nothing cached: its job and its embedding."""
-    fleet.redis("FLUSHDB")
+    fleet.redis.flushdb()
     return fleet.render([request])[0].job_id, embedding(fleet)
 
 

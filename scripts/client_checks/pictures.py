@@ -4,8 +4,6 @@ The worker's real code runs with a model that takes no time (`worker/examples/ga
 are large. Its video is a hash of what the model was given.
 """
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -10,13 +10,15 @@ import time
 
 from fleet_stack import console, fleet
 
-from . import chart, compose, dockerfile, live, report
+from . import chart, compose, dockerfile, live, report, tools
 
 
 def main() -> int:
-    """Runs all checks and reports every failure; `--write` updates what the chart copies and generates instead."""
+    """Runs all checks and reports every failure; `--write` updates what the chart copies and generates instead, `--packages-only` fetches the programs."""
+    tools.fetch()
     if "--write" in sys.argv[1:]:
         chart.write()
+    if {"--write", "--packages-only"} & set(sys.argv[1:]):
         return 0
     fleet.beside_services()
     parts = (("compose", compose.check), ("Dockerfile", dockerfile.check), ("chart", chart.check), ("live", live.check))

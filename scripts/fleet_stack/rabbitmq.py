@@ -76,6 +76,8 @@ loopback_users = none
 log.console = true
 log.console.level = info
 log.file = false
+# How often queues report what they hold, milliseconds: tests and people wait for it.
+collect_statistics_interval = 1000
 disk_free_limit.absolute = 200MB
 vm_memory_high_watermark.relative = 0.4
 """

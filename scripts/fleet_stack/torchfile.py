@@ -4,8 +4,6 @@ Such a file is a zip with a pickle, which could run any code. This reader refuse
 fp32 tensors, so nothing of the file is executed.
 """
 
-from __future__ import annotations
-
 import collections
 import io
 import json

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_stack.console import Problem
-
 from . import place
 
 HERE = Path(__file__).resolve().parent
@@ -179,18 +177,6 @@ STAGES = [
     Stage(8, "diffusers", 130, programs(beside, compiler=True)),
 ]
 ROUTES = {"stop": 6, "drain": 6, "decode": 7}
-
-
-def numbers(text: str) -> list[int]:
-    """`0,3-5` as [0, 3, 4, 5]."""
-    chosen = set()
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        try:
-            chosen |= set(range(int(first), int(last or first) + 1))
-        except ValueError:
-            raise Problem(f"--stages: `{part}` is not a number or a range such as 3-5") from None
-    return sorted(chosen & {stage.number for stage in STAGES})
 
 
 def run(chosen: list[int], out: Path, *, device: str, small: bool) -> list[dict]:

@@ -4,15 +4,11 @@
     .venv/bin/python generate_v1_5.py ../tests/fixtures/v1_5 base plain   # these
 """
 
-import sys
-from pathlib import Path
+from functools import partial
 
-import torch
-
+from chosen import write
 from record_v1_5 import Case, record, record_text
 from tiny_v1_5 import Spec, build
-
-torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads
 
 MODELS = {
     "base": Spec(),
@@ -62,19 +58,6 @@ CASES = [
 TEXT_CASES = {"text": "../base/model", "text_wide": "../wide/model"}
 
 
-def main() -> None:
-    target = Path(sys.argv[1])
-    chosen = set(sys.argv[2:])
-    for name, spec in MODELS.items():
-        if not chosen or name in chosen:
-            build(spec, target / name / "model")
-    for case in CASES:
-        if not chosen or case.name in chosen:
-            record(target / case.name, case)
-    for name, model in TEXT_CASES.items():
-        if not chosen or name in chosen:
-            record_text(target / name, model, PROMPTS)
-
-
 if __name__ == "__main__":
-    main()
+    texts = {name: partial(record_text, model=model, prompts=PROMPTS) for name, model in TEXT_CASES.items()}
+    write(MODELS, build, CASES, record, texts)

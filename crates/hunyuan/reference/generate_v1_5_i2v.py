@@ -4,16 +4,10 @@
     .venv/bin/python generate_v1_5_i2v.py ../tests/fixtures/v1_5_i2v base bf16  # these
 """
 
-import sys
-from pathlib import Path
-
-import torch
-
+from chosen import write
 from record_v1_5_i2v import Case, record, record_sizes
 from tiny_v1_5 import Spec
 from tiny_v1_5_i2v import ImageSpec, build
-
-torch.set_num_threads(1)  # the order of sums, and so the last bits, depend on the number of threads
 
 MODELS = {
     "base": ImageSpec(Spec(seed=200, llm_layers=3, glyph_layers=1, vae_channels=(4, 4, 4, 8, 8))),
@@ -53,18 +47,5 @@ CASES = [
 ]
 
 
-def main() -> None:
-    target = Path(sys.argv[1])
-    chosen = set(sys.argv[2:])
-    for name, spec in MODELS.items():
-        if not chosen or name in chosen:
-            build(spec, target / name / "model")
-    for case in CASES:
-        if not chosen or case.name in chosen:
-            record(target / case.name, case)
-    if not chosen or "sizes" in chosen:
-        record_sizes(target / "sizes.json")
-
-
 if __name__ == "__main__":
-    main()
+    write(MODELS, build, CASES, record, {"sizes": lambda folder: record_sizes(folder.with_suffix(".json"))})

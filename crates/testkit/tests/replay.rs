@@ -24,7 +24,13 @@ async fn completed(fleet: &Fleet, request: &Value) -> String {
 
 #[tokio::test]
 async fn a_replay_is_identical_and_another_worker_is_not_used() {
-    let (fleet, mut processes) = Fleet::start(FleetOptions::default().with("FLEET__WORKER__THREADS", "1")).await;
+    // A killed worker counts as gone after seconds.
+    let options = FleetOptions::default()
+        .with("FLEET__WORKER__THREADS", "1")
+        .with("FLEET__WORKER__HEARTBEAT_S", "1")
+        .with("FLEET__SCHEDULER__WORKER_GONE_S", "6")
+        .with("FLEET__SCHEDULER__SWEEP_MS", "300");
+    let (fleet, mut processes) = Fleet::start(options).await;
     let request = json!({ "prompt": "a green star moves to the left at night", "seed": 21, "video_length": 33 });
     let original = completed(&fleet, &request).await;
     let (status, replay) = post(&fleet, &format!("/api/jobs/{original}/replay")).await;

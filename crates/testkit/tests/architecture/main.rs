@@ -6,5 +6,6 @@ mod dependencies;
 mod imports;
 mod module_tree;
 mod names;
+mod targets;
 mod tokens;
 mod workspace;
