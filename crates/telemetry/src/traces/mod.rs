@@ -57,6 +57,14 @@ struct Active {
     tracer: SdkTracer,
 }
 
+impl Drop for Active {
+    /// Without this, the provider would wait for the collector when the last handle goes.
+    fn drop(&mut self) {
+        // It fails if `finish` was called before, which is how a process should stop.
+        drop(self.provider.shutdown_with_timeout(Duration::ZERO));
+    }
+}
+
 impl Traces {
     /// Traces as the settings want them: off without an endpoint. `process` is the last part of the service's name. Spans are sent by
     /// the async runtime that this is called in.
