@@ -13,7 +13,7 @@ use optimizer::deadline::{QueueLoad, wait_s};
 use settings::Settings;
 use store::Store;
 use store::dispatch::PoolLoad;
-use telemetry::{ApiMetrics, Stop};
+use telemetry::{ApiMetrics, Stop, Traces};
 use tokio::sync::Semaphore;
 
 use crate::announce::Announcer;
@@ -79,6 +79,8 @@ pub struct App {
     pub models: Models,
     /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
+    /// Spans of requests and submissions.
+    pub(crate) traces: Traces,
     /// First (soft) and second (hard) stop signal.
     pub stop: Stop,
     /// Set once the start is complete.
@@ -103,6 +105,8 @@ pub struct Parts {
     pub models: Models,
     /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
+    /// Spans.
+    pub traces: Traces,
     /// Stop signals.
     pub stop: Stop,
 }
@@ -111,7 +115,7 @@ impl App {
     /// Builds the state and starts the background tasks: ingest, announcements and the event tail.
     #[must_use]
     pub fn start(parts: Parts, planner: Planner) -> AppState {
-        let Parts { settings, store, broker, cache, artifacts, models, metrics, stop } = parts;
+        let Parts { settings, store, broker, cache, artifacts, models, metrics, traces, stop } = parts;
         let (server, limits) = (&settings.server, &settings.limits);
         let tail_options =
             TailOptions { poll: Duration::from_millis(server.sse_poll_ms), page: EVENTS_PAGE, buffer: TAIL_BUFFER };
@@ -145,6 +149,7 @@ impl App {
             streams: Arc::new(Semaphore::new(server.sse_streams_max)),
             models,
             metrics,
+            traces,
             stop,
             started: AtomicBool::new(false),
             planner: RwLock::new(Arc::new(planner)),

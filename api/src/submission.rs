@@ -120,6 +120,7 @@ pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan)
             Err(problem) => return Err(refuse(problem, true)),
         },
     };
+    let commit = app.traces.child(jobs[0].traceparent.as_deref(), "commit");
     let written = match <[NewJob; 1]>::try_from(jobs) {
         Ok([job]) => app.ingest.submit(job).await.map_err(|error| {
             let is_certain = !matches!(error, IngestError::Store(_));
@@ -128,8 +129,9 @@ pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan)
         // Boxed, because nearly no submission has candidates.
         Err(jobs) => Box::pin(candidates::insert(app, &jobs)).await.map_err(|problem| refuse(problem, false)),
     };
-    match written? {
+    match written.inspect_err(|refused| commit.fail(refused.problem.kind().code()))? {
         InsertOutcome::Created(job) => {
+            commit.set("fleet.job.id", job.id.to_string());
             app.metrics.submission_accepted(u64::from(cost));
             tracing::debug!(job.id = %job.id, "job accepted");
             Ok(Accepted { job: *job, created: true, rate })
@@ -171,10 +173,13 @@ fn not_written(error: &IngestError) -> Problem {
     }
 }
 
+/// The header that names the span of the caller (W3C Trace Context).
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
 /// The `traceparent` of the submission if it is valid; anything else is ignored, as the standard requires.
 #[must_use]
 pub fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get("traceparent")?.to_str().ok()?;
+    let text = headers.get(TRACEPARENT)?.to_str().ok()?;
     let parts: Vec<_> = text.split('-').collect();
     let lengths = [2, 32, 16, 2];
     let hex = |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));

@@ -25,12 +25,16 @@ mod sweep;
 mod timing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use settings::Settings;
 use state::Scheduler;
 use telemetry::{Health, SchedulerMetrics, Stop};
+
+/// A trace collector that does not respond must not delay a scheduler that is stopping.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(1);
 
 /// The fleet's scheduler.
 #[derive(Debug, Parser)]
@@ -65,12 +69,14 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         bail!("stopped while waiting for the database");
     }
     database.ok();
+    let traces = scheduler.traces.clone();
     let leading = lead::run(Arc::clone(&scheduler), database, stop.clone());
     let sending = notify::run(Arc::clone(&scheduler), sender, stop.soft().clone());
     tokio::select! {
         ((), ()) = async { tokio::join!(leading, sending) } => {}
         () = stop.hard().cancelled() => {}
     }
+    traces.finish(if stop.hard().is_cancelled() { Duration::ZERO } else { LAST_SPANS_MAX }).await;
     tracing::info!("stopped");
     Ok(())
 }

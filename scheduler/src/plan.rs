@@ -6,8 +6,9 @@
 //! Three batches are under way at a time: one is read, one is planned, and one is saved. Only jobs of registered models are
 //! read, so jobs that nobody can plan hold up no other job; [`crate::sweep`] fails them after a while.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use domain::JobId;
 use optimizer::Planner;
@@ -44,11 +45,12 @@ impl Scheduler {
     async fn plan_pass(&self, epoch: Epoch, work: &Notify) -> Result<Pass, StoreError> {
         let (settings, planner) = (&self.settings, self.planner());
         let deadline_lead_s = seconds(settings.scheduler.deadline_lead_s);
-        let deciding = Deciding { models: self.models(), planner, tiers: settings.tiers.clone(), deadline_lead_s };
+        let (tiers, traced) = (settings.tiers.clone(), self.traces.is_on());
+        let deciding = Deciding { models: self.models(), planner, tiers, deadline_lead_s, traced };
         let ids: Vec<String> = deciding.models.keys().cloned().collect();
         let deciding = Arc::new(deciding);
         let mut batch = self.read(&ids, None).await?;
-        let (mut decided, mut planned) = (Vec::new(), 0);
+        let (mut decided, mut planned) = (Decided::default(), 0);
         for _ in 0..PASS_BATCHES {
             let last = batch.last;
             let more = async {
@@ -79,25 +81,39 @@ impl Scheduler {
     }
 
     /// Saves plans and returns how many were saved.
-    async fn save(&self, plans: &[PlannedJob], epoch: Epoch, work: &Notify) -> Result<usize, StoreError> {
-        if plans.is_empty() {
+    async fn save(&self, decided: &Decided, epoch: Epoch, work: &Notify) -> Result<usize, StoreError> {
+        if decided.plans.is_empty() {
             return Ok(0);
         }
-        let saved: HashSet<JobId> = self.store.save_plans(plans, epoch).await?.into_iter().collect();
+        let saved: HashSet<JobId> = self.store.save_plans(&decided.plans, epoch).await?.into_iter().collect();
         if saved.is_empty() {
             return Ok(0);
         }
         work.notify_one();
-        for plan in plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
+        for plan in decided.plans.iter().filter(|plan| saved.contains(&plan.job_id)) {
             self.metrics.planned(&plan.plan);
+            let trace_id = self.trace(decided, plan);
             debug!(
-                job.id = %plan.job_id, tier = %plan.plan.tier, complexity = %plan.plan.complexity,
+                job.id = %plan.job_id, trace_id, tier = %plan.plan.tier, complexity = %plan.plan.complexity,
                 steps = plan.plan.steps, step_cache = %plan.plan.step_cache.mode, estimate_s = plan.plan.estimate_s,
                 "Optimization: job planned",
             );
         }
         info!(jobs = saved.len(), "Optimization: jobs planned");
         Ok(saved.len())
+    }
+
+    /// Records the planning of a job, from the moment when its batch was decided until its plan was saved, and returns the id of its trace.
+    fn trace(&self, decided: &Decided, planned: &PlannedJob) -> Option<String> {
+        let (traceparent, since) = (decided.traced.get(&planned.job_id)?, decided.since?);
+        let span = self.traces.child_since(Some(traceparent), "plan", since);
+        let (plan, trace_id) = (&planned.plan, span.trace_id()?);
+        span.set("fleet.job.id", planned.job_id.to_string());
+        span.set("fleet.tier", plan.tier.as_str());
+        span.set("fleet.complexity", plan.complexity.as_str());
+        span.set("fleet.steps", i64::from(plan.steps));
+        span.set("fleet.estimate_s", plan.estimate_s);
+        Some(trace_id)
     }
 }
 
@@ -109,20 +125,37 @@ struct Pass {
     whole: bool,
 }
 
+/// The plans of a batch.
+#[derive(Default)]
+struct Decided {
+    plans: Vec<PlannedJob>,
+    /// W3C traceparents of the jobs that have one; empty while traces are off.
+    traced: HashMap<JobId, String>,
+    /// When planning began.
+    since: Option<SystemTime>,
+}
+
 /// What plans are decided by. It stays the same during a pass.
 struct Deciding {
     models: Arc<Models>,
     planner: Arc<Planner>,
     tiers: TiersSettings,
     deadline_lead_s: f64,
+    /// Whether spans are recorded.
+    traced: bool,
 }
 
 /// Decides plans away from the threads that serve connections: a batch takes milliseconds of computing.
-async fn decide(deciding: Arc<Deciding>, jobs: Vec<UnplannedJob>) -> Vec<PlannedJob> {
-    let work = move || jobs.iter().filter_map(|job| deciding.plan(job)).collect();
+async fn decide(deciding: Arc<Deciding>, jobs: Vec<UnplannedJob>) -> Decided {
+    let work = move || {
+        let since = deciding.traced.then(SystemTime::now);
+        let plans = jobs.iter().filter_map(|job| deciding.plan(job)).collect();
+        let traced = jobs.into_iter().filter(|_| deciding.traced).filter_map(|job| Some((job.id, job.traceparent?)));
+        Decided { plans, traced: traced.collect(), since }
+    };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         warn!(%error, "a batch of jobs was not planned; the next round tries again");
-        Vec::new()
+        Decided::default()
     })
 }
 

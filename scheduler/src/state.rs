@@ -10,7 +10,7 @@ use domain::ModelManifest;
 use optimizer::Planner;
 use settings::Settings;
 use store::{Store, StoreError, StoreOptions};
-use telemetry::SchedulerMetrics;
+use telemetry::{SchedulerMetrics, Traces};
 use tracing::warn;
 
 use crate::timing::seconds;
@@ -30,6 +30,8 @@ pub(crate) struct Scheduler {
     /// Manifests of this process's own model folders, which it registers at start.
     pub(crate) own_models: Vec<ModelManifest>,
     pub(crate) metrics: Arc<SchedulerMetrics>,
+    /// Spans of traced jobs.
+    pub(crate) traces: Traces,
     models: RwLock<Arc<Models>>,
     planner: RwLock<Arc<Planner>>,
 }
@@ -41,7 +43,7 @@ impl Scheduler {
     /// Reads the model folders and prepares the connections, without connecting yet.
     ///
     /// # Errors
-    /// A model folder, the address of a service or the object store is invalid.
+    /// A model folder, the address of a service, the object store or the trace collector is invalid.
     pub(crate) fn assemble(settings: Settings, metrics: Arc<SchedulerMetrics>) -> anyhow::Result<Self> {
         let own_models = settings.models.manifests()?;
         let models: Models = own_models.iter().map(|manifest| (manifest.id.clone(), manifest.clone())).collect();
@@ -63,6 +65,7 @@ impl Scheduler {
             models: RwLock::new(Arc::new(models)),
             own_models,
             metrics,
+            traces: Traces::start(&settings.telemetry, "scheduler")?,
             planner: RwLock::new(Arc::new(settings.planner())),
             settings,
         })

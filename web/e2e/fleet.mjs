@@ -114,8 +114,8 @@ export class Fleet {
     return url;
   }
 
-  async issueKey(tenant) {
-    const { stdout } = await run(join(TARGET, 'release/api'), ['keys', 'issue', '--tenant', tenant], { cwd: ROOT, env: this.env });
+  async issueKey(tenant, ...options) {
+    const { stdout } = await run(join(TARGET, 'release/api'), ['keys', 'issue', '--tenant', tenant, ...options], { cwd: ROOT, env: this.env });
     return stdout.trim().split(/\s+/).at(-1);
   }
 

@@ -12,7 +12,7 @@ use broker::Broker;
 use cache::EmbeddingCache;
 use settings::Settings;
 use store::Store;
-use telemetry::{ApiMetrics, Stop};
+use telemetry::{ApiMetrics, Stop, Traces};
 use tokio::net::TcpListener;
 
 use super::store_options;
@@ -21,6 +21,9 @@ use crate::router::router;
 use crate::server::{self, ConnectionLimits};
 use crate::state::{App, AppState, Parts};
 use crate::{files, loras, overview, routes};
+
+/// A trace collector that does not respond must not delay a server that is stopping.
+const LAST_SPANS_MAX: Duration = Duration::from_secs(1);
 
 /// Serves until the first stop signal, then completes open requests for at most `server.drain_s`.
 ///
@@ -65,6 +68,7 @@ pub async fn serve(mut settings: Settings) -> anyhow::Result<()> {
         () = served => {}
         () = impatience => tracing::warn!("stopping although some requests are still open: the drain time is over"),
     }
+    app.traces.finish(if stop.hard().is_cancelled() { Duration::ZERO } else { LAST_SPANS_MAX }).await;
     tracing::info!("stopped");
     Ok(())
 }
@@ -110,6 +114,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
         artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
         metrics: Arc::new(ApiMetrics::default()),
+        traces: Traces::start(&settings.telemetry, "api")?,
         settings,
         store,
         models,

@@ -4,6 +4,7 @@ use domain::Tier;
 
 use crate::sections::Settings;
 use crate::sections::server::KeysMode;
+use crate::sections::telemetry::TelemetrySettings;
 
 /// What is wrong, one sentence for each problem; empty if nothing is.
 pub(crate) fn problems(settings: &Settings) -> Vec<String> {
@@ -14,7 +15,25 @@ pub(crate) fn problems(settings: &Settings) -> Vec<String> {
     times(settings, &mut wrong);
     ranges(settings, &mut wrong);
     positive(settings, &mut wrong);
+    telemetry(&settings.telemetry, &mut wrong);
     wrong
+}
+
+/// The endpoint is logged, so it must not hold a password.
+fn telemetry(settings: &TelemetrySettings, wrong: &mut Vec<String>) {
+    let endpoint = &settings.otlp_endpoint;
+    let host = endpoint.strip_prefix("http://").or_else(|| endpoint.strip_prefix("https://"));
+    let valid = host.is_some_and(|host| !host.is_empty() && !host.contains(['@', '?', '#']));
+    if !endpoint.is_empty() && !valid {
+        wrong.push(
+            "telemetry.otlp_endpoint must be empty or a URL such as \"http://127.0.0.1:4318\", without user name and password; use the \
+             variable OTEL_EXPORTER_OTLP_HEADERS for credentials"
+                .to_owned(),
+        );
+    }
+    if !(0.0..=1.0).contains(&settings.sampling_ratio) {
+        wrong.push("telemetry.sampling_ratio must be between 0 and 1".to_owned());
+    }
 }
 
 fn server(settings: &Settings, wrong: &mut Vec<String>) {
@@ -166,6 +185,7 @@ fn positive(settings: &Settings, wrong: &mut Vec<String>) {
         ("worker.poll_ms", settings.worker.poll_ms),
         ("worker.ffmpeg_stall_s", settings.worker.ffmpeg_stall_s),
         ("worker.progress_ms", settings.worker.progress_ms),
+        ("telemetry.timeout_ms", settings.telemetry.timeout_ms),
     ];
     wrong.extend(values.iter().filter(|(_, value)| *value == 0).map(|(key, _)| format!("{key} must be at least 1")));
     if settings.models.dirs.is_empty() {

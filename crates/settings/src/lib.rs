@@ -47,6 +47,7 @@ pub use sections::optimization::OptimizationSettings;
 pub use sections::redis::RedisSettings;
 pub use sections::scheduler::SchedulerSettings;
 pub use sections::server::{KeysMode, ServerSettings};
+pub use sections::telemetry::TelemetrySettings;
 pub use sections::tiers::{AutoTierSettings, TierSettings, TiersSettings};
 pub use sections::webhooks::WebhooksSettings;
 pub use sections::worker::{AttentionChoice, DtypeChoice, EncoderResidence, WeightStorage, WorkerSettings};

@@ -228,6 +228,20 @@ fn a_url_as_the_host_of_redis_is_refused_without_being_shown() {
     assert!(load(&[("REDIS_HOST", "::1")]).is_ok());
 }
 
+/// The endpoint is logged.
+#[test]
+fn a_collector_is_a_url_without_a_password() {
+    let endpoint = |value: &str| load(&[("FLEET__TELEMETRY__OTLP_ENDPOINT", value)]);
+    for right in ["", "http://127.0.0.1:4318", "https://collector.example.com/otlp/"] {
+        assert!(endpoint(right).is_ok(), "{right}");
+    }
+    for wrong in ["127.0.0.1:4318", "grpc://collector", "http://", "http://user:hunter2@collector"] {
+        let error = endpoint(wrong).unwrap_err().to_string();
+        assert!(error.contains("telemetry.otlp_endpoint") && !error.contains("hunter2"), "{error}");
+    }
+    assert!(load(&[("FLEET__TELEMETRY__SAMPLING_RATIO", "1.5")]).is_err());
+}
+
 #[test]
 fn the_limit_of_a_run_is_off_or_at_least_its_estimate() {
     let factor = |value: &str| load(&[("FLEET__WORKER__RUN_LIMIT_FACTOR", value)]);

@@ -48,6 +48,8 @@ pub struct UnplannedJob {
     pub shape: RenderShape,
     /// When it was submitted.
     pub created_at: DateTime<Utc>,
+    /// W3C traceparent of the submission.
+    pub traceparent: Option<String>,
 }
 
 /// A part of the jobs without a plan.
@@ -70,6 +72,7 @@ struct UnplannedRow {
     frames: i32,
     fps: f64,
     created_at: DateTime<Utc>,
+    traceparent: Option<String>,
     request: Value,
 }
 
@@ -86,6 +89,7 @@ impl UnplannedRow {
                 fps: self.fps,
             },
             created_at: self.created_at,
+            traceparent: self.traceparent,
             request: read_request(self.id, self.request)?,
         })
     }
@@ -101,7 +105,7 @@ impl Store {
         let rows = query_with_request!(
             UnplannedRow,
             r#"-- unplanned_jobs
-            SELECT id, tenant_id, model_id, width, height, frames, fps, created_at,"#,
+            SELECT id, tenant_id, model_id, width, height, frames, fps, created_at, traceparent,"#,
             r#"
             FROM jobs
             WHERE id = ANY(ARRAY(

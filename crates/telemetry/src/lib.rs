@@ -1,4 +1,4 @@
-//! Logs, metrics, health and the two-step stop, used by all processes of the fleet.
+//! Logs, metrics, traces, health and the two-step stop, used by all processes of the fleet.
 //!
 //! # Adding a metric
 //! 1. Add a field to the `metrics!` struct of the process that knows the value ([`ApiMetrics`], [`SchedulerMetrics`],
@@ -13,6 +13,7 @@ mod health;
 mod logging;
 mod metrics;
 mod stop;
+mod traces;
 
 pub use admin::{AdminError, serve_admin};
 pub use health::{Health, Part};
@@ -22,3 +23,4 @@ pub use metrics::{
     SchedulerMetrics, WorkerMetrics,
 };
 pub use stop::Stop;
+pub use traces::{TraceSpan, Traces, TracesError};

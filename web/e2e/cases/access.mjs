@@ -139,6 +139,21 @@ export const cases = {
     assert.equal((await (await fetch(`${url}/api/jobs`)).json()).status, 401);
     await page.getByRole('button', { name: 'Sign out' }).click();
     await page.getByRole('heading', { name: /^Sign in/ }).waitFor();
+
+    // An admin limits that key.
+    await field.fill(await fleet.issueKey('operators', '--role', 'admin', '--label', 'desk'));
+    await field.press('Enter');
+    await page.getByRole('link', { name: 'Usage' }).click();
+    const row = page.getByRole('region', { name: 'API keys and quotas' }).getByRole('listitem').filter({ hasText: 'studio' });
+    await row.getByText('No limit').waitFor();
+    await row.getByRole('button', { name: /^Change the quota of/ }).click();
+    await row.getByLabel('GPU seconds per day').fill('90');
+    await row.getByLabel('US dollars per day').fill('2');
+    await assertAccessible(page, 'quota');
+    await row.getByRole('button', { name: 'Save' }).click();
+    await row.getByText('90 GPU seconds and $2.00 per day').waitFor();
+    const quota = await fetch(`${url}/api/quota`, { headers: { authorization: `Bearer ${key}` } }).then((answer) => answer.json());
+    assert.deepEqual(quota.quota, { gpu_seconds_per_day: 90, usd_per_day: 2 });
     await context.close();
   },
 };

@@ -22,4 +22,5 @@ export const keys = {
   health: ['health'] as const,
   queue: ['queue'] as const,
   quota: ['quota'] as const,
+  apiKeys: ['api-keys'] as const,
 };

@@ -4,6 +4,8 @@ use domain::{Failure, FailureAction, Job, Plan};
 use store::Lease;
 use store::leases::ClaimedJob;
 
+use super::Fleet;
+use super::trace::RunTrace;
 use crate::engine::{Paused, RenderError};
 
 /// A claimed job with its plan, which every released job has.
@@ -17,13 +19,16 @@ pub(super) struct Assignment {
     pub(super) lease: Lease,
     /// GPU seconds of earlier attempts.
     pub(super) gpu_seconds_before: f64,
+    /// The spans of this run.
+    pub(super) trace: RunTrace,
 }
 
 impl Assignment {
     /// `None` for a row without a plan, which nothing releases.
-    pub(super) fn of(claimed: ClaimedJob) -> Option<Self> {
+    pub(super) fn of(fleet: &Fleet, claimed: ClaimedJob) -> Option<Self> {
         let plan = claimed.job.plan.clone()?;
-        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds })
+        let trace = RunTrace::begin(fleet, &claimed.job, &plan);
+        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds, trace })
     }
 }
 

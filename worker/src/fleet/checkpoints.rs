@@ -11,7 +11,7 @@ use domain::CheckpointRef;
 use store::leases::{ResumeOutcome, SavedCheckpoint};
 use store::{Lease, StoreError};
 use tokio::task::JoinHandle;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::Fleet;
 use super::assignment::Assignment;
@@ -120,11 +120,12 @@ impl Uploads {
         if self.running.as_ref().is_none_or(JoinHandle::is_finished) {
             self.running = self.waiting.take().map(|(step, bytes)| {
                 let (fleet, lease) = (Arc::clone(&self.fleet), self.lease);
-                tokio::spawn(async move {
+                let storing = async move {
                     if let Err(error) = store(&fleet, lease, step, bytes).await {
                         warn!(job.id = %lease.job_id, error = format!("{error:#}"), "checkpoint not stored");
                     }
-                })
+                };
+                tokio::spawn(storing.in_current_span())
             });
         }
     }

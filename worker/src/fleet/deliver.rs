@@ -43,8 +43,10 @@ pub(super) async fn deliver(
     let files = write_files(fleet.mp4.clone(), folder.path().to_owned(), fps, frames, lease).await?;
     let video_key = keys::video(job.lease.job_id, job.lease.token);
     let poster_key = keys::poster(job.lease.job_id, job.lease.token);
+    let uploading = job.trace.inside("upload");
     let video_bytes = upload(fleet, &video_key, &files.video, lease).await?;
     upload(fleet, &poster_key, &files.poster, lease).await?;
+    drop(uploading);
     let rendered = Rendered { video_key, poster_key, video_bytes: i64::try_from(video_bytes).unwrap_or(i64::MAX) };
     Ok(Delivered { rendered, frames: files.frames, video_sha256: files.video_sha256 })
 }

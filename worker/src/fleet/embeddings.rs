@@ -40,6 +40,7 @@ pub(super) async fn find(fleet: &Fleet, job: &Assignment, lease: &HeldLease, con
         Source::Encoded => CacheMatch::Miss,
     };
     fleet.metrics.looked_up(matched, place(found.source), begun.elapsed().as_secs_f64());
+    job.trace.note("fleet.cache", word(matched));
     let (source, score) = (found.source, found.score);
     info!(job.id = %job.job.id, ?source, score, bytes = found.embeddings.size_bytes(), "Cache {}", word(matched));
     Ok(Text { embeddings: StoredEmbeddings::clone(&found.embeddings), matched, score })

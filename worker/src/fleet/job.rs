@@ -15,7 +15,7 @@ use domain::{
 use optimizer::RunFacts;
 
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, warn};
 
 use super::assignment::{Assignment, Ended};
 use super::checkpoints::Uploads;
@@ -41,6 +41,7 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, d
     let control = Control::new();
     let limit = fleet.run_limit.of(job.plan.estimate_s);
     let lease = fleet.heart.hold(job.lease, &control, sent_at, limit);
+    job.trace.waited(fleet, &job.job, job.lease);
     let begun = Instant::now();
     info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
     let rendered = tokio::select! {
@@ -58,10 +59,11 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, d
     let slot_s = begun.elapsed().as_secs_f64();
     lease.leave_slot();
     let its_fleet = Arc::clone(fleet);
-    deliveries.begin(fleet, place, async move {
+    let delivery = async move {
         let done = delivered(&its_fleet, &job, &lease, video, true).await;
         end(&its_fleet, &job, &lease, done, slot_s).await;
-    });
+    };
+    deliveries.begin(fleet, place, delivery.in_current_span());
 }
 
 /// Writes how the run ended. `gpu_seconds` is how long it occupied the slot.
@@ -74,10 +76,14 @@ async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: R
         Err(Ended::Failed { failure, action }) => fail(fleet, job, failure, action, gpu_seconds).await,
     };
     match ended {
-        Ok(Some(status)) => tell(fleet, job, status),
-        Ok(None) => {}
+        Ok(Some(status)) => {
+            job.trace.end(status.as_str());
+            tell(fleet, job, status);
+        }
+        Ok(None) => job.trace.end("lease_lost"),
         // The sweep finds the row after the lease has expired.
         Err(error) => {
+            job.trace.end("not_recorded");
             warn!(job.id = %job.job.id, error = format!("{error:#}"), "the end of the run could not be recorded");
         }
     }
@@ -146,7 +152,7 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     let mut order = order(fleet, job, &text, negative, start.bytes);
     (order.loras, order.first_frame) = (loras, first_frame);
     let (events, heard) = mpsc::unbounded_channel();
-    let following = tokio::spawn(follower.follow(heard));
+    let following = tokio::spawn(follower.follow(heard).in_current_span());
     let rendered = watch::answer(fleet, lease, fleet.engine.render(order, control, events)).await;
     let lost = lease.interrupted() == Some(Interrupt::LeaseLost);
     if lost || !fleet.engine.is_alive() {
@@ -474,6 +480,7 @@ async fn fail(
     gpu_seconds: f64,
 ) -> anyhow::Result<Option<JobStatus>> {
     warn!(job.id = %job.job.id, code = failure.code, reason = failure.reason, "run failed");
+    job.trace.fail(&failure.code);
     fleet.metrics.failures.with_label_values(&[failure.code.as_str()]).inc();
     fleet.metrics.unfinished("failed", &job.plan);
     let mut retries = fleet.retries;

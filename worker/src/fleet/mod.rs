@@ -3,7 +3,7 @@
 //! # Reading order
 //! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
 //! [`checkpoints`], [`picture`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
-//! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model;
+//! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model; [`trace`] records spans;
 //! [`lasting`] makes sure that the result is stored.
 
 mod assignment;
@@ -24,6 +24,7 @@ mod register;
 pub mod run;
 mod selftest;
 mod take;
+mod trace;
 mod watch;
 
 use std::path::PathBuf;
@@ -37,7 +38,7 @@ use domain::{ModelManifest, PoolId, WorkerId, WorkerIdentity};
 use optimizer::CostModel;
 use store::Store;
 use store::leases::RetryPolicy;
-use telemetry::WorkerMetrics;
+use telemetry::{Traces, WorkerMetrics};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::EngineThread;
@@ -83,6 +84,8 @@ pub(crate) struct Fleet {
     pub(crate) nothing_new: CancellationToken,
     /// Counters.
     pub(crate) metrics: Arc<WorkerMetrics>,
+    /// Spans of traced jobs.
+    pub(crate) traces: Traces,
     /// The baseline for savings.
     pub(crate) cost: CostModel,
     /// Price of a GPU hour, US dollars.

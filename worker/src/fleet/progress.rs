@@ -83,6 +83,7 @@ impl Follower {
     /// A new stage is always reported, to the row too.
     pub(super) async fn stage(&mut self, stage: Stage) {
         self.mark.stage = stage;
+        self.job.trace.stage(stage);
         self.tell();
         self.write().await;
     }
@@ -105,6 +106,7 @@ impl Follower {
             match event {
                 RenderEvent::Started { resumed_from, restarted_because } => {
                     self.mark.step = resumed_from;
+                    self.job.trace.steps_from(resumed_from);
                     seen.resumed_from = (resumed_from > 0).then_some(resumed_from);
                     if let Some(why) = &restarted_because {
                         warn!(job.id = %self.job.job.id, why, "checkpoint not used; starting from step 0");
@@ -114,6 +116,7 @@ impl Follower {
                 }
                 RenderEvent::Step { step, skipped, remaining_s } => {
                     (self.mark.step, self.mark.steps_skipped, self.remaining_s) = (step, skipped, remaining_s);
+                    self.job.trace.step(step, skipped);
                     (self.told.owed, self.written.owed) = (true, true);
                     self.report().await;
                 }
@@ -133,6 +136,7 @@ impl Follower {
             }
             uploads.go_on();
         }
+        self.job.trace.end_stage();
         Followed { follower: self, seen, uploads: uploads.with_preview(showing) }
     }
 

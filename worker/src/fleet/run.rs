@@ -18,8 +18,8 @@ use optimizer::CostModel;
 use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
-use telemetry::{Health, Stop, WorkerMetrics};
-use tracing::{info, warn};
+use telemetry::{Health, Stop, Traces, WorkerMetrics};
+use tracing::{Instrument as _, info, warn};
 
 use super::deliveries::Deliveries;
 use super::heart::{Heart, Rhythm};
@@ -35,7 +35,7 @@ use crate::mp4::Encoder;
 const CONNECTIONS: u32 = 4;
 /// The worker stops this share of a lease before the lease expires in the database.
 const MARGIN_SHARE: u32 = 5;
-/// A database that does not respond must not delay a worker that is stopping.
+/// A database or a trace collector that does not respond must not delay a worker that is stopping.
 const SIGN_OFF_MAX: Duration = Duration::from_secs(1);
 /// How often memory and load of the device are noted.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
@@ -115,6 +115,7 @@ where
         Err(_) => warn!("the database did not confirm the sign-off in time"),
     }
     fleet.broker.tell(FleetEvent::WorkerChanged { worker_id: fleet.worker_id });
+    fleet.traces.finish(if stop.hard().is_cancelled() { Duration::ZERO } else { SIGN_OFF_MAX }).await;
     Ok(())
 }
 
@@ -122,7 +123,8 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source) {
     let mut deliveries = Deliveries::new(fleet.deliveries_max);
     while let Some(taken) = Box::pin(source.next(&fleet.nothing_new)).await {
         fleet.metrics.slots(1, 1);
-        Box::pin(job::run(&fleet, taken.job, taken.sent_at, &mut deliveries)).await;
+        let log_span = taken.job.trace.log_span();
+        Box::pin(job::run(&fleet, taken.job, taken.sent_at, &mut deliveries).instrument(log_span)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
             fleet.leave("the model's thread has ended or hangs");
@@ -294,6 +296,7 @@ fn assemble(
         encoder: OnceLock::new(),
         nothing_new: stop.soft().child_token(),
         metrics,
+        traces: Traces::start(&settings.telemetry, "worker")?,
     })
 }
 

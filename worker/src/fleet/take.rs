@@ -185,7 +185,7 @@ impl Source {
         let remaining = Duration::try_from_secs_f64(claimed.lease_remaining_s.max(0.0)).unwrap_or_default();
         let sent_at = sent_at.min((Instant::now() + remaining).checked_sub(self.fleet.lease).unwrap_or(sent_at));
         let id = claimed.job.id;
-        let job = Assignment::of(claimed);
+        let job = Assignment::of(&self.fleet, claimed);
         if job.is_none() {
             warn!(job.id = %id, "a claimed job has no plan; its lease will run out");
         }

@@ -13,6 +13,7 @@ pub(crate) mod optimization;
 pub(crate) mod redis;
 pub(crate) mod scheduler;
 pub(crate) mod server;
+pub(crate) mod telemetry;
 pub(crate) mod tiers;
 pub(crate) mod webhooks;
 pub(crate) mod worker;
@@ -31,6 +32,7 @@ use redis::RedisSettings;
 use scheduler::SchedulerSettings;
 use serde::Deserialize;
 use server::ServerSettings;
+use telemetry::TelemetrySettings;
 use tiers::TiersSettings;
 use webhooks::WebhooksSettings;
 use worker::WorkerSettings;
@@ -71,4 +73,6 @@ pub struct Settings {
     pub cost: CostSettings,
     /// Logs.
     pub log: LogSettings,
+    /// Traces.
+    pub telemetry: TelemetrySettings,
 }

@@ -12,9 +12,12 @@ mod finish;
 mod keep;
 mod pause;
 mod preview;
+mod waited;
 
 use domain::lifecycle::AttemptLimits;
 use domain::{Job, JobId, JobStatus, LeaseToken, Stage};
+
+pub use waited::QueueWait;
 
 /// The right to write to a running job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

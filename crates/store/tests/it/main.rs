@@ -34,5 +34,6 @@ mod rollup;
 mod stats;
 mod sweep;
 mod unreadable;
+mod waited;
 mod webhooks;
 mod worker_role;

@@ -70,6 +70,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("redis", &["cache"]),
     ("object_store", &["artifacts"]),
     ("prometheus", &["telemetry"]),
+    ("opentelemetry", &["telemetry"]),
+    ("opentelemetry_sdk", &["telemetry"]),
+    ("opentelemetry-http", &["telemetry"]),
+    ("opentelemetry-otlp", &["telemetry"]),
     ("image", &["pictures"]),
     ("tokenizers", &["hunyuan"]),
     // torch-ext adds what tch lacks; the worker's engine runs the model.

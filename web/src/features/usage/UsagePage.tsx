@@ -1,4 +1,4 @@
-/** What was spent and saved: by day as a chart, and by tenant, key, model, tier or worker as tables; and the budgets. */
+/** What was spent and saved: by day as a chart, and by tenant, key, model, tier or worker as tables; the budgets; and the quotas of keys. */
 import { keepPreviousData, useQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import type { UsageView } from '../../api/schema';
@@ -11,6 +11,7 @@ import { Segmented } from '../../ui/Segmented';
 import { Chart, type Line } from '../stats/Chart';
 import { Budgets } from './Budgets';
 import { byDay, daySlots, lastDays } from './days';
+import { KeyQuotas } from './KeyQuotas';
 import { SavedTable, UsageTable, WorkerTable } from './tables';
 
 type Range = '7' | '30' | '90';
@@ -57,6 +58,7 @@ export default function UsagePage() {
       </div>
       {daily.error && <Notice tone="bad" title="Could not load the usage">{daily.error.message}</Notice>}
       <Budgets />
+      <KeyQuotas />
       {daily.data && <Charts usage={daily.data} />}
       {daily.data && <SavedTable total={daily.data.total} />}
       <Segmented
