@@ -23,6 +23,19 @@ def images(text: str) -> list[str]:
     return sorted({found["name"] for found in _LINE.finditer(text) if not found["name"].startswith(OURS)})
 
 
+def unpinned(text: str) -> list[str]:
+    """The images that a file names without a digest: their content can change without a change here."""
+    return sorted({found["name"] for found in _LINE.finditer(text) if "@sha256:" not in found[0] and not found["name"].startswith(OURS)})
+
+
+def check(files: list[Path]) -> None:
+    """Refuses files with images that are not pinned, as values for a release are."""
+    found = [f"{file}: {name}" for file in files for name in unpinned(file.read_text())]
+    if found:
+        raise Problem("not pinned by digest; run scripts/pin-images where Docker and the registries can be reached:\n" + "\n".join(found))
+    say("every image is pinned by digest")
+
+
 def pinned(text: str, digests: dict[str, str]) -> str:
     """The file with these digests."""
 

@@ -53,6 +53,18 @@ class Pins(unittest.TestCase):
                 pins.pin([file], ask)
             self.assertEqual(file.read_text(), TEXT)
 
+    def test_images_without_a_digest_are_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            file = Path(folder) / "values.yaml"
+            file.write_text(TEXT)
+            with self.assertRaisesRegex(Problem, "redis:7-alpine"):
+                pins.check([file])
+            pins.pin([file], made_up("a"))
+            pins.check([file])
+            file.write_text(file.read_text() + "  other:\n    image: busybox:latest\n")
+            with self.assertRaisesRegex(Problem, "busybox:latest"):
+                pins.check([file])
+
     def test_every_service_image_of_the_checkout_is_found(self) -> None:
         compose = pins.images((ROOT / "docker-compose.yml").read_text())
         self.assertEqual([name.rpartition("/")[2].partition(":")[0] for name in compose], ["grafana", "postgres", "prometheus", "rabbitmq", "redis"])
