@@ -6,7 +6,7 @@
 //! [`router`]: every path on one screen; [`state`]: what handlers share; [`routes`]: one file per route; [`ingest`]: how a
 //! submission is written; `candidates`: one request as several drafts; [`live`]: how event streams work; [`auth`]: who is calling;
 //! `admission`: whether a deadline can be met; [`limits`]: rate, backlog and quotas; [`loras`]: adapters; [`images`]: pictures;
-//! [`problem`]: error responses.
+//! [`prompt_tokens`]: what of a prompt is not read; [`problem`]: error responses.
 //!
 //! # Adding a route
 //! 1. Write `routes/<name>.rs` with the handler, its `#[utoipa::path]` and every status it can return.
@@ -36,6 +36,7 @@ mod openai;
 pub mod overview;
 mod prefix;
 pub mod problem;
+pub mod prompt_tokens;
 pub mod range;
 pub mod router;
 pub mod routes;

@@ -1,8 +1,9 @@
-//! What the API caches about the fleet between requests: worker pools, models, estimates and learned steps.
+//! What the API caches about the fleet between requests: worker pools, models, their tokenizers, estimates and learned steps.
 //!
 //! It is refreshed at intervals, so that no request has to wait for it. It may be outdated by one interval; it is only used for
 //! forecasts and displays, never for decisions about jobs.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::ModelManifest;
@@ -19,8 +20,12 @@ const RARELY: u32 = 15;
 /// Number of a model's newest finished runs that estimates are fitted to.
 const RUNS_MAX: u32 = 1_000;
 
-/// Starts the task that refreshes the overview; it ends with the soft stop.
+/// How often tokenizers are looked for that this machine lacks.
+const TOKENIZERS_EVERY: Duration = Duration::from_secs(30);
+
+/// Starts the tasks that refresh the overview; they end with the soft stop.
 pub fn start(app: &AppState) {
+    tokio::spawn(fetch_tokenizers(AppState::clone(app)));
     let app = AppState::clone(app);
     tokio::spawn(async move {
         let mut looks = 0_u32;
@@ -37,6 +42,26 @@ pub fn start(app: &AppState) {
             }
         }
     });
+}
+
+/// Fetches the tokenizers that a worker has stored and this machine lacks. What is wrong with those of a model is logged once.
+async fn fetch_tokenizers(app: AppState) {
+    let mut reported = HashSet::new();
+    loop {
+        for manifest in app.models.in_service().values() {
+            let fetched = app.prompt_readers.fetch(&app.artifacts, manifest).await;
+            if let Err(error) = fetched
+                && reported.insert(manifest.fingerprint.encoders.clone())
+            {
+                let error = format!("{error:#}");
+                tracing::warn!(model = %manifest.id, error, "prompts of this model are not counted");
+            }
+        }
+        tokio::select! {
+            () = app.stop.soft().cancelled() => return,
+            () = tokio::time::sleep(TOKENIZERS_EVERY) => {}
+        }
+    }
 }
 
 /// Records in the metrics which services are reachable.

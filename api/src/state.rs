@@ -24,6 +24,7 @@ use crate::limits::{Backlog, Budgets, Quotas, RateLimiter};
 use crate::live::{OpenAccess, Tail, TailOptions};
 use crate::models::Models;
 use crate::openai::Refusals;
+use crate::prompt_tokens::PromptReaders;
 
 /// Most events that a stream reads at once.
 pub(crate) const EVENTS_PAGE: u32 = 500;
@@ -77,6 +78,8 @@ pub struct App {
     pub access: OpenAccess,
     /// Models by id.
     pub models: Models,
+    /// Their tokenizers.
+    pub prompt_readers: PromptReaders,
     /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
     /// Spans of requests and submissions.
@@ -103,6 +106,8 @@ pub struct Parts {
     pub artifacts: Artifacts,
     /// Models from this machine's model folders.
     pub models: Models,
+    /// Tokenizers from these folders.
+    pub prompt_readers: PromptReaders,
     /// Counters and histograms.
     pub metrics: Arc<ApiMetrics>,
     /// Spans.
@@ -115,7 +120,7 @@ impl App {
     /// Builds the state and starts the background tasks: ingest, announcements and the event tail.
     #[must_use]
     pub fn start(parts: Parts, planner: Planner) -> AppState {
-        let Parts { settings, store, broker, cache, artifacts, models, metrics, traces, stop } = parts;
+        let Parts { settings, store, broker, cache, artifacts, models, prompt_readers, metrics, traces, stop } = parts;
         let (server, limits) = (&settings.server, &settings.limits);
         let tail_options =
             TailOptions { poll: Duration::from_millis(server.sse_poll_ms), page: EVENTS_PAGE, buffer: TAIL_BUFFER };
@@ -148,6 +153,7 @@ impl App {
             decodes: Arc::new(Semaphore::new(limits.image_decodes_max)),
             streams: Arc::new(Semaphore::new(server.sse_streams_max)),
             models,
+            prompt_readers,
             metrics,
             traces,
             stop,
@@ -194,7 +200,22 @@ impl App {
     #[must_use]
     pub fn view(&self, job: Job, queue_wait_s: Option<f64>) -> JobView {
         let forecast = if job.plan.is_some() { None } else { self.forecast(&job) };
-        JobView::new(job, forecast.as_ref(), queue_wait_s)
+        self.view_forecast(job, forecast.as_ref(), queue_wait_s)
+    }
+
+    /// The same with a forecast that the caller knows.
+    #[must_use]
+    pub(crate) fn view_forecast(&self, job: Job, forecast: Option<&Plan>, queue_wait_s: Option<f64>) -> JobView {
+        let manifest = self.models.find(job.request.model.as_deref()).ok();
+        let prompt_tokens = manifest.and_then(|manifest| self.prompt_readers.view(&manifest, &job.request));
+        JobView { prompt_tokens, ..JobView::new(job, forecast, queue_wait_s) }
+    }
+
+    /// Many jobs as JSON, in their order. Counting the tokens of many long prompts takes a while, so it has a thread of its own.
+    pub(crate) async fn views(self: &Arc<Self>, jobs: Vec<Job>) -> Vec<JobView> {
+        let app = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || jobs.into_iter().map(|job| app.view(job, None)).collect());
+        made.await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// The plan that a stored job would get now; `None` if its model is unknown.

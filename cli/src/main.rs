@@ -16,6 +16,7 @@ mod failure;
 mod follow;
 mod job;
 mod out;
+mod prompt_tokens;
 mod sse;
 mod table;
 mod text;

@@ -58,6 +58,8 @@ struct Counts {
     completed: AtomicU64,
     lost: AtomicU64,
     failed_calls: AtomicU64,
+    /// Statements of workers.
+    calls: AtomicU64,
     /// Workers that have a job now.
     busy: AtomicU64,
 }
@@ -107,6 +109,7 @@ async fn run(settings: Settings, arguments: Arguments) -> anyhow::Result<()> {
     }
     // The first wave of jobs starts at once, so the measured time begins after it.
     tokio::time::sleep(Duration::from_secs_f64(fleet.arguments.job_s)).await;
+    say("begin");
     let before = snapshot(&fleet.counts);
     let begun = Instant::now();
     let busy_share = observe_busy(&fleet, Duration::from_secs_f64(fleet.arguments.seconds)).await;
@@ -119,13 +122,16 @@ async fn run(settings: Settings, arguments: Arguments) -> anyhow::Result<()> {
         ("jobs_per_s", since(0) as f64 / seconds),
         ("leases_lost", since(1) as f64),
         ("failed_calls", since(2) as f64),
+        ("calls_per_s", since(3) as f64 / seconds),
         ("idle_share", 1.0 - busy_share),
     ]);
-    #[expect(clippy::print_stdout, reason = "the result of this program")]
-    {
-        println!("{line}");
-    }
+    say(&line);
     Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the result of this program")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 fn serde_line(numbers: &[(&str, f64)]) -> String {
@@ -146,8 +152,9 @@ async fn observe_busy(fleet: &Fleet, time: Duration) -> f64 {
     share
 }
 
-fn snapshot(counts: &Counts) -> [u64; 3] {
-    [&counts.completed, &counts.lost, &counts.failed_calls].map(|counter| counter.load(Ordering::Relaxed))
+fn snapshot(counts: &Counts) -> [u64; 4] {
+    [&counts.completed, &counts.lost, &counts.failed_calls, &counts.calls]
+        .map(|counter| counter.load(Ordering::Relaxed))
 }
 
 async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<()> {
@@ -210,7 +217,7 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
     let share = u32::try_from(number % 1_000).unwrap_or_default();
     tokio::time::sleep(beat * share / 1_000).await;
     let mut ready = broker.ready(fleet.pool.clone());
-    let mut beats = tokio::time::interval(beat);
+    let mut beats = heartbeats(beat);
     loop {
         let delivered = tokio::select! {
             delivered = ready.next() => delivered,
@@ -222,19 +229,16 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
         let message = delivered.ready.clone();
         let lease_s = seconds(fleet.settings.worker.lease_s);
         let claim = fleet.store.claim(message.job_id, message.dispatch_no, LeaseToken::fresh(), id, lease_s).await;
+        note(&fleet, claim.is_ok());
         delivered.ack().await;
         for extra in ready.take_extra() {
             note(&fleet, fleet.store.unrelease(extra.ready.job_id, extra.ready.dispatch_no).await.is_ok());
             extra.ack().await;
         }
-        match claim {
-            Ok(ClaimOutcome::Claimed(claimed)) => {
-                fleet.counts.busy.fetch_add(1, Ordering::Relaxed);
-                render(&fleet, &broker, id, number, *claimed).await;
-                fleet.counts.busy.fetch_sub(1, Ordering::Relaxed);
-            }
-            Ok(ClaimOutcome::Stale { .. }) => {}
-            Err(_) => note(&fleet, false),
+        if let Ok(ClaimOutcome::Claimed(claimed)) = claim {
+            fleet.counts.busy.fetch_add(1, Ordering::Relaxed);
+            render(&fleet, &broker, id, number, *claimed).await;
+            fleet.counts.busy.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -247,7 +251,7 @@ async fn render(fleet: &Fleet, broker: &Broker, id: WorkerId, number: usize, cla
     // From 0.8 to 1.2 times the length, so that jobs do not end together.
     let varied = 0.8 + 0.4 * f64::from(u32::try_from(number * 7_919 % 1_000).unwrap_or_default()) / 1_000.0;
     let step = Duration::from_secs_f64(fleet.arguments.job_s * varied / f64::from(steps));
-    let mut beats = tokio::time::interval(Duration::from_secs(fleet.settings.worker.heartbeat_s));
+    let mut beats = heartbeats(Duration::from_secs(fleet.settings.worker.heartbeat_s));
     let mut step_at = Box::pin(tokio::time::sleep(step));
     let mut done = 0;
     while done < steps {
@@ -269,11 +273,20 @@ async fn render(fleet: &Fleet, broker: &Broker, id: WorkerId, number: usize, cla
         }
     }
     let completed = fleet.store.complete(lease, &rendered(lease), &record(begun.elapsed().as_secs_f64())).await;
+    note(fleet, completed.is_ok());
     let counter = if completed.is_ok() { &fleet.counts.completed } else { &fleet.counts.lost };
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
+/// Ticks that a slow database delays instead of letting them pile up.
+fn heartbeats(beat: Duration) -> tokio::time::Interval {
+    let mut beats = tokio::time::interval(beat);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beats
+}
+
 fn note(fleet: &Fleet, fine: bool) {
+    fleet.counts.calls.fetch_add(1, Ordering::Relaxed);
     if !fine {
         fleet.counts.failed_calls.fetch_add(1, Ordering::Relaxed);
     }

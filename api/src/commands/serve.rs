@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 use super::store_options;
 use crate::models::Models;
+use crate::prompt_tokens::PromptReaders;
 use crate::router::router;
 use crate::server::{self, ConnectionLimits};
 use crate::state::{App, AppState, Parts};
@@ -109,6 +110,11 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
     if !prepared.await.context("prepare the database")? {
         bail!("stopped while waiting for the database");
     }
+    // Tokenizers of a large vocabulary take a second to load.
+    let folders = settings.models.clone();
+    let prompt_readers = tokio::task::spawn_blocking(move || PromptReaders::of_folders(&folders, &manifests))
+        .await
+        .context("load the tokenizers")?;
     let parts = Parts {
         broker: Broker::connect(&settings.broker, "api"),
         cache: EmbeddingCache::open(&settings.redis, &settings.cache).context("read the redis settings")?,
@@ -118,6 +124,7 @@ pub async fn assemble(settings: Settings, stop: Stop) -> anyhow::Result<AppState
         settings,
         store,
         models,
+        prompt_readers,
         stop,
     };
     Ok(App::start(parts, planner))

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::job::minutes;
+use super::prompt::PromptTokensView;
 
 /// Response of `GET /api/optimization/analyze`.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -21,6 +22,9 @@ pub struct AnalyzeView {
     /// Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
     /// trained on everything.
     pub unknown_words: Vec<String>,
+    /// What the model's text encoders read of the prompt and of the negative prompt; null while the API does not have the model's
+    /// tokenizers.
+    pub prompt_tokens: Option<Vec<PromptTokensView>>,
     /// The part of the request's picture that the video would show; null without a picture.
     pub image_crop: Option<ImageCrop>,
     /// When the video would be finished if the request was submitted now; null while no suitable worker is online or the queue is

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::image::JobImageView;
+use super::prompt::PromptTokensView;
 
 /// A job.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -22,6 +23,9 @@ pub struct JobView {
     pub status: JobStatus,
     /// The request with `seed` and `model` filled in. Sending it again produces the same video.
     pub request: VideoRequest,
+    /// What the model's text encoders read of the prompt and of the negative prompt; null while the API does not have the model's
+    /// tokenizers.
+    pub prompt_tokens: Option<Vec<PromptTokensView>>,
     /// Whether the fleet chose the seed at random.
     pub seed_drawn: bool,
     /// Size, length and frame rate that the model renders for the request.
@@ -226,7 +230,7 @@ impl OptimizationView {
 }
 
 impl JobView {
-    /// Creates the view. `forecast` is used while the scheduler has not planned the job.
+    /// Creates the view, without `prompt_tokens`. `forecast` is used while the scheduler has not planned the job.
     #[must_use]
     pub fn new(job: Job, forecast: Option<&Plan>, queue_wait_s: Option<f64>) -> Self {
         let optimization = OptimizationView::of(&job, forecast);
@@ -276,6 +280,7 @@ impl JobView {
             finished_at: job.finished_at,
             deleted_at: job.deleted_at,
             request: job.request,
+            prompt_tokens: None,
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod image;
 pub mod job;
 pub mod lora;
 pub mod model;
+pub mod prompt;
 pub(crate) mod queue;
 pub mod replay;
 pub mod request;

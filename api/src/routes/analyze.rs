@@ -57,9 +57,16 @@ pub async fn analyze(
     let unknown_words = manifest.world.as_ref().map(|world| optimizer::unknown_words(&request.prompt, world));
     let unknown_words = unknown_words.unwrap_or_default();
     let image_crop = request.image.as_ref().and_then(|image| crop(image.stored()?, &shape));
-    let view =
-        AnalyzeView { prompt: request.prompt, analysis, cache_available: cached, unknown_words, image_crop, forecast };
-    Ok(Json(view))
+    let prompt_tokens = app.prompt_readers.view(&manifest, &request);
+    Ok(Json(AnalyzeView {
+        prompt: request.prompt,
+        analysis,
+        cache_available: cached,
+        unknown_words,
+        prompt_tokens,
+        image_crop,
+        forecast,
+    }))
 }
 
 /// Whether the prompt's embeddings are cached for the caller, who may know it: where tenants share the cache, an answer for any

@@ -95,15 +95,22 @@ pub async fn batch(
         }
     };
     // 4. Announce the new jobs, and return the tokens of those that existed before.
-    let answers = outcomes.into_iter().enumerate().filter_map(|(index, outcome)| match outcome {
-        InsertOutcome::Created(job) => {
+    let (mut places, mut jobs) = (Vec::new(), Vec::new());
+    for (index, outcome) in outcomes.into_iter().enumerate() {
+        let (created, job) = match outcome {
+            InsertOutcome::Created(job) => (true, job),
+            InsertOutcome::Replayed(job) => (false, job),
+            InsertOutcome::KeyReused => continue,
+        };
+        if created {
             app.announcer.submitted(job.id, job.tenant_id);
-            Some(BatchItem { index, created: true, job: app.view(*job, None) })
         }
-        InsertOutcome::Replayed(job) => Some(BatchItem { index, created: false, job: app.view(*job, None) }),
-        InsertOutcome::KeyReused => None,
-    });
-    let view = BatchView { jobs: answers.collect() };
+        places.push((index, created));
+        jobs.push(*job);
+    }
+    let views = places.into_iter().zip(app.views(jobs).await);
+    let jobs = views.map(|((index, created), job)| BatchItem { index, created, job }).collect();
+    let view = BatchView { jobs };
     let created = view.jobs.iter().filter(|item| item.created).count();
     let replayed = u32::try_from(view.jobs.len() - created).unwrap_or(u32::MAX);
     app.metrics.submission_accepted(u64::try_from(created).unwrap_or(u64::MAX));

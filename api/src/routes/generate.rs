@@ -54,8 +54,11 @@ pub async fn generate(
     job.traceparent = traceparent(&headers);
     job.idempotency_key = key;
     let accepted = Box::pin(submit(&app, &caller, job, &forecast)).await?;
-    let view =
-        if accepted.created { JobView::new(accepted.job, Some(&forecast), None) } else { app.view(accepted.job, None) };
+    let view = if accepted.created {
+        app.view_forecast(accepted.job, Some(&forecast), None)
+    } else {
+        app.view(accepted.job, None)
+    };
     Ok(respond(view, accepted.rate))
 }
 

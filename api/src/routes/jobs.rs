@@ -95,7 +95,7 @@ pub(crate) async fn list_jobs(
         .list(caller.scope(), &filter, before, limit, limits.list_scan_max)
         .await
         .map_err(|error| Problem::from_store(&error))?;
-    let jobs = page.jobs.into_iter().map(|job| app.view(job, None)).collect();
+    let jobs = app.views(page.jobs).await;
     Ok(Json(JobListView { jobs, next_cursor: page.next.map(|id| id.to_string()) }))
 }
 

@@ -23,6 +23,7 @@ mod loras;
 mod models;
 mod openai;
 mod openapi;
+mod prompt_tokens;
 mod proxy;
 mod reading;
 mod usage;

@@ -6,6 +6,7 @@ use crate::api::{Api, with_query};
 use crate::args::AnalyzeArgs;
 use crate::failure::Failure;
 use crate::out::Out;
+use crate::prompt_tokens;
 use crate::text::{dollars, duration, plain};
 
 /// Prints the analysis.
@@ -31,6 +32,7 @@ fn text(found: &Value) -> String {
         format!("cost        {}", dollars(number("estimated_cost_usd"))),
         format!("embeddings  {}", if found["cache_available"] == true { "cached" } else { "not cached" }),
     ];
+    lines.extend(prompt_tokens::lines(found).into_iter().map(|line| format!("tokens      {line}")));
     if let Some(finish_s) = found["forecast"]["finish_s"].as_f64() {
         let late = if found["forecast"]["deadline_met"] == false { ", after the deadline" } else { "" };
         lines.push(format!("finished    in about {}, if submitted now{late}", duration(finish_s)));

@@ -11,6 +11,7 @@ use crate::commands::waiting::{Waiting, can_save, wait};
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::out::Out;
+use crate::prompt_tokens;
 
 /// Uploads the picture; returns its id. The API recognises a picture that it has, so a repeated command leaves nothing behind, and
 /// its hash is what counts for the idempotency key.
@@ -39,6 +40,9 @@ pub(crate) async fn generate(api: &Api, out: Out, args: GenerateArgs) -> Result<
     let key = args.idempotency_key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let job = api.submit(&Value::Object(request), &key, Tries::Patient).await?;
     let id = Job(&job).id().to_owned();
+    for warning in prompt_tokens::warnings(&job) {
+        out.hint(&warning);
+    }
     if !how.wait && how.output.is_none() {
         out.result(&job, |job| Job(job).id().to_owned())?;
         out.hint(&format!("submitted; follow it with: fleet watch {id}"));

@@ -39,6 +39,12 @@ pub fn lora(model_id: &str, fingerprint: &str) -> String {
     format!("loras/{model_id}/{fingerprint}.safetensors")
 }
 
+/// The tokenizers of a model, named by what embeddings depend on. They belong to no job, so the orphan sweep passes over them.
+#[must_use]
+pub fn tokenizers(encoders_fingerprint: &str) -> String {
+    format!("tokenizers/{encoders_fingerprint}.json")
+}
+
 /// An uploaded picture, a PNG.
 #[must_use]
 pub fn image(tenant: TenantId, id: Uuid) -> String {
@@ -97,8 +103,10 @@ mod tests {
 
     #[test]
     fn foreign_objects_have_no_owner() {
-        let lora = lora("default", "00");
-        for key in [lora.as_str(), "", "readme.txt", "a/b/c", "a/b", "00000000-0000-0000-0000-000000000000/x/y"] {
+        let (lora, tokenizers) = (lora("default", "00"), tokenizers("00"));
+        for key in
+            [lora.as_str(), &tokenizers, "", "readme.txt", "a/b/c", "a/b", "00000000-0000-0000-0000-000000000000/x/y"]
+        {
             assert_eq!(owner(key), None, "{key}");
         }
     }

@@ -40,6 +40,13 @@ pub enum CacheError {
     Redis(#[from] RedisError),
 }
 
+impl CacheError {
+    /// Whether a write reached a replica.
+    fn is_wrong_server(&self) -> bool {
+        matches!(self, Self::Redis(error) if error.code() == Some("READONLY"))
+    }
+}
+
 /// Plain TCP or TLS. The client library uses the process's TLS implementation, so that must be installed first.
 fn address(redis: &RedisSettings) -> ConnectionAddr {
     if !redis.tls {
@@ -113,6 +120,10 @@ impl Redis {
         match &answer {
             Ok(_) => self.breaker.succeeded(),
             Err(error) => {
+                if error.is_wrong_server() {
+                    // After a failover, open connections lead to what is now a replica, and would do so as long as they are used.
+                    self.pool.retain(|_, _| false);
+                }
                 self.breaker.failed(Instant::now());
                 self.failures.fetch_add(1, Ordering::Relaxed);
                 warn!(%error, "Cache: Redis failed");

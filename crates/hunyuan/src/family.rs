@@ -130,8 +130,8 @@ impl Family {
     /// Texts around a prompt, on which embeddings depend as they do on the encoders' files.
     fn templates(self) -> &'static [&'static str] {
         match self {
-            Self::V1 => &v1::prompt::TEMPLATE,
-            Self::V1_5 | Self::V1_5Image => &v1_5::prompt::TEMPLATE,
+            Self::V1 => &prompts::v1::TEMPLATE,
+            Self::V1_5 | Self::V1_5Image => &prompts::v1_5::TEMPLATE,
         }
     }
 

@@ -271,7 +271,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// Keys of all objects in a folder store.
+/// Keys of all objects in a folder store, but for the tokenizers of models, which belong to no job and stay.
 #[must_use]
 pub(crate) fn objects_in(folder: &Path) -> Vec<String> {
     let mut keys = Vec::new();
@@ -286,6 +286,7 @@ pub(crate) fn objects_in(folder: &Path) -> Vec<String> {
             }
         }
     }
+    keys.retain(|key| !key.starts_with("tokenizers/"));
     keys.sort();
     keys
 }

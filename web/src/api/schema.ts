@@ -54,6 +54,11 @@ export interface AnalyzeView {
   /** The prompt that was analysed. */
   prompt: string;
   /**
+   * What the model's text encoders read of the prompt and of the negative prompt; null while the API does not have the model's
+   * tokenizers.
+   */
+  prompt_tokens?: PromptTokensView[] | null;
+  /**
    * Words of the prompt, at most eight, that the model was not trained on and will ignore. Always empty for a model that was
    * trained on everything.
    */
@@ -503,6 +508,11 @@ export interface JobView {
   optimization: OptimizationView;
   preview?: PreviewView | null;
   progress?: ProgressView | null;
+  /**
+   * What the model's text encoders read of the prompt and of the negative prompt; null while the API does not have the model's
+   * tokenizers.
+   */
+  prompt_tokens?: PromptTokensView[] | null;
   /** Number of jobs that will start before this one on the same kind of worker; null unless the job is waiting. */
   queue_position?: number | null;
   /** Estimated seconds until a worker starts it; null unless the job is waiting and a suitable worker is available. */
@@ -872,6 +882,23 @@ export interface ProgressView {
   steps: number;
 }
 
+/** Texts of a request that encoders read. */
+export type PromptField = "prompt" | "negative_prompt";
+
+/** What a text encoder reads of the prompt or of the negative prompt. */
+export interface PromptTokensView {
+  /** The encoder. */
+  encoder: TextEncoder;
+  /** The text. */
+  field: PromptField;
+  /** Tokens of the whole text. */
+  tokens: number;
+  /** Most tokens that this encoder reads. */
+  tokens_max: number;
+  /** The end of the text that it does not read, and that has no influence on the video through it; null if it reads all of it. */
+  unread?: string | null;
+}
+
 /** A budget to be set. */
 export interface PutBudget {
   /** The limit in the unit, above 0. */
@@ -1183,6 +1210,12 @@ export interface StepCachePlan {
 
 /** Why the number of steps is what it is. */
 export type StepsReason = "explicit" | "fixed" | "adaptive" | "learned" | "adapter";
+
+/**
+ * Text encoders. `llama` and `qwen` are the language models of HunyuanVideo 1.0 and 1.5, which read the prompt word by word. `clip`
+ * summarises the prompt of 1.0 as a whole, and `byt5` reads what a prompt of 1.5 puts in quotation marks.
+ */
+export type TextEncoder = "llama" | "clip" | "qwen" | "byt5";
 
 /** The tier in which a job actually runs: a [`QualityTier`] after `auto` has been decided. */
 export type Tier = "preview" | "standard" | "premium";

@@ -24,6 +24,7 @@ mod register;
 pub mod run;
 mod selftest;
 mod take;
+mod tokenizers;
 mod trace;
 mod watch;
 

@@ -25,7 +25,7 @@ use super::deliveries::Deliveries;
 use super::heart::{Heart, Rhythm};
 use super::loras::{self, Merged};
 use super::take::Source;
-use super::{Fleet, RunLimit, device, job, register, selftest};
+use super::{Fleet, RunLimit, device, job, register, selftest, tokenizers};
 use crate::engine::{
     DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, Storage, check_manifest,
 };
@@ -90,6 +90,7 @@ where
     if !selftest::until_deliverable(&fleet, &work, stop.soft()).await {
         return Ok(());
     }
+    tokio::spawn(tokenizers::publish(Arc::clone(&fleet), worker.model_dir.clone()));
     register::register(&fleet.store, &fleet.broker.user(), &info, stop.soft()).await?;
     loras::report(&fleet, String::new(), true).await;
     let ready_s = begun.elapsed().as_secs_f64();

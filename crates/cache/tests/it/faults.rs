@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use cache::Source;
 use settings::{CacheSettings, RedisSettings};
-use testkit::eventually;
+use testkit::{PrivateStack, eventually};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use crate::support::{Encoder, open_impatient as open, settings, shared_only};
+use crate::support::{Encoder, ask, number, open_impatient as open, settings, shared_only};
 
 const TEXT: &str = "a red ball rolls down a hill";
 
 /// Forwards bytes while it flows; otherwise holds them back and keeps connections open.
 struct Proxy {
     redis: RedisSettings,
+    /// Where new connections lead.
+    target: watch::Sender<(String, u16)>,
     flows: watch::Sender<bool>,
     /// Blocks of bytes received from clients.
     asked: Arc<AtomicU64>,
@@ -30,10 +32,12 @@ impl Proxy {
         let port = listener.local_addr().expect("it is bound").port();
         let (flows, flowing) = watch::channel(true);
         let asked = Arc::new(AtomicU64::new(0));
-        let (target, counter) = ((redis.host.clone(), redis.port), Arc::clone(&asked));
+        let counter = Arc::clone(&asked);
+        let (target, targets) = watch::channel((redis.host.clone(), redis.port));
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let Ok(server) = TcpStream::connect((target.0.as_str(), target.1)).await else { return };
+                let (host, port) = targets.borrow().clone();
+                let Ok(server) = TcpStream::connect((host.as_str(), port)).await else { return };
                 let (client_in, client_out) = client.into_split();
                 let (server_in, server_out) = server.into_split();
                 tokio::spawn(pass(client_in, server_out, flowing.clone(), Some(Arc::clone(&counter))));
@@ -44,7 +48,7 @@ impl Proxy {
         let (connect_timeout_ms, response_timeout_ms) = (3_000, 3_000);
         let host = "127.0.0.1".to_owned();
         let redis = RedisSettings { host, port, connect_timeout_ms, response_timeout_ms, ..redis.clone() };
-        Self { redis, flows, asked }
+        Self { redis, target, flows, asked }
     }
 
     fn asked(&self) -> u64 {
@@ -115,6 +119,30 @@ async fn when_redis_responds_again_it_is_used_again() {
     proxy.flows.send_replace(true);
     let hit = || async { encoder.get(&cache, TEXT).await.source.is_hit().then_some(()) };
     eventually("Redis is used again", Duration::from_secs(60), hit).await;
+}
+
+/// A Redis of its own; its settings.
+fn private() -> (PrivateStack, RedisSettings) {
+    let stack = PrivateStack::only(&["redis"]);
+    let (host, port) = (stack.services.redis_host.clone(), stack.services.redis_port);
+    (stack, RedisSettings { host, port, ..settings::Settings::defaults().redis })
+}
+
+#[tokio::test]
+async fn after_a_failover_connections_to_what_is_now_a_replica_are_closed() {
+    let ((_first, old), (_second, new)) = (private(), private());
+    let proxy = Proxy::before(&old).await;
+    let encoder = Encoder::default();
+    let cache = open(&proxy.redis, &CacheSettings { breaker_open_ms: 20, ..wary() });
+    encoder.get(&cache, TEXT).await;
+    assert_eq!(encoder.get(&cache, TEXT).await.source, Source::Redis, "a connection to the first one is open");
+
+    // The other one takes over its name; open connections stay where they are.
+    proxy.target.send_replace((new.host.clone(), new.port));
+    ask(&old, &["REPLICAOF", &new.host, &new.port.to_string()]);
+    let stored = || async { encoder.get(&cache, "a blue square").await.source.is_hit().then_some(()) };
+    eventually("embeddings are stored in the new primary", Duration::from_secs(60), stored).await;
+    assert!(number(&new, &["DBSIZE"]) > 0);
 }
 
 #[tokio::test]

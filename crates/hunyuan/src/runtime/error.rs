@@ -102,6 +102,16 @@ pub enum Error {
     Cancelled,
 }
 
+impl From<prompts::Error> for Error {
+    fn from(error: prompts::Error) -> Self {
+        match error {
+            prompts::Error::Config { path, reason } => Self::Config { path, reason },
+            prompts::Error::Read { path, source } => Self::Read { path, source },
+            prompts::Error::Text(reason) => Self::input("prompt", reason),
+        }
+    }
+}
+
 /// Differences between the tensors that a network needs and those that a checkpoint holds.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct CheckpointMismatch {

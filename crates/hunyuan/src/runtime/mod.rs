@@ -21,7 +21,6 @@ pub mod flow_match;
 pub mod noise;
 pub mod step_cache;
 pub mod tiling;
-pub(crate) mod tokenizers;
 
 pub mod checkpoint;
 pub mod first_frame;

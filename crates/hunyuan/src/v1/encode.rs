@@ -3,18 +3,19 @@
 //! Upstream: `HunyuanVideoPipeline.encode_prompt` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
+use prompts::Files;
+use prompts::clip::ClipTokenizer;
+use prompts::v1::LlamaTokenizer;
 use tch::{Device, Kind, Tensor};
 
 use crate::runtime::control::Control;
 use crate::runtime::embeddings::Embeddings;
 use crate::runtime::error::{CheckpointMismatch, Error, Result};
 use crate::runtime::finite;
-use crate::runtime::tokenizers::ClipTokenizer;
 use crate::runtime::weights::{self, Loader, WeightSource, Weights};
 use crate::v1::clip::Clip;
 use crate::v1::config::ModelConfig;
 use crate::v1::llama::Llama;
-use crate::v1::prompt::LlamaTokenizer;
 use crate::v1::text;
 
 /// Both text encoders and their tokenizers.
@@ -48,9 +49,9 @@ impl TextEncoders {
 
         let length_max = config.text_encoder_2.max_position_embeddings;
         Ok(Self {
-            tokenizer: LlamaTokenizer::load(&config.component_dir("tokenizer"))?,
+            tokenizer: LlamaTokenizer::load(&Files::of_folder(&config.component_dir("tokenizer")))?,
             text_encoder,
-            tokenizer_2: ClipTokenizer::load(&config.component_dir("tokenizer_2"), length_max)?,
+            tokenizer_2: ClipTokenizer::load(&Files::of_folder(&config.component_dir("tokenizer_2")), length_max)?,
             text_encoder_2,
             device,
         })
@@ -90,8 +91,8 @@ impl TextEncoders {
             return Ok(Vec::new());
         }
         // 1. Tokens of both encoders.
-        let llama = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>>>()?;
-        let clip = prompts.iter().map(|prompt| self.tokenizer_2.encode(prompt)).collect::<Result<Vec<_>>>()?;
+        let llama = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>, _>>()?;
+        let clip = prompts.iter().map(|prompt| self.tokenizer_2.encode(prompt)).collect::<Result<Vec<_>, _>>()?;
         // 2. States; padding is on the right, where no real token attends to it.
         let states = self.text_encoder.forward(&padded(&llama, self.device)?, control)?; // [b, t, hidden]
         let pooled = self.text_encoder_2.forward(&padded(&clip, self.device)?, control)?; // [b, hidden]

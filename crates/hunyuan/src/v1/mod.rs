@@ -16,7 +16,6 @@ pub mod text;
 pub(crate) mod decode;
 pub(crate) mod denoise;
 pub(crate) mod encode;
-pub(crate) mod prompt;
 
 pub(crate) mod model;
 

@@ -3,11 +3,12 @@
 //! Upstream: `HunyuanVideo15Pipeline.encode_prompt` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
 
+use prompts::Files;
+use prompts::v1_5::QwenTokenizer;
+use prompts::v1_5::glyph::{ByteTokenizer, quoted};
 use tch::{Device, Kind, Tensor};
 
 use super::config::ModelConfig;
-use super::glyph::{ByteTokenizer, quoted};
-use super::prompt::QwenTokenizer;
 use super::t5::T5Encoder;
 use super::text;
 use crate::runtime::control::Control;
@@ -48,9 +49,9 @@ impl TextEncoders {
         let files = source.open(&config.component_dir("text_encoder_2"))?;
         let text_encoder_2 = weights::load(&files, device, glyph_kind(kind), load_t5(config))?;
         Ok(Self {
-            tokenizer: QwenTokenizer::load(&config.component_dir("tokenizer"))?,
+            tokenizer: QwenTokenizer::load(&Files::of_folder(&config.component_dir("tokenizer")))?,
             text_encoder,
-            tokenizer_2: ByteTokenizer::load(&config.component_dir("tokenizer_2"))?,
+            tokenizer_2: ByteTokenizer::load(&Files::of_folder(&config.component_dir("tokenizer_2")))?,
             text_encoder_2,
             device,
             kind,
@@ -92,7 +93,7 @@ impl TextEncoders {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        let ids = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>>>()?;
+        let ids = prompts.iter().map(|prompt| self.tokenizer.encode(prompt)).collect::<Result<Vec<_>, _>>()?;
         // Padding is on the right, where no real token sees it.
         let states = self.text_encoder.forward(&padded(&ids, self.device)?, control)?; // [b, t, hidden]
         let crop = i64::try_from(self.tokenizer.crop_start()).unwrap_or(i64::MAX);

@@ -8,7 +8,6 @@
 
 pub mod config;
 
-mod glyph;
 pub(crate) mod siglip;
 pub mod sizes;
 mod t5;
@@ -20,7 +19,6 @@ pub mod text;
 pub(crate) mod denoise;
 pub(crate) mod encode;
 pub(crate) mod picture;
-pub(crate) mod prompt;
 
 pub(crate) mod model;
 

@@ -210,7 +210,8 @@ impl Store {
             SumsRow,
             r#"-- usage
             WITH sums AS (
-                SELECT CASE WHEN $4 THEN to_char(day, 'YYYY-MM-DD') WHEN $5 THEN to_char(day, 'YYYY-MM') END AS period,
+                -- Days become text only once they are added up.
+                SELECT CASE WHEN $4 THEN day WHEN $5 THEN date_trunc('month', day)::date END AS day,
                     CASE WHEN $6 THEN tenant_id END AS tenant_id, CASE WHEN $7 THEN key_id END AS key_id,
                     CASE WHEN $8 THEN model_id END AS model, CASE WHEN $9 THEN usage_daily.tier END AS tier,
                     sum(runs)::bigint AS runs, sum(videos)::bigint AS videos, sum(gpu_seconds) AS gpu_seconds,
@@ -229,7 +230,8 @@ impl Store {
                 ) AS usage_daily
                 GROUP BY 1, 2, 3, 4, 5
             )
-            SELECT period, tenants.name AS "tenant?", key_id, api_keys.label AS "key_label?", model, sums.tier,
+            SELECT CASE WHEN $4 THEN to_char(day, 'YYYY-MM-DD') WHEN $5 THEN to_char(day, 'YYYY-MM') END AS period,
+                tenants.name AS "tenant?", key_id, api_keys.label AS "key_label?", model, sums.tier,
                 runs AS "runs!", videos AS "videos!", gpu_seconds AS "gpu_seconds!", cost_usd AS "cost_usd!",
                 repeated_runs AS "repeated_runs!", repeated_gpu_seconds AS "repeated_gpu_seconds!",
                 repeated_cost_usd AS "repeated_cost_usd!", lost_steps AS "lost_steps!",
@@ -237,7 +239,7 @@ impl Store {
                 step_cache_usd AS "step_cache_usd!", embeddings_s AS "embeddings_s!", embeddings_usd AS "embeddings_usd!",
                 drafts_s AS "drafts_s!", drafts_usd AS "drafts_usd!"
             FROM sums LEFT JOIN tenants ON tenants.id = sums.tenant_id LEFT JOIN api_keys ON api_keys.id = sums.key_id
-            ORDER BY period, tenants.name, api_keys.label, key_id, model, sums.tier LIMIT $10"#,
+            ORDER BY day, tenants.name, api_keys.label, key_id, model, sums.tier LIMIT $10"#,
             filter.from,
             filter.to,
             filter.scope.tenant(),
@@ -262,14 +264,24 @@ impl Store {
         let rows = sqlx::query_as!(
             WorkerUsage,
             r#"-- worker_usage
+            WITH sums AS (
+                -- Days become text only once they are added up. Grouped as the primary key is sorted, a page of days and workers
+                -- reads its own rows only.
+                SELECT CASE WHEN $3 THEN day WHEN $4 THEN date_trunc('month', day)::date END AS day,
+                    CASE WHEN $5 THEN worker_daily.worker END AS worker, CASE WHEN $6 THEN model_id END AS model,
+                    sum(online_s) AS online_s, sum(online_usd) AS online_usd, sum(runs)::bigint AS runs,
+                    sum(videos)::bigint AS videos, sum(busy_s) AS busy_s, sum(busy_usd) AS busy_usd,
+                    sum(repeated_runs)::bigint AS repeated_runs, sum(repeated_gpu_seconds) AS repeated_gpu_seconds,
+                    sum(repeated_cost_usd) AS repeated_cost_usd, sum(lost_steps)::bigint AS lost_steps
+                FROM worker_daily WHERE worker_daily.day BETWEEN $1 AND $2
+                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $7
+            )
             SELECT CASE WHEN $3 THEN to_char(day, 'YYYY-MM-DD') WHEN $4 THEN to_char(day, 'YYYY-MM') END AS period,
-                CASE WHEN $5 THEN worker_daily.worker END AS worker, CASE WHEN $6 THEN model_id END AS model,
-                sum(online_s) AS "online_s!", sum(online_usd) AS "online_usd!", sum(runs)::bigint AS "runs!",
-                sum(videos)::bigint AS "videos!", sum(busy_s) AS "busy_s!", sum(busy_usd) AS "busy_usd!",
-                sum(repeated_runs)::bigint AS "repeated_runs!", sum(repeated_gpu_seconds) AS "repeated_gpu_seconds!",
-                sum(repeated_cost_usd) AS "repeated_cost_usd!", sum(lost_steps)::bigint AS "lost_steps!"
-            FROM worker_daily WHERE day BETWEEN $1 AND $2
-            GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $7"#,
+                worker, model, online_s AS "online_s!", online_usd AS "online_usd!", runs AS "runs!", videos AS "videos!",
+                busy_s AS "busy_s!", busy_usd AS "busy_usd!", repeated_runs AS "repeated_runs!",
+                repeated_gpu_seconds AS "repeated_gpu_seconds!", repeated_cost_usd AS "repeated_cost_usd!",
+                lost_steps AS "lost_steps!"
+            FROM sums ORDER BY sums.day, worker, model"#,
             filter.from,
             filter.to,
             by.day,

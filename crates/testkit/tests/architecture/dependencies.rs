@@ -19,8 +19,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("artifacts", &["domain", "settings"]),
     ("telemetry", &["domain", "settings"]),
     ("pictures", &[]),
+    ("prompts", &[]),
     ("torch-ext", &[]),
-    ("hunyuan", &["formats", "torch-ext"]),
+    ("hunyuan", &["formats", "prompts", "torch-ext"]),
     ("webhooks", &[]),
     ("testkit", &["domain", "settings"]),
     // The client knows the API only: not even the domain's types, so that it also works with servers of other releases.
@@ -35,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "formats",
             "optimizer",
             "pictures",
+            "prompts",
             "settings",
             "store",
             "telemetry",
@@ -53,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "hunyuan",
             "optimizer",
             "pictures",
+            "prompts",
             "settings",
             "store",
             "telemetry",
@@ -75,7 +78,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opentelemetry-http", &["telemetry"]),
     ("opentelemetry-otlp", &["telemetry"]),
     ("image", &["pictures"]),
-    ("tokenizers", &["hunyuan"]),
+    ("tokenizers", &["prompts"]),
     // torch-ext adds what tch lacks; the worker's engine runs the model.
     ("tch", &["hunyuan", "torch-ext", "worker"]),
 ];

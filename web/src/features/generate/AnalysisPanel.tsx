@@ -6,6 +6,7 @@ import { capital, duration, trim, usd, words } from '../../lib/format';
 import { Chip, type Tone } from '../../ui/Chip';
 import { Icon } from '../../ui/Icon';
 import { Skeleton } from '../../ui/Skeleton';
+import { UnreadPrompt } from '../jobs/UnreadPrompt';
 
 const tones: Record<string, Tone> = { simple: 'good', moderate: 'accent', complex: 'wait', very_complex: 'bad' };
 
@@ -85,6 +86,7 @@ export function AnalysisPanel({ answer, isLoading, error, which }: Props) {
           {duration(answer.forecast.finish_s)}, if submitted now
         </p>
       )}
+      <UnreadPrompt readings={answer.prompt_tokens} withSummary />
       {answer.unknown_words.length > 0 && <UnknownWords words={answer.unknown_words} />}
       {counting.length > 0 && (
         <ul className="space-y-1.5 border-t border-line pt-2.5" aria-label="What adds complexity">

@@ -5,6 +5,7 @@ import { JobActions } from './JobActions';
 import { JobMedia } from './JobMedia';
 import { Ago, JobStatusLine, StatusChip } from './JobStatusLine';
 import { OptimizationBadge } from './OptimizationBadge';
+import { UnreadPrompt } from './UnreadPrompt';
 import { usePlaced } from './usePlaced';
 
 /** Widths that give wide, square and tall videos about the same height. */
@@ -35,6 +36,7 @@ export const JobCard = memo(function JobCard({ job: listed, onOpen }: { job: Job
             <span className="line-clamp-2">{job.request.prompt}</span>
           </button>
         </h3>
+        <UnreadPrompt readings={job.prompt_tokens} withSummary={false} />
         <JobStatusLine job={job} />
       </div>
       <div className="col-span-2 flex flex-wrap items-end justify-between gap-2 self-end sm:col-span-1">

@@ -3,6 +3,7 @@ import type { InterpolationRecord, JobView } from '../../api/schema';
 import { bytes, count, trim } from '../../lib/format';
 import { Button } from '../../ui/Button';
 import { toast } from '../../ui/toast';
+import { unread, unreadText } from './UnreadPrompt';
 
 type Fact = [name: string, value: string | null | undefined | false];
 
@@ -14,6 +15,7 @@ function facts(job: JobView): Fact[] {
     ['Requested', `${request.video_size}${request.aspect_ratio ? ` ${request.aspect_ratio}` : ''}, ${request.video_length} frames`],
     ['Seed', `${request.seed}${job.seed_drawn ? ' (random)' : ''}`],
     ['Guidance', `${request.cfg_scale}${(request.true_cfg_scale ?? 1) > 1 ? `, true ${request.true_cfg_scale}` : ''}`],
+    ['Not read', unread(job.prompt_tokens, { withSummary: true }).map(unreadText).join(' ')],
     ['Adapters', request.loras?.map(({ name, scale }) => `${name} × ${scale ?? 1}`).join(', ')],
     ['Picture', job.image && pictureText(job)],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],

@@ -26,8 +26,6 @@ pub mod defaults {
         Defaults { width: 1280, height: 720, frames: 129, fps: 24, steps: 50, guidance: 6.0, true_cfg_scale: 1.0 };
     /// Shift of the schedule for a checkpoint that brings no scheduler configuration.
     pub(crate) const FLOW_SHIFT: f64 = 7.0;
-    /// Tokens of a prompt that the language model's part of the embeddings may have.
-    pub(crate) const MAX_PROMPT_TOKENS: usize = 256;
 }
 
 /// Every configuration of a model folder.

@@ -24,10 +24,6 @@ pub mod defaults {
     /// Of a request. The scale of guidance is the checkpoint's own; this is the one of the released base models.
     pub(crate) const REQUEST: Defaults =
         Defaults { width: 848, height: 480, frames: 121, fps: 24, steps: 50, guidance: 6.0, true_cfg_scale: 6.0 };
-    /// Tokens after the instruction that the language model's part of the embeddings may have.
-    pub(crate) const MAX_PROMPT_TOKENS: usize = 1000;
-    /// Bytes of quoted text, the end token included, that the glyph encoder reads.
-    pub(crate) const MAX_GLYPH_TOKENS: usize = 256;
 }
 
 /// Every configuration of a model folder.

@@ -1,4 +1,4 @@
-//! Prompts to the language model's token ids, the way the reference's pipeline does it.
+//! HunyuanVideo 1.5: the language model's tokens, the way the reference's pipeline makes them, and those of quoted text ([`glyph`]).
 //!
 //! The prompt is the user's turn of a chat; the tokens before it are cut off the states afterwards. Their number comes from the
 //! checkpoint's own tokenizer (108 with the released one). The tokens after it stay, so that an empty prompt has states too.
@@ -6,12 +6,19 @@
 //! Upstream: `HunyuanVideo15Pipeline` and `format_text_input` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video1_5/pipeline_hunyuan_video1_5.py>.
 
-use std::path::Path;
+pub mod glyph;
 
-use ::tokenizers::Tokenizer;
+use tokenizers::Tokenizer;
 
-use super::config::defaults;
-use crate::runtime::{error::Result, tokenizers};
+use crate::error::Result;
+use crate::files::Files;
+use crate::pieces::{Pieces, pieces, read};
+use crate::reading::{Encoder, Reading};
+
+/// Tokens after the instruction that the language model reads.
+pub const MAX_PROMPT_TOKENS: usize = 1000;
+/// Tokens of the quoted text that the glyph encoder reads, with the one that ends it.
+pub const MAX_GLYPH_TOKENS: usize = 256;
 
 /// What stands between two points of the instruction: the reference's source breaks its lines there, which leaves nine blanks.
 macro_rules! instruction {
@@ -19,7 +26,7 @@ macro_rules! instruction {
 }
 
 /// The chat around a prompt: the text before it and after it.
-pub(crate) const TEMPLATE: [&str; 2] = [
+pub const TEMPLATE: [&str; 2] = [
     concat!(
         "<|im_start|>system\n",
         instruction!(
@@ -39,7 +46,8 @@ pub(crate) const TEMPLATE: [&str; 2] = [
 const EMPTY: &str = " ";
 
 /// The language model's tokenizer.
-pub(crate) struct QwenTokenizer {
+#[derive(Debug)]
+pub struct QwenTokenizer {
     tokenizer: Tokenizer,
     crop_start: usize,
 }
@@ -49,14 +57,15 @@ impl QwenTokenizer {
     ///
     /// # Errors
     /// A file that is not a tokenizer.
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let tokenizer = tokenizers::read(&dir.join("tokenizer.json"))?;
-        let crop_start = tokenizers::ids(&tokenizer, TEMPLATE[0], false)?.len();
+    pub fn load(files: &Files) -> Result<Self> {
+        let tokenizer = read(files, "tokenizer.json")?;
+        let crop_start = pieces(&tokenizer, TEMPLATE[0], false)?.ids.len();
         Ok(Self { tokenizer, crop_start })
     }
 
     /// Tokens of the chat before the prompt.
-    pub(crate) fn crop_start(&self) -> usize {
+    #[must_use]
+    pub fn crop_start(&self) -> usize {
         self.crop_start
     }
 
@@ -64,11 +73,27 @@ impl QwenTokenizer {
     ///
     /// # Errors
     /// A prompt that cannot be tokenised.
-    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
-        let prompt = if prompt.is_empty() { EMPTY } else { prompt };
-        let mut tokens = tokenizers::ids(&self.tokenizer, &format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]), false)?;
-        tokens.truncate(self.crop_start + defaults::MAX_PROMPT_TOKENS);
+    pub fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
+        let mut tokens = self.inside(prompt)?.1.ids;
+        tokens.truncate(self.crop_start + MAX_PROMPT_TOKENS);
         Ok(tokens)
+    }
+
+    /// What [`QwenTokenizer::encode`] keeps of a prompt.
+    ///
+    /// # Errors
+    /// A prompt that cannot be tokenised.
+    pub fn reading(&self, prompt: &str) -> Result<Reading> {
+        let (text, pieces) = self.inside(prompt)?;
+        let own = TEMPLATE[0].len()..TEMPLATE[0].len() + prompt.len();
+        Ok(pieces.reading(Encoder::Qwen, &text, own, self.crop_start, MAX_PROMPT_TOKENS))
+    }
+
+    fn inside(&self, prompt: &str) -> Result<(String, Pieces)> {
+        let prompt = if prompt.is_empty() { EMPTY } else { prompt };
+        let text = format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]);
+        let pieces = pieces(&self.tokenizer, &text, false)?;
+        Ok((text, pieces))
     }
 }
 

@@ -9,13 +9,14 @@
 //! <https://github.com/huggingface/transformers/blob/v5.23.0/src/transformers/models/byt5/tokenization_byt5.py>.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 
-use super::config::defaults;
-use crate::runtime::error::Result;
-use crate::runtime::json::read_json;
+use super::MAX_GLYPH_TOKENS;
+use crate::error::Result;
+use crate::files::Files;
+use crate::pieces::Pieces;
+use crate::reading::{Encoder, Reading};
 
 /// Id of the token that ends a text.
 const END: i64 = 1;
@@ -28,7 +29,8 @@ const MARKS: [(char, char); 2] = [('"', '"'), ('“', '”')];
 /// What the glyph encoder reads for a prompt: each quoted text once, in order; none if nothing is quoted.
 ///
 /// A quotation ends at the next closing mark of its kind and does not cross a line break.
-pub(crate) fn quoted(prompt: &str) -> Option<String> {
+#[must_use]
+pub fn quoted(prompt: &str) -> Option<String> {
     let mut found: Vec<&str> = Vec::new();
     let mut rest = prompt;
     while let Some(first) = rest.chars().next() {
@@ -68,7 +70,7 @@ struct TokenizerConfig {
 
 /// ByT5's tokenizer.
 #[derive(Debug)]
-pub(crate) struct ByteTokenizer {
+pub struct ByteTokenizer {
     added: Vec<(i64, AddedToken)>,
 }
 
@@ -77,12 +79,15 @@ impl ByteTokenizer {
     ///
     /// # Errors
     /// A file that is not JSON.
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let (config, added) = (dir.join("tokenizer_config.json"), dir.join("added_tokens.json"));
-        let mut tokens =
-            if config.exists() { read_json::<TokenizerConfig>(&config)?.added_tokens_decoder } else { BTreeMap::new() };
-        if added.exists() {
-            for (content, id) in read_json::<BTreeMap<String, i64>>(&added)? {
+    pub fn load(files: &Files) -> Result<Self> {
+        let (config, added) = ("tokenizer_config.json", "added_tokens.json");
+        let mut tokens = if files.has(config) {
+            files.json::<TokenizerConfig>(config)?.added_tokens_decoder
+        } else {
+            BTreeMap::new()
+        };
+        if files.has(added) {
+            for (content, id) in files.json::<BTreeMap<String, i64>>(added)? {
                 tokens.entry(id).or_insert(AddedToken { content, lstrip: false, rstrip: false });
             }
         }
@@ -93,8 +98,22 @@ impl ByteTokenizer {
     }
 
     /// Ids of a text and its end token; what does not fit is cut.
-    pub(crate) fn encode(&self, text: &str) -> Vec<i64> {
-        let mut ids = Vec::new();
+    #[must_use]
+    pub fn encode(&self, text: &str) -> Vec<i64> {
+        let mut ids = self.pieces(text).ids;
+        ids.truncate(MAX_GLYPH_TOKENS - 1);
+        ids.push(END);
+        ids
+    }
+
+    /// What [`ByteTokenizer::encode`] keeps of a text.
+    #[must_use]
+    pub fn reading(&self, text: &str) -> Reading {
+        self.pieces(text).reading(Encoder::Byt5, text, 0..text.len(), 0, MAX_GLYPH_TOKENS - 1)
+    }
+
+    fn pieces(&self, text: &str) -> Pieces {
+        let mut found = Pieces::default();
         let (mut plain, mut rest) = (0, 0);
         while let Some(next) = text[rest..].chars().next() {
             let Some((id, token)) = self.added.iter().find(|(_, token)| text[rest..].starts_with(&token.content))
@@ -103,23 +122,27 @@ impl ByteTokenizer {
                 continue;
             };
             let before = &text[plain..rest];
-            bytes(if token.lstrip { before.trim_end() } else { before }, &mut ids);
-            ids.push(*id);
+            bytes(if token.lstrip { before.trim_end() } else { before }, plain, &mut found);
+            found.push(*id, rest..rest + token.content.len());
             rest += token.content.len();
             if token.rstrip {
                 rest += text[rest..].len() - text[rest..].trim_start().len();
             }
             plain = rest;
         }
-        bytes(&text[plain..], &mut ids);
-        ids.truncate(defaults::MAX_GLYPH_TOKENS - 1);
-        ids.push(END);
-        ids
+        bytes(&text[plain..], plain, &mut found);
+        found
     }
 }
 
-fn bytes(text: &str, ids: &mut Vec<i64>) {
-    ids.extend(text.bytes().map(|byte| i64::from(byte) + BYTES_START));
+/// A token for each byte of a text that begins at `start`.
+fn bytes(text: &str, start: usize, found: &mut Pieces) {
+    for (at, character) in text.char_indices() {
+        let range = start + at..start + at + character.len_utf8();
+        for byte in &text.as_bytes()[at..at + character.len_utf8()] {
+            found.push(i64::from(*byte) + BYTES_START, range.clone());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -146,10 +169,13 @@ mod tests {
         let config = r#"{"added_tokens_decoder": {"0": {"content": "<pad>", "lstrip": true, "rstrip": true}}}"#;
         std::fs::write(folder.path().join("tokenizer_config.json"), config).unwrap();
         std::fs::write(folder.path().join("added_tokens.json"), r#"{"<color-1>": 384, "<color-12>": 395}"#).unwrap();
-        let tokenizer = ByteTokenizer::load(folder.path()).unwrap();
+        let tokenizer = ByteTokenizer::load(&Files::of_folder(folder.path())).unwrap();
         assert_eq!(tokenizer.encode("a <pad> b"), [100, 0, 101, 1]);
         assert_eq!(tokenizer.encode("<color-12> a<color-1>"), [395, 35, 100, 384, 1]);
         let long = tokenizer.encode(&"x".repeat(300));
         assert_eq!((long.len(), long[255], long[254]), (256, END, 123));
+        let reading = tokenizer.reading(&format!("{}猫y", "x".repeat(254)));
+        assert_eq!((reading.tokens, reading.tokens_max, reading.unread.as_deref()), (258, 255, Some("猫y")));
+        assert_eq!(tokenizer.reading(&"x".repeat(255)).unread, None);
     }
 }

@@ -1,4 +1,4 @@
-//! Prompts to the language model's token ids, the way the reference's pipeline does it.
+//! HunyuanVideo 1.0: the language model's tokens, the way the reference's pipeline makes them.
 //!
 //! The language model reads the prompt inside a fixed instruction; the states of the instruction's tokens are removed afterwards. Their number
 //! comes from the checkpoint's own tokenizer (95 with the released one).
@@ -6,18 +6,19 @@
 //! Upstream: `DEFAULT_PROMPT_TEMPLATE` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
-use std::path::Path;
-
-use ::tokenizers::Tokenizer;
 use serde::Deserialize;
+use tokenizers::Tokenizer;
 
-use super::config::defaults;
-use crate::runtime::error::{Error, Result};
-use crate::runtime::json::read_json;
-use crate::runtime::tokenizers;
+use crate::error::{Error, Result};
+use crate::files::Files;
+use crate::pieces::{Pieces, pieces, read};
+use crate::reading::{Encoder, Reading};
+
+/// Tokens after the instruction that the language model reads.
+pub const MAX_PROMPT_TOKENS: usize = 256;
 
 /// The instruction of the video model around a prompt (`dit-llm-encode-video`): the text before it and after it.
-pub(crate) const TEMPLATE: [&str; 2] = [
+pub const TEMPLATE: [&str; 2] = [
     concat!(
         "<|start_header_id|>system<|end_header_id|>\n\n",
         "Describe the video by detailing the following aspects: ",
@@ -59,13 +60,15 @@ impl Special {
 
 impl Settings {
     /// Reads the file; a folder may lack it.
-    fn load(path: &Path) -> Result<Self> {
-        if path.exists() { read_json(path) } else { Ok(Self::default()) }
+    fn load(files: &Files) -> Result<Self> {
+        let name = "tokenizer_config.json";
+        if files.has(name) { files.json(name) } else { Ok(Self::default()) }
     }
 }
 
 /// The language model's tokenizer.
-pub(crate) struct LlamaTokenizer {
+#[derive(Debug)]
+pub struct LlamaTokenizer {
     tokenizer: Tokenizer,
     crop_start: usize,
 }
@@ -76,12 +79,11 @@ impl LlamaTokenizer {
     ///
     /// # Errors
     /// Files that cannot be read; texts that do not start with begin-of-text, or that get an end token.
-    pub(crate) fn load(dir: &Path) -> Result<Self> {
-        let path = dir.join("tokenizer.json");
-        let tokenizer = tokenizers::read(&path)?;
-        let settings = Settings::load(&dir.join("tokenizer_config.json"))?;
-        let ids = tokenizers::ids(&tokenizer, TEMPLATE[0], true)?;
-        let wrong = |reason: String| Err(Error::Config { path: path.clone(), reason });
+    pub fn load(files: &Files) -> Result<Self> {
+        let tokenizer = read(files, "tokenizer.json")?;
+        let settings = Settings::load(files)?;
+        let ids = pieces(&tokenizer, TEMPLATE[0], true)?.ids;
+        let wrong = |reason: String| Err(Error::Config { path: files.path("tokenizer.json"), reason });
         let begin = settings.bos_token.as_ref().map_or(BEGIN, Special::content);
         if tokenizer.token_to_id(begin).map(i64::from) != ids.first().copied() {
             return wrong(format!(
@@ -89,7 +91,7 @@ impl LlamaTokenizer {
                  for example by saving the tokenizer again with add_bos_token on"
             ));
         }
-        let plain = tokenizers::ids(&tokenizer, TEMPLATE[0], false)?.len();
+        let plain = pieces(&tokenizer, TEMPLATE[0], false)?.ids.len();
         if settings.add_eos_token == Some(true) || ids.len() > plain + 1 {
             return wrong("it adds an end token to every text, which the model was not trained with".to_owned());
         }
@@ -97,14 +99,34 @@ impl LlamaTokenizer {
     }
 
     /// Tokens of the instruction before the prompt, begin-of-text included.
-    pub(crate) fn crop_start(&self) -> usize {
+    #[must_use]
+    pub fn crop_start(&self) -> usize {
         self.crop_start
     }
 
     /// Ids of a prompt inside its instruction; what goes beyond 256 tokens after the instruction is cut.
-    pub(crate) fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
-        let mut tokens = tokenizers::ids(&self.tokenizer, &format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]), true)?;
-        tokens.truncate(self.crop_start + defaults::MAX_PROMPT_TOKENS);
+    ///
+    /// # Errors
+    /// A prompt that cannot be tokenised.
+    pub fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
+        let mut tokens = self.inside(prompt)?.1.ids;
+        tokens.truncate(self.crop_start + MAX_PROMPT_TOKENS);
         Ok(tokens)
+    }
+
+    /// What [`LlamaTokenizer::encode`] keeps of a prompt.
+    ///
+    /// # Errors
+    /// A prompt that cannot be tokenised.
+    pub fn reading(&self, prompt: &str) -> Result<Reading> {
+        let (text, pieces) = self.inside(prompt)?;
+        let own = TEMPLATE[0].len()..TEMPLATE[0].len() + prompt.len();
+        Ok(pieces.reading(Encoder::Llama, &text, own, self.crop_start, MAX_PROMPT_TOKENS))
+    }
+
+    fn inside(&self, prompt: &str) -> Result<(String, Pieces)> {
+        let text = format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]);
+        let pieces = pieces(&self.tokenizer, &text, true)?;
+        Ok((text, pieces))
     }
 }
