@@ -3,7 +3,7 @@
  * `scripts/fleet with-services`, with its own ports and folder.
  */
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, openSync, readFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -14,6 +14,9 @@ export const ROOT = new URL('../..', import.meta.url).pathname;
 const TARGET = process.env.CARGO_TARGET_DIR ?? join(ROOT, 'target');
 
 const LEASE_S = 9;
+
+/** A model that takes a picture; its manifest alone is enough for the API and the scheduler. */
+const PICTURE_MODEL = 'hunyuanvideo-1.5-480p-i2v';
 
 /** A free port below the range of outgoing connections. */
 async function freePort() {
@@ -88,8 +91,12 @@ export class Fleet {
       FLEET__WORKER__CHECKPOINT_EVERY_S: '1',
       FLEET__WORKER__PROGRESS_MS: '100',
     };
+    const pictures = join(fleet.folder, 'model-with-pictures');
+    mkdirSync(pictures);
+    copyFileSync(join(ROOT, `models/${PICTURE_MODEL}.fleet.toml`), join(pictures, 'fleet.toml'));
+    fleet.models = `models/default,${pictures}`;
     await fleet.startApi();
-    fleet.start('scheduler', 'scheduler');
+    fleet.start('scheduler', 'scheduler', [], { FLEET__MODELS__DIRS: fleet.models });
     await fleet.startWorker('worker-1');
     return fleet;
   }
@@ -110,6 +117,16 @@ export class Fleet {
     const port = await freePort();
     const url = `http://127.0.0.1:${port}`;
     const api = this.start('api-keys', 'api', [], { FLEET__SERVER__PORT: String(port), FLEET__SERVER__KEYS: 'on' });
+    await this.#untilReady(url, api);
+    return url;
+  }
+
+  /** Starts another API on the same database whose default model begins its videos from a picture; returns its URL. */
+  async startApiWithPictures() {
+    const port = await freePort();
+    const url = `http://127.0.0.1:${port}`;
+    const models = { FLEET__MODELS__DIRS: this.models, FLEET__MODELS__DEFAULT: PICTURE_MODEL };
+    const api = this.start('api-pictures', 'api', [], { FLEET__SERVER__PORT: String(port), ...models });
     await this.#untilReady(url, api);
     return url;
   }

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { Browser } from './browser.mjs';
 import { cases as access } from './cases/access.mjs';
 import { cases as first } from './cases/first.mjs';
+import { cases as image } from './cases/image.mjs';
 import { cases as looks } from './cases/looks.mjs';
 import { cases as trouble } from './cases/trouble.mjs';
 import { cases as watch } from './cases/watch.mjs';
@@ -19,7 +20,7 @@ const CASE_MAX_MS = 400_000;
 const words = process.argv.slice(2);
 const FIRST = 4;
 const isWanted = ([name], index) => words.length === 0 || index < FIRST || words.some((word) => name.includes(word));
-const all = Object.entries({ ...first, ...watch, ...access, ...trouble, ...looks }).filter(isWanted);
+const all = Object.entries({ ...first, ...watch, ...image, ...access, ...trouble, ...looks }).filter(isWanted);
 
 const seconds = (since) => `${((Date.now() - since) / 1000).toFixed(1)} s`;
 

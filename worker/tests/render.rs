@@ -222,6 +222,27 @@ fn the_second_family_needs_no_other_flags() {
     }
 }
 
+/// A threshold of 0 skips nothing, and one that no error reaches skips all that may be skipped.
+#[test]
+fn thresholds_of_the_step_cache_are_compared_with_the_whole_video() {
+    let fixture = Fixture::open("v1_5/base");
+    let folder = tempfile::tempdir().unwrap();
+    let model = fixture.model().display().to_string();
+    let flags = ["render", "--model", &model, "--size", "48x32", "--frames", "5", "--steps", "9", "--prompt", "a fox"];
+    let more = ["--threads", "1", "--dump", "dump.safetensors", "--step-cache-thresholds", "0,1000"];
+    let output = worker(folder.path(), flags.iter().chain(&more));
+    assert_ok(&output);
+    let said = text(&output.stdout);
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("threshold")).collect();
+    assert_eq!(lines.len(), 2, "{said}");
+    assert!(lines[0].starts_with("threshold 0: 9 of 9 steps computed,") && lines[0].ends_with("same bytes"), "{said}");
+    // The first five and the last.
+    assert!(lines[1].starts_with("threshold 1000: 6 of 9 steps computed,") && lines[1].ends_with(" dB"), "{said}");
+
+    let output = worker(folder.path(), flags.iter().chain(&["--dump", "d", "--step-cache-thresholds", "0.1,-1"]));
+    assert!(!output.status.success() && text(&output.stderr).contains("numbers from 0 up"), "{}", text(&output.stderr));
+}
+
 #[test]
 fn a_checkpoint_that_does_not_fit_is_refused_with_every_key() {
     let fixture = Fixture::open("base");

@@ -300,9 +300,12 @@ impl VideoRequest {
         let mut wrong = Vec::new();
         let (steps_min, steps_max) = (model.sampling.steps_min, model.sampling.steps_max);
         if self.infer_steps > steps_max || (self.infer_steps > 0 && self.infer_steps < steps_min) {
-            let allowed =
-                if steps_min > 1 { format!("0 (adaptive) or {steps_min}") } else { "0 (adaptive)".to_owned() };
-            let reason = format!("must be {allowed} to {steps_max}, not {}", self.infer_steps);
+            let allowed = match steps_min {
+                0 | 1 => format!("0 (adaptive) to {steps_max}"),
+                only if only == steps_max => format!("0 (adaptive) or {only}"),
+                few => format!("0 (adaptive) or {few} to {steps_max}"),
+            };
+            let reason = format!("must be {allowed}, not {}", self.infer_steps);
             wrong.push(FieldError::new("infer_steps", reason));
         }
         let scales = [

@@ -336,6 +336,10 @@ fn steps_and_scales_that_a_distilled_model_does_not_run_are_refused() {
     let guided =
         VideoRequest { true_cfg_scale: 3.0, negative_prompt: Some(String::new()), ..VideoRequest::new("A cat walks") };
     assert_eq!(fields(guided), ["true_cfg_scale"]);
+    distilled.sampling.steps_max = 4;
+    let request = VideoRequest { infer_steps: 5, ..VideoRequest::new("A cat walks") };
+    let errors = request.validate(&LIMITS, &distilled).expect_err("one number of steps is possible");
+    assert_eq!(errors[0].reason, "must be 0 (adaptive) or 4, not 5");
 }
 
 #[test]

@@ -64,6 +64,10 @@ pub struct RenderArgs {
     /// Start from the tensor `initial_latents` of this file instead of the seed's noise
     #[arg(long, value_name = "F.safetensors")]
     pub(crate) latents: Option<PathBuf>,
+    /// Render the video again with each of these thresholds of the step cache, and print how many steps they computed and how much of the
+    /// video they kept; the MP4 is the video without a step cache
+    #[arg(long, value_name = "X,X,...", value_delimiter = ',', value_parser = parse_threshold)]
+    pub(crate) step_cache_thresholds: Vec<f64>,
     /// Number format of the weights: f32, bf16 or f16 [default: f32 on a CPU, bf16 on a GPU]
     #[arg(long, value_name = "DTYPE")]
     pub(crate) dtype: Option<Dtype>,
@@ -152,6 +156,12 @@ impl RenderArgs {
 fn parse_factor(text: &str) -> Result<u32, String> {
     let factor = text.parse().ok().filter(|factor| *factor == 1 || FACTORS.contains(factor));
     factor.ok_or_else(|| format!("`{text}` is not valid; use 2, 4 or 8, or 1 for none"))
+}
+
+/// A threshold of the step cache: a number from 0 up.
+fn parse_threshold(text: &str) -> Result<f64, String> {
+    let number = text.trim().parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| format!("`{text}` is not valid; give numbers from 0 up, such as 0.0125,0.025,0.05"))
 }
 
 /// Reads `style.safetensors=0.8`.

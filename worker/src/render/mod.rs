@@ -8,17 +8,18 @@ mod dump;
 mod progress;
 mod report;
 mod request;
+mod thresholds;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hunyuan::{AdapterUse, Control, Engine};
 use tch::Tensor;
 
 pub use self::args::RenderArgs;
-use self::{dump::Dump, progress::Progress, report::Report, request::Resolved};
+use self::{dump::Dump, progress::Progress, report::Report, request::Resolved, thresholds::Whole};
 use crate::mp4::{Clip, Encoder};
 
 /// Longest time without progress of ffmpeg.
@@ -49,12 +50,13 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     } else {
         None
     };
-    let request = resolved.denoise_request(embeddings, image);
+    let mut request = resolved.denoise_request(embeddings, image);
     if let Some(dump) = &mut dump {
         dump.start(&engine, &request)?;
     }
 
     let progress = Progress::new("step", request.steps);
+    let begun = Instant::now();
     let mut first_velocity: Option<Tensor> = None;
     let mut step_seconds = Vec::new();
     let denoised = report
@@ -69,6 +71,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
             })
         })
         .context("denoise")?;
+    let seconds = begun.elapsed().as_secs_f64();
     progress.finish();
     report.steps(&step_seconds, denoised.counts.skipped);
 
@@ -95,6 +98,8 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     if let (Some(dump), Some(path)) = (dump, &args.dump) {
         dump.finish(first_velocity.as_ref(), &denoised.latents.tensor, frames.tensor(), path)?;
     }
+    let whole = Whole { frames: &frames, seconds };
+    report.thresholds = thresholds::compare(&engine, &mut request, &whole, &args.step_cache_thresholds)?;
     report.print(&resolved, engine.info(), engine.peak_memory_bytes(), args.out.as_deref())
 }
 

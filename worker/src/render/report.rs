@@ -6,12 +6,15 @@ use anyhow::Context;
 use hunyuan::EngineInfo;
 
 use super::request::Resolved;
+use super::thresholds::{self, Point};
 
 /// Collected while it runs.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     stages: Vec<(&'static str, f64)>,
     steps: String,
+    /// What other thresholds of the step cache gave.
+    pub(crate) thresholds: Vec<Point>,
 }
 
 impl Report {
@@ -57,6 +60,7 @@ impl Report {
             Some(bytes) => text.push_str(&format!("peak memory {:.1} MiB\n", mib(bytes))),
             None => text.push_str("peak memory unknown on this system\n"),
         }
+        text.push_str(&thresholds::lines(&self.thresholds));
         if let Some(out) = out {
             text.push_str(&format!("wrote {}\n", out.display()));
         }

@@ -6,7 +6,8 @@
 //!
 //! Published factors: `latent_rgb_factors` and `latent_rgb_factors_bias` of the class `HunyuanVideo` in
 //! <https://github.com/comfyanonymous/ComfyUI/blob/040a3243468ecefd1f2802592d90458f1ce4d65f/comfy/latent_formats.py>, and of the class
-//! `HunyuanVideo15`, which later versions of that file have.
+//! `HunyuanVideo15` in
+//! <https://github.com/Comfy-Org/ComfyUI/blob/9a9a69fd745de98e89b0f1a629cd3bc43d513a42/comfy/latent_formats.py>.
 
 use std::path::Path;
 

@@ -77,11 +77,12 @@ impl PictureFiles<'_> {
     /// Files that cannot be read.
     pub(crate) fn bytes(&self) -> Result<u64> {
         let files = self.source.open(&self.config.component_dir(IMAGE_ENCODER))?;
-        let tables =
-            [weights::key_table(|loader| self.siglip(&files, loader))?, weights::key_table(|loader| self.vae(loader))?];
-        let bytes = tables.iter().zip(self.kinds).map(|(table, kind)| {
-            u64::try_from(table.parameters()).unwrap_or_default() * kind.elt_size_in_bytes() as u64
-        });
+        let image = weights::key_table(|loader| self.siglip(&files, loader))?.parameters();
+        let vae = Encoder::parameters(&weights::key_table(|loader| self.vae(loader))?);
+        let bytes = [image, vae]
+            .into_iter()
+            .zip(self.kinds)
+            .map(|(parameters, kind)| u64::try_from(parameters).unwrap_or_default() * kind.elt_size_in_bytes() as u64);
         Ok(bytes.sum())
     }
 

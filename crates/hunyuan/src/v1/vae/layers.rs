@@ -39,12 +39,16 @@ fn channels_last(tensor: &Tensor) -> Result<Tensor> {
 
 /// How many frames a convolution reads before the first; pixels always have one more on each side.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rim {
+pub(crate) struct Rim {
     pub(super) before: i64,
 }
 
-/// The rim of a 3x3x3 causal convolution.
-const FULL: Rim = Rim { before: 2 };
+impl Rim {
+    /// Of a 3x3x3 causal convolution.
+    pub(crate) const OF_VIDEO: Self = Self { before: 2 };
+    /// Of a 3x3 convolution over one frame.
+    pub(crate) const OF_FRAME: Self = Self { before: 0 };
+}
 
 /// A buffer with room for a rim around an activation.
 struct Padded {
@@ -85,14 +89,14 @@ impl Padded {
 }
 
 /// SiLU of an activation, with the rim that a convolution reads.
-pub(crate) fn silu_padded(input: &Tensor) -> Result<Tensor> {
-    let padded = Padded::empty(extent(input)?, FULL, (input.kind(), input.device()))?;
+pub(crate) fn silu_padded(input: &Tensor, rim: Rim) -> Result<Tensor> {
+    let padded = Padded::empty(extent(input)?, rim, (input.kind(), input.device()))?;
     let _ = input.f_silu_out(&padded.middle()?)?;
     padded.close()
 }
 
 /// An activation with a rim around it.
-pub(super) fn padded_copy(input: &Tensor, rim: Rim) -> Result<Tensor> {
+pub(crate) fn padded_copy(input: &Tensor, rim: Rim) -> Result<Tensor> {
     let padded = Padded::empty(extent(input)?, rim, (input.kind(), input.device()))?;
     padded.middle()?.f_copy_(input)?;
     padded.close()
@@ -100,37 +104,37 @@ pub(super) fn padded_copy(input: &Tensor, rim: Rim) -> Result<Tensor> {
 
 /// A 3x3x3 convolution that sees only the present and past frames.
 #[derive(Debug)]
-pub(crate) struct CausalConv {
+pub(super) struct CausalConv {
     weight: Tensor,
     bias: Tensor,
 }
 
 impl CausalConv {
-    pub(crate) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
+    pub(super) fn load(loader: &Loader, input: i64, output: i64) -> Result<Self> {
         let conv = loader.pp("conv");
         let weight = conv.tensor("weight", &[output, input, 3, 3, 3])?;
         Ok(Self { weight: kernel_layout(weight)?, bias: conv.tensor("bias", &[output])? })
     }
 
     /// Convolves an activation that has its rim; the result has the size of its middle.
-    pub(crate) fn forward(&self, padded: &Tensor) -> Result<Tensor> {
+    pub(super) fn forward(&self, padded: &Tensor) -> Result<Tensor> {
         convolve(padded, &self.weight, &self.bias)
     }
 
     /// Pads and convolves.
-    pub(crate) fn forward_unpadded(&self, input: &Tensor) -> Result<Tensor> {
-        self.forward(&padded_copy(input, FULL)?)
+    pub(super) fn forward_unpadded(&self, input: &Tensor) -> Result<Tensor> {
+        self.forward(&padded_copy(input, Rim::OF_VIDEO)?)
     }
 }
 
 /// Convolution without padding of a `[batch, frames, height, width, channels]` activation.
-pub(super) fn convolve(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+pub(crate) fn convolve(input: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let out = channels_second(input)?.f_conv3d(weight, Some(bias), [1, 1, 1], [0, 0, 0], [1, 1, 1], 1)?;
     channels_last(&out)
 }
 
 /// Lays a kernel out like the activations, once at load. A dry load's undefined tensor stays as it is.
-pub(super) fn kernel_layout(weight: Tensor) -> Result<Tensor> {
+pub(crate) fn kernel_layout(weight: Tensor) -> Result<Tensor> {
     if !weight.defined() {
         return Ok(weight);
     }
@@ -186,14 +190,14 @@ impl GroupNorm {
             return self.activate_in_place(input);
         }
         let normed = self.forward(input)?;
-        let padded = Padded::empty(extent(&normed)?, FULL, (normed.kind(), normed.device()))?;
+        let padded = Padded::empty(extent(&normed)?, Rim::OF_VIDEO, (normed.kind(), normed.device()))?;
         let _ = normed.f_silu_out(&padded.middle()?)?;
         padded.close()
     }
 
     /// [`GroupNorm::activate_padded`] in the layout of the input.
     fn activate_in_place(&self, input: &Tensor) -> Result<Tensor> {
-        let padded = Padded::empty(extent(input)?, FULL, (input.kind(), input.device()))?;
+        let padded = Padded::empty(extent(input)?, Rim::OF_VIDEO, (input.kind(), input.device()))?;
         let mut middle = padded.middle()?;
         self.norm_into(input, &middle)?;
         let _ = middle.f_silu_()?;

@@ -5,10 +5,10 @@
 
 use tch::Tensor;
 
-use super::layers::RmsNorm;
+use super::layers::{CausalConv, RmsNorm, Sees};
 use crate::runtime::{error::Result, weights::Loader};
 use crate::v1::vae::blocks::attend_frames;
-use crate::v1::vae::layers::{CausalConv, PointConv};
+use crate::v1::vae::layers::PointConv;
 
 /// Two convolutions with norms, added to their input.
 #[derive(Debug)]
@@ -21,27 +21,27 @@ pub(super) struct Resnet {
 }
 
 impl Resnet {
-    pub(super) fn load(loader: &Loader, [input, output]: [i64; 2]) -> Result<Self> {
+    pub(super) fn load(loader: &Loader, [input, output]: [i64; 2], sees: Sees) -> Result<Self> {
         let shortcut = || PointConv::load(&loader.pp("conv_shortcut"), input, output);
         Ok(Self {
             norm1: RmsNorm::load(&loader.pp("norm1"), input)?,
-            conv1: CausalConv::load(&loader.pp("conv1"), input, output)?,
+            conv1: CausalConv::load(&loader.pp("conv1"), [input, output], sees)?,
             norm2: RmsNorm::load(&loader.pp("norm2"), output)?,
-            conv2: CausalConv::load(&loader.pp("conv2"), output, output)?,
+            conv2: CausalConv::load(&loader.pp("conv2"), [output; 2], sees)?,
             conv_shortcut: (input != output).then(shortcut).transpose()?,
         })
     }
 
     /// `[.., input]` to `[.., output]`.
     pub(super) fn forward(&self, input: Tensor) -> Result<Tensor> {
-        let hidden = self.conv1.forward(&self.norm1.activate_padded(&input)?)?;
+        let hidden = self.conv1.forward_silu(self.norm1.forward(&input)?)?;
         let residual = match &self.conv_shortcut {
             Some(shortcut) => shortcut.forward(&input)?,
             None => input,
         };
-        let padded = self.norm2.activate_padded(&hidden)?;
+        let normed = self.norm2.forward(&hidden)?;
         drop(hidden);
-        let mut out = self.conv2.forward(&padded)?;
+        let mut out = self.conv2.forward_silu(normed)?;
         Ok(out.f_add_(&residual)?)
     }
 }

@@ -9,8 +9,9 @@
 
 use tch::{Kind, Tensor};
 
+use super::layers::{CausalConv, Sees};
 use crate::runtime::{error::Result, weights::Loader};
-use crate::v1::vae::layers::{CausalConv, extent};
+use crate::v1::vae::layers::extent;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,12 +24,13 @@ pub(super) struct Downsample {
 
 impl Downsample {
     pub(super) fn load(loader: &Loader, [input, output]: [i64; 2], time: i64) -> Result<Self> {
-        Ok(Self { conv: CausalConv::load(&loader.pp("conv"), input, output / (4 * time))?, output, time })
+        let channels = [input, output / (4 * time)];
+        Ok(Self { conv: CausalConv::load(&loader.pp("conv"), channels, Sees::Frame)?, output, time })
     }
 
     /// `[batch, 1, height, width, input]` to `[batch, 1, height / 2, width / 2, output]`.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let made = gather(&self.conv.forward_unpadded(input)?)?;
+        let made = gather(&self.conv.forward(input)?)?;
         let mut out = if self.time == 1 { made } else { Tensor::f_cat(&[&made, &made], 4)? };
         Ok(out.f_add_(&averaged(&gather(input)?, self.output)?)?)
     }

@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 
 use self::{
     blocks::{Attention, Resnet},
-    layers::RmsNorm,
+    layers::{CausalConv, RmsNorm, Sees},
     upsample::Upsample,
 };
 use super::config::VaeConfig;
@@ -26,7 +26,6 @@ use crate::runtime::{
     tiling::{self, Progress, TileSizes},
     weights::Loader,
 };
-use crate::v1::vae::layers::CausalConv;
 
 /// Residual blocks of one resolution, then perhaps an enlargement.
 #[derive(Debug)]
@@ -67,7 +66,7 @@ impl Decoder {
             let resnets = (0..=config.layers_per_block)
                 .map(|index| {
                     let from = if index == 0 { input } else { width };
-                    Resnet::load(&block.pp("resnets").pp(index), [from, width])
+                    Resnet::load(&block.pp("resnets").pp(index), [from, width], Sees::Video)
                 })
                 .collect::<Result<_>>()?;
             let upsample =
@@ -75,13 +74,13 @@ impl Decoder {
             up_blocks.push(UpBlock { resnets, upsample: upsample.transpose()? });
         }
         Ok(Self {
-            conv_in: CausalConv::load(&decoder.pp("conv_in"), config.latent_channels, coarsest)?,
-            mid_first: Resnet::load(&mid.pp("resnets.0"), [coarsest; 2])?,
+            conv_in: CausalConv::load(&decoder.pp("conv_in"), [config.latent_channels, coarsest], Sees::Video)?,
+            mid_first: Resnet::load(&mid.pp("resnets.0"), [coarsest; 2], Sees::Video)?,
             mid_attention: Attention::load(&mid.pp("attentions.0"), coarsest)?,
-            mid_second: Resnet::load(&mid.pp("resnets.1"), [coarsest; 2])?,
+            mid_second: Resnet::load(&mid.pp("resnets.1"), [coarsest; 2], Sees::Video)?,
             up_blocks,
             norm_out: RmsNorm::load(&decoder.pp("norm_out"), finest)?,
-            conv_out: CausalConv::load(&decoder.pp("conv_out"), finest, config.out_channels)?,
+            conv_out: CausalConv::load(&decoder.pp("conv_out"), [finest, config.out_channels], Sees::Video)?,
             config: config.clone(),
         })
     }
@@ -123,7 +122,7 @@ impl Decoder {
         let device = latents.device();
         control.check_at(device)?;
         let latents = latents.f_permute([0, 2, 3, 4, 1])?.f_contiguous()?;
-        let mut hidden = self.conv_in.forward_unpadded(&latents)?;
+        let mut hidden = self.conv_in.forward(&latents)?;
         let repeats = hidden.size()[4] / latents.size()[4];
         let _ = hidden.f_unflatten(4, [-1, repeats])?.f_add_(&latents.f_unsqueeze(5)?)?;
         hidden = self.mid_first.forward(hidden)?;
@@ -142,9 +141,9 @@ impl Decoder {
             }
         }
         control.check_at(device)?;
-        let padded = self.norm_out.activate_padded(&hidden)?;
+        let normed = self.norm_out.forward(&hidden)?;
         drop(hidden);
-        self.conv_out.forward(&padded)
+        self.conv_out.forward_silu(normed)
     }
 
     /// Number of [`Control::check_at`] calls of one tile.

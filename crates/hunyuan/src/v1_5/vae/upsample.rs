@@ -9,8 +9,9 @@
 
 use tch::Tensor;
 
+use super::layers::{CausalConv, Sees};
 use crate::runtime::{error::Result, weights::Loader};
-use crate::v1::vae::layers::{CausalConv, extent};
+use crate::v1::vae::layers::extent;
 
 /// See the module.
 #[derive(Debug)]
@@ -23,13 +24,14 @@ pub(super) struct Upsample {
 
 impl Upsample {
     pub(super) fn load(loader: &Loader, [input, output]: [i64; 2], time: i64) -> Result<Self> {
-        Ok(Self { conv: CausalConv::load(&loader.pp("conv"), input, output * 4 * time)?, output, time })
+        let channels = [input, output * 4 * time];
+        Ok(Self { conv: CausalConv::load(&loader.pp("conv"), channels, Sees::Video)?, output, time })
     }
 
     /// `[batch, frames, height, width, input]` to `[batch, time * (frames - 1) + 1, 2 height, 2 width, output]`; all frames alike
     /// where time is not enlarged.
     pub(super) fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let made = self.conv.forward_unpadded(input)?;
+        let made = self.conv.forward(input)?;
         if self.time == 1 {
             let out = spread(&made, 1)?;
             add_repeated(&out, &spread(input, 1)?)?;
