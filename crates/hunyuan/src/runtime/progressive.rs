@@ -13,34 +13,19 @@
 
 use tch::{Device, Tensor};
 
-use crate::runtime::error::{Error, InOp, Result};
-use crate::runtime::request::Geometry;
+use crate::runtime::error::{InOp, Result};
 
 /// A first part of a run at a lower resolution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progressive {
-    /// Pixels; a multiple of the model's [`Geometry::size_step`], at most the video's.
+    /// Pixels; a multiple of the model's [`size_step`](crate::Geometry::size_step), at most the video's.
     pub width: i64,
-    /// Pixels; a multiple of the model's [`Geometry::size_step`], at most the video's.
+    /// Pixels; a multiple of the model's [`size_step`](crate::Geometry::size_step), at most the video's.
     pub height: i64,
     /// Steps at this size; at least one step at the full size follows.
     pub steps: usize,
     /// Shift of the first part's schedule: the run's divided by the ratio of the sides, or more.
     pub shift: f64,
-}
-
-impl Progressive {
-    /// Refuses a size that the model does not have or that is not smaller than `width` and `height`.
-    pub(crate) fn check(&self, geometry: &Geometry, [width, height, frames]: [i64; 3]) -> Result<()> {
-        let reason = if self.width > width || self.height > height || [self.width, self.height] == [width, height] {
-            format!("{}x{} is not smaller than the video's {width}x{height}", self.width, self.height)
-        } else if self.steps == 0 {
-            "it needs at least one step at the lower resolution; leave it out".to_owned()
-        } else {
-            return geometry.latent_shape(self.width, self.height, frames).map(drop);
-        };
-        Err(Error::input("progressive", reason))
-    }
 }
 
 /// The noise level of latents of level `sigma` after their sides have grown by the ratio `r`.
@@ -178,21 +163,5 @@ mod tests {
         assert!((raised_level(0.8, 2.0) - 1.6 / 1.8).abs() < 1e-12);
         assert!((raised_level(1.0, 2.0) - 1.0).abs() < 1e-12 && raised_level(0.0, 2.0).abs() < 1e-12);
         assert!((ratio([44, 80], [90, 160]) - 2.0226).abs() < 1e-4);
-    }
-
-    #[test]
-    fn a_size_that_is_not_smaller_or_does_not_fit_is_refused() {
-        let geometry = Geometry { channels: 16, spatial: 8, temporal: 4, patch: 2, patch_t: 1 };
-        let whole = Progressive { width: 64, height: 32, steps: 2, shift: 3.0 };
-        let field = |one: Progressive| match one.check(&geometry, [64, 64, 5]) {
-            Err(Error::Input { field, .. }) => Some(field),
-            Ok(()) => None,
-            Err(other) => panic!("{other}"),
-        };
-        assert_eq!(field(whole), None);
-        assert_eq!(field(Progressive { height: 64, ..whole }), Some("progressive"));
-        assert_eq!(field(Progressive { height: 80, ..whole }), Some("progressive"));
-        assert_eq!(field(Progressive { steps: 0, ..whole }), Some("progressive"));
-        assert_eq!(field(Progressive { width: 40, ..whole }), Some("width"));
     }
 }

@@ -142,8 +142,13 @@ impl DenoiseRequest {
 
     fn check_progressive(&self, geometry: &Geometry) -> Result<()> {
         let Some(progressive) = &self.progressive else { return Ok(()) };
-        progressive.check(geometry, [self.width, self.height, self.frames])?;
-        let reason = if !self.flow_reverse {
+        let (lower, full) = ([progressive.width, progressive.height], [self.width, self.height]);
+        geometry.latent_shape(lower[0], lower[1], self.frames)?;
+        let reason = if lower[0] > full[0] || lower[1] > full[1] || lower == full {
+            "its size must be smaller than the video's"
+        } else if progressive.steps == 0 {
+            "it needs at least one step at the lower resolution; leave it out"
+        } else if !self.flow_reverse {
             "inverted levels have no change of resolution; leave it out"
         } else if self.image.is_some() {
             "a video that begins from a picture has no lower resolution; leave it out"

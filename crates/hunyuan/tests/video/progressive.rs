@@ -181,15 +181,14 @@ fn what_cannot_begin_at_a_lower_resolution_is_refused() {
             other => panic!("{other}"),
         }
     };
+    let early_is = |other: Progressive| refused(&|request| request.progressive = Some(other));
     assert!(refused(&|request| request.flow_reverse = false).contains("inverted"));
     assert!(refused(&|request| request.steps = 4).contains("leave none"));
-    assert!(
-        refused(&|request| request.progressive = Some(Progressive { width: 32, height: 48, ..early() }))
-            .contains("not smaller")
-    );
-    assert!(
-        refused(&|request| request.progressive = Some(Progressive { shift: 0.1, ..early() })).contains("too small")
-    );
+    assert!(early_is(Progressive { width: 32, height: 48, ..early() }).contains("smaller"));
+    assert!(early_is(Progressive { height: 64, ..early() }).contains("smaller"));
+    assert!(early_is(Progressive { width: 24, ..early() }).starts_with("width"));
+    assert!(early_is(Progressive { steps: 0, ..early() }).contains("at least one step"));
+    assert!(early_is(Progressive { shift: 0.1, ..early() }).contains("too small"));
     let draft = DraftPart { steps: 8, after: 3, step_cache: StepCacheConfig::Off, lower_steps: Some(4) };
     assert!(refused(&|request| request.draft = Some(draft)).contains("end with the draft"));
 }

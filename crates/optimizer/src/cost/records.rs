@@ -58,7 +58,7 @@ pub struct StageSteps {
 impl StageSteps {
     /// Those at half the size.
     #[must_use]
-    pub fn lower_of(record: &RunRecord) -> Option<Self> {
+    pub(crate) fn lower_of(record: &RunRecord) -> Option<Self> {
         let done = record.progressive?;
         Some(Self { tokens: done.tokens, computed: done.steps_computed, skipped: done.steps_skipped })
     }
