@@ -133,6 +133,9 @@ pub(crate) struct RequestArgs {
     /// How many times as many frames per second the video gets by interpolation.
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..=8))]
     interpolate: Option<u32>,
+    /// How many early steps are taken at half the width and height.
+    #[arg(long, value_parser = ["off", "balanced", "fast"])]
+    progressive: Option<String>,
     /// Id of the model.
     #[arg(long)]
     model: Option<String>,
@@ -165,6 +168,7 @@ impl RequestArgs {
             ("aspect_ratio", &self.aspect),
             ("negative_prompt", &self.negative),
             ("step_cache", &self.step_cache),
+            ("progressive", &self.progressive),
             ("model", &self.model),
             ("deadline_policy", &self.deadline_policy),
         ];
@@ -388,13 +392,14 @@ mod tests {
 
     #[test]
     fn flags_become_the_fields_of_the_api() {
-        let words = "fleet generate cat --tier preview --frames 33 --seed -1 --interpolate 2 --set similar_prompts=true --set model=a-b";
+        let words = "fleet generate cat --tier preview --frames 33 --seed -1 --interpolate 2 --progressive fast --set similar_prompts=true --set model=a-b";
         let Command::Generate(args) = Cli::try_parse_from(words.split(' ')).unwrap().command else {
             panic!("generate")
         };
         let fields = Value::Object(args.request.fields().unwrap());
         let expected = serde_json::json!({
-            "quality_tier": "preview", "video_length": 33, "seed": -1, "interpolate": 2, "similar_prompts": true, "model": "a-b",
+            "quality_tier": "preview", "video_length": 33, "seed": -1, "interpolate": 2, "progressive": "fast",
+            "similar_prompts": true, "model": "a-b",
         });
         assert_eq!(fields, expected);
     }

@@ -310,6 +310,7 @@ fn record(run_s: f64) -> RunRecord {
         steps_skipped: 0,
         stages: StageSeconds { denoise_s: run_s, ..StageSeconds::default() },
         interpolation: None,
+        progressive: None,
         device: "simulated".to_owned(),
         build: "simulated".to_owned(),
         resumed_from: None,

@@ -42,6 +42,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         pause_after: None,
         continues: None,
         interpolate: 1,
+        progressive: None,
     }
 }
 
@@ -83,7 +84,7 @@ fn a_continued_draft_gives_the_frames_of_an_uninterrupted_run() {
 
     // With a finer schedule it is another video, the same from its draft on as from noise.
     let step_cache = StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 };
-    let schedule = DraftSchedule { steps: 6, after: 2, then: 9, step_cache };
+    let schedule = DraftSchedule { steps: 6, after: 2, then: 9, step_cache, lower_steps: None };
     let finer = RenderOrder { steps: schedule.total(), continues: Some(schedule), ..whole };
     let from_draft = render(&mut renderer, &RenderOrder { resume, ..finer.clone() }).0.unwrap();
     let from_noise = render(&mut renderer, &finer).0.unwrap();

@@ -52,6 +52,7 @@ fn order(renderer: &mut HunyuanRenderer, first_frame: Option<Arc<FirstFrame>>) -
         pause_after: None,
         continues: None,
         interpolate: 1,
+        progressive: None,
     }
 }
 

@@ -41,6 +41,7 @@ fn order(renderer: &mut HunyuanRenderer, interpolate: u32) -> RenderOrder {
         pause_after: None,
         continues: None,
         interpolate,
+        progressive: None,
         first_frame: None,
     }
 }

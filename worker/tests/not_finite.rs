@@ -59,6 +59,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         pause_after: None,
         continues: None,
         interpolate: 1,
+        progressive: None,
     };
     let mut starts = Vec::new();
     let rendered = renderer.render(&order, &control, &mut |event| {

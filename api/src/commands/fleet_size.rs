@@ -178,6 +178,7 @@ mod tests {
                 passes: 1,
                 threshold: 0.0,
                 interpolated_mpx: 0.0,
+                lower: None,
             };
             assert!((cost.estimate_s(&work, hit) / 60.0 - minutes).abs() < 0.05, "{steps} steps");
         }

@@ -1,7 +1,7 @@
 //! The optimiser's analysis of a prompt, as JSON.
 
 use domain::plan::FactorScore;
-use domain::{Complexity, ImageCrop, Plan, StepCachePlan, StepsReason, Tier, VideoRequest};
+use domain::{Complexity, ImageCrop, Plan, ProgressivePlan, StepCachePlan, StepsReason, Tier, VideoRequest};
 use optimizer::deadline::Forecast;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -83,6 +83,8 @@ pub struct AnalysisView {
     pub step_cache: StepCachePlan,
     /// How many times as many frames per second interpolation would make; null for none.
     pub interpolate: Option<u32>,
+    /// Early steps that would be taken at half the size; null for none.
+    pub progressive: Option<ProgressivePlan>,
     /// Estimated duration of the run in seconds if the embeddings are not cached.
     pub estimate_s: f64,
     /// Estimated duration of the run in seconds if the embeddings are cached.
@@ -108,6 +110,7 @@ impl AnalysisView {
             factors: plan.factors.clone(),
             step_cache: plan.step_cache,
             interpolate: plan.interpolate,
+            progressive: plan.progressive,
             estimate_s: plan.estimate_s,
             estimate_cached_s: plan.estimate_cached_s,
             estimated_cost_usd: estimate_s / 3600.0 * gpu_hour_usd,

@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
 use domain::plan::FactorScore;
 use domain::{
-    CacheMatch, Choice, Complexity, DraftRecord, Failure, Job, JobStatus, Plan, RunRecord, Stage, StepCachePlan,
-    StepsReason, Tier, VideoRequest,
+    CacheMatch, Choice, Complexity, DraftRecord, Failure, Job, JobStatus, Plan, ProgressivePlan, RunRecord, Stage,
+    StepCachePlan, StepsReason, Tier, VideoRequest,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -105,6 +105,8 @@ pub struct OptimizationView {
     pub step_cache: Option<StepCachePlan>,
     /// How many times as many frames per second interpolation makes; null for none.
     pub interpolate: Option<u32>,
+    /// Early steps at half the size; null for none.
+    pub progressive: Option<ProgressivePlan>,
     /// Whether the embeddings came from an identical prompt, from a similar prompt or from the encoder.
     pub cache_match: Option<CacheMatch>,
     /// Similarity of the prompt whose embeddings were used, 0 to 1; null unless a similar prompt was used.
@@ -217,6 +219,7 @@ impl OptimizationView {
             factors: plan.map(|plan| plan.factors.clone()).unwrap_or_default(),
             step_cache: plan.map(|plan| plan.step_cache),
             interpolate: plan.and_then(|plan| plan.interpolate),
+            progressive: plan.and_then(|plan| plan.progressive),
             cache_match: record.map(|record| record.cache_match),
             cache_score: record.and_then(|record| record.cache_score),
             steps_computed: record.map(|record| record.steps_computed),
@@ -291,8 +294,7 @@ fn stopping_saved_s(job: &Job) -> Option<f64> {
     if job.status != JobStatus::Cancelled || job.started_at.is_none() || plan.steps == 0 {
         return None;
     }
-    let left = f64::from(plan.steps.saturating_sub(job.step)) / f64::from(plan.steps);
-    Some(plan.estimate_s * left)
+    Some(plan.estimate_s * (1.0 - plan.done(job.step.min(plan.steps))))
 }
 
 /// Converts seconds to minutes as the API shows them: to a tenth, which is finer than any estimate, or to a thousandth below one

@@ -37,6 +37,8 @@ pub struct ModelView {
     pub infer_steps_max: u32,
     /// Number of steps of the baseline that savings are compared with.
     pub baseline_steps: u32,
+    /// Whether requests can ask for `progressive`.
+    pub progressive: bool,
     /// Fingerprint of the model's weights.
     pub weights_fingerprint: String,
 }
@@ -104,6 +106,7 @@ impl ModelView {
             video_length_step: manifest.geometry.frame_step(),
             infer_steps_max: manifest.sampling.steps_max,
             baseline_steps: manifest.baseline_steps(),
+            progressive: manifest.progressive.is_some(),
             weights_fingerprint: manifest.fingerprint.weights.clone(),
         }
     }

@@ -232,6 +232,7 @@ fn record() -> RunRecord {
             deliver_s: 11.0,
         },
         interpolation: None,
+        progressive: None,
         device: "cpu".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

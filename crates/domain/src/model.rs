@@ -10,6 +10,7 @@ use crate::field_error::FieldError;
 use crate::geometry::Geometry;
 use crate::image_input::ImageInput;
 pub use crate::manifest_error::ManifestError;
+use crate::progressive::ProgressiveLevels;
 pub use crate::sampling::{CostPrior, Override, Sampling, StepCacheThresholds, StepRange, StepRanges, TierSteps};
 pub use crate::world::World;
 
@@ -43,6 +44,9 @@ pub struct ModelManifest {
     /// What the step-cache modes mean for this model. A manifest without this table gets the documented numbers.
     #[serde(default, skip_serializing_if = "StepCacheThresholds::is_default")]
     pub step_cache: StepCacheThresholds,
+    /// Down to which noise level steps may be taken at half the size; absent for a model that cannot do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive: Option<ProgressiveLevels>,
     /// How pixels and frames become tokens; must agree with the checkpoint.
     #[serde(default)]
     pub geometry: Geometry,
@@ -282,6 +286,9 @@ impl ModelManifest {
         }
         self.sampling.check()?;
         self.step_cache.check()?;
+        if let Some(progressive) = &self.progressive {
+            progressive.check(!self.image.is_none())?;
+        }
         self.cost_prior.check()
     }
 

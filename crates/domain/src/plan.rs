@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::progressive::ProgressivePlan;
 use crate::tier::{Complexity, StepCacheMode, Tier};
 
 /// Why the number of steps is what it is.
@@ -59,6 +60,9 @@ pub struct DraftSchedule {
     pub then: u32,
     /// The draft's step cache; the continued run starts its own afresh.
     pub step_cache: StepCachePlan,
+    /// Steps at half the size that the draft's plan had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_steps: Option<u32>,
 }
 
 impl DraftSchedule {
@@ -88,6 +92,9 @@ pub struct Plan {
     pub steps_reason: StepsReason,
     /// Step caching.
     pub step_cache: StepCachePlan,
+    /// Early steps at half the size; absent for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive: Option<ProgressivePlan>,
     /// Flow-match shift that an adapter needs; the model's when null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flow_shift: Option<f64>,
@@ -115,7 +122,14 @@ impl Plan {
     /// Share of the run that its draft takes, by steps; 1 for a run to the end.
     #[must_use]
     pub fn draft_share(&self) -> f64 {
-        self.draft_steps.map_or(1.0, |steps| f64::from(steps) / f64::from(self.steps.max(1)))
+        self.draft_steps.map_or(1.0, |steps| self.done(steps))
+    }
+
+    /// Share of the denoising that is done after `step` steps, 0 to 1. Steps at half the size count less.
+    #[must_use]
+    pub fn done(&self, step: u32) -> f64 {
+        let weight = |steps: u32| ProgressivePlan::weight(self.progressive.as_ref(), steps);
+        weight(step) / weight(self.steps.max(1))
     }
 }
 
@@ -124,7 +138,13 @@ mod tests {
     use super::*;
 
     fn schedule(steps: u32, after: u32, then: u32) -> DraftSchedule {
-        DraftSchedule { steps, after, then, step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 } }
+        DraftSchedule {
+            steps,
+            after,
+            then,
+            step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
+            lower_steps: None,
+        }
     }
 
     #[test]

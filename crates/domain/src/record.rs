@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::interpolation::InterpolationRecord;
+use crate::progressive::ProgressiveRecord;
 use crate::tier::UnknownWord;
 use crate::tier::words;
 use crate::worker::WorkerIdentity;
@@ -73,7 +74,8 @@ fn is_zero(seconds: &f64) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Savings {
-    /// Fewer steps than the model's default, because the prompt needs no more; negative if it needs more.
+    /// Fewer steps than the model's default, because the prompt needs no more, and steps at half the size; negative if the run needs
+    /// more.
     #[serde(with = "crate::finite")]
     pub steps_s: f64,
     /// Steps that the step cache replaced.
@@ -118,6 +120,9 @@ pub struct RunRecord {
     /// What interpolation did; absent without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interpolation: Option<InterpolationRecord>,
+    /// The steps at half the size, which are part of those above; absent without them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive: Option<ProgressiveRecord>,
     /// Device of the last attempt.
     pub device: String,
     /// Worker and libtorch version.

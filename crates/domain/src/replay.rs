@@ -50,6 +50,8 @@ fn plan(job: &Job) -> Value {
     serde_json::json!({
         "steps": plan.steps,
         "step_cache": plan.step_cache,
+        // Without its estimate.
+        "progressive": plan.progressive.map(|early| (early.width, early.height, early.steps, early.shift)),
         "flow_shift": plan.flow_shift,
         "guidance": plan.guidance,
         "continues": plan.continues,

@@ -17,6 +17,7 @@ use crate::image::{self, ImageSource};
 use crate::interpolation::FACTORS;
 use crate::lora::{self, LoraUse};
 use crate::model::{ModelManifest, RenderShape};
+use crate::progressive::{ProgressiveMode, halved};
 use crate::tier::{QualityTier, StepCacheMode};
 use crate::webhook::{check_webhook_url, read_webhook_events};
 
@@ -117,6 +118,10 @@ pub struct VideoRequest {
     #[serde(default, deserialize_with = "read::interpolate")]
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 8))]
     pub interpolate: Option<u32>,
+    /// How many of the early denoising steps are taken at half the width and height, where they cost a fraction; this changes the
+    /// video. The tier's setting when null. Needs a model that offers it.
+    #[serde(default)]
+    pub progressive: Option<ProgressiveMode>,
 }
 
 mod defaults {
@@ -203,6 +208,7 @@ impl VideoRequest {
         match model.shape(&self.video_size, self.aspect_ratio.as_deref(), self.video_length) {
             Ok(shape) => {
                 wrong.extend(self.interpolation_error(limits, &shape));
+                wrong.extend(self.progressive_error(model, &shape));
                 if wrong.is_empty() { Ok(shape) } else { Err(wrong) }
             }
             Err(errors) => {
@@ -252,6 +258,21 @@ impl VideoRequest {
             return None;
         };
         Some(FieldError::new("interpolate", reason))
+    }
+
+    fn progressive_error(&self, model: &ModelManifest, shape: &RenderShape) -> Option<FieldError> {
+        let mode = self.progressive.filter(|&mode| mode != ProgressiveMode::Off)?;
+        let reason = if model.progressive.is_none() {
+            "is not offered by this model; leave it out".to_owned()
+        } else if !self.flow_reverse {
+            "must be off with flow_reverse = false: inverted levels have no change of resolution".to_owned()
+        } else if halved([shape.width, shape.height], &model.geometry).is_none() {
+            let least = 2 * model.geometry.size_step();
+            format!("{mode} needs sides of at least {least} pixels, which can be halved; leave it out")
+        } else {
+            return None;
+        };
+        Some(FieldError::new("progressive", reason))
     }
 
     fn length_errors(&self, model: &ModelManifest) -> Option<FieldError> {

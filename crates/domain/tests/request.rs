@@ -2,7 +2,9 @@
 //! survives releases that add fields.
 
 use domain::model::ManifestError;
-use domain::{Geometry, ModelFamily, ModelManifest, QualityTier, RequestLimits, VideoRequest};
+use domain::{
+    Geometry, ModelFamily, ModelManifest, ProgressiveLevels, ProgressiveMode, QualityTier, RequestLimits, VideoRequest,
+};
 use proptest::prelude::*;
 
 const LIMITS: RequestLimits = RequestLimits {
@@ -57,6 +59,23 @@ fn the_default_models_prior_is_for_its_own_default_request() {
     let model = ModelManifest::parse(include_str!("../../../models/default/fleet.toml")).expect("a valid manifest");
     let shape = VideoRequest::new("A cat walks").validate(&LIMITS, &model).expect("valid");
     assert_eq!(shape.tokens(&model.geometry), model.cost_prior.tokens);
+}
+
+#[test]
+fn early_steps_at_half_the_size_are_refused_where_the_model_has_none() {
+    let request = |progressive| VideoRequest { progressive: Some(progressive), ..VideoRequest::new("x") };
+    let without = ModelManifest { progressive: None, ..full_scale() };
+    let with = ModelManifest { progressive: Some(ProgressiveLevels { balanced: 0.8, fast: 0.6 }), ..full_scale() };
+    let reason = |request: &VideoRequest, model: &ModelManifest| {
+        let errors = request.validate(&LIMITS, model).expect_err("refused");
+        assert_eq!((errors.len(), errors[0].field.as_str()), (1, "progressive"), "{errors:?}");
+        errors[0].reason.clone()
+    };
+    assert!(reason(&request(ProgressiveMode::Fast), &without).contains("not offered by this model"));
+    assert!(request(ProgressiveMode::Off).validate(&LIMITS, &without).is_ok());
+    assert!(request(ProgressiveMode::Balanced).validate(&LIMITS, &with).is_ok());
+    let inverted = VideoRequest { flow_reverse: false, ..request(ProgressiveMode::Fast) };
+    assert!(reason(&inverted, &with).contains("flow_reverse"));
 }
 
 #[test]

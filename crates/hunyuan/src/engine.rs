@@ -3,34 +3,30 @@
 //! The rule: one thread owns an engine. The state of a job lives in its session; nothing of one job remains for the next,
 //! so an error or a cancel leaves the engine as it was. The networks behind it are those of a [`Family`].
 
+mod prepare;
+
 use std::path::Path;
 
 use formats::lora::Modules;
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::family::Family;
 use crate::interpolation::Interpolator;
-use crate::networks::{
-    AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency, TAKES_NO_PICTURE,
-};
+use crate::networks::{AttentionShape, Batch, Fingerprint, LoadPlan, Loaded, Networks, PictureSize, Residency};
 use crate::options::{EngineOptions, Tiling};
 use crate::runtime::{
     adapters::{Adapter, AdapterPath, AdapterUse, Adapters},
     attention::{self, Attention, Trial},
-    checkpoint::{DraftIdentity, Identity},
     control::Control,
     device,
     dtype::Dtype,
     embeddings::Embeddings,
     error::{Error, InOp, Result},
     first_frame::FirstFrame,
-    flow_match::Schedule,
     frames::Frames,
-    noise,
     picture::Picture,
-    request::{Defaults, DenoiseRequest, DraftPart, Geometry},
-    run::{Latents, Run},
-    step_cache::StepCacheConfig,
+    request::{Defaults, Geometry},
+    run::Latents,
     tiling::Progress,
     weights::{Hashes, Placements, Storage, WeightSource},
 };
@@ -291,31 +287,6 @@ impl Engine {
         Interpolator::load(folder, self.device)
     }
 
-    /// The noise that a request starts from, `[1, channels, frames, height, width]` fp32 on the host.
-    ///
-    /// # Errors
-    /// [`Error::Input`], memory.
-    pub fn initial_latents(&self, request: &DenoiseRequest) -> Result<Tensor> {
-        let shape = self.info.geometry.latent_shape(request.width, request.height, request.frames)?;
-        match &request.initial_latents {
-            Some(latents) => Ok(latents.f_to_device(Device::Cpu)?),
-            None => noise::normal(request.seed, &shape),
-        }
-    }
-
-    /// The noise levels of a request.
-    ///
-    /// # Errors
-    /// [`Error::Input`].
-    pub fn schedule(&self, request: &DenoiseRequest) -> Result<Schedule> {
-        let shift = request.flow_shift.unwrap_or(self.info.flow_shift);
-        let of = |steps| Schedule::new(steps, shift, request.flow_reverse, self.train_timesteps);
-        match &request.draft {
-            Some(draft) => Ok(of(request.steps)?.after_draft(&of(draft.steps)?, draft.after)),
-            None => of(request.steps),
-        }
-    }
-
     /// Opens an adapter for this model.
     ///
     /// # Errors
@@ -336,47 +307,6 @@ impl Engine {
         self.adapters.set(uses, self.networks.placements(), control)
     }
 
-    /// What determines a request's video on this engine: a saved state of another identity is not resumed.
-    ///
-    /// # Errors
-    /// [`Error::Input`], libtorch.
-    pub fn identity(&self, request: &DenoiseRequest) -> Result<Identity> {
-        self.check(request)?;
-        let noise = match &request.initial_latents {
-            Some(latents) => format!("latents {}", content_hash(latents)?),
-            None => format!("seed {}", request.seed),
-        };
-        let negative = request.active_negative();
-        let json = |config: &StepCacheConfig| {
-            serde_json::to_string(config).map_err(|error| Error::input("step_cache", error.to_string()))
-        };
-        let draft = request.draft.as_ref().map(|draft| {
-            let DraftPart { steps, after, .. } = *draft;
-            Ok::<_, Error>(DraftIdentity { steps, after, step_cache: json(&draft.step_cache)? })
-        });
-        Ok(Identity {
-            family: self.info.family.name().to_owned(),
-            noise,
-            embeddings: request.embeddings.fingerprint().to_owned(),
-            negative: negative.map(|(embeddings, scale)| (embeddings.fingerprint().to_owned(), scale.to_bits())),
-            model: self.info.model_fingerprint.clone(),
-            build: self.info.build.clone(),
-            device_class: self.info.device_class.clone(),
-            threads: device::threads(self.device),
-            dtype: self.info.formats(),
-            size: [request.width, request.height, request.frames],
-            steps: request.steps,
-            guidance: request.guidance.to_bits(),
-            flow_shift: request.flow_shift.unwrap_or(self.info.flow_shift).to_bits(),
-            flow_reverse: request.flow_reverse,
-            step_cache: json(&request.step_cache)?,
-            draft: draft.transpose()?,
-            adapters: self.adapters.active()?.clone(),
-            riflex: request.riflex,
-            image: request.image.as_ref().map(|image| image.sha256.clone()),
-        })
-    }
-
     /// Peak GPU memory since the start, bytes; none on a CPU.
     #[must_use]
     pub fn peak_memory_bytes(&self) -> Option<u64> {
@@ -392,42 +322,6 @@ impl Engine {
 
     pub(crate) fn networks(&self) -> &dyn Networks {
         self.networks.as_ref()
-    }
-
-    /// A run of this request, at step 0.
-    pub(crate) fn run<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
-        let noise = self.initial_latents(request)?;
-        Run::new(request, self.identity(request)?, self.schedule(request)?, &noise, self.device)
-    }
-
-    /// Checks requests of one size, then whether there is enough memory to denoise them together.
-    pub(crate) fn reserve_denoise(&self, requests: &[DenoiseRequest]) -> Result<()> {
-        let Some(first) = requests.first() else { return Ok(()) };
-        let mut text = 0;
-        for request in requests {
-            self.check(request)?;
-            let picture = request.image.as_ref().map_or(0, FirstFrame::tokens);
-            text = text.max(self.networks.text_tokens(request)?.saturating_add(picture));
-        }
-        let shape = self.info.geometry.latent_shape(first.width, first.height, first.frames)?;
-        let tokens = self.info.geometry.tokens(shape).saturating_add(text);
-        let videos = i64::try_from(requests.len()).unwrap_or(i64::MAX);
-        device::reserve(self.device, "denoise", self.networks.denoise_bytes(videos, tokens))
-    }
-
-    /// Refuses a request that this model does not support.
-    fn check(&self, request: &DenoiseRequest) -> Result<()> {
-        match (&request.image, self.info.family.takes_picture()) {
-            (Some(_), false) => return Err(Error::input("image", TAKES_NO_PICTURE)),
-            (None, true) => {
-                return Err(Error::input(
-                    "image",
-                    "this model makes a video from a picture; give one for the first frame",
-                ));
-            }
-            _ => {}
-        }
-        request.check(&self.info.geometry)
     }
 
     /// Bytes of a decode without tiles, and with them.
@@ -482,18 +376,10 @@ fn choose_attention(options: &EngineOptions, tried: &Tried) -> Result<Option<Att
     attention::choose(&trial, options.attention).map(Some)
 }
 
-/// blake3 of a tensor's values as fp32, hex.
-fn content_hash(tensor: &Tensor) -> Result<String> {
-    let host = tensor.f_to_kind(tch::Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    let mut bytes = vec![0; host.numel() * size_of::<f32>()];
-    host.f_copy_data_u8(&mut bytes, host.numel())?;
-    Ok(blake3::hash(&bytes).to_hex().to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtime::checkpoint::Checkpoint;
+    use crate::runtime::{checkpoint::Checkpoint, request::DenoiseRequest};
 
     #[test]
     fn an_engine_can_be_moved_to_the_thread_that_owns_it() {

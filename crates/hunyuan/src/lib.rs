@@ -31,6 +31,7 @@ pub use runtime::first_frame::FirstFrame;
 pub use runtime::frames::Frames;
 pub use runtime::picture::Picture;
 pub use runtime::preview::{LatentRgb, PreviewFrames};
+pub use runtime::progressive::Progressive;
 pub use runtime::request::{Defaults, DenoiseRequest, DraftPart, Geometry};
 pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
 pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};

@@ -8,9 +8,10 @@
 //! 4. The steps, in this order of precedence: the request's own number; the model's fixed number while adaptive steps
 //!    are off; the prompt's score placed in the tier's range, moved by what the fleet has learned.
 //! 5. The step cache: the request's mode or the tier's, with the model's threshold for it.
-//! 6. The estimate, with 7, from the fleet's cost model or, before it has one, the model's prior.
+//! 6. Progressive resolution: the request's mode or the tier's, with the model's noise level for it.
 //! 7. Interpolation: the request's factor or the tier's.
-//! 8. For a draft, the step at which it pauses: the tier's share of the steps.
+//! 8. The estimate from the fleet's cost model or, before it has one, the model's prior.
+//! 9. For a draft, the step at which it pauses: the tier's share of the steps.
 //!
 //! Step ranges and thresholds come from the manifest; the operator's overrides come from [`Profiles`].
 
@@ -20,12 +21,12 @@ use domain::draft::draft_steps;
 use domain::lora::sampling_of;
 use domain::model::{RenderShape, StepRange};
 use domain::{
-    Complexity, DraftSchedule, ModelManifest, Plan, QualityTier, RunRecord, StepCacheMode, StepCachePlan, StepsReason,
-    Tier, VideoRequest,
+    Complexity, DraftSchedule, ModelManifest, Plan, ProgressivePlan, QualityTier, RunRecord, StepCacheMode,
+    StepCachePlan, StepsReason, Tier, VideoRequest,
 };
 
 use crate::analysis::{Analysis, analyze};
-use crate::cost::{CostBook, CostModel, Work, passes, swap_s};
+use crate::cost::{CostBook, CostModel, LowerWork, Work, passes, swap_s};
 use crate::learn::{ConvergenceRecord, Learned, estimated_error};
 use crate::profiles::Profiles;
 use crate::scoring;
@@ -119,16 +120,27 @@ impl Planner {
             after: draft.step,
             then: plan.steps.max(draft.plan.steps),
             step_cache: draft.plan.step_cache,
+            lower_steps: draft.plan.progressive.map(|early| early.steps),
         };
         plan.steps = schedule.total();
         // Both schedules share their shift, and the draft was guided like this.
         (plan.flow_shift, plan.guidance) = (draft.plan.flow_shift, draft.plan.guidance);
         plan.draft_steps = draft.plan.draft_steps;
         plan.continues = Some(schedule);
+        // What follows the draft is rendered at full size.
+        plan.progressive =
+            draft.plan.progressive.map(|early| ProgressivePlan { steps: early.steps.min(draft.step), ..early });
         let tokens = draft.shape.tokens(&manifest.geometry);
         let threshold = plan.step_cache.threshold;
         let interpolated_mpx = draft.shape.interpolated_megapixels(plan.interpolate.unwrap_or(1));
-        let work = Work { tokens, steps: plan.steps, passes: passes(draft.request), threshold, interpolated_mpx };
+        let work = Work {
+            tokens,
+            steps: plan.steps,
+            lower: LowerWork::of(&plan),
+            passes: passes(draft.request),
+            threshold,
+            interpolated_mpx,
+        };
         let cost = self.cost(manifest);
         let swap_s = swap_s(&cost, draft.request, manifest);
         let estimate = |hit| cost.estimate_s(&work, hit) + swap_s;
@@ -166,8 +178,8 @@ impl Planner {
         plan: &Plan,
         record: &RunRecord,
     ) -> Option<ConvergenceRecord> {
-        // A continued draft follows two schedules, so the changes from step to step are not those of one.
-        if record.resumed_from.is_some() || plan.continues.is_some() {
+        // A continued draft and a change of size follow two schedules, so the changes from step to step are not those of one.
+        if record.resumed_from.is_some() || plan.continues.is_some() || plan.progressive.is_some() {
             return None;
         }
         let error = estimated_error(&record.convergence, plan.steps)?;
@@ -181,7 +193,7 @@ impl Planner {
         })
     }
 
-    /// Steps 4 to 8 of a plan.
+    /// Steps 4 to 9 of a plan.
     fn plan_tier(
         &self,
         tier: Tier,
@@ -194,16 +206,8 @@ impl Planner {
         let step_cache = self.step_cache(tier, request.step_cache, manifest);
         let tokens = shape.tokens(&manifest.geometry);
         let interpolate = self.profiles.interpolation(tier, request, shape);
-        let work = Work {
-            tokens,
-            steps,
-            passes: passes(request),
-            threshold: step_cache.threshold,
-            interpolated_mpx: shape.interpolated_megapixels(interpolate.unwrap_or(1)),
-        };
         let cost = self.cost(manifest);
-        let swap_s = swap_s(&cost, request, manifest);
-        Plan {
+        let mut plan = Plan {
             tier,
             complexity: analysis.complexity,
             score: analysis.score,
@@ -211,16 +215,49 @@ impl Planner {
             steps,
             steps_reason,
             step_cache,
+            progressive: None,
             flow_shift: sampling_of(&request.loras, |sampling| sampling.flow_shift),
             guidance: sampling_of(&request.loras, |sampling| sampling.guidance)
                 .filter(|_| request.cfg_scale == VideoRequest::new("").cfg_scale),
             interpolate,
-            estimate_s: cost.estimate_s(&work, false) + swap_s,
-            estimate_cached_s: cost.estimate_s(&work, true) + swap_s,
+            estimate_s: 0.0,
+            estimate_cached_s: 0.0,
             memory_bytes: manifest.memory.need_bytes(tokens),
             draft_steps: request.is_draft().then(|| draft_steps(steps, self.profiles.tier(tier).draft_share)),
             continues: None,
-        }
+        };
+        plan.progressive = self.progressive(request, manifest, shape, &plan);
+        let work = Work {
+            tokens,
+            steps,
+            lower: LowerWork::of(&plan),
+            passes: passes(request),
+            threshold: step_cache.threshold,
+            interpolated_mpx: shape.interpolated_megapixels(interpolate.unwrap_or(1)),
+        };
+        let swap_s = swap_s(&cost, request, manifest);
+        plan.estimate_s = cost.estimate_s(&work, false) + swap_s;
+        plan.estimate_cached_s = cost.estimate_s(&work, true) + swap_s;
+        plan
+    }
+
+    /// The early steps at half the size. A plan is otherwise complete but for its estimates.
+    fn progressive(
+        &self,
+        request: &VideoRequest,
+        manifest: &ModelManifest,
+        shape: &RenderShape,
+        plan: &Plan,
+    ) -> Option<ProgressivePlan> {
+        let mode = request.progressive.unwrap_or(self.profiles.tier(plan.tier).progressive);
+        let levels = manifest.progressive.filter(|_| request.flow_reverse)?;
+        let shift = plan.flow_shift.unwrap_or(manifest.sampling.flow_shift);
+        let size = [shape.width, shape.height, shape.frames];
+        let early = levels.plan(mode, size, &manifest.geometry, (plan.steps, shift))?;
+        let cost = self.cost(manifest);
+        let full_s = cost.step_s(shape.tokens(&manifest.geometry));
+        let step_share = if full_s > 0.0 { cost.step_s(early.tokens) / full_s } else { 1.0 };
+        Some(ProgressivePlan { step_share, ..early })
     }
 
     fn tier(&self, request: &VideoRequest, manifest: &ModelManifest, complexity: Complexity) -> Tier {

@@ -7,7 +7,7 @@
 
 use domain::interpolation::FACTORS;
 use domain::model::{RenderShape, StepRange};
-use domain::{Complexity, ModelManifest, QualityTier, StepCacheMode, Tier, VideoRequest};
+use domain::{Complexity, ModelManifest, ProgressiveMode, QualityTier, StepCacheMode, Tier, VideoRequest};
 
 /// One tier.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub struct TierProfile {
     pub draft_share: f64,
     /// Factor of interpolation for requests that name none; 1 for none.
     pub interpolate: u32,
+    /// Early steps at half the size, for requests that name no mode and models that can do it.
+    pub progressive: ProgressiveMode,
     /// Largest estimated relative Euler error that learning may accept; see [`crate::learn`].
     pub error_max: f64,
 }
@@ -92,6 +94,7 @@ impl Default for Profiles {
             size_max: None,
             draft_share: 0.25,
             interpolate: 1,
+            progressive: ProgressiveMode::Off,
             error_max,
         };
         Self {

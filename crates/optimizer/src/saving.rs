@@ -5,7 +5,7 @@
 
 use domain::{ModelManifest, Savings, StepsReason};
 
-use crate::cost::{CostModel, RunFacts, passes};
+use crate::cost::{CostModel, RunFacts, StageSteps, passes};
 
 /// A run's saving; negative when it cost more than the baseline would have.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +39,12 @@ pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gp
     let (tokens, passes) = (run.tokens, passes(run.request));
     let modelled = |computed, skipped, hit| cost.run_s(tokens, passes, computed, skipped, hit);
     let baseline_model_s = modelled(baseline_steps, 0, false);
-    let run_model_s = modelled(record.steps_computed, record.steps_skipped, record.cache_match.is_hit());
+    let lower = StageSteps::lower_of(record);
+    let lower_steps = lower.map_or(0, |lower| lower.steps());
+    let full_computed = record.steps_computed.saturating_sub(lower.map_or(0, |lower| lower.computed));
+    let full_skipped = record.steps_skipped.saturating_sub(lower.map_or(0, |lower| lower.skipped));
+    let lower_s = cost.lower_s(lower, passes);
+    let run_model_s = modelled(full_computed, full_skipped, record.cache_match.is_hit()) + lower_s;
     // The baseline would have to merge the same adapters and interpolate likewise, so these parts save nothing.
     let interpolate_s = record.stages.interpolate_s;
     let run_s = record.stages.total_s() - record.stages.adapters_s - interpolate_s;
@@ -47,8 +52,9 @@ pub fn saving(run: &RunFacts<'_>, manifest: &ModelManifest, cost: &CostModel, gp
     let scale = if run_model_s > 0.0 { run_s / run_model_s } else { 0.0 };
     let baseline_s = if run_model_s > 0.0 { run_s * baseline_model_s / run_model_s } else { run_s };
     let saved_s = baseline_s - run_s;
-    let planned = modelled(record.steps_computed + record.steps_skipped, 0, false);
-    let skipped = modelled(record.steps_computed, record.steps_skipped, false);
+    let uncached = lower.map(|lower| StageSteps { computed: lower_steps, skipped: 0, ..lower });
+    let planned = modelled(full_computed + full_skipped, 0, false) + cost.lower_s(uncached, passes);
+    let skipped = modelled(full_computed, full_skipped, false) + lower_s;
     let parts = Savings {
         steps_s: scale * (baseline_model_s - planned),
         step_cache_s: scale * (planned - skipped),

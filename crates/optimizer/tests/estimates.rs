@@ -64,6 +64,7 @@ impl Machine {
             tail_s: (6.0 * ratio + 1.0) * self.noise(),
             swap_s: None,
             interpolated_mpx: 0.0,
+            lower: None,
             interpolate_s: 0.0,
         }
     }
@@ -216,7 +217,8 @@ fn seconds_at_the_folders_pace_do_not_move_when_the_fleet_gets_slower() {
         ..one.clone()
     };
     let starved: Vec<_> = seen.iter().map(slower).collect();
-    let baseline = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0, interpolated_mpx: 0.0 };
+    let baseline =
+        cost::Work { tokens: 67_320, steps: 33, lower: None, passes: 1, threshold: 0.0, interpolated_mpx: 0.0 };
     let short = cost::Work { tokens: 30_000, steps: 10, ..baseline };
     let of = |model: &CostModel, work: &cost::Work| model.estimate_s(work, false) * model.to_pace_of(&prior);
     let folder = CostModel::from_prior(&prior);
@@ -241,7 +243,7 @@ fn interpolation_adds_its_own_seconds_and_leaves_the_rest_of_the_estimate_alone(
     let plain: Vec<_> = (0..40).map(|_| machine.run()).collect();
     let interpolated: Vec<_> =
         plain.iter().map(|run| CostRecord { interpolated_mpx: 33.0, interpolate_s: 3.3, ..run.clone() }).collect();
-    let work = cost::Work { tokens: 67_320, steps: 33, passes: 1, threshold: 0.0, interpolated_mpx: 33.0 };
+    let work = cost::Work { tokens: 67_320, steps: 33, lower: None, passes: 1, threshold: 0.0, interpolated_mpx: 33.0 };
     let without = cost::Work { interpolated_mpx: 0.0, ..work };
     let estimate = |records: &[CostRecord], work: &cost::Work| {
         cost::fit_model(&prior, records, EstimateRules::default()).estimate_s(work, false)

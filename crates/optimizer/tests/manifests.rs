@@ -132,6 +132,7 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
             deliver_s: 2.0,
         },
         interpolation: None,
+        progressive: None,
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

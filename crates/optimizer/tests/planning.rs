@@ -172,6 +172,7 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
             deliver_s: 2.0,
         },
         interpolation: None,
+        progressive: None,
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

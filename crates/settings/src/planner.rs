@@ -67,6 +67,7 @@ fn profile(tier: &TierSettings) -> TierProfile {
         size_max: (tier.size_max != AS_REQUESTED).then(|| tier.size_max.clone()),
         draft_share: tier.draft_share,
         interpolate: tier.interpolate,
+        progressive: tier.progressive,
         error_max: tier.error_max,
     }
 }

@@ -149,11 +149,15 @@ impl Store {
             r#"-- slot_holders
             SELECT jobs.id, jobs.tenant_id, lease_token AS "token!",
                 CASE WHEN preempt_requested_at IS NOT NULL OR cancel_requested_at IS NOT NULL THEN 0
-                    ELSE estimate_s * (1 - LEAST(1, step::float8 / GREATEST(final_steps, 1))) END AS "remaining_s!",
+                    ELSE estimate_s * (1 - LEAST(1, (step - early.less * LEAST(step, early.steps))
+                        / GREATEST(final_steps - early.less * early.steps, 1))) END AS "remaining_s!",
                 (stage = 'denoise' AND preempt_requested_at IS NULL AND cancel_requested_at IS NULL AND preemptions < $2
                     AND (deadline_at IS NULL OR deadline_at < clock_timestamp())) AS "may_yield!",
                 GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS "share!"
             FROM jobs
+            -- Early steps at half the size count less.
+            CROSS JOIN LATERAL (SELECT COALESCE((plan -> 'progressive' ->> 'steps')::float8, 0) AS steps,
+                1 - COALESCE((plan -> 'progressive' ->> 'step_share')::float8, 1) AS less) AS early
             LEFT JOIN dispatch_shares AS shares ON shares.model_id = jobs.model_id AND shares.tenant_id = jobs.tenant_id
             LEFT JOIN dispatch_clocks AS clock ON clock.model_id = jobs.model_id
             WHERE pool = $1 AND status = 'running' AND stage <> 'deliver' ORDER BY jobs.id"#,

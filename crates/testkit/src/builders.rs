@@ -31,6 +31,7 @@ pub fn plan() -> Plan {
         flow_shift: None,
         guidance: None,
         interpolate: None,
+        progressive: None,
         estimate_s: 10.0,
         estimate_cached_s: 8.0,
         memory_bytes: 1 << 30,

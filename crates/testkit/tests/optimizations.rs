@@ -115,3 +115,51 @@ async fn a_fleet_without_an_interpolator_says_so_and_a_worker_without_its_weight
     let ended = worker.until_ended(std::time::Duration::from_secs(120)).await;
     assert!(!ended.success() && worker.log().contains("scripts/fetch-interpolator"), "{}", worker.log());
 }
+
+/// Goal: early steps at half the size are chosen by request or tier, recorded and repeatable; a draft that pauses exactly at the change
+/// of size is continued to the bytes of a run that never paused; and a request for none has the bytes of one that says nothing.
+#[tokio::test]
+async fn early_steps_at_half_the_size_are_planned_recorded_and_cut_at_the_change() {
+    // A draft of eight steps pauses after three, as many as `fast` takes at half the size.
+    let options = FleetOptions::default()
+        .with("FLEET__TIERS__PREMIUM__DRAFT_SHARE", "0.375")
+        .with("FLEET__TIERS__STANDARD__PROGRESSIVE", "fast");
+    let (fleet, _processes) = Fleet::start(options).await;
+    let request = |progressive: Value, tier: &str| {
+        json!({ "prompt": "a red circle moves to the right on the snow", "seed": 7, "infer_steps": 8, "step_cache": "off",
+            "quality_tier": tier, "progressive": progressive })
+    };
+    let video = async |job: &Value| fleet.video(job["job_id"].as_str().expect("an id")).await;
+    let fast = finished(&fleet, &request(json!("fast"), "premium")).await;
+    let early = &fast["optimization"]["progressive"];
+    let size = (&early["width"], &early["height"], &early["steps"], &early["mode"]);
+    assert_eq!(size, (&json!(32), &json!(32), &json!(3), &json!("fast")), "{fast}");
+    let done = &fast["record"]["progressive"];
+    assert_eq!((&done["steps_computed"], &done["steps_skipped"]), (&json!(3), &json!(0)), "{fast}");
+    assert_eq!(fast["record"]["steps_computed"], 8, "{fast}");
+
+    let off = finished(&fleet, &request(json!("off"), "premium")).await;
+    let plain = finished(&fleet, &request(Value::Null, "premium")).await;
+    assert_eq!((&off["optimization"]["progressive"], &off["record"]["progressive"]), (&Value::Null, &Value::Null));
+    assert!(video(&off).await == video(&plain).await && video(&off).await != video(&fast).await);
+    let tier = finished(&fleet, &request(Value::Null, "standard")).await;
+    assert!(video(&tier).await == video(&fast).await, "the tier's mode is the request's: {tier}");
+
+    let mut draft = request(json!("fast"), "premium");
+    draft["mode"] = json!("draft");
+    let draft = fleet.submit(&draft).await["job_id"].as_str().expect("an id").to_owned();
+    let paused = fleet.until_status(&draft, &["drafted", "failed"]).await;
+    assert_eq!(paused["draft"]["step"], 3, "{paused}");
+    let answer = fleet.client.post(format!("{}/api/jobs/{draft}/continue", fleet.api_url)).send().await;
+    assert_eq!(answer.expect("an answer").status(), StatusCode::ACCEPTED);
+    let continued = fleet.until_status(&draft, &["completed", "failed"]).await;
+    assert_eq!(continued["record"]["resumed_from"], 3, "{continued}");
+    assert!(fleet.video(&draft).await == video(&fast).await, "the video has other bytes: {continued}");
+
+    let mut inverted = request(json!("fast"), "premium");
+    inverted["flow_reverse"] = json!(false);
+    let call = fleet.client.post(format!("{}/api/generate", fleet.api_url)).json(&inverted);
+    let answer = call.send().await.expect("an answer");
+    assert_eq!(answer.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(answer.text().await.expect("a body").contains("\"progressive\""));
+}

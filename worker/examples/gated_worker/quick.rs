@@ -50,6 +50,9 @@ impl State {
             hasher.update(lora.path.file_name().unwrap_or_default().as_encoded_bytes());
             hasher.update(&lora.scale.to_le_bytes());
         }
+        if let Some(early) = &order.progressive {
+            hasher.update(&early.steps.to_le_bytes()).update(&early.shift.to_le_bytes());
+        }
         let identity = hasher.finalize().to_hex().to_string();
         Self { hash: identity.clone(), identity, step: 0 }
     }
@@ -180,6 +183,7 @@ impl Renderer for Quick {
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,
             interpolation: None,
+            lower: [order.progressive.map_or(0, |early| early.steps), 0],
         })
     }
 }

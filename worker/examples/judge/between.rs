@@ -40,8 +40,8 @@ struct Nearness {
 pub(crate) fn report(farm: &Farm, scenes: &[Scene], videos: &[Video], weights: &Path) -> anyhow::Result<()> {
     tch::set_num_threads(1);
     let network = Interpolator::load(weights, Device::Cpu)?;
-    crate::say(&format!("{} held-out scenes; frames made again against the model's own", scenes.len()))?;
-    crate::say(&crate::head("factor | way | PSNR, dB | worst frame | SSIM | ms a frame | "))?;
+    crate::table::say(&format!("{} held-out scenes; frames made again against the model's own", scenes.len()))?;
+    crate::table::say(&crate::table::head("factor | way | PSNR, dB | worst frame | SSIM | ms a frame | "))?;
     for stride in STRIDES {
         for (way, name) in [(Way::Network, "RIFE"), (Way::Blend, "blend"), (Way::Repeat, "repeat")] {
             let mut near = Nearness::default();
@@ -56,14 +56,14 @@ pub(crate) fn report(farm: &Farm, scenes: &[Scene], videos: &[Video], weights: &
                 mean(&near.ssim),
                 1e3 * near.seconds / near.psnr_db.len() as f64
             );
-            crate::say(&crate::row(&lead, &near.score))?;
+            crate::table::say(&crate::table::row(&lead, &near.score))?;
         }
     }
     let mut own = Score::default();
     for (scene, video) in scenes.iter().cycle().zip(videos) {
         own.add(scene, &farm.read(video));
     }
-    crate::say(&crate::row("1 | the model | same | same | 1 | | ", &own))
+    crate::table::say(&crate::table::row("1 | the model | same | same | 1 | | ", &own))
 }
 
 impl Nearness {
@@ -97,7 +97,7 @@ impl Nearness {
                 self.ssim.push(ssim((width, height), made, own));
             }
         }
-        self.score.add(scene, &farm.read(&Video { rgb: made, computed: 0 }));
+        self.score.add(scene, &farm.read(&Video { rgb: made, computed: 0, lower_computed: 0, seconds: Vec::new() }));
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --release -p worker --example judge -- models/default              # held-out scenes, three seeds, 25 steps
 //! cargo run --release -p worker --example judge -- models/default --sweep     # fewer steps and step caches against 50 steps
+//! cargo run --release -p worker --example judge -- models/default --early     # steps at half the size against 25 steps
 //! cargo run --release -p worker --example judge -- models/default --sheet sheet.png
 //! cargo run --release -p worker --example judge -- models/default --seeds 1 --interpolator models/interpolator
 //! ```
@@ -11,17 +12,20 @@
 
 mod between;
 mod compare;
+mod early;
 mod render;
 mod sheet;
+mod table;
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Parser;
 use hunyuan::{EasyCacheConfig, StepCacheConfig};
-use testkit::shapes::{Reading, Scene, Score};
+use testkit::shapes::{Scene, Score};
 
-use self::render::{Farm, Plan, Video};
+use self::render::{Farm, Plan};
+use self::table::{head, plans, row, say, score};
 
 /// Step counts of the sweep.
 const STEPS: [usize; 6] = [10, 15, 18, 25, 35, 45];
@@ -53,6 +57,9 @@ struct Arguments {
     /// Compare step counts and step caches with 50 steps instead; one seed
     #[arg(long)]
     sweep: bool,
+    /// Compare early steps at half the size, fewer steps and step caches with 25 steps instead; one seed
+    #[arg(long)]
+    early: bool,
     /// Make frames of the videos again with these weights of frame interpolation instead, and by blending and repeating
     #[arg(long, value_name = "DIR")]
     interpolator: Option<PathBuf>,
@@ -71,6 +78,9 @@ fn main() -> anyhow::Result<()> {
     let scenes = held_out(arguments.scenes)?;
     if arguments.sweep {
         return sweep(&farm, &scenes);
+    }
+    if arguments.early {
+        return early::sweep(&farm, &scenes);
     }
     let plan: Vec<Plan> = (0..arguments.seeds).flat_map(|seed| plans(&scenes, seed, arguments.steps)).collect();
     let videos = farm.render(&plan)?;
@@ -94,20 +104,6 @@ fn held_out(count: usize) -> anyhow::Result<Vec<Scene>> {
     Ok((0..count).map(|index| all[index * all.len() / count]).collect())
 }
 
-fn plans(scenes: &[Scene], seed: u64, steps: usize) -> Vec<Plan> {
-    scenes.iter().map(|scene| Plan { prompt: scene.prompt(), seed, steps, cache: StepCacheConfig::Off }).collect()
-}
-
-/// Reads the videos; there may be several rounds of all scenes.
-fn score(farm: &Farm, scenes: &[Scene], videos: &[Video]) -> Score {
-    let mut score = Score::default();
-    for (scene, video) in scenes.iter().cycle().zip(videos) {
-        let reading: Reading = farm.read(video);
-        score.add(scene, &reading);
-    }
-    score
-}
-
 fn sweep(farm: &Farm, scenes: &[Scene]) -> anyhow::Result<()> {
     let reference = farm.render(&plans(scenes, 0, REFERENCE_STEPS))?;
     say(&format!("{} held-out scenes, one seed, against {REFERENCE_STEPS} steps without a cache", scenes.len()))?;
@@ -129,15 +125,6 @@ fn sweep(farm: &Farm, scenes: &[Scene]) -> anyhow::Result<()> {
     say(&row(&format!("{REFERENCE_STEPS} | off | {REFERENCE_STEPS} | same | 1 | "), &score(farm, scenes, &reference)))
 }
 
-fn head(lead: &str) -> String {
-    let columns = format!("| {lead}{} | clips |", Score::COLUMNS.join(" | "));
-    format!("{columns}\n{}|", "|---".repeat(columns.matches('|').count() - 1))
-}
-
-fn row(lead: &str, score: &Score) -> String {
-    format!("| {lead}{} | {} |", score.shares().join(" | "), score.clips)
-}
-
 fn check(score: &Score, least: &[f64]) -> anyhow::Result<()> {
     let counts = [score.background, score.color, score.motion, score.shape, score.size];
     for ((count, least), name) in counts.into_iter().zip(least).zip(Score::COLUMNS) {
@@ -145,9 +132,4 @@ fn check(score: &Score, least: &[f64]) -> anyhow::Result<()> {
         ensure!(share >= *least, "{name}: {share:.4} of the clips are right, not {least}");
     }
     Ok(())
-}
-
-fn say(text: &str) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).context("print")
 }

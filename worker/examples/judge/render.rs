@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use domain::ModelManifest;
-use hunyuan::{Control, DenoiseRequest, DeviceChoice, Engine, EngineOptions, StepCacheConfig};
+use hunyuan::{Control, DenoiseRequest, DeviceChoice, Engine, EngineOptions, Progressive, StepCacheConfig};
 use testkit::shapes::{self, Clip, Reading};
 
 /// Videos that one engine renders together.
@@ -22,6 +22,7 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) steps: usize,
     pub(crate) cache: StepCacheConfig,
+    pub(crate) early: Option<Progressive>,
 }
 
 /// One rendered video.
@@ -31,6 +32,10 @@ pub(crate) struct Video {
     pub(crate) rgb: Vec<u8>,
     /// Steps that the step cache did not save.
     pub(crate) computed: usize,
+    /// Those of them at half the size.
+    pub(crate) lower_computed: usize,
+    /// Seconds of each round of steps that computed something, and whether it was at half the size.
+    pub(crate) seconds: Vec<(f64, bool)>,
 }
 
 /// A model folder and how many engines may work at once.
@@ -55,6 +60,11 @@ impl Farm {
     /// Width and height in pixels.
     pub(crate) fn size(&self) -> (usize, usize) {
         self.size
+    }
+
+    /// The model's description.
+    pub(crate) fn manifest(&self) -> &ModelManifest {
+        &self.manifest
     }
 
     /// The model's example prompts.
@@ -113,15 +123,29 @@ impl Farm {
                 steps: plan.steps,
                 flow_shift: Some(self.manifest.sampling.flow_shift),
                 step_cache: plan.cache,
+                progressive: plan.early,
                 ..DenoiseRequest::new(engine.defaults(), embeddings, plan.seed)
             })
             .collect();
-        let denoised = engine.denoise_batch(&requests, &control, &mut |_| ControlFlow::Continue(()))?;
+        let mut seconds = Vec::new();
+        let denoised = engine.denoise_batch(&requests, &control, &mut |end| {
+            if end.item == 0 && !end.skipped {
+                let lower = group[0].early.is_some_and(|early| end.step <= early.steps);
+                seconds.push((end.seconds / group.len() as f64, lower));
+            }
+            ControlFlow::Continue(())
+        })?;
         let latents: Vec<_> = denoised.iter().map(|video| &video.latents).collect();
         let decoded = engine.decode_batch(&latents, &control, &mut |_, _| {})?;
         let mut videos = Vec::new();
         for (frames, denoised) in decoded.iter().zip(&denoised) {
-            videos.push(Video { rgb: frames.rgb8()?, computed: denoised.counts.computed });
+            let counts = &denoised.counts;
+            videos.push(Video {
+                rgb: frames.rgb8()?,
+                computed: counts.computed,
+                lower_computed: counts.lower[0],
+                seconds: std::mem::take(&mut seconds),
+            });
         }
         Ok(videos)
     }

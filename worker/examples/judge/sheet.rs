@@ -18,7 +18,8 @@ const EVERY: usize = 2;
 
 /// Renders the examples and writes the PNG through ffmpeg.
 pub(crate) fn draw(farm: &Farm, steps: usize, path: &Path) -> anyhow::Result<()> {
-    let plan = |prompt: &String| Plan { prompt: prompt.clone(), seed: SEED, steps, cache: StepCacheConfig::Off };
+    let plan =
+        |prompt: &String| Plan { prompt: prompt.clone(), seed: SEED, steps, cache: StepCacheConfig::Off, early: None };
     let videos = farm.render(&farm.examples().iter().map(plan).collect::<Vec<_>>())?;
     let (width, height) = farm.size();
     let (row_bytes, frame_bytes) = (width * 3, width * height * 3);

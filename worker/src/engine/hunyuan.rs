@@ -4,22 +4,22 @@
 //! taken at every step boundary, since that is cheap beside a step, and turned into bytes only when one is due or the run is
 //! stopped. A run whose values leave the range of 16 bits is computed again in fp32 where the device has room for it.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use anyhow::Context;
 use cache::{StoredEmbeddings, StoredTensor};
-use domain::{Failure, FailureAction, Geometry, ImageInput, ModelFamily};
+use domain::{FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Picture, Session, StepCacheConfig,
-    StepEnd,
+    Checkpoint, Control, DenoiseRequest, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
+    FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Picture, Progressive, Session, StepCacheConfig,
 };
 use tracing::warn;
 
+use super::failures::{broken, failed};
 use super::loras::Opened;
 use super::pictures::Pictures;
+use super::steps::Steps;
 use super::{
     Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo,
 };
@@ -109,6 +109,7 @@ impl Work<'_> {
             steps: draft.steps as usize,
             after: draft.after as usize,
             step_cache: step_cache((draft.step_cache.threshold > 0.0).then_some(draft.step_cache.threshold)),
+            lower_steps: draft.lower_steps.map(|steps| steps as usize),
         });
         let steps = order.continues.map_or(order.steps, |draft| draft.then);
         let negative = match &order.negative {
@@ -128,6 +129,12 @@ impl Work<'_> {
             step_cache: step_cache(order.step_cache_threshold),
             draft,
             riflex: order.riflex,
+            progressive: order.progressive.map(|early| Progressive {
+                width: i64::from(early.width),
+                height: i64::from(early.height),
+                steps: early.steps as usize,
+                shift: early.shift,
+            }),
             ..DenoiseRequest::new(self.engine.defaults(), to_engine(&order.embeddings)?, order.seed)
         })
     }
@@ -172,8 +179,8 @@ impl Work<'_> {
             return Err(paused);
         }
         let begun = Instant::now();
-        let mut watch = Watch::new(saved.as_ref(), order, Pictures::new(self.factors, order.preview_every_s));
-        let denoised = watch.denoise(&mut session, tell)?;
+        let mut steps = Steps::new(saved.as_ref(), order, Pictures::new(self.factors, order.preview_every_s));
+        let denoised = steps.denoise(&mut session, tell)?;
         let denoise_s = begun.elapsed().as_secs_f64();
         tell(RenderEvent::Decoding);
 
@@ -189,8 +196,9 @@ impl Work<'_> {
             rgb,
             width: order.width,
             height: order.height,
-            steps_computed: u32::try_from(counts.computed).unwrap_or(u32::MAX),
-            steps_skipped: u32::try_from(counts.skipped).unwrap_or(u32::MAX),
+            steps_computed: count(counts.computed),
+            steps_skipped: count(counts.skipped),
+            lower: counts.lower.map(count),
             convergence,
             adapters_s: self.adapters_s,
             denoise_s,
@@ -296,107 +304,6 @@ fn step_cache(threshold: Option<f64>) -> StepCacheConfig {
     })
 }
 
-/// Follows the steps: reports them, keeps the last state, reports a checkpoint or a preview when one is due, and pauses a
-/// draft.
-struct Watch<'a> {
-    last: Option<Checkpoint>,
-    every_s: f64,
-    pause_after: Option<u32>,
-    paused: Option<Paused>,
-    pictures: Pictures<'a>,
-    stored_at: Instant,
-    begun: Instant,
-    done_here: u32,
-    skipped: u32,
-}
-
-impl<'a> Watch<'a> {
-    fn new(saved: Option<&Checkpoint>, order: &RenderOrder, pictures: Pictures<'a>) -> Self {
-        Self {
-            last: None,
-            every_s: order.checkpoint_every_s,
-            pause_after: order.pause_after,
-            paused: None,
-            pictures,
-            stored_at: Instant::now(),
-            begun: Instant::now(),
-            done_here: 0,
-            skipped: saved.map_or(0, |saved| u32::try_from(saved.skipped).unwrap_or(u32::MAX)),
-        }
-    }
-
-    /// Takes the session's video to its end, or to the pause.
-    fn denoise(
-        &mut self,
-        session: &mut Session<'_>,
-        tell: &mut dyn FnMut(RenderEvent),
-    ) -> Result<Denoised, RenderError> {
-        let mut failed = None;
-        let outcome = session.denoise(&mut |end| match self.step(end, tell) {
-            Ok(flow) => flow,
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        });
-        match (outcome, failed, self.paused.take()) {
-            (_, Some(error), _) => Err(error),
-            (_, None, Some(paused)) => Err(RenderError::Paused(Box::new(paused))),
-            (Err(Error::Cancelled), None, None) => Err(RenderError::Stopped { checkpoint: self.last_bytes() }),
-            (other, None, None) => other?.pop().ok_or_else(|| broken("the denoiser returned nothing")),
-        }
-    }
-
-    fn step(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) -> Result<ControlFlow<()>, RenderError> {
-        let (step, total) = (u32::try_from(end.step).unwrap_or(u32::MAX), u32::try_from(end.total).unwrap_or(u32::MAX));
-        self.done_here += 1;
-        self.skipped += u32::from(end.skipped);
-        let per_step_s = self.begun.elapsed().as_secs_f64() / f64::from(self.done_here);
-        let remaining_s = Some(per_step_s * f64::from(total.saturating_sub(step)));
-        tell(RenderEvent::Step { step, skipped: self.skipped, remaining_s });
-        let checkpoint = end.checkpoint();
-        if self.pause_after.is_some_and(|until| step >= until) {
-            // A draft without its state is nothing, so a failure here fails the run.
-            let checkpoint = checkpoint.to_bytes()?;
-            self.paused = Some(Paused { step, checkpoint, preview: self.pictures.of(end)? });
-            return Ok(ControlFlow::Break(()));
-        }
-        if step < total
-            && let Some(preview) = self.pictures.due(end, self.begun.elapsed())
-        {
-            tell(preview);
-        }
-        // The last step's state is worth storing too: decoding and delivery can fail on their own.
-        let work_at_risk_s = self.stored_at.elapsed().as_secs_f64();
-        let due = self.every_s > 0.0 && (work_at_risk_s >= self.every_s || (step == total && self.worth_keeping()));
-        if due {
-            match checkpoint.to_bytes() {
-                Ok(bytes) => tell(RenderEvent::Checkpoint { step, bytes }),
-                Err(error) => warn!(%error, "checkpoint not taken"),
-            }
-            self.stored_at = Instant::now();
-        }
-        self.last = Some(checkpoint);
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Repeating a very short run takes less time than storing it.
-    fn worth_keeping(&self) -> bool {
-        self.begun.elapsed().as_secs_f64() >= 1.0
-    }
-
-    fn last_bytes(&self) -> Option<(u32, Vec<u8>)> {
-        let checkpoint = self.last.as_ref()?;
-        match checkpoint.to_bytes() {
-            Ok(bytes) => Some((u32::try_from(checkpoint.step).unwrap_or(u32::MAX), bytes)),
-            Err(error) => {
-                warn!(%error, "last checkpoint not taken");
-                None
-            }
-        }
-    }
-}
-
 fn to_engine(stored: &StoredEmbeddings) -> Result<Embeddings, RenderError> {
     let tensor = |(name, tensor): (&String, &StoredTensor)| {
         let element = match tensor.element {
@@ -456,10 +363,6 @@ fn no_interpolator() -> String {
         .to_owned()
 }
 
-fn broken(reason: &str) -> RenderError {
-    failed("worker_broken", reason.to_owned(), FailureAction::Retry)
-}
-
-fn failed(code: &str, reason: String, action: FailureAction) -> RenderError {
-    RenderError::Failed { failure: Failure { code: code.to_owned(), reason }, action }
+fn count(steps: usize) -> u32 {
+    u32::try_from(steps).unwrap_or(u32::MAX)
 }

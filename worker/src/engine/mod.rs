@@ -5,17 +5,19 @@
 //! fault tests can put a gated one there and drive everything around it for real. The model crate is used here, in `render`
 //! and in `libtorch`; `fleet` knows only this module's types.
 
+mod failures;
 mod hunyuan;
 mod loras;
 mod manifest;
 mod pictures;
+mod steps;
 mod thread;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use cache::StoredEmbeddings;
-use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily};
+use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily, ProgressivePlan};
 
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
@@ -181,6 +183,8 @@ pub struct RenderOrder {
     pub continues: Option<DraftSchedule>,
     /// How many times as many frames per second interpolation makes; 1 for none.
     pub interpolate: u32,
+    /// Early steps at half the size.
+    pub progressive: Option<ProgressivePlan>,
 }
 
 /// What the renderer reports while it works.
@@ -237,6 +241,8 @@ pub struct RenderedFrames {
     pub steps_computed: u32,
     /// Steps taken from the step cache, likewise.
     pub steps_skipped: u32,
+    /// Of these, computed and skipped at half the size.
+    pub lower: [u32; 2],
     /// Relative velocity change from step to step.
     pub convergence: Vec<f32>,
     /// Seconds of merging adapters or restoring weights before this attempt; 0 where nothing had to change.

@@ -9,10 +9,9 @@ use std::time::Instant;
 
 use broker::FleetEvent;
 use domain::{
-    Clock, EventCursor, Failure, FailureAction, InterpolationRecord, JobEvent, JobEventKind, JobStatus, Rendered,
-    Reproduction, RunRecord, Savings, Stage, StageSeconds, SystemClock, VideoRequest,
+    Clock, EventCursor, Failure, FailureAction, JobEvent, JobEventKind, JobStatus, Rendered, Reproduction, RunRecord,
+    Stage, StageSeconds, SystemClock,
 };
-use optimizer::RunFacts;
 
 use tokio::sync::mpsc;
 use tracing::{Instrument as _, error, info, warn};
@@ -23,9 +22,11 @@ use super::deliver::{Delivered, deliver};
 use super::deliveries::Deliveries;
 use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
+use super::order::order;
 use super::progress::{Followed, Follower, Seen};
+use super::record::{Measured, record};
 use super::{Fleet, checkpoints, lasting, loras, pause, picture, watch};
-use crate::engine::{Control, Interpolation, NOT_FINITE, Paused, RenderOrder, RenderedFrames};
+use crate::engine::{Control, NOT_FINITE, Paused, RenderedFrames};
 
 /// Failure code of a job under which devices keep failing.
 const DEVICE_BROKEN: &str = "device_broken";
@@ -232,128 +233,6 @@ async fn stored(uploads: Uploads, lease: &HeldLease) {
             }
         }
     }
-}
-
-/// The part of the record that describes rendering, without the frames.
-struct Measured {
-    computed: u32,
-    skipped: u32,
-    convergence: Vec<f32>,
-    adapters_s: f64,
-    denoise_s: f64,
-    decode_s: f64,
-    interpolation: Option<Interpolation>,
-}
-
-impl Measured {
-    fn of(frames: &RenderedFrames) -> Self {
-        Self {
-            computed: frames.steps_computed,
-            skipped: frames.steps_skipped,
-            convergence: frames.convergence.clone(),
-            adapters_s: frames.adapters_s,
-            denoise_s: frames.denoise_s,
-            decode_s: frames.decode_s,
-            interpolation: frames.interpolation.clone(),
-        }
-    }
-}
-
-fn order(
-    fleet: &Fleet,
-    job: &Assignment,
-    text: &Text,
-    negative: Option<cache::StoredEmbeddings>,
-    resume: Option<Vec<u8>>,
-) -> RenderOrder {
-    let (request, shape, plan) = (&job.job.request, job.job.shape, &job.plan);
-    RenderOrder {
-        width: shape.width,
-        height: shape.height,
-        frames: shape.frames,
-        steps: plan.steps,
-        seed: request.seed.unwrap_or_default(),
-        guidance: plan.guidance.unwrap_or(request.cfg_scale),
-        flow_shift: plan.flow_shift.unwrap_or(fleet.manifest.sampling.flow_shift),
-        flow_reverse: request.flow_reverse,
-        step_cache_threshold: (plan.step_cache.threshold > 0.0).then_some(plan.step_cache.threshold),
-        embeddings: text.embeddings.clone(),
-        negative: negative.map(|embeddings| (embeddings, request.true_cfg_scale)),
-        // Fetched before the order is given.
-        first_frame: None,
-        loras: Vec::new(),
-        riflex: request.stretches(&fleet.manifest, shape.frames),
-        resume,
-        checkpoint_every_s: fleet.checkpoint_every.as_secs_f64(),
-        preview_every_s: fleet.preview_every.as_secs_f64(),
-        pause_after: job.job.draft_until,
-        continues: plan.continues,
-        interpolate: plan.interpolate.unwrap_or(1),
-    }
-}
-
-fn record(
-    fleet: &Fleet,
-    job: &Assignment,
-    text: &Text,
-    measured: Measured,
-    stages: StageSeconds,
-    (seen, gpu_s): (Seen, f64),
-) -> RunRecord {
-    let info = fleet.engine.info();
-    let gpu_seconds = job.gpu_seconds_before + gpu_s;
-    let mut record = RunRecord {
-        cache_match: text.matched,
-        cache_score: text.score,
-        steps_computed: measured.computed,
-        steps_skipped: measured.skipped,
-        stages,
-        interpolation: measured.interpolation.map(|done| interpolated(job, done)),
-        device: info.device.clone(),
-        build: info.build.clone(),
-        resumed_from: seen.resumed_from,
-        restarted_because: seen.restarted_because,
-        adapters: adapters(&job.job.request),
-        convergence: measured.convergence,
-        gpu_seconds,
-        cost_usd: optimizer::price_usd(gpu_seconds, fleet.gpu_hour_usd),
-        saved_s: 0.0,
-        saved_usd: 0.0,
-        savings: Savings::default(),
-        reproduction: None,
-    };
-    // A resumed run spreads its seconds over several workers, so there is nothing to compare with the baseline.
-    if record.resumed_from.is_none() {
-        let run = RunFacts {
-            model_id: &fleet.manifest.id,
-            worker_class: &record.device,
-            request: &job.job.request,
-            tokens: job.job.shape.tokens(&fleet.manifest.geometry),
-            plan: &job.plan,
-            record: &record,
-        };
-        let saving = optimizer::saving(&run, &fleet.manifest, &fleet.cost, fleet.gpu_hour_usd);
-        (record.saved_s, record.saved_usd, record.savings) = (saving.saved_s, saving.saved_usd, saving.parts);
-    }
-    record
-}
-
-fn interpolated(job: &Assignment, done: Interpolation) -> InterpolationRecord {
-    let shape = job.job.shape;
-    let video = shape.interpolated(done.factor);
-    InterpolationRecord {
-        factor: done.factor,
-        frames: video.frames,
-        fps: video.fps,
-        cuts: done.cuts,
-        megapixels: shape.interpolated_megapixels(done.factor),
-        weights: done.weights,
-    }
-}
-
-/// Fingerprints of the adapters that were active.
-fn adapters(request: &VideoRequest) -> Vec<String> {
-    request.loras.iter().filter(|lora| lora.scale != 0.0).filter_map(|lora| lora.fingerprint.clone()).collect()
 }
 
 async fn complete(fleet: &Arc<Fleet>, job: &Assignment, done: Done) -> anyhow::Result<Option<JobStatus>> {

@@ -143,6 +143,7 @@ impl Resolved {
             step_cache: StepCacheConfig::Off,
             draft: None,
             riflex: self.riflex,
+            progressive: None,
         }
     }
 

@@ -76,6 +76,21 @@ pub struct Identity {
     /// SHA-256 of the picture that the video begins from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The first part at a lower resolution, if the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progressive: Option<ProgressiveIdentity>,
+}
+
+/// A run's first part at a lower resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressiveIdentity {
+    /// Width and height in pixels.
+    pub size: [i64; 2],
+    /// Its steps.
+    pub steps: usize,
+    /// Bits of its schedule's shift.
+    pub shift: u64,
 }
 
 /// What a continued run took over from its draft.
@@ -88,14 +103,19 @@ pub struct DraftIdentity {
     pub after: usize,
     /// The draft's step cache, as JSON.
     pub step_cache: String,
+    /// Steps that the draft itself would have taken at its lower resolution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lower_steps: Option<usize>,
 }
 
 impl Identity {
     /// The identity of the draft that this run continues; none for other runs.
     #[must_use]
     pub(crate) fn of_draft(&self) -> Option<Self> {
-        let DraftIdentity { steps, step_cache, .. } = self.draft.clone()?;
-        Some(Self { steps, step_cache, draft: None, ..self.clone() })
+        let DraftIdentity { steps, step_cache, lower_steps, .. } = self.draft.clone()?;
+        let progressive =
+            self.progressive.map(|one| ProgressiveIdentity { steps: lower_steps.unwrap_or(one.steps), ..one });
+        Some(Self { steps, step_cache, draft: None, progressive, ..self.clone() })
     }
 
     /// The first difference from another run, in words.
@@ -139,6 +159,8 @@ pub struct Checkpoint {
     pub computed: usize,
     /// Steps skipped so far.
     pub skipped: usize,
+    /// Of these, computed and skipped at the lower resolution.
+    pub lower: [usize; 2],
     /// Relative change of the velocity at each step after the first.
     pub velocity_change: Vec<f64>,
 }
@@ -150,6 +172,8 @@ struct Metadata {
     step: usize,
     computed: usize,
     skipped: usize,
+    #[serde(default, skip_serializing_if = "is_none")]
+    lower: [usize; 2],
     /// Bits of each value, as JSON numbers do not keep floats exactly.
     velocity_change: Vec<u64>,
     /// Names of the prompt's embeddings.
@@ -186,6 +210,7 @@ impl Checkpoint {
             step: self.step,
             computed: self.computed,
             skipped: self.skipped,
+            lower: self.lower,
             velocity_change: self.velocity_change.iter().map(|value| value.to_bits()).collect(),
             embeddings: names(&self.embeddings),
             negative: self.negative.as_ref().map(names),
@@ -250,9 +275,15 @@ impl Checkpoint {
             step_cache,
             computed: metadata.computed,
             skipped: metadata.skipped,
+            lower: metadata.lower,
             velocity_change: metadata.velocity_change.into_iter().map(f64::from_bits).collect(),
         })
     }
+}
+
+/// Whether a run took no step at a lower resolution; its checkpoint then has the form of earlier releases.
+fn is_none(lower: &[usize; 2]) -> bool {
+    *lower == [0, 0]
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Error {
@@ -332,6 +363,7 @@ mod tests {
                 adapters: Vec::new(),
                 riflex: false,
                 image: None,
+                progressive: None,
             },
             step: 2,
             latents: Tensor::arange(24, (Kind::Float, Device::Cpu)).view([1, 2, 3, 2, 2]),
@@ -341,6 +373,7 @@ mod tests {
             step_cache: Some(state),
             computed: 2,
             skipped: 0,
+            lower: [1, 0],
             velocity_change: vec![0.1 + 0.7],
         }
     }
@@ -351,7 +384,7 @@ mod tests {
         let bytes = saved.to_bytes().unwrap();
         let read = Checkpoint::from_bytes(&bytes).unwrap();
         assert_eq!(read.identity, saved.identity);
-        assert_eq!((read.step, read.computed, read.skipped), (2, 2, 0));
+        assert_eq!((read.step, read.computed, read.skipped, read.lower), (2, 2, 0, [1, 0]));
         assert_eq!(read.velocity_change, saved.velocity_change);
         assert!(read.latents.equal(&saved.latents));
         let (negative, wanted) = (read.negative.as_ref().unwrap(), saved.negative.as_ref().unwrap());

@@ -8,7 +8,10 @@
 
 use tch::{Kind, Tensor};
 
-use crate::runtime::error::{Error, Result};
+use crate::runtime::{
+    error::{Error, Result},
+    progressive::raised_level,
+};
 
 /// Most steps that a request may ask for: as many as the model was trained with.
 const MAX_STEPS: usize = 1000;
@@ -18,6 +21,8 @@ const MAX_STEPS: usize = 1000;
 pub struct Schedule {
     sigmas: Vec<f32>,
     train_timesteps: f32,
+    /// The step before which the latents grow, and the level at which it then begins.
+    raised: Option<(usize, f32)>,
 }
 
 impl Schedule {
@@ -47,7 +52,7 @@ impl Schedule {
             }
         }
         sigmas.push(if reverse { 0.0 } else { 1.0 });
-        Ok(Self { sigmas, train_timesteps: train_timesteps as f32 })
+        Ok(Self { sigmas, train_timesteps: train_timesteps as f32, raised: None })
     }
 
     /// The levels of a run that took the first `after` steps of `draft` and goes on along this schedule: the draft's levels,
@@ -57,10 +62,31 @@ impl Schedule {
     pub(crate) fn after_draft(&self, draft: &Self, after: usize) -> Self {
         let passed = after * self.steps() / draft.steps();
         let sigmas = draft.sigmas[..=after].iter().chain(&self.sigmas[passed + 1..]).copied().collect();
-        Self { sigmas, train_timesteps: self.train_timesteps }
+        Self { sigmas, train_timesteps: self.train_timesteps, raised: None }
     }
 
-    /// All levels, one more than steps.
+    /// The levels of a run whose first `steps` are those of `lower` and whose latents then grow by `ratio`; see
+    /// [`crate::runtime::progressive`].
+    ///
+    /// # Errors
+    /// No step is left for the full size, or the level after the change lies below that of the step which follows.
+    pub(crate) fn raised_after(mut self, lower: &Self, steps: usize, ratio: f64) -> Result<Self> {
+        if steps >= self.steps() || steps >= lower.steps() {
+            let reason =
+                format!("{steps} steps at the lower resolution leave none of {} at the full one", self.steps());
+            return Err(Error::input("progressive", reason));
+        }
+        let level = raised_level(f64::from(lower.sigmas[steps]), ratio) as f32;
+        if level <= self.sigmas[steps + 1] {
+            let reason = "the shift of its lower resolution is too small: the next level of the full one is not below";
+            return Err(Error::input("progressive", reason));
+        }
+        self.sigmas[..=steps].copy_from_slice(&lower.sigmas[..=steps]);
+        self.raised = Some((steps, level));
+        Ok(self)
+    }
+
+    /// All levels, one more than steps. Where the latents grow, the level before that.
     #[must_use]
     pub fn sigmas(&self) -> &[f32] {
         &self.sigmas
@@ -78,12 +104,23 @@ impl Schedule {
         self.sigmas[step] * self.train_timesteps
     }
 
-    /// Moves fp32 `latents` along `velocity` from the level of `step` to the next.
+    /// The level at which `step` begins: that of the step before, unless the latents grow in between.
+    fn start(&self, step: usize) -> f32 {
+        self.raised.filter(|(at, _)| *at == step).map_or(self.sigmas[step], |(_, level)| level)
+    }
+
+    /// The level at which `step` begins, as the network reads it: 0 to 1000.
+    #[must_use]
+    pub fn start_time(&self, step: usize) -> f32 {
+        self.start(step) * self.train_timesteps
+    }
+
+    /// Moves fp32 `latents` along `velocity` from the level at which `step` begins to the next.
     ///
     /// # Errors
     /// libtorch.
     pub(crate) fn advance(&self, step: usize, latents: &Tensor, velocity: &Tensor) -> Result<Tensor> {
-        let distance = self.sigmas[step + 1] - self.sigmas[step];
+        let distance = self.sigmas[step + 1] - self.start(step);
         let mut moved = velocity.f_to_kind(Kind::Float)?.f_mul_scalar(f64::from(distance))?;
         Ok(moved.f_add_(latents)?)
     }
@@ -126,6 +163,23 @@ mod tests {
         assert!(joined.sigmas().windows(2).all(|pair| pair[0] > pair[1]), "{:?}", joined.sigmas());
         assert_eq!(draft.after_draft(&draft, 4), draft, "the same schedule stays as it is");
         assert_eq!(fine.after_draft(&draft, 15).steps(), 15, "nothing is left after a whole draft");
+    }
+
+    #[test]
+    fn a_first_part_with_the_shift_over_the_ratio_ends_at_the_runs_own_level() {
+        let fine = || Schedule::new(25, 3.0, true, 1000).unwrap();
+        let raised = fine().raised_after(&Schedule::new(25, 1.5, true, 1000).unwrap(), 8, 2.0).unwrap();
+        assert_eq!(raised.sigmas()[9..], fine().sigmas()[9..], "the second part is the run's own");
+        assert!((raised.start_time(8) - fine().time(8)).abs() < 1e-3, "{} {}", raised.start_time(8), fine().time(8));
+        assert!(raised.time(8) < raised.start_time(8) && raised.start_time(7) == raised.time(7));
+        // With the run's own shift the change goes back to an earlier level.
+        let rewound = fine().raised_after(&fine(), 8, 2.0).unwrap();
+        assert!(rewound.start_time(8) > fine().time(8) && rewound.time(8) == fine().time(8));
+        assert!(fine().raised_after(&fine(), 25, 2.0).is_err(), "nothing is left");
+        assert!(
+            fine().raised_after(&Schedule::new(25, 0.5, true, 1000).unwrap(), 8, 2.0).is_err(),
+            "the level would fall"
+        );
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod control;
 pub mod embeddings;
 pub mod flow_match;
 pub mod noise;
+pub mod progressive;
 pub mod step_cache;
 pub mod tiling;
 

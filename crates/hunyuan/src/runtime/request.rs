@@ -8,6 +8,7 @@ use crate::runtime::{
     embeddings::Embeddings,
     error::{Error, Result},
     first_frame::FirstFrame,
+    progressive::Progressive,
     step_cache::StepCacheConfig,
 };
 
@@ -42,6 +43,8 @@ pub struct DraftPart {
     pub after: usize,
     /// The draft's step cache; the run's own starts afresh after it.
     pub step_cache: StepCacheConfig,
+    /// Steps that the draft itself would have taken at its lower resolution, if it had one.
+    pub lower_steps: Option<usize>,
 }
 
 /// One video to denoise. Embeddings come from [`crate::Engine::encode`] or a cache.
@@ -78,6 +81,8 @@ pub struct DenoiseRequest {
     /// Stretches the positions in time, so that a video longer than the model's period does not repeat itself. It changes
     /// every video, so use it for long ones only.
     pub riflex: bool,
+    /// Early steps at a lower resolution; not for inverted levels, nor for a video that begins from a picture.
+    pub progressive: Option<Progressive>,
 }
 
 impl DenoiseRequest {
@@ -100,6 +105,7 @@ impl DenoiseRequest {
             step_cache: StepCacheConfig::Off,
             draft: None,
             riflex: false,
+            progressive: None,
         }
     }
 
@@ -117,6 +123,7 @@ impl DenoiseRequest {
         if self.draft.is_some_and(|draft| draft.after == 0 || draft.after > draft.steps) {
             return Err(Error::input("draft", "it must cover at least one step and at most all of its schedule"));
         }
+        self.check_progressive(geometry)?;
         if let Some((_, scale)) = self.negative.as_ref().filter(|(_, scale)| !scale.is_finite()) {
             return Err(Error::input("true_cfg_scale", format!("{scale}; give a finite number")));
         }
@@ -131,6 +138,26 @@ impl DenoiseRequest {
             }
         }
         Ok(())
+    }
+
+    fn check_progressive(&self, geometry: &Geometry) -> Result<()> {
+        let Some(progressive) = &self.progressive else { return Ok(()) };
+        let (lower, full) = ([progressive.width, progressive.height], [self.width, self.height]);
+        geometry.latent_shape(lower[0], lower[1], self.frames)?;
+        let reason = if lower[0] > full[0] || lower[1] > full[1] || lower == full {
+            "its size must be smaller than the video's"
+        } else if progressive.steps == 0 {
+            "it needs at least one step at the lower resolution; leave it out"
+        } else if !self.flow_reverse {
+            "inverted levels have no change of resolution; leave it out"
+        } else if self.image.is_some() {
+            "a video that begins from a picture has no lower resolution; leave it out"
+        } else if self.draft.is_some_and(|draft| progressive.steps > draft.after) {
+            "the lower resolution of a continued draft must end with the draft"
+        } else {
+            return Ok(());
+        };
+        Err(Error::input("progressive", reason))
     }
 }
 

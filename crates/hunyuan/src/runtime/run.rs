@@ -12,6 +12,7 @@ use crate::runtime::{
     error::{Error, InOp, Result},
     finite,
     flow_match::Schedule,
+    progressive::Raise,
     request::DenoiseRequest,
     step_cache::{Position, StepCache, StepCacheConfig, StepCacheState},
 };
@@ -45,8 +46,10 @@ pub struct RunCounts {
     pub computed: usize,
     /// Steps taken from the step cache.
     pub skipped: usize,
-    /// `mean|v - v_before| / mean|v_before|` of each step but the first: the predicted velocity's relative change, an
-    /// estimate of the local error of the Euler steps.
+    /// Of these, computed and skipped at the lower resolution.
+    pub lower: [usize; 2],
+    /// `mean|v - v_before| / mean|v_before|` of each step but the first of a resolution: the predicted velocity's
+    /// relative change, an estimate of the local error of the Euler steps.
     pub velocity_change: Vec<f64>,
 }
 
@@ -115,10 +118,16 @@ pub(crate) struct Run<'a> {
     velocity: Option<Tensor>,
     pub(crate) step: usize,
     pub(crate) counts: RunCounts,
+    /// Of the last step.
+    pub(crate) velocity_change: Option<f64>,
+    /// Height and width of the finished video, in latents.
+    pub(crate) full: [i64; 2],
+    /// The change to the full size that is still to come.
+    raise: Option<(Raise, Tensor)>,
 }
 
 impl<'a> Run<'a> {
-    /// A run before its first step. `noise` is fp32.
+    /// A run before its first step. `noise` is fp32 and of the full size.
     pub(crate) fn new(
         request: &'a DenoiseRequest,
         identity: Identity,
@@ -126,15 +135,29 @@ impl<'a> Run<'a> {
         noise: &Tensor,
         device: Device,
     ) -> Result<Self> {
+        let noise = noise.f_to_kind(Kind::Float)?.f_to_device(device).in_op("noise")?;
+        let (_, _, _, height, width) = noise.size5()?;
+        let full = [height, width];
+        let raise = match lower_size(request, full) {
+            Some(lower) => Some(Raise::new(lower, full, device)?),
+            None => None,
+        };
+        let latents = match &raise {
+            Some(raise) => raise.low_band(&noise).in_op("progressive")?,
+            None => noise.shallow_clone(),
+        };
         Ok(Self {
             cache: request.draft.map_or(request.step_cache, |draft| draft.step_cache).start()?,
-            latents: noise.f_to_kind(Kind::Float)?.f_to_device(device).in_op("noise")?,
+            latents,
+            full,
+            raise: raise.map(|raise| (raise, noise)),
             request,
             identity,
             schedule,
             velocity: None,
             step: 0,
             counts: RunCounts::default(),
+            velocity_change: None,
         })
     }
 
@@ -144,7 +167,7 @@ impl<'a> Run<'a> {
         if let (false, Some(difference)) = (of_draft, self.identity.difference(&saved.identity)) {
             return Err(Error::resume(difference));
         }
-        if saved.step > self.schedule.steps() || saved.latents.size() != self.latents.size() {
+        if saved.step > self.schedule.steps() || saved.latents.size() != self.size_after(saved.step) {
             return Err(Error::resume(format!("step {} with latents {:?}", saved.step, saved.latents.size())));
         }
         let device = self.latents.device();
@@ -165,9 +188,14 @@ impl<'a> Run<'a> {
         }
         let (latents, velocity) = (here(&saved.latents)?, saved.velocity.as_ref().map(here).transpose()?);
         (self.cache, self.latents, self.velocity, self.step) = (cache, latents, velocity, saved.step);
+        self.velocity_change = None;
+        if self.step > self.lower_steps() {
+            self.raise = None;
+        }
         self.counts = RunCounts {
             computed: saved.computed,
             skipped: saved.skipped,
+            lower: saved.lower,
             velocity_change: saved.velocity_change.clone(),
         };
         Ok(())
@@ -185,6 +213,33 @@ impl<'a> Run<'a> {
             Some(draft) if step < draft.after => draft.step_cache,
             _ => self.request.step_cache,
         }
+    }
+
+    /// Steps at the lower resolution; 0 for a run without one.
+    fn lower_steps(&self) -> usize {
+        self.request.progressive.map_or(0, |progressive| progressive.steps)
+    }
+
+    /// Size of the latents after `step` steps. Those after the last step at the lower resolution still have its size: the change
+    /// belongs to the next step, so that a preview or a draft of that moment shows what was computed.
+    fn size_after(&self, step: usize) -> Vec<i64> {
+        let mut size = self.latents.size();
+        let lower = lower_size(self.request, self.full).filter(|_| step <= self.lower_steps());
+        let [height, width] = lower.unwrap_or(self.full);
+        size.splice(3.., [height, width]);
+        size
+    }
+
+    /// Brings the latents to the full size if the steps at the lower one are over; whether they were. Nothing of the run changes
+    /// if it fails. The solver's memory ends here: step cache and velocity belong to the lower resolution.
+    pub(crate) fn raise_if_due(&mut self) -> Result<bool> {
+        let Some((raise, noise)) = self.raise.as_ref().filter(|_| self.step == self.lower_steps()) else {
+            return Ok(false);
+        };
+        let latents = raise.apply(&self.latents, noise, self.sigma()).in_op("progressive")?;
+        self.cache = self.cache_config(self.step).start()?;
+        (self.latents, self.velocity, self.raise) = (latents, None, None);
+        Ok(true)
     }
 
     /// Noise level after the last step.
@@ -210,6 +265,7 @@ impl<'a> Run<'a> {
             step_cache: self.cache.as_ref().map(|cache| cache.save()),
             computed: self.counts.computed,
             skipped: self.counts.skipped,
+            lower: self.counts.lower,
             velocity_change: self.counts.velocity_change.clone(),
         }
     }
@@ -220,7 +276,11 @@ impl<'a> Run<'a> {
 
     /// Asks the step cache for this step's velocity.
     pub(crate) fn reuse(&mut self) -> Result<Option<Tensor>> {
-        let position = Position { step: self.step, total: self.schedule.steps() };
+        // Each resolution is a run of its own to the cache, which computes its first steps and its last.
+        let position = match self.lower_steps() {
+            lower if self.step < lower => Position { step: self.step, total: lower },
+            lower => Position { step: self.step - lower, total: self.schedule.steps() - lower },
+        };
         match &mut self.cache {
             Some(cache) => cache.reuse(position, &self.latents).in_op("step cache"),
             None => Ok(None),
@@ -242,6 +302,10 @@ impl<'a> Run<'a> {
         self.latents = latents;
         self.velocity = Some(velocity);
         self.counts.velocity_change.extend(change);
+        self.velocity_change = change;
+        if self.step < self.lower_steps() {
+            self.counts.lower[usize::from(skipped)] += 1;
+        }
         if skipped {
             self.counts.skipped += 1;
         } else {
@@ -259,6 +323,12 @@ impl<'a> Run<'a> {
         let DenoiseRequest { width, height, frames, .. } = *self.request;
         Denoised { latents: Latents { tensor: self.latents, width, height, frames }, counts: self.counts }
     }
+}
+
+/// Height and width of the lower resolution in latents, where the full one has `full`.
+fn lower_size(request: &DenoiseRequest, [height, width]: [i64; 2]) -> Option<[i64; 2]> {
+    let lower = request.progressive?;
+    Some([height * lower.height / request.height, width * lower.width / request.width])
 }
 
 /// The value used for a change from zero.

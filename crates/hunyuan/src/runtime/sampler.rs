@@ -65,16 +65,19 @@ struct Group<C> {
     negative: Option<C>,
 }
 
-/// Takes all runs, which have latents of one shape, to their end.
+/// Takes all runs, whose videos have one size, to their end.
 pub(crate) fn denoise<P: Predictor>(
     network: &P,
     mut runs: Vec<Run>,
     control: &Control,
     on_step: OnStep,
 ) -> Result<Vec<Denoised>> {
-    let groups = groups(network, &runs)?;
+    let mut groups = groups_of(network, &runs)?;
     while runs.iter().any(|run| !run.is_done()) {
         let started = Instant::now();
+        if raise(&mut runs)? {
+            groups = groups_of(network, &runs)?;
+        }
         let mut skipped = vec![false; runs.len()];
         let mut velocities: Vec<Option<Tensor>> = Vec::with_capacity(runs.len());
         for (index, run) in runs.iter_mut().enumerate() {
@@ -95,8 +98,8 @@ pub(crate) fn denoise<P: Predictor>(
         let seconds = started.elapsed().as_secs_f64();
         for item in moved {
             let run = &runs[item];
-            let velocity_change = if run.step > 1 { run.counts.velocity_change.last().copied() } else { None };
-            let (step, total, skipped) = (run.step, run.schedule.steps(), skipped[item]);
+            let (step, total, skipped, velocity_change) =
+                (run.step, run.schedule.steps(), skipped[item], run.velocity_change);
             if on_step(&StepEnd { run, item, step, total, seconds, skipped, velocity_change }).is_break() {
                 return Err(Error::Cancelled);
             }
@@ -105,22 +108,32 @@ pub(crate) fn denoise<P: Predictor>(
     Ok(runs.into_iter().map(Run::finish).collect())
 }
 
-/// Sorts runs by the lengths of their text and prepares their conditions.
-fn groups<P: Predictor>(network: &P, runs: &[Run]) -> Result<Vec<Group<P::Condition>>> {
-    // Lengths of the text and of the negative text, whether positions are stretched, and the runs that have them.
-    type Members = ((Lengths, Option<Lengths>, bool), Vec<usize>);
+/// Brings runs whose steps at a lower resolution are over to the full one; whether there were any.
+fn raise(runs: &mut [Run]) -> Result<bool> {
+    let mut any = false;
+    for run in runs {
+        any |= run.raise_if_due()?;
+    }
+    Ok(any)
+}
+
+/// Sorts runs by the lengths of their text and the size of their latents, and prepares their conditions.
+fn groups_of<P: Predictor>(network: &P, runs: &[Run]) -> Result<Vec<Group<P::Condition>>> {
+    // Lengths of the text and of the negative text, whether positions are stretched, the latents' size, and the runs that have them.
+    type Members = ((Lengths, Option<Lengths>, bool, Vec<i64>), Vec<usize>);
     let mut keys: Vec<Members> = Vec::new();
     for (index, run) in runs.iter().enumerate() {
         let negative = run.request.active_negative();
         let negative = negative.map(|(negative, _)| network.lengths("negative", negative)).transpose()?;
-        let key = (network.lengths("embeddings", &run.request.embeddings)?, negative, run.request.riflex);
+        let lengths = network.lengths("embeddings", &run.request.embeddings)?;
+        let key = (lengths, negative, run.request.riflex, run.latents.size());
         match keys.iter_mut().find(|(known, _)| *known == key) {
             Some((_, members)) => members.push(index),
             None => keys.push((key, vec![index])),
         }
     }
     keys.into_iter()
-        .map(|((_, negative, _), members)| {
+        .map(|((_, negative, ..), members)| {
             let members_of: Vec<&Run> = members.iter().map(|&index| &runs[index]).collect();
             let prompts: Vec<&Embeddings> = members_of.iter().map(|run| &run.request.embeddings).collect();
             let away: Vec<&Embeddings> = members_of
@@ -151,9 +164,13 @@ fn compute<P: Predictor>(
     let members: Vec<&Run> = wanted.iter().map(|&place| &runs[group.runs[place]]).collect();
     let latents: Vec<&Tensor> = members.iter().map(|run| &run.latents).collect();
     let latents = Tensor::f_cat(&latents, 0)?.f_to_kind(network.kind())?;
-    let times_at =
-        |ahead: usize| -> Result<Vec<f32>> { members.iter().map(|run| time(network, run, run.step + ahead)).collect() };
-    let times = Times { now: times_at(0)?, next: times_at(1)? };
+    let read = |time: &dyn Fn(&Run) -> f32| -> Result<Vec<f32>> {
+        members.iter().map(|run| rounded(network, time(run))).collect()
+    };
+    let times = Times {
+        now: read(&|run| run.schedule.start_time(run.step))?,
+        next: read(&|run| run.schedule.time(run.step + 1))?,
+    };
     let all = wanted.len() == group.runs.len();
     let places: Vec<i64> = wanted.iter().map(|&place| place as i64).collect();
     let forward = |condition: &P::Condition| -> Result<Tensor> {
@@ -175,8 +192,8 @@ fn compute<P: Predictor>(
     Ok(())
 }
 
-/// The time of a step as the network reads it, rounded to its dtype like the reference: a 16-bit model sees 996, not 997.09.
-fn time<P: Predictor>(network: &P, run: &Run, step: usize) -> Result<f32> {
-    let exact = Tensor::f_from_slice(&[run.schedule.time(step)])?;
+/// A time as the network reads it, rounded to its dtype like the reference: a 16-bit model sees 996, not 997.09.
+fn rounded<P: Predictor>(network: &P, time: f32) -> Result<f32> {
+    let exact = Tensor::f_from_slice(&[time])?;
     Ok(exact.f_to_kind(network.kind())?.f_to_kind(Kind::Float)?.f_double_value(&[0])? as f32)
 }

@@ -48,7 +48,8 @@ impl Predictor for Denoiser<'_> {
         let pooled = join(texts.iter().map(|text| text.pooled).collect())?;
         let guidance: Vec<f64> = runs.iter().map(|run| run.request.guidance).collect();
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        let shape = VideoShape { latents: [channels, frames, height, width], stretch: runs[0].request.riflex };
+        let (latents, full) = ([channels, frames, height, width], runs[0].full);
+        let shape = VideoShape { latents, full, stretch: runs[0].request.riflex };
         self.transformer.condition(&states, &pooled, &guidance, &shape)
     }
 

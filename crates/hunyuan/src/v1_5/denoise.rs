@@ -59,7 +59,8 @@ impl Predictor for Denoiser<'_> {
             })
         };
         let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        self.transformer.condition(&states, glyphs.as_ref(), image.as_ref(), [channels, frames, height, width])
+        let latents = [channels, frames, height, width];
+        self.transformer.condition(&states, glyphs.as_ref(), image.as_ref(), (latents, runs[0].full))
     }
 
     fn select(&self, condition: &Condition, samples: &[i64]) -> Result<Condition> {

@@ -7,6 +7,7 @@ mod fixture;
 mod fixture_v1_5;
 mod image_to_video;
 mod interpolation;
+mod progressive;
 mod riflex;
 mod runs;
 mod stops;

@@ -23,7 +23,7 @@ fn only_the_repeating_frequency_changes_and_by_the_formula() {
     for length in [50, 51, 66] {
         let latents = &recorded[&format!("latents_{length}")];
         let predict = |stretch| {
-            let shape = VideoShape { latents: [4, length, 4, 4], stretch };
+            let shape = VideoShape { latents: [4, length, 4, 4], full: [4, 4], stretch };
             let prompt = embeddings.get(PROMPT).unwrap();
             let condition = network.condition(prompt, embeddings.get(POOLED).unwrap(), &[6.0], &shape).unwrap();
             network.forward(latents, &[500.0], &condition, &Control::new()).unwrap()

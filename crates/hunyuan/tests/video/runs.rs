@@ -190,7 +190,7 @@ fn bytes_are_the_rounded_values_of_all_frames() {
 /// A draft of three of eight steps with a step cache, continued with twelve steps and none.
 fn continued(fixture: &Fixture) -> DenoiseRequest {
     let mut request = small(fixture, 12, 3);
-    request.draft = Some(DraftPart { steps: 8, after: 3, step_cache: CACHED });
+    request.draft = Some(DraftPart { steps: 8, after: 3, step_cache: CACHED, lower_steps: None });
     request
 }
 

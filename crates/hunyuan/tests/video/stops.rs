@@ -85,7 +85,7 @@ fn the_allocators_own_refusal_is_out_of_memory_too() {
             embeddings.get(PROMPT).unwrap(),
             embeddings.get(POOLED).unwrap(),
             &[6.0],
-            &VideoShape { latents: [config.in_channels, 1, side, side], stretch: false },
+            &VideoShape { latents: [config.in_channels, 1, side, side], full: [side, side], stretch: false },
         )
     };
     let error = condition(1 << 21).unwrap_err();

@@ -10,7 +10,7 @@
 use domain::model::CostPrior;
 
 use super::model::{CostModel, CostSource};
-use super::records::CostRecord;
+use super::records::{CostRecord, StageSteps};
 use super::skips::SkipTable;
 use super::swap;
 use crate::robust::{self, Belief, Row};
@@ -64,7 +64,9 @@ fn scale(prior: &CostModel, records: &[CostRecord]) -> CostModel {
         let ratios: Vec<f64> = records.iter().map(seconds).filter(|(_, b)| *b > 0.0).map(|(a, b)| a / b).collect();
         robust::median(&ratios)
     };
-    let step = pace(&|r| (r.denoise_s, prior.denoise_s(r.tokens, r.passes, r.computed, r.skipped))).unwrap_or(1.0);
+    let modelled =
+        |r: &CostRecord| prior.denoise_s(r.tokens, r.passes, r.computed, r.skipped) + prior.lower_s(r.lower, r.passes);
+    let step = pace(&|r| (r.denoise_s, modelled(r))).unwrap_or(1.0);
     let tail = pace(&|r| (r.tail_s, prior.tail_once_s + prior.tail_s * prior.ratio(r.tokens)));
     let encodes = |hit: bool| {
         let seconds: Vec<f64> = records.iter().filter(|r| r.hit == hit).map(|r| r.encode_s).collect();
@@ -89,9 +91,16 @@ fn scale(prior: &CostModel, records: &[CostRecord]) -> CostModel {
 fn regress(scaled: &CostModel, records: &[CostRecord]) -> CostModel {
     let step_s = (scaled.linear_s + scaled.square_s).max(1e-9);
     let steps = |r: &CostRecord| {
-        let (ratio, passes) = (scaled.ratio(r.tokens), f64::from(r.passes));
-        let computed = passes * f64::from(r.computed) * ratio;
-        Row { x: [computed, computed * ratio, passes * f64::from(r.skipped) * ratio, 1.0], y: r.denoise_s }
+        let full = StageSteps { tokens: r.tokens, computed: r.computed, skipped: r.skipped };
+        let mut x = [0.0, 0.0, 0.0, 1.0];
+        for stage in [Some(full), r.lower].into_iter().flatten() {
+            let (ratio, passes) = (scaled.ratio(stage.tokens), f64::from(r.passes));
+            let computed = passes * f64::from(stage.computed) * ratio;
+            x[0] += computed;
+            x[1] += computed * ratio;
+            x[2] += passes * f64::from(stage.skipped) * ratio;
+        }
+        Row { x, y: r.denoise_s }
     };
     let belief = Belief {
         mean: [scaled.linear_s, scaled.square_s, 0.0, 0.0],
@@ -118,7 +127,10 @@ fn regress(scaled: &CostModel, records: &[CostRecord]) -> CostModel {
 /// The model at the speed of the newest runs.
 fn in_pace(mut model: CostModel, records: &[CostRecord]) -> CostModel {
     let newest = &records[records.len().saturating_sub(PACE_RUNS)..];
-    let pace = |r: &CostRecord| r.total_s() / model.run_s(r.tokens, r.passes, r.computed, r.skipped, r.hit);
+    let modelled = |r: &CostRecord| {
+        model.run_s(r.tokens, r.passes, r.computed, r.skipped, r.hit) + model.lower_s(r.lower, r.passes)
+    };
+    let pace = |r: &CostRecord| r.total_s() / modelled(r);
     let Some(pace) = robust::median(&newest.iter().map(pace).collect::<Vec<_>>()) else { return model };
     if pace <= 0.0 {
         return model;

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! run = encode (miss or hit) + passes * computed * (linear * r + square * r^2) + passes * skipped * skip * r
+//!       + the same two for the steps at half the size, with their own r
 //!       + once + tail_once + tail * r            with r = video tokens / the prior's tokens
 //!       + interpolate * million pixels of interpolated frames
 //! ```
@@ -24,7 +25,7 @@ mod work;
 pub use book::CostBook;
 pub use fit::{EstimateRules, fit_model, median_relative_error};
 pub use model::{CostModel, CostSource};
-pub use records::{CostRecord, RunFacts};
+pub use records::{CostRecord, RunFacts, StageSteps};
 pub use skips::{SkipShare, SkipTable};
 pub(crate) use swap::swap_s;
-pub use work::{Work, passes};
+pub use work::{LowerWork, Work, passes};

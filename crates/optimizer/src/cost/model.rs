@@ -3,6 +3,7 @@
 use domain::model::CostPrior;
 use serde::{Deserialize, Serialize};
 
+use super::records::StageSteps;
 use super::skips::SkipTable;
 use super::work::Work;
 
@@ -96,6 +97,14 @@ impl CostModel {
         self.once_s + passes * (f64::from(computed) * self.step_s(tokens) + f64::from(skipped) * skip_s)
     }
 
+    /// Denoising's steps at half the size, seconds.
+    #[must_use]
+    pub fn lower_s(&self, lower: Option<StageSteps>, passes: u32) -> f64 {
+        let Some(StageSteps { tokens, computed, skipped }) = lower else { return 0.0 };
+        let skip_s = self.skip_s * self.ratio(tokens);
+        f64::from(passes) * (f64::from(computed) * self.step_s(tokens) + f64::from(skipped) * skip_s)
+    }
+
     /// Everything around the denoising, seconds.
     #[must_use]
     pub fn around_s(&self, tokens: u64, hit: bool) -> f64 {
@@ -103,7 +112,7 @@ impl CostModel {
         encode_s + self.tail_once_s + self.tail_s * self.ratio(tokens)
     }
 
-    /// A whole run with known numbers of computed and skipped steps, seconds.
+    /// A whole run at one size with known numbers of computed and skipped steps, seconds.
     #[must_use]
     pub fn run_s(&self, tokens: u64, passes: u32, computed: u32, skipped: u32, hit: bool) -> f64 {
         self.around_s(tokens, hit) + self.denoise_s(tokens, passes, computed, skipped)
@@ -116,6 +125,7 @@ impl CostModel {
         let baseline = Work {
             tokens: prior.tokens.max(1),
             steps: prior.baseline_steps,
+            lower: None,
             passes: 1,
             threshold: 0.0,
             interpolated_mpx: 0.0,
@@ -124,13 +134,18 @@ impl CostModel {
         if own_s > 0.0 { Self::from_prior(prior).estimate_s(&baseline, false) / own_s } else { 1.0 }
     }
 
-    /// A run that is still to come, seconds. It is expected to skip as many steps as similar runs did.
+    /// A run that is still to come, seconds. It is expected to skip as many steps as similar runs did; the step cache starts afresh
+    /// at full size.
     #[must_use]
     pub fn estimate_s(&self, work: &Work, hit: bool) -> f64 {
-        let skipped = self.skips.expected(work.threshold, work.steps);
-        let computed = f64::from(work.steps) - skipped;
+        let stage = |tokens: u64, steps: u32| {
+            let skipped = self.skips.expected(work.threshold, steps);
+            (f64::from(steps) - skipped) * self.step_s(tokens) + skipped * self.skip_s * self.ratio(tokens)
+        };
+        let lower_steps = work.lower.map_or(0, |lower| lower.steps);
+        let lower_s = work.lower.map_or(0.0, |lower| stage(lower.tokens, lower.steps));
+        let denoise_s = stage(work.tokens, work.steps.saturating_sub(lower_steps)) + lower_s;
         let passes = f64::from(work.passes);
-        let denoise_s = computed * self.step_s(work.tokens) + skipped * self.skip_s * self.ratio(work.tokens);
         let interpolate_s = work.interpolated_mpx * self.interpolate_mpx_s;
         self.around_s(work.tokens, hit) + self.once_s + passes * denoise_s + interpolate_s
     }

@@ -3,7 +3,7 @@
 use domain::{Plan, RunRecord, VideoRequest};
 use serde::{Deserialize, Serialize};
 
-use super::work::{Work, passes};
+use super::work::{LowerWork, Work, passes};
 
 /// A finished run, reduced to what its time depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,10 +18,13 @@ pub struct CostRecord {
     pub passes: u32,
     /// Step-cache threshold; 0 for off.
     pub threshold: f64,
-    /// Steps that went through the transformer.
+    /// Steps at full size that went through the transformer.
     pub computed: u32,
-    /// Steps that the step cache skipped.
+    /// Steps at full size that the step cache skipped.
     pub skipped: u32,
+    /// Steps at half the size.
+    #[serde(default)]
+    pub lower: Option<StageSteps>,
     /// Whether the embeddings came from a cache.
     pub hit: bool,
     /// Prompt to embeddings, seconds.
@@ -39,6 +42,32 @@ pub struct CostRecord {
     /// Interpolation, seconds.
     #[serde(default)]
     pub interpolate_s: f64,
+}
+
+/// Steps of a finished run at one size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageSteps {
+    /// Video tokens of these steps.
+    pub tokens: u64,
+    /// Those that went through the transformer.
+    pub computed: u32,
+    /// Those that the step cache skipped.
+    pub skipped: u32,
+}
+
+impl StageSteps {
+    /// Those at half the size.
+    #[must_use]
+    pub(crate) fn lower_of(record: &RunRecord) -> Option<Self> {
+        let done = record.progressive?;
+        Some(Self { tokens: done.tokens, computed: done.steps_computed, skipped: done.steps_skipped })
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub fn steps(&self) -> u32 {
+        self.computed + self.skipped
+    }
 }
 
 /// The facts of a finished run.
@@ -74,6 +103,7 @@ impl CostRecord {
             stages.interpolate_s,
             stages.deliver_s,
         ];
+        let lower = StageSteps::lower_of(record);
         let sane = seconds.iter().all(|s| s.is_finite() && *s >= 0.0) && stages.denoise_s > 0.0;
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
@@ -81,8 +111,9 @@ impl CostRecord {
             tokens: run.tokens,
             passes: passes(run.request),
             threshold: run.plan.step_cache.threshold,
-            computed: record.steps_computed,
-            skipped: record.steps_skipped,
+            computed: record.steps_computed.saturating_sub(lower.map_or(0, |lower| lower.computed)),
+            skipped: record.steps_skipped.saturating_sub(lower.map_or(0, |lower| lower.skipped)),
+            lower,
             hit: record.cache_match.is_hit(),
             encode_s: stages.encode_s,
             denoise_s: stages.denoise_s,
@@ -102,8 +133,9 @@ impl CostRecord {
     /// The work as the planner knew it before the run, without interpolation.
     #[must_use]
     pub fn work(&self) -> Work {
-        let steps = self.computed + self.skipped;
+        let lower = self.lower.map(|lower| LowerWork { tokens: lower.tokens, steps: lower.steps() });
+        let steps = self.computed + self.skipped + lower.map_or(0, |lower| lower.steps);
         let (tokens, passes, threshold) = (self.tokens, self.passes, self.threshold);
-        Work { tokens, steps, passes, threshold, interpolated_mpx: 0.0 }
+        Work { tokens, steps, lower, passes, threshold, interpolated_mpx: 0.0 }
     }
 }

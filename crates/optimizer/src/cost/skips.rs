@@ -41,14 +41,18 @@ impl SkipTable {
     pub fn of(records: &[CostRecord]) -> Self {
         let mut seen: Vec<(f64, u32, Vec<f64>)> = Vec::new();
         for record in records.iter().filter(|r| r.threshold > 0.0) {
-            let steps = record.computed + record.skipped;
-            if skippable(steps) == 0 {
-                continue;
-            }
-            let share = f64::from(record.skipped) / f64::from(skippable(steps));
-            match seen.iter_mut().find(|(t, s, _)| same(*t, record.threshold) && *s == steps) {
-                Some((_, _, shares)) => shares.push(share),
-                None => seen.push((record.threshold, steps, vec![share])),
+            // Each size is a run of its own to the cache.
+            let lower = record.lower.map(|lower| (lower.computed, lower.skipped));
+            for (computed, skipped) in [Some((record.computed, record.skipped)), lower].into_iter().flatten() {
+                let steps = computed + skipped;
+                if skippable(steps) == 0 {
+                    continue;
+                }
+                let share = f64::from(skipped) / f64::from(skippable(steps));
+                match seen.iter_mut().find(|(t, s, _)| same(*t, record.threshold) && *s == steps) {
+                    Some((_, _, shares)) => shares.push(share),
+                    None => seen.push((record.threshold, steps, vec![share])),
+                }
             }
         }
         let row = |(threshold, steps, shares): (f64, u32, Vec<f64>)| {

@@ -1,6 +1,6 @@
 //! What an operator decides about the quality tiers.
 
-use domain::{StepCacheMode, Tier};
+use domain::{ProgressiveMode, StepCacheMode, Tier};
 use serde::Deserialize;
 
 /// `[tiers.*]` of `configuration/base.toml`, which explains every key.
@@ -49,6 +49,8 @@ pub struct TierSettings {
     pub draft_share: f64,
     /// Factor of interpolation for requests that name none; 1 for none.
     pub interpolate: u32,
+    /// Early steps at half the size, for requests that name no mode.
+    pub progressive: ProgressiveMode,
     /// Largest estimated relative error that learning may accept.
     pub error_max: f64,
     /// Overrides the threshold of the step cache in this tier's own mode.

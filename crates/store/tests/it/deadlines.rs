@@ -77,6 +77,7 @@ async fn a_run_gives_its_slot_once_and_goes_back_without_an_attempt() {
     assert!(!f.store.progress(lease, mark).await.expect("progress").preempt_requested);
     let holders = f.store.slot_holders(&pool(), 1).await.expect("holders");
     assert!(holders[0].may_yield && (holders[0].remaining_s - 8.0).abs() < 1e-9, "{holders:?}");
+    early_steps_count_less(&f, lease.job_id).await;
 
     let wish = Preemption {
         job_id: lease.job_id,
@@ -103,6 +104,19 @@ async fn a_run_gives_its_slot_once_and_goes_back_without_an_attempt() {
     assert!(!f.store.renew(again, 60.0).await.expect("renew").preempt_requested);
     f.store.progress(again, mark).await.expect("progress");
     assert!(f.store.slot_holders(&pool(), 1).await.expect("holders").iter().all(|holder| !holder.may_yield));
+}
+
+/// Five of 25 steps are done, all of them at half the size, where a step takes a quarter of the time; ten are planned there.
+async fn early_steps_count_less(f: &Fixture, job_id: JobId) {
+    let set = async |plan: &str| {
+        let update = format!("UPDATE jobs SET plan = {plan} WHERE id = $1");
+        sqlx::query(sqlx::AssertSqlSafe(update)).bind(job_id.0).execute(&f.pool).await.expect("update");
+    };
+    set(r#"jsonb_set(plan, '{progressive}', '{"steps": 10, "step_share": 0.25}')"#).await;
+    let holders = f.store.slot_holders(&pool(), 1).await.expect("holders");
+    let left = 10.0 * (1.0 - 5.0 * 0.25 / (10.0 * 0.25 + 15.0));
+    assert!((holders[0].remaining_s - left).abs() < 1e-9, "{holders:?}");
+    set("plan - 'progressive'").await;
 }
 
 async fn released_no(f: &Fixture, job_id: JobId) -> i32 {

@@ -54,6 +54,7 @@ async fn a_continued_draft_waits_again_and_completes() {
         after: 4,
         then: 50,
         step_cache: StepCachePlan { mode: StepCacheMode::Off, threshold: 0.0 },
+        lower_steps: None,
     };
     let plan = domain::Plan { tier: Tier::Premium, steps: schedule.total(), continues: Some(schedule), ..plan() };
     let how = Continuation { plan: plan.clone(), ..same_plan() };

@@ -3,7 +3,7 @@
  * request, remixes, the API's errors and the controls under Advanced are all derived from it. A field of the request without an
  * entry fails to compile.
  */
-import type { DeadlinePolicy, Judge, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
+import type { DeadlinePolicy, Judge, ProgressiveMode, QualityTier, RenderMode, StepCacheMode, VideoRequest } from '../../api/schema';
 import { chars, checkSeed, choiceField, decimal, flagField, numberField, seedOf, textField, whole } from './kinds';
 import { imageField } from './imageField';
 import { lorasField } from './loras';
@@ -93,6 +93,20 @@ export const fields = {
               ['8', '8 × frames per second'],
             ] as [string, string][])
           : []),
+      ],
+    },
+  }),
+  progressive: choiceField<'progressive', ProgressiveMode | ''>('progressive', ['', 'off', 'balanced', 'fast'], {
+    control: {
+      kind: 'choice',
+      label: 'Early steps',
+      hint: 'At half the size they cost a fraction; changes the video',
+      isHidden: (models) => models.every(({ progressive }) => !progressive),
+      options: () => [
+        ['', 'Tier default'],
+        ['off', 'At full size'],
+        ['balanced', 'Some at half size'],
+        ['fast', 'Most at half size'],
       ],
     },
   }),

@@ -84,6 +84,14 @@ it('a request spells out what the form shows, with empty fields as null', () => 
   expect(toRequest({ ...draft, trueGuidance: '3', deadlineMin: '1.5' }, 'x')).toMatchObject({ negative_prompt: '', deadline_s: 90 });
 });
 
+it('early steps at half the size are left to the tier, sent as chosen, and shown again in a remix', () => {
+  expect(toRequest(draft, 'x').progressive).toBeNull();
+  const request = toRequest({ ...draft, progressive: 'fast' }, 'x');
+  expect(request.progressive).toBe('fast');
+  expect(draftOf(job({ request })).progressive).toBe('fast');
+  expect(sane({ ...draft, progressive: 'most' }).progressive).toBe('');
+});
+
 it('drafts, candidates and smoothing are sent as they are shown, and a remix shows them again', () => {
   const form = { ...draft, mode: 'draft', candidates: '4', judge: 'person', interpolate: '8' } as const;
   const request = toRequest(form, 'a red ball');

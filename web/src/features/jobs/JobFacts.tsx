@@ -1,5 +1,5 @@
 /** What was requested and how the video was rendered; the request can be copied. */
-import type { InterpolationRecord, JobView } from '../../api/schema';
+import type { InterpolationRecord, JobView, ProgressiveRecord } from '../../api/schema';
 import { bytes, count, trim } from '../../lib/format';
 import { Button } from '../../ui/Button';
 import { toast } from '../../ui/toast';
@@ -20,6 +20,7 @@ function facts(job: JobView): Fact[] {
     ['Picture', job.image && pictureText(job)],
     ['Step cache', stepCache && (stepCache.mode === 'off' ? 'off' : `${stepCache.mode}, threshold ${trim(stepCache.threshold, 3)}`)],
     ['Steps computed', record && `${record.steps_computed} of ${record.steps_computed + record.steps_skipped}`],
+    ['At half the size', record?.progressive && progressiveText(record.progressive)],
     ['Smoothed', record?.interpolation && interpolationText(record.interpolation)],
     ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],
     ['Candidates', job.choice && choiceText(job)],
@@ -43,6 +44,12 @@ function pictureText({ request, image }: JobView): string {
   if (!crop || !width || !height) return 'as uploaded';
   const whole = crop.width === width && crop.height === height;
   return whole ? `${width} × ${height}` : `${width} × ${height}, of which ${crop.width} × ${crop.height} at the centre`;
+}
+
+/** Which of the steps were taken at half the size. */
+function progressiveText({ width, height, steps_computed: computed, steps_skipped: skipped }: ProgressiveRecord): string {
+  const reused = skipped > 0 ? `, ${count(skipped)} of them from the step cache` : '';
+  return `the first ${count(computed + skipped)} steps at ${width} × ${height}${reused}`;
 }
 
 /** What interpolation made of the rendered frames. */

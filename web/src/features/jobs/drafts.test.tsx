@@ -59,6 +59,13 @@ it('a running job shows its newest preview', () => {
   act(() => setPreview('p', null));
 });
 
+it('the details say which steps were taken at half the size', () => {
+  const progressive = { width: 640, height: 352, tokens: 29040, steps_computed: 20, steps_skipped: 5 };
+  const record = { progressive, stages: {}, steps_computed: 40, steps_skipped: 10 } as unknown as JobView['record'];
+  render(<JobFacts job={job({ status: 'completed', record })} />);
+  expect(screen.getByText('the first 25 steps at 640 × 352, 5 of them from the step cache')).toBeTruthy();
+});
+
 it('the details say what smoothing made and where it did not blend', () => {
   const interpolation = { factor: 8, frames: 129, fps: 24, cuts: 1, megapixels: 0.46, weights: 'aa' };
   const record = { interpolation, stages: {}, steps_computed: 25, steps_skipped: 0 } as unknown as JobView['record'];

@@ -152,7 +152,7 @@ mod tests {
         tch::manual_seed(5);
         let heads = Heads { count: 3, dim: 16 };
         let norm = QkNorm { weight: Tensor::randn([32], (Kind::BFloat16, Device::Cpu)), heads };
-        let rotation = rope::rotation([2, 3, 4], &[4, 6, 6], 256.0, false, Device::Cpu).unwrap();
+        let rotation = rope::rotation([[2, 3, 4]; 2], &[4, 6, 6], 256.0, false, Device::Cpu).unwrap();
         let qkv = Tensor::randn([2, 24, 2 * heads.width() + 5], (Kind::BFloat16, Device::Cpu));
         let whole = qkv.copy();
         norm.apply(&whole, Some(&rotation)).unwrap();

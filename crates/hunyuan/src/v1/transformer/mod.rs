@@ -60,6 +60,8 @@ pub struct Condition {
 pub struct VideoShape {
     /// `[channels, frames, height, width]` of the latents.
     pub latents: [i64; 4],
+    /// Height and width of the latents over which positions are spread: larger than its own for steps at a lower resolution.
+    pub full: [i64; 2],
     /// See [`DenoiseRequest::riflex`](crate::DenoiseRequest::riflex).
     pub stretch: bool,
 }
@@ -138,7 +140,7 @@ impl Transformer {
         guidance: &[f64],
         shape: &VideoShape,
     ) -> Result<Condition> {
-        let VideoShape { latents, stretch } = *shape;
+        let VideoShape { latents, full, stretch } = *shape;
         let config = &self.config;
         check_last("prompt_embeds", states, config.text_embed_dim)?;
         check_last("pooled_prompt_embeds", pooled, config.pooled_projection_dim)?;
@@ -150,14 +152,21 @@ impl Transformer {
             }
         }
         let grid = [latents[1] / patch[0], latents[2] / patch[1], latents[3] / patch[2]];
+        let spread = [grid[0], full[0] / patch[1], full[1] / patch[2]];
         if stretch && !rope::can_stretch(config.rope_axes_dim[0]) {
             return Err(Error::input("riflex", "this model's heads have too few channels for time; leave it off"));
         }
         let (pooled, guidance) = self.embed.constants(pooled, guidance, states.kind()).in_op("condition")?;
         Ok(Condition {
             text: self.refiner.prepare(states).in_op("condition")?,
-            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, stretch, states.device())
-                .in_op("condition")?,
+            rotation: rope::rotation(
+                [grid, spread],
+                &config.rope_axes_dim,
+                config.rope_theta,
+                stretch,
+                states.device(),
+            )
+            .in_op("condition")?,
             pooled,
             guidance,
             grid,
@@ -193,7 +202,8 @@ impl Transformer {
         let normed = modulated_norm(&tokens.f_narrow(1, 0, video)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
         drop(tokens);
         let patch = [self.config.patch_size_t, self.config.patch_size, self.config.patch_size];
-        unpatch(&self.out.forward(&normed)?, condition.grid, patch)
+        // Of a single token a frame it is a view; sums over it would differ from those over a restored copy in their last bits.
+        Ok(unpatch(&self.out.forward(&normed)?, condition.grid, patch)?.f_contiguous()?)
     }
 
     /// Number of [`Control::check_at`] calls of one forward pass.

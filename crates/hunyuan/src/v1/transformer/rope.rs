@@ -24,9 +24,16 @@ pub(crate) fn can_stretch(time_channels: i64) -> bool {
 
 /// `[frames * rows * columns, 1, 1, head_dim / 2]` complex64 on `device`.
 ///
-/// `axes` are the widths of the three parts of a head (their sum is the head's width), `grid` the counts of tokens. `stretch`
+/// `axes` are the widths of the three parts of a head (their sum is the head's width), `grid` the counts of tokens, and `full` those of
+/// the video over which their positions are spread: its own grid, or a larger one for steps at a lower resolution. `stretch`
 /// applies RIFLEx: the frequency that repeats within the video gets a period longer than the video.
-pub(crate) fn rotation(grid: [i64; 3], axes: &[i64], theta: f64, stretch: bool, device: Device) -> Result<Tensor> {
+pub(crate) fn rotation(
+    [grid, full]: [[i64; 3]; 2],
+    axes: &[i64],
+    theta: f64,
+    stretch: bool,
+    device: Device,
+) -> Result<Tensor> {
     let mut parts = Vec::with_capacity(axes.len());
     for (axis, &width) in axes.iter().enumerate() {
         let options = (Kind::Float, device);
@@ -36,11 +43,37 @@ pub(crate) fn rotation(grid: [i64; 3], axes: &[i64], theta: f64, stretch: bool, 
             let frequency = COVERED * std::f64::consts::TAU / grid[0] as f64;
             let _ = frequencies.f_select(0, REPEATING - 1)?.f_fill_(frequency)?;
         }
-        let angles = Tensor::f_arange(grid[axis], options)?.f_outer(&frequencies)?;
+        let mut positions = Tensor::f_arange(grid[axis], options)?;
+        if full[axis] != grid[axis] {
+            // The middle of a token's part of the full grid.
+            let apart = full[axis] as f64 / grid[axis] as f64;
+            positions = positions.f_mul_scalar(apart)?.f_add_scalar((apart - 1.0) / 2.0)?;
+        }
+        let angles = positions.f_outer(&frequencies)?;
         let mut shape = [1, 1, 1, width / 2];
         shape[axis] = grid[axis];
         parts.push(angles.f_view(shape)?.f_expand([grid[0], grid[1], grid[2], width / 2], false)?);
     }
     let angles = Tensor::f_cat(&parts, 3)?.f_reshape([grid[0] * grid[1] * grid[2], 1, 1, -1])?;
     Ok(Tensor::f_complex(&angles.f_cos()?, &angles.f_sin()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Angles of an axis alone, from a rotation of frequency 1.
+    fn positions(grid: [i64; 3], full: [i64; 3]) -> Vec<f64> {
+        let turned = rotation([grid, full], &[2, 2, 2], 1.0, false, Device::Cpu).unwrap();
+        let angles = turned.angle().reshape([grid.iter().product::<i64>(), 3]);
+        Vec::<f64>::try_from(&angles.select(1, 2).to_kind(Kind::Double)).unwrap()
+    }
+
+    #[test]
+    fn positions_of_a_lower_resolution_are_the_middles_of_what_they_stand_for() {
+        let near = |found: &[f64], wanted: &[f64]| found.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(near(&positions([1, 1, 2], [1, 1, 2]), &[0.0, 1.0]));
+        assert!(near(&positions([1, 1, 2], [1, 1, 4]), &[0.5, 2.5]));
+        assert!(near(&positions([1, 1, 2], [1, 1, 3]), &[0.25, 1.75]));
+    }
 }

@@ -158,8 +158,8 @@ impl Transformer {
     /// Prepares the parts of a run that no step changes.
     ///
     /// `states` is `[batch, tokens, text_embed_dim]` and `glyph` `[batch, bytes, text_embed_2_dim]`, both without padding, on the
-    /// model's device and of its dtype; `latents` is `[channels, frames, height, width]`. `image` is given exactly to a model that takes
-    /// one.
+    /// model's device and of its dtype; `latents` is `[channels, frames, height, width]`, and `full` the height and width over which
+    /// positions are spread, larger for steps at a lower resolution. `image` is given exactly to a model that takes one.
     ///
     /// # Errors
     /// Shapes that this model does not have, or libtorch.
@@ -168,7 +168,7 @@ impl Transformer {
         states: &Tensor,
         glyph: Option<&Tensor>,
         image: Option<&ImageInput>,
-        latents: [i64; 4],
+        (latents, full): ([i64; 4], [i64; 2]),
     ) -> Result<Condition> {
         let (config, patch) = (&self.config, self.config.patch());
         check_last("prompt_embeds", states, config.text_embed_dim)?;
@@ -196,6 +196,7 @@ impl Transformer {
             }
         }
         let grid = [latents[1] / patch[0], latents[2] / patch[1], latents[3] / patch[2]];
+        let spread = [grid[0], full[0] / patch[1], full[1] / patch[2]];
         let size = [states.size()[0], config.in_channels - config.out_channels, latents[1], latents[2], latents[3]];
         let beside = Tensor::f_zeros(size, (states.kind(), states.device())).in_op("condition")?;
         if let Some(image) = image {
@@ -208,7 +209,7 @@ impl Transformer {
             text: self.context_embedder.prepare(states).in_op("condition")?,
             before: if before.is_empty() { None } else { Some(Tensor::f_cat(&before, 1)?) },
             beside,
-            rotation: rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, false, states.device())
+            rotation: rope::rotation([grid, spread], &config.rope_axes_dim, config.rope_theta, false, states.device())
                 .in_op("condition")?,
             grid,
         })
