@@ -20,6 +20,7 @@ pub mod embeddings;
 pub mod flow_match;
 pub mod noise;
 pub mod step_cache;
+pub mod team;
 pub mod tiling;
 pub(crate) mod tokenizers;
 

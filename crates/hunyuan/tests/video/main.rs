@@ -10,4 +10,5 @@ mod interpolation;
 mod riflex;
 mod runs;
 mod stops;
+mod team;
 mod v1_5;
