@@ -8,7 +8,9 @@ mod libtorch;
 
 fn main() {
     libtorch::main();
-    println!("cargo:rerun-if-changed=src/shim.cpp");
+    for source in ["src/shim.cpp", "src/group.cpp", "src/guarded.h", "src/gloo"] {
+        println!("cargo:rerun-if-changed={source}");
+    }
     let include = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default()).join("include");
     if !include.join("ATen/Context.h").exists() {
         // The version check has reported it, with what to install.
@@ -21,6 +23,10 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("GLOG_USE_GLOG_EXPORT", None)
+        // Without it c10d's header of Gloo's group declares nothing; src/gloo stands in for the headers that libtorch lacks.
+        .define("USE_C10D_GLOO", None)
+        .include("src")
         .file("src/shim.cpp")
+        .file("src/group.cpp")
         .compile("torch_ext_shim");
 }

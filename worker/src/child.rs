@@ -98,7 +98,7 @@ pub(crate) fn run<'i>(
 
 /// Asks the kernel to kill the child when the thread that starts it ends, which here outlives the child unless this whole
 /// process dies.
-fn die_with_us(command: &mut Command) {
+pub(crate) fn die_with_us(command: &mut Command) {
     #[expect(unsafe_code, reason = "the only way to run something between fork and exec; it is a single system call")]
     unsafe {
         command.pre_exec(|| set_pdeathsig(Signal::SIGKILL).map_err(std::io::Error::from));

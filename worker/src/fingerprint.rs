@@ -111,6 +111,7 @@ mod tests {
             model_fingerprint: String::new(),
             encoder_fingerprint: String::new(),
             device: String::new(),
+            devices: 1,
             device_class: String::new(),
             build: String::new(),
             threads: 1,

@@ -1,7 +1,7 @@
 //! The worker's parts, put together by `main.rs`.
 //!
 //! Each subcommand is a module: [`fleet`] serves the fleet, [`render`] renders one video from a model folder, [`fingerprint`]
-//! [`convert`] and [`fit_preview`] are for making a model folder. It is a library so that `examples/gated_worker.rs`, which the fault
+//! [`convert`] and [`fit_preview`] are for making a model folder, [`ranks`] for several devices. It is a library so that `examples/gated_worker.rs`, which the fault
 //! tests run, is the same worker with another renderer behind [`engine`]; the product's program has the model only.
 
 mod child;
@@ -13,5 +13,6 @@ pub mod fleet;
 pub mod libtorch;
 pub mod measure;
 mod mp4;
+pub mod ranks;
 pub mod render;
 mod webp;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use worker::{convert, fingerprint, fit_preview, fleet, libtorch, render};
+use worker::{convert, fingerprint, fit_preview, fleet, libtorch, ranks, render};
 
 /// The fleet's worker.
 #[derive(Debug, Parser)]
@@ -25,6 +25,9 @@ enum Command {
     FitPreview(fit_preview::FitPreviewArgs),
     /// Convert a single-file checkpoint or a PyTorch file to a component of a model folder
     Convert(convert::ConvertArgs),
+    /// Hold another device of a worker, which starts this by itself
+    #[command(hide = true)]
+    Rank(Box<ranks::follow::RankArgs>),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Command::Fingerprint(args) => fingerprint::run(&args),
         Command::FitPreview(args) => fit_preview::run(&args),
         Command::Convert(args) => convert::run(&args),
+        Command::Rank(args) => ranks::follow::run(&args),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use domain::model::RenderShape;
 use domain::{ModelManifest, QualityTier, VideoRequest};
+use optimizer::cost::on_devices;
 use optimizer::price_usd;
 use settings::Settings;
 
@@ -30,6 +32,23 @@ pub struct FleetSizeArgs {
     /// Share of prompts whose embeddings are cached, 0 to 1.
     #[arg(long, default_value_t = 0.35)]
     hit_rate: f64,
+    /// GPUs of each worker, which compute a video together.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    devices: u32,
+}
+
+/// What the table is for.
+#[derive(Debug, Clone, Copy)]
+struct Load {
+    videos_per_hour: f64,
+    hit_rate: f64,
+    devices: u32,
+}
+
+impl From<&FleetSizeArgs> for Load {
+    fn from(args: &FleetSizeArgs) -> Self {
+        Self { videos_per_hour: args.videos_per_hour, hit_rate: args.hit_rate, devices: args.devices }
+    }
 }
 
 /// Prints the table.
@@ -52,7 +71,7 @@ pub fn print(settings: &Settings, args: &FleetSizeArgs) -> anyhow::Result<()> {
                 .with_context(|| format!("models.default: model '{default}' is not in any of models.dirs"))?
         }
     };
-    let text = table(settings, &manifest, args.videos_per_hour, args.hit_rate)?;
+    let text = table(settings, &manifest, args.into())?;
     std::io::stdout().write_all(text.as_bytes()).context("print the table")
 }
 
@@ -64,44 +83,66 @@ fn read(path: &Path) -> anyhow::Result<ModelManifest> {
     Ok(ModelManifest::parse(&text)?)
 }
 
-/// The table as Markdown: each named size of the model at the longest length, in each tier, with the middle of the tier's range of
-/// steps.
-fn table(settings: &Settings, manifest: &ModelManifest, videos_per_hour: f64, hit_rate: f64) -> anyhow::Result<String> {
+/// The estimate of a size in a tier.
+struct Row {
+    shape: RenderShape,
+    steps: u32,
+    memory_bytes: u64,
+    /// Of a video, with the load's share of cached prompts.
+    seconds: f64,
+}
+
+/// Estimates a named size at the longest length in a tier, with the middle of the tier's range of steps.
+fn row(
+    settings: &Settings,
+    manifest: &ModelManifest,
+    size: &str,
+    tier: QualityTier,
+    load: Load,
+) -> anyhow::Result<Row> {
     let planner = settings.planner();
+    let manifest = &ModelManifest { cost_prior: on_devices(&manifest.cost_prior, load.devices), ..manifest.clone() };
+    let shape = manifest.shape(size, None, manifest.length.max);
+    let shape = shape.map_err(|errors| anyhow::anyhow!("{size}: {errors:?}"))?;
+    let range = planner.steps_range(manifest, tier);
+    let mut request = VideoRequest {
+        video_size: size.to_owned(),
+        quality_tier: tier,
+        infer_steps: range.min.midpoint(range.max),
+        ..VideoRequest::new("a video")
+    };
+    request.fill_guidance(manifest);
+    let planned = planner.plan(&request, manifest, shape);
+    let plan = &planned.plan;
+    let seconds = load.hit_rate * plan.estimate_cached_s + (1.0 - load.hit_rate) * plan.estimate_s;
+    Ok(Row { shape: planned.shape, steps: plan.steps, memory_bytes: plan.memory_bytes, seconds })
+}
+
+/// The table as Markdown: each named size of the model in each tier.
+fn table(settings: &Settings, manifest: &ModelManifest, load: Load) -> anyhow::Result<String> {
     let gpu_hour_usd = settings.cost.gpu_hour_usd;
+    let (videos_per_hour, gpus) = (load.videos_per_hour, f64::from(load.devices));
     let mut text = format!(
         "| size | tier | steps | memory, GB | minutes per video | videos per GPU-hour | GPUs for {videos_per_hour} videos per hour | $ per video |\n\
          |---|---|---:|---:|---:|---:|---:|---:|\n"
     );
     for size in &manifest.sizes {
-        let shape = manifest.shape(&size.name, None, manifest.length.max);
-        let shape = shape.map_err(|errors| anyhow::anyhow!("{}: {errors:?}", size.name))?;
         for tier in TIERS {
-            let range = planner.steps_range(manifest, tier);
-            let mut request = VideoRequest {
-                video_size: size.name.clone(),
-                quality_tier: tier,
-                infer_steps: range.min.midpoint(range.max),
-                ..VideoRequest::new("a video")
-            };
-            request.fill_guidance(manifest);
-            let planned = planner.plan(&request, manifest, shape);
-            let (plan, shape) = (&planned.plan, &planned.shape);
-            let seconds = hit_rate * plan.estimate_cached_s + (1.0 - hit_rate) * plan.estimate_s;
+            let Row { shape, steps, memory_bytes, seconds } = row(settings, manifest, &size.name, tier, load)?;
             let an_hour = 3600.0 / seconds;
             #[expect(clippy::cast_precision_loss, reason = "bytes of a GPU are far below 2^52")]
-            let memory = plan.memory_bytes as f64 / 1e9;
+            let memory = memory_bytes as f64 / 1e9;
             writeln!(
                 text,
-                "| {} {}x{}x{} | {tier} | {} | {memory:.0} | {:.1} | {an_hour:.1} | {:.0} | {:.2} |",
+                "| {} {}x{}x{} | {tier} | {steps} | {memory:.0} | {:.1} | {:.1} | {:.0} | {:.2} |",
                 size.name,
                 shape.width,
                 shape.height,
                 shape.frames,
-                plan.steps,
                 seconds / 60.0,
-                (videos_per_hour / (an_hour * BUSY_SHARE)).ceil(),
-                price_usd(seconds, gpu_hour_usd),
+                an_hour / gpus,
+                (videos_per_hour / (an_hour * BUSY_SHARE)).ceil() * gpus,
+                price_usd(seconds * gpus, gpu_hour_usd),
             )
             .context("write the table")?;
         }
@@ -119,11 +160,36 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
+    const LOAD: Load = Load { videos_per_hour: 100.0, hit_rate: 0.35, devices: 1 };
+
+    /// `docs/operations.md` contains what several GPUs are expected to gain in the premium tier.
+    #[test]
+    fn the_documented_projection_for_several_gpus_matches_the_planner() {
+        let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
+        let settings = Settings::defaults();
+        let seconds = |size: &str, devices: u32| {
+            row(&settings, &manifest, size, QualityTier::Premium, Load { devices, ..LOAD }).unwrap().seconds
+        };
+        let mut wanted =
+            "| size | GPUs | minutes per video | times as fast | $ per video |\n|---|---:|---:|---:|---:|\n".to_owned();
+        for size in &manifest.sizes {
+            let (name, alone) = (&size.name, seconds(&size.name, 1));
+            for devices in [1, 2, 4, 8] {
+                let (own, gpus) = (seconds(name, devices), f64::from(devices));
+                let usd = price_usd(own * gpus, settings.cost.gpu_hour_usd);
+                writeln!(wanted, "| {name} | {devices} | {:.1} | {:.1} | {usd:.2} |", own / 60.0, alone / own).unwrap();
+            }
+        }
+        let document = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
+        let after = document.split_once("<!-- several-gpus: begin -->\n").unwrap().1;
+        assert_eq!(after.split_once("<!-- several-gpus: end -->").unwrap().0, wanted);
+    }
+
     /// `docs/operations.md` contains the output of `api fleet-size --model models/hunyuanvideo.fleet.toml`.
     #[test]
     fn the_documented_table_matches_the_planner() {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
-        let wanted = table(&Settings::defaults(), &manifest, 100.0, 0.35).unwrap();
+        let wanted = table(&Settings::defaults(), &manifest, LOAD).unwrap();
         let document = std::fs::read_to_string(repository().join("docs/operations.md")).unwrap();
         let after = document.split_once("<!-- fleet-size: begin -->\n").unwrap().1;
         assert_eq!(after.split_once("<!-- fleet-size: end -->").unwrap().0, wanted);
@@ -138,7 +204,7 @@ mod tests {
         for adaptive_steps in [true, false] {
             let mut settings = Settings::defaults();
             settings.optimization.adaptive_steps = adaptive_steps;
-            let table = table(&settings, &manifest, 100.0, 0.35).unwrap();
+            let table = table(&settings, &manifest, LOAD).unwrap();
             let steps: Vec<_> = table.lines().skip(2).map(|line| line.split('|').nth(3).unwrap().trim()).collect();
             assert_eq!(steps, ["6"; 8], "{table}");
         }
@@ -149,7 +215,7 @@ mod tests {
         let manifest = read(&repository().join("models/hunyuanvideo.fleet.toml")).unwrap();
         let mut settings = Settings::defaults();
         settings.tiers.preview.size_max = "540p".to_owned();
-        let table = table(&settings, &manifest, 100.0, 0.35).unwrap();
+        let table = table(&settings, &manifest, LOAD).unwrap();
         assert!(table.contains("| 720p 960x544x129 | preview | 15 | 50 |"), "{table}");
     }
 

@@ -119,6 +119,15 @@ pub struct CostPrior {
     /// Interpolating frames of a million pixels, seconds.
     #[serde(default = "interpolate_mpx_s", skip_serializing_if = "is_default_interpolate_mpx_s")]
     pub interpolate_mpx_s: f64,
+    /// Queries, keys, values and results of all blocks in a step at `tokens`, GB: what devices that share a video exchange, apart from
+    /// each one's own part. 0 for a model of which it is not known.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub exchanged_gb: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// For a GPU; on a CPU it takes a hundred times as long.
@@ -271,6 +280,7 @@ impl CostPrior {
             ("around_s", self.around_s),
             ("around_cached_s", self.around_cached_s),
             ("interpolate_mpx_s", self.interpolate_mpx_s),
+            ("exchanged_gb", self.exchanged_gb),
         ];
         if let Some((key, _)) = seconds.into_iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
             return Err(ManifestError::value(format!("cost_prior.{key}"), "must be 0 or more"));

@@ -27,6 +27,7 @@ use crate::runtime::{
     picture::Picture,
     request::{Defaults, Geometry},
     run::Latents,
+    team::{Leader, Order, Team},
     tiling::Progress,
     weights::{Hashes, Placements, Storage, WeightSource},
 };
@@ -45,8 +46,10 @@ const TRANSFORMER: &str = "transformer";
 pub struct EngineInfo {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// See [`device::class`].
+    /// See [`device::class`]; several GPUs are a class of their own.
     pub device_class: String,
+    /// How many devices compute a video together.
+    pub devices: usize,
     /// Number format of the transformer.
     pub dtype: Dtype,
     /// How the matrices of the transformer's blocks are kept in memory.
@@ -186,8 +189,8 @@ impl Engine {
         hashes.save();
         let info = EngineInfo {
             device: device::name(device),
-            // Its videos differ from those of the same GPU with other kernels.
-            device_class: device::class(device) + if deterministic { " deterministic" } else { "" },
+            device_class: device_class(device, deterministic, 1),
+            devices: 1,
             dtype,
             storage: options.storage,
             adapter_path: options.adapter_path,
@@ -211,6 +214,57 @@ impl Engine {
         });
         let adapters = adapters.on(options.adapter_path);
         Ok(Self { options: options.clone(), info, device, train_timesteps, networks, adapters })
+    }
+
+    /// Computes each video with the devices of a team from now on, or on this device alone again. The team's other processes follow
+    /// with [`Engine::follow`].
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a number of devices that does not divide the model's attention heads.
+    pub fn lead(&mut self, leader: Option<Leader>) -> Result<()> {
+        let devices = leader.as_ref().map_or(1, |leader| leader.team().size());
+        self.networks.lead(leader)?;
+        self.info.device_class = device_class(self.device, self.options.deterministic, devices);
+        self.info.devices = devices;
+        Ok(())
+    }
+
+    /// The team that this engine leads.
+    #[must_use]
+    pub fn leader(&self) -> Option<&Leader> {
+        self.networks.leader()
+    }
+
+    /// Takes this process's part in an order of its team's leader.
+    ///
+    /// # Errors
+    /// [`Error::Team`] when the others cannot be reached, memory, libtorch. After any error the team is broken.
+    pub fn follow(&mut self, line: &str, team: &Team) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let order = Order::parse(line)?;
+        let Order::Adapters { uses } = &order else {
+            return match self.networks.follow(&order, team) {
+                // The leader was stopped, and all with it.
+                Err(Error::Cancelled) => Ok(()),
+                done => done,
+            };
+        };
+        let opened = uses.iter().map(|(path, strength)| Ok((self.open_adapter(path)?, *strength)));
+        let opened: Result<Vec<_>> = opened.collect();
+        let networks = &self.networks;
+        let own = opened.and_then(|opened| {
+            let uses: Vec<AdapterUse> =
+                opened.iter().map(|(adapter, strength)| AdapterUse { adapter, strength: *strength }).collect();
+            self.adapters.set(&uses, networks.placements(), &Control::new())
+        });
+        // The leader reports what is wrong with an adapter.
+        all_or_none(team, own, &mut self.adapters, networks.placements()).map(drop)
+    }
+
+    /// The device, for [`Team::use_device`].
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
     }
 
     /// What was loaded.
@@ -304,7 +358,13 @@ impl Engine {
     /// [`Error::Cancelled`] between layers, memory, libtorch; then none is active.
     pub fn set_adapters(&mut self, uses: &[AdapterUse], control: &Control) -> Result<bool> {
         let _no_grad = tch::no_grad_guard();
-        self.adapters.set(uses, self.networks.placements(), control)
+        let (networks, adapters) = (&self.networks, &mut self.adapters);
+        let Some(leader) = networks.leader() else { return adapters.set(uses, networks.placements(), control) };
+        let files = uses.iter().map(|one| (one.adapter.path().to_owned(), one.strength)).collect();
+        leader.share(&Order::Adapters { uses: files }, &[], |team| {
+            let own = adapters.set(uses, networks.placements(), control);
+            all_or_none(team, own, adapters, networks.placements())
+        })?
     }
 
     /// Peak GPU memory since the start, bytes; none on a CPU.
@@ -349,6 +409,33 @@ impl Engine {
         device::reserve(self.device, "decode", if spatial { tile } else { whole }.saturating_mul(videos))?;
         Ok(spatial)
     }
+}
+
+/// The class of a number of devices. Their videos differ from those of the same GPU with other kernels, and with other shapes of its
+/// kernels; a CPU computes the same bits whatever their number.
+fn device_class(device: Device, deterministic: bool, devices: usize) -> String {
+    let mut class = device::class(device);
+    if device != Device::Cpu && deterministic {
+        class += " deterministic";
+    }
+    if device != Device::Cpu && devices > 1 {
+        class += &format!(" x{devices}");
+    }
+    class
+}
+
+/// Leaves the adapters of all processes as they were set, or none active in any of them. The outer error is one of the exchange.
+fn all_or_none(
+    team: &Team,
+    own: Result<bool>,
+    adapters: &mut Adapters,
+    placements: &Placements,
+) -> Result<Result<bool>> {
+    if team.all_succeeded(own.is_ok())? {
+        return Ok(own);
+    }
+    adapters.set(&[], placements, &Control::new())?;
+    Ok(own.and_then(|_| Err(Error::team("another device could not change its weights"))))
 }
 
 /// The input of the trial of attention kernels.

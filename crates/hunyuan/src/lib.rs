@@ -35,6 +35,7 @@ pub use runtime::progressive::Progressive;
 pub use runtime::request::{Defaults, DenoiseRequest, DraftPart, Geometry};
 pub use runtime::run::{Denoised, Latents, OnStep, RunCounts, StepEnd};
 pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
+pub use runtime::team::{Leader, Team};
 pub use runtime::weights::Storage;
 pub use session::Session;
 pub use torch_ext::attention::Backend as AttentionBackend;

@@ -14,6 +14,7 @@ use crate::runtime::{
     picture::Picture,
     request::{DenoiseRequest, Geometry},
     run::{Denoised, Latents, OnStep, Run},
+    team::{Leader, Order, Team},
     tiling::{Progress, TileSizes},
     weights::{Placements, Storage, WeightSource},
 };
@@ -160,6 +161,21 @@ pub(crate) trait Networks: std::fmt::Debug + Send {
     /// # Errors
     /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>>;
+
+    /// Computes with a team from now on, or alone again.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a team whose size does not divide the transformer's heads.
+    fn lead(&mut self, leader: Option<Leader>) -> Result<()>;
+
+    /// The team that this process leads.
+    fn leader(&self) -> Option<&Leader>;
+
+    /// Takes this process's part in an order of the team's leader; [`Order::Adapters`] is the engine's.
+    ///
+    /// # Errors
+    /// [`Error::Team`], memory, libtorch.
+    fn follow(&self, order: &Order, team: &Team) -> Result<()>;
 
     /// Bytes of activations that a forward pass over this many videos and tokens needs.
     fn denoise_bytes(&self, videos: i64, tokens: i64) -> u64;

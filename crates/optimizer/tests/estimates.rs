@@ -13,6 +13,7 @@ fn prior() -> CostPrior {
         attention_share: 0.5,
         baseline_steps: 33,
         interpolate_mpx_s: 0.02,
+        exchanged_gb: 0.0,
     }
 }
 

@@ -35,6 +35,14 @@ pub fn make_deterministic() -> Result<()> {
     shim::make_deterministic()
 }
 
+/// Makes GPU `index` the one that this thread's CUDA calls mean where they name none.
+///
+/// # Errors
+/// As [`synchronize`].
+pub fn use_gpu(index: usize) -> Result<()> {
+    shim::use_gpu(existing(index)?)
+}
+
 /// Memory in use on GPU `index`.
 ///
 /// # Errors

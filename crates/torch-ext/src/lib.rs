@@ -11,8 +11,10 @@ pub mod attention;
 pub mod device;
 pub mod driver;
 pub mod flash3;
+pub mod group;
 pub mod host;
 pub mod library;
+pub mod nccl;
 pub mod nvrtc;
 mod shim;
 

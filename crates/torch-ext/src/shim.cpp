@@ -1,5 +1,4 @@
-// The C side of this crate. Every function returns 0, or 1 after writing the exception's text into `message`
-// (`room` bytes, always terminated). No exception may leave a function: Rust cannot unwind it.
+// The C side of this crate, except for groups of processes (group.cpp). guarded.h says what its functions return.
 
 #include <ATen/Context.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -7,31 +6,21 @@
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/cuda.h>
 
 #include <cmath>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
-namespace {
+#include "guarded.h"
 
-template <typename Body>
-int guarded(char* message, size_t room, Body body) {
-  try {
-    body();
-    return 0;
-  } catch (const std::exception& error) {
-    std::snprintf(message, room, "%s", error.what());
-  } catch (...) {
-    std::snprintf(message, room, "an exception without a text");
-  }
-  return 1;
-}
+using torch_ext::guarded;
+
+namespace {
 
 void enable(at::SDPBackend backend, bool on) {
   auto& context = at::globalContext();
@@ -111,6 +100,14 @@ int torch_ext_make_deterministic(char* message, size_t room) {
 // Waits for all work on the device, and throws what any of it has failed with.
 int torch_ext_synchronize(int64_t device, char* message, size_t room) {
   return guarded(message, room, [&] { torch::cuda::synchronize(device); });
+}
+
+// The device of CUDA calls that name none, in this thread.
+int torch_ext_use_gpu(int64_t device, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    const c10::Device gpu(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(device));
+    c10::impl::VirtualGuardImpl(c10::DeviceType::CUDA).setDevice(gpu);
+  });
 }
 
 // `out`: bytes in tensors now and at most, bytes taken from the driver now and at most.

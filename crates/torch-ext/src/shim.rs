@@ -17,6 +17,7 @@ unsafe extern "C" {
     fn torch_ext_attention(order: *mut i64, count: *mut usize, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_make_deterministic(message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_synchronize(device: i64, message: *mut c_char, room: usize) -> c_int;
+    fn torch_ext_use_gpu(device: i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_memory(device: i64, out: *mut i64, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_has_operator(name: *const c_char, found: *mut c_int, message: *mut c_char, room: usize) -> c_int;
     fn torch_ext_flash3(
@@ -31,7 +32,7 @@ unsafe extern "C" {
 }
 
 /// Calls a function of the shim with room for its message.
-fn call(function: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<()> {
+pub(crate) fn call(function: impl FnOnce(*mut c_char, usize) -> c_int) -> Result<()> {
     let mut message: [c_char; MESSAGE_BYTES] = [0; MESSAGE_BYTES];
     if function(message.as_mut_ptr(), message.len()) == 0 {
         return Ok(());
@@ -68,6 +69,12 @@ pub(crate) fn synchronize(device: i64) -> Result<()> {
     #[expect(unsafe_code, reason = "a foreign function")]
     // SAFETY: plain values.
     call(|message, room| unsafe { torch_ext_synchronize(device, message, room) })
+}
+
+pub(crate) fn use_gpu(device: i64) -> Result<()> {
+    #[expect(unsafe_code, reason = "a foreign function")]
+    // SAFETY: plain values.
+    call(|message, room| unsafe { torch_ext_use_gpu(device, message, room) })
 }
 
 pub(crate) fn memory(device: i64) -> Result<[i64; 4]> {

@@ -110,6 +110,7 @@ impl Renderer for Quick {
             model_fingerprint: self.manifest.fingerprint.weights.clone(),
             encoder_fingerprint: self.manifest.fingerprint.encoders.clone(),
             device: "cpu".to_owned(),
+            devices: 1,
             device_class: "test".to_owned(),
             build: "quick".to_owned(),
             threads: 1,

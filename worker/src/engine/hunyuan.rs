@@ -11,8 +11,9 @@ use cache::{StoredEmbeddings, StoredTensor};
 use domain::{FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
-    FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Picture, Progressive, Session, StepCacheConfig,
+    Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
+    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session,
+    StepCacheConfig, StepEnd,
 };
 use tracing::warn;
 
@@ -23,6 +24,7 @@ use super::steps::Steps;
 use super::{
     Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo,
 };
+use crate::ranks::{Plan, Ranks};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
 pub(crate) const NOT_FINITE: &str = "not_finite";
@@ -39,6 +41,9 @@ pub struct HunyuanRenderer {
     factors: Option<LatentRgb>,
     loras: Opened,
     interpolator: Option<Interpolator>,
+    /// The processes of the other devices, and how they are started.
+    ranks: Option<Ranks>,
+    plan: Option<Plan>,
 }
 
 impl HunyuanRenderer {
@@ -47,7 +52,7 @@ impl HunyuanRenderer {
     /// # Errors
     /// The engine's, about the folder or the device.
     pub fn load(options: &LoadOptions) -> anyhow::Result<Self> {
-        let engine = Engine::load(&EngineOptions {
+        let engine_options = EngineOptions {
             device: options.device,
             attention: options.attention,
             attention_library: options.attention_library.clone(),
@@ -61,8 +66,8 @@ impl HunyuanRenderer {
             hashes_dir: options.hashes_dir.clone(),
             deterministic: options.deterministic,
             ..EngineOptions::new(&options.model_dir)
-        })
-        .context("load the model")?;
+        };
+        let mut engine = Engine::load(&engine_options).context("load the model")?;
         let geometry = geometry(&engine.info().geometry).context("read the checkpoint's geometry")?;
         let factors = LatentRgb::of_folder(&options.model_dir, engine.info().geometry.channels)
             .context("read the preview factors")?;
@@ -75,7 +80,12 @@ impl HunyuanRenderer {
                 format!("load the interpolator from {folder}; `scripts/fetch-interpolator {folder}` fetches it, and interpolation.enabled = false does without")
             })
         });
+        let devices = options.devices.clone();
+        let plan = (devices.len() > 1).then(|| Plan { devices, limit: options.rank_limit, options: engine_options });
+        let ranks = plan.as_ref().map(|plan| Ranks::start(plan, &mut engine, &Control::new()));
         Ok(Self {
+            ranks: ranks.transpose().context("worker.devices")?,
+            plan,
             engine,
             geometry,
             memory_bytes: options.memory_bytes,
@@ -83,6 +93,39 @@ impl HunyuanRenderer {
             loras: Opened::default(),
             interpolator: interpolator.transpose()?,
         })
+    }
+
+    /// Starts the other devices' processes again where one of them is gone or they are at different places.
+    fn gather(&mut self, control: &Control) -> Result<(), RenderError> {
+        let Some(plan) = &self.plan else { return Ok(()) };
+        if self.ranks.as_mut().is_some_and(Ranks::are_alive) {
+            return Ok(());
+        }
+        warn!("starting the processes of the other devices again");
+        self.ranks = None;
+        let started = self.engine.lead(None).and_then(|()| Ranks::start(plan, &mut self.engine, control));
+        match started {
+            Ok(ranks) => self.ranks = Some(ranks),
+            Err(Error::Cancelled) => return Err(Error::Cancelled.into()),
+            // They could be started when this worker began, so it is the device or the machine.
+            Err(error) => return Err(RenderError::DeviceBroken { reason: error.to_string() }),
+        }
+        Ok(())
+    }
+
+    /// Ends the other devices' processes where a run has left them at different places, and adds to its error what one of them said.
+    fn end_broken<T>(&mut self, mut outcome: Result<T, RenderError>) -> Result<T, RenderError> {
+        if !self.engine.leader().is_some_and(Leader::is_broken) {
+            return outcome;
+        }
+        if let (Err(RenderError::Failed { failure, .. }), Some(ranks)) = (&mut outcome, &self.ranks)
+            && let Some(complaint) = ranks.complaint()
+        {
+            failure.reason = format!("{}; {complaint}", failure.reason);
+        }
+        warn!("ending the processes of the other devices");
+        self.ranks = None;
+        outcome
     }
 
     /// The same model in fp32, where the device has room for it.
@@ -240,7 +283,8 @@ impl Renderer for HunyuanRenderer {
             true_cfg_scale: info.true_cfg_scale,
             model_fingerprint: info.model_fingerprint.clone(),
             encoder_fingerprint: info.encoder_fingerprint.clone(),
-            device: info.device.clone(),
+            device: self.plan.as_ref().map_or_else(|| info.device.clone(), Plan::names),
+            devices: u32::try_from(info.devices).unwrap_or(u32::MAX),
             device_class: info.device_class.clone(),
             build: info.build.clone(),
             threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
@@ -269,6 +313,20 @@ impl Renderer for HunyuanRenderer {
         if order.interpolate > 1 && self.interpolator.is_none() {
             return Err(failed(NO_INTERPOLATOR, no_interpolator(), FailureAction::Retry));
         }
+        self.gather(control)?;
+        let rendered = self.rendered(order, control, tell);
+        self.end_broken(rendered)
+    }
+}
+
+impl HunyuanRenderer {
+    /// The video, on all devices; in fp32 on the first one alone where values leave the range of 16 bits.
+    fn rendered(
+        &mut self,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
         let adapters_s = self.loras.activate(&mut self.engine, &order.loras, control)?;
         let (factors, interpolator) = (self.factors.as_ref(), self.interpolator.as_ref());
         let first = Work { engine: &self.engine, order, factors, adapters_s, interpolator }.run(None, control, tell);
@@ -349,6 +407,7 @@ impl From<Error> for RenderError {
             // Adapters are the only files that a job brings; the model's own were checked when it was loaded.
             Error::Config { .. } => failed("invalid_lora", error.to_string(), FailureAction::Fail),
             Error::DeviceFault { .. } => Self::DeviceBroken { reason: error.to_string() },
+            Error::Team { .. } => failed("rank_failed", error.to_string(), FailureAction::Retry),
             Error::NotFinite { .. } => failed(NOT_FINITE, error.to_string(), FailureAction::Retry),
             // Another worker of the pool may have more memory, or this device may have more free by then.
             Error::OutOfMemory { .. } => failed("out_of_memory", error.to_string(), FailureAction::Retry),

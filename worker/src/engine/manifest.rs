@@ -90,6 +90,7 @@ mod tests {
             model_fingerprint: manifest.fingerprint.weights,
             encoder_fingerprint: manifest.fingerprint.encoders,
             device: "cpu".to_owned(),
+            devices: 1,
             device_class: "cpu".to_owned(),
             build: "test".to_owned(),
             threads: 1,

@@ -15,6 +15,7 @@ mod thread;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cache::StoredEmbeddings;
 use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily, ProgressivePlan};
@@ -26,6 +27,9 @@ pub(crate) use self::thread::EngineThread;
 pub use ::hunyuan::runtime::device::available_host_bytes;
 pub use ::hunyuan::{AttentionBackend, Control, DeviceChoice, Dtype, PreviewFrames, Residency, Storage};
 
+/// Longest wait for another device where no setting says otherwise.
+pub(crate) const RANK_LIMIT: Duration = Duration::from_secs(60);
+
 /// How to load a model.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -33,6 +37,10 @@ pub struct LoadOptions {
     pub model_dir: PathBuf,
     /// Where to run.
     pub device: DeviceChoice,
+    /// The devices that compute each video together with [`LoadOptions::device`], which is the first; empty for none.
+    pub devices: Vec<DeviceChoice>,
+    /// Longest wait for another device within a video.
+    pub rank_limit: Duration,
     /// Attention kernel on a GPU; `None` for the fastest one that computes correctly there.
     pub attention: Option<AttentionBackend>,
     /// A build of FlashAttention 3 to be tried beside libtorch's kernels.
@@ -68,6 +76,8 @@ impl LoadOptions {
         Self {
             model_dir: model_dir.into(),
             device,
+            devices: Vec::new(),
+            rank_limit: RANK_LIMIT,
             attention: None,
             attention_library: None,
             dtype: None,
@@ -102,8 +112,10 @@ pub struct RendererInfo {
     pub model_fingerprint: String,
     /// Fingerprint of what embeddings depend on; part of their cache key.
     pub encoder_fingerprint: String,
-    /// `cpu` or the GPU's name.
+    /// `cpu` or the GPU's name; with several devices, all of them, such as `cuda:0,cuda:1`.
     pub device: String,
+    /// How many devices compute a video together.
+    pub devices: u32,
     /// The class of devices within which results are bit-identical.
     pub device_class: String,
     /// Worker and libtorch version.

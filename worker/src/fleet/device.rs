@@ -30,7 +30,9 @@ pub(super) fn memory_bytes(settings: &WorkerSettings, choice: DeviceChoice, mani
 
 /// Notes memory and load of the device. On a CPU the load is the process's own CPU time, which it exports anyway.
 pub(super) fn observe(metrics: &WorkerMetrics, device: &str, memory_bytes: u64) {
-    let Some(index) = device.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else {
+    // Of several GPUs, which have the same work, the first one stands for all.
+    let first = device.split(',').next().unwrap_or_default();
+    let Some(index) = first.strip_prefix("cuda:").and_then(|index| index.parse().ok()) else {
         if let Some(used) = process_memory() {
             metrics.device_memory(used, memory_bytes);
         }

@@ -15,7 +15,8 @@ use domain::lifecycle::AttemptLimits;
 use domain::worker::WorkerInfo;
 use domain::{ModelManifest, PoolId, WorkerId};
 use optimizer::CostModel;
-use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage};
+use optimizer::cost::on_devices;
+use settings::{DatabaseSettings, DtypeChoice, EncoderResidence, Settings, WeightStorage, WorkerSettings};
 use store::leases::RetryPolicy;
 use store::{Store, StoreOptions};
 use telemetry::{Health, Stop, Traces, WorkerMetrics};
@@ -26,10 +27,9 @@ use super::heart::{Heart, Rhythm};
 use super::loras::{self, Merged};
 use super::take::Source;
 use super::{Fleet, RunLimit, device, job, register, selftest, tokenizers};
-use crate::engine::{
-    DeviceChoice, Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, Storage, check_manifest,
-};
+use crate::engine::{Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, Storage, check_manifest};
 use crate::mp4::Encoder;
+use crate::ranks::Devices;
 
 /// Most connections of the main part; the heartbeat has one of its own. A larger `database.pool_max` is meant for API and scheduler.
 const CONNECTIONS: u32 = 4;
@@ -37,6 +37,8 @@ const CONNECTIONS: u32 = 4;
 const MARGIN_SHARE: u32 = 5;
 /// A database or a trace collector that does not respond must not delay a worker that is stopping.
 const SIGN_OFF_MAX: Duration = Duration::from_secs(1);
+/// A wait for another device ends well before the worker counts as hanging.
+const RANK_WAITS: u32 = 2;
 /// How often memory and load of the device are noted.
 const OBSERVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -198,10 +200,12 @@ where
     F: FnOnce(&LoadOptions) -> anyhow::Result<R> + Send + 'static,
 {
     let settings = &all.worker;
-    let device: DeviceChoice = settings.device.parse().map_err(|reason| anyhow::anyhow!("worker.device: {reason}"))?;
+    let devices = devices(settings)?;
+    let device = devices.0[0];
     let options = LoadOptions {
         model_dir: settings.model_dir.clone(),
         device,
+        rank_limit: rhythm(all, manifest).stall / RANK_WAITS,
         attention: settings.attention.forced().map(str::parse).transpose().map_err(anyhow::Error::msg)?,
         attention_library: named(&settings.attention_library),
         dtype: dtype(settings.transformer_dtype)?,
@@ -212,7 +216,8 @@ where
         encoder_dtype: dtype(settings.encoder_dtype)?,
         decoder_dtype: dtype(settings.decoder_dtype)?,
         largest: largest(manifest),
-        threads: (settings.threads > 0).then_some(settings.threads as usize),
+        threads: devices.threads((settings.threads > 0).then_some(settings.threads as usize)),
+        devices: devices.0,
         text_encoders: match settings.encoders {
             EncoderResidence::Resident => Residency::Resident,
             EncoderResidence::OnDemand => Residency::OnDemand,
@@ -227,6 +232,15 @@ where
     let engine = EngineThread::start(move || load(&options)).await?;
     check_manifest(engine.info(), manifest, false)?;
     Ok(engine)
+}
+
+/// The devices by `worker.devices`, or the one by `worker.device`.
+fn devices(settings: &WorkerSettings) -> anyhow::Result<Devices> {
+    let (name, text) = match settings.devices.as_str() {
+        "" => ("worker.device", &settings.device),
+        _ => ("worker.devices", &settings.devices),
+    };
+    text.parse().map_err(|reason| anyhow::anyhow!("{name}: {reason}"))
 }
 
 /// A path that may be left empty.
@@ -276,8 +290,9 @@ fn assemble(
             crf: worker.video_crf,
             stall: Duration::from_secs(worker.ffmpeg_stall_s),
         },
-        cost: CostModel::from_prior(&manifest.cost_prior),
-        gpu_hour_usd: settings.cost.gpu_hour_usd,
+        cost: CostModel::from_prior(&on_devices(&manifest.cost_prior, info.devices)),
+        // An hour of this worker is one of each of its devices.
+        gpu_hour_usd: settings.cost.gpu_hour_usd * f64::from(info.devices),
         lease: Duration::from_secs(worker.lease_s),
         checkpoint_every: Duration::from_secs(worker.checkpoint_every_s),
         progress_every: Duration::from_millis(worker.progress_ms),

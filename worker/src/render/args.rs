@@ -8,6 +8,7 @@ use domain::interpolation::FACTORS;
 use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Storage, Tiling};
 
 use crate::mp4::PosterFormat;
+use crate::ranks::Devices;
 
 /// Render one video.
 #[derive(Debug, Args)]
@@ -93,7 +94,10 @@ pub struct RenderArgs {
     /// auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
-    /// Threads on a CPU [default: all cores]
+    /// Compute with several devices together, such as cuda:0,cuda:1; their number divides the model's attention heads
+    #[arg(long, value_name = "DEVICES", conflicts_with = "device")]
+    pub(crate) devices: Option<Devices>,
+    /// Threads on a CPU, of each device [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// Load the text encoders only while they work
@@ -127,7 +131,7 @@ impl RenderArgs {
     pub(crate) fn engine_options(&self) -> anyhow::Result<EngineOptions> {
         let attention = self.attention.as_deref().map(str::parse).transpose();
         Ok(EngineOptions {
-            device: self.device,
+            device: self.devices.as_ref().map_or(self.device, |devices| devices.0[0]),
             dtype: self.dtype,
             storage: self.storage,
             encoder_dtype: self.encoder_dtype,
@@ -136,7 +140,7 @@ impl RenderArgs {
             attention_library: self.attention_library.clone(),
             tiling: self.tiling,
             text_encoders: if self.encoders_on_demand { Residency::OnDemand } else { Residency::Resident },
-            threads: self.threads,
+            threads: self.devices.as_ref().map_or(self.threads, |devices| devices.threads(self.threads)),
             ..EngineOptions::new(&self.model)
         })
     }

@@ -15,12 +15,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hunyuan::{AdapterUse, Control, Engine};
+use hunyuan::{AdapterUse, Control, Engine, EngineOptions};
 use tch::Tensor;
 
 pub use self::args::RenderArgs;
 use self::{dump::Dump, progress::Progress, report::Report, request::Resolved, thresholds::Whole};
+use crate::engine::RANK_LIMIT;
 use crate::mp4::{Clip, Encoder};
+use crate::ranks::{Plan, Ranks};
 
 /// Longest time without progress of ffmpeg.
 const FFMPEG_STALL: Duration = Duration::from_secs(60);
@@ -35,6 +37,10 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let resolved = Resolved::new(args)?;
     let options = args.engine_options()?;
     let mut engine = report.stage("load", || Engine::load(&options)).context("load the model")?;
+    let plan = plan(args, options);
+    let start = |plan: &Plan| report.stage("devices", || Ranks::start(plan, &mut engine, &control));
+    // They end with this command.
+    let _ranks = plan.as_ref().map(start).transpose().context("--devices")?;
     if !args.loras.is_empty() {
         report.stage("adapters", || activate(&mut engine, &args.loras, &control)).context("use the adapters")?;
     }
@@ -101,6 +107,12 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
     let whole = Whole { frames: &frames, seconds };
     report.thresholds = thresholds::compare(&engine, &mut request, &whole, &args.step_cache_thresholds)?;
     report.print(&resolved, engine.info(), engine.peak_memory_bytes(), args.out.as_deref())
+}
+
+/// How the processes of several devices are started.
+fn plan(args: &RenderArgs, options: EngineOptions) -> Option<Plan> {
+    let devices = args.devices.as_ref().map(|devices| devices.0.clone()).filter(|devices| devices.len() > 1)?;
+    Some(Plan { devices, limit: RANK_LIMIT, options })
 }
 
 /// Opens the adapters and merges them into the weights.

@@ -40,6 +40,11 @@ pub struct Adapter {
 }
 
 impl Adapter {
+    /// The file or folder that it was opened from.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Opens a safetensors file, or a folder as PEFT saves it. A file `adapter_config.json` counts only in such a folder.
     ///
     /// # Errors

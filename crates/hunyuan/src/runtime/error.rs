@@ -88,6 +88,14 @@ pub enum Error {
         step: Option<usize>,
     },
 
+    /// Another of the processes that compute a video together has failed, hangs, or cannot be reached. It says nothing about the
+    /// request; the processes must be started again.
+    #[error("the devices of this worker do not work together: {reason}")]
+    Team {
+        /// What happened.
+        reason: String,
+    },
+
     /// libtorch refused an operation.
     #[error("libtorch failed in {op}: {reason}")]
     Libtorch {
@@ -202,6 +210,11 @@ impl Error {
     /// A request's field that cannot be used.
     pub fn input(field: &'static str, reason: impl Into<String>) -> Self {
         Self::Input { field, reason: reason.into() }
+    }
+
+    /// A failure of a team of processes.
+    pub(crate) fn team(reason: impl Into<String>) -> Self {
+        Self::Team { reason: reason.into() }
     }
 
     /// A saved state that cannot be used.

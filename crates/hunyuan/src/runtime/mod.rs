@@ -21,6 +21,7 @@ pub mod flow_match;
 pub mod noise;
 pub mod progressive;
 pub mod step_cache;
+pub mod team;
 pub mod tiling;
 
 pub mod checkpoint;

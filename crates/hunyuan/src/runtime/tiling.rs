@@ -6,6 +6,7 @@
 //! Upstream: `AutoencoderKLHunyuanVideo.tiled_decode` and `_temporal_tiled_decode` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/autoencoders/autoencoder_kl_hunyuan_video.py>.
 
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::runtime::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::runtime::error::{Error, Result};
 pub type Progress<'a> = &'a mut dyn FnMut(usize, usize);
 
 /// Size of a tile and distance between tiles, in pixels and frames of the video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TileSizes {
     /// Rows of a tile.
     pub height: i64,
@@ -112,10 +113,37 @@ impl Plan {
         self
     }
 
+    /// Number of tiles of these latents.
+    pub(crate) fn count(&self, latents: &Tensor) -> usize {
+        let size = latents.size();
+        self.pieces(size[2]).len() * self.tiles(size[3], size[4])
+    }
+
+    /// All tiles of `latents`, in the order in which [`Plan::run`] decodes them.
+    pub(crate) fn views(&self, latents: &Tensor) -> Result<Vec<Tensor>> {
+        let (frames, height, width) = (latents.size()[2], latents.size()[3], latents.size()[4]);
+        let mut views = Vec::with_capacity(self.count(latents));
+        for start in self.pieces(frames) {
+            let length = if frames <= self.frames.tile { frames } else { self.frames.tile + 1 };
+            let piece = latents.f_narrow(2, start, length.min(frames - start))?;
+            if !self.is_tiled(height, width) {
+                views.push(piece);
+                continue;
+            }
+            for top in self.height.starts(height) {
+                let strip = piece.f_narrow(3, top, self.height.tile.min(height - top))?;
+                for left in self.width.starts(width) {
+                    views.push(strip.f_narrow(4, left, self.width.tile.min(width - left))?);
+                }
+            }
+        }
+        Ok(views)
+    }
+
     /// Decodes all tiles of `latents` and joins them.
     pub(crate) fn run(&self, latents: &Tensor, decode: DecodeTile, progress: Progress) -> Result<Tensor> {
         let size = latents.size();
-        let mut count = Counter { done: 0, total: self.pieces(size[2]).len() * self.tiles(size[3], size[4]), progress };
+        let mut count = Counter { done: 0, total: self.count(latents), progress };
         if size[2] <= self.frames.tile {
             return self.piece(latents, decode, &mut count);
         }

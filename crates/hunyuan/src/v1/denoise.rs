@@ -13,6 +13,7 @@ use crate::runtime::{
     error::Result,
     run::Run,
     sampler::{Lengths, Predictor, Times},
+    team::Leader,
 };
 
 /// The network and the formats it works in.
@@ -21,6 +22,8 @@ pub(crate) struct Denoiser<'a> {
     pub(crate) transformer: &'a Transformer,
     pub(crate) device: Device,
     pub(crate) kind: Kind,
+    /// The team that computes with it.
+    pub(crate) leader: Option<&'a Leader>,
 }
 
 impl Predictor for Denoiser<'_> {
@@ -58,6 +61,6 @@ impl Predictor for Denoiser<'_> {
     }
 
     fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
-        self.transformer.forward(latents, &times.now, condition, control)
+        self.transformer.forward(latents, &times.now, condition, control, self.leader)
     }
 }

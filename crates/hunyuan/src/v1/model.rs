@@ -10,7 +10,7 @@ use super::{
     denoise::Denoiser,
     encode::TextEncoders,
     text::Text,
-    transformer::Transformer,
+    transformer::{Shared, Transformer},
     vae::Decoder,
 };
 use crate::networks::{AttentionShape, Batch, LoadPlan, Loaded, Networks, Residency};
@@ -23,6 +23,7 @@ use crate::runtime::{
     request::DenoiseRequest,
     run::{Denoised, OnStep, Run},
     sampler,
+    team::{Leader, Order, Split, Team},
     tiling::Progress,
     weights::{self, Loader, Placements, WeightSource, Weights},
 };
@@ -42,6 +43,8 @@ struct V1 {
     text_encoders: Residency,
     /// Set once they are to stay. One thread owns the model, so nothing sets it meanwhile.
     encoders: OnceCell<TextEncoders>,
+    /// Of the processes that compute with this one.
+    leader: Option<Leader>,
 }
 
 /// Loads a model folder of this family.
@@ -98,6 +101,7 @@ pub(crate) fn load(plan: &LoadPlan) -> Result<Loaded> {
             decoder,
             text_encoders: plan.text_encoders,
             encoders,
+            leader: None,
         }),
     })
 }
@@ -135,14 +139,46 @@ impl Networks for V1 {
     }
 
     fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {
-        let denoiser = Denoiser { transformer: &self.transformer, device: self.device, kind: self.kind };
+        let leader = self.leader.as_ref();
+        let denoiser = Denoiser { transformer: &self.transformer, device: self.device, kind: self.kind, leader };
         sampler::denoise(&denoiser, runs, control, on_step)
     }
 
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>> {
-        decode::decode(batch, (self.decoder_kind, self.device), |latents| {
-            self.decoder.decode(latents, batch.tiles, batch.spatial, control, progress)
+        decode::decode(batch, (self.decoder_kind, self.device), self.leader.as_ref(), |latents, split| {
+            self.decoder.decode(latents, split, control, progress)
         })
+    }
+
+    fn lead(&mut self, leader: Option<Leader>) -> Result<()> {
+        if let Some(leader) = &leader {
+            leader.team().check_heads(self.config.transformer.heads()[0])?;
+        }
+        self.leader = leader;
+        Ok(())
+    }
+
+    fn leader(&self) -> Option<&Leader> {
+        self.leader.as_ref()
+    }
+
+    fn follow(&self, order: &Order, team: &Team) -> Result<()> {
+        let received = |shape: &[i64], kind| team.received(shape, (kind, self.device));
+        match order {
+            Order::Forward { latents, text, stretch } => {
+                let (batch, hidden) = (latents[0], self.config.transformer.hidden_size());
+                let input = received(latents, self.kind)?;
+                let text = received(&[batch, *text, hidden], self.kind)?;
+                let modulation = received(&[batch, hidden], self.kind)?;
+                let shared = Shared { latents: &input, text: &text, modulation: &modulation, stretch: *stretch };
+                self.transformer.follow(&shared, team)
+            }
+            Order::Decode { latents, tiles, spatial } => {
+                let split = Split { sizes: tiles, spatial: *spatial, team: Some(team) };
+                self.decoder.follow(&received(latents, self.decoder_kind)?, &split)
+            }
+            Order::Adapters { .. } => Err(Error::team("adapters are merged by the engine")),
+        }
     }
 
     fn denoise_bytes(&self, videos: i64, tokens: i64) -> u64 {

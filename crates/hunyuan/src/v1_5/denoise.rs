@@ -14,6 +14,7 @@ use crate::runtime::{
     first_frame::FirstFrame,
     run::Run,
     sampler::{Lengths, Predictor, Times},
+    team::Leader,
 };
 
 /// The network and the formats it works in.
@@ -22,6 +23,8 @@ pub(crate) struct Denoiser<'a> {
     pub(crate) transformer: &'a Transformer,
     pub(crate) device: Device,
     pub(crate) kind: Kind,
+    /// The team that computes with it.
+    pub(crate) leader: Option<&'a Leader>,
 }
 
 impl Predictor for Denoiser<'_> {
@@ -68,6 +71,6 @@ impl Predictor for Denoiser<'_> {
     }
 
     fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
-        self.transformer.forward(latents, times, condition, control)
+        self.transformer.forward(latents, times, condition, control, self.leader)
     }
 }

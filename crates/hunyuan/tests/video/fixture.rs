@@ -124,8 +124,13 @@ impl Fixture {
 
     /// The same with the tiles of the case, if it has some.
     pub(crate) fn tiled_engine(&self) -> Option<Engine> {
+        Some(Engine::load(&self.tiled_options()?).unwrap())
+    }
+
+    /// How [`Fixture::tiled_engine`] loads the model.
+    pub(crate) fn tiled_options(&self) -> Option<EngineOptions> {
         let tiles = self.case.tiling?.sizes();
-        Some(Engine::load(&EngineOptions { tiling: Tiling::On, tiles, ..self.options() }).unwrap())
+        Some(EngineOptions { tiling: Tiling::On, tiles, ..self.options() })
     }
 
     /// How [`Fixture::engine`] loads the model.

@@ -11,4 +11,5 @@ mod progressive;
 mod riflex;
 mod runs;
 mod stops;
+mod team;
 mod v1_5;

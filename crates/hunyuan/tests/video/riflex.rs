@@ -26,7 +26,7 @@ fn only_the_repeating_frequency_changes_and_by_the_formula() {
             let shape = VideoShape { latents: [4, length, 4, 4], full: [4, 4], stretch };
             let prompt = embeddings.get(PROMPT).unwrap();
             let condition = network.condition(prompt, embeddings.get(POOLED).unwrap(), &[6.0], &shape).unwrap();
-            network.forward(latents, &[500.0], &condition, &Control::new()).unwrap()
+            network.forward(latents, &[500.0], &condition, &Control::new(), None).unwrap()
         };
         let (plain, stretched) = (predict(false), predict(true));
         assert!(distance(&plain, &recorded[&format!("plain_{length}")]) <= AGREEMENT, "{length}");

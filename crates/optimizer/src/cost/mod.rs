@@ -12,9 +12,11 @@
 //!
 //! # Reading order
 //! `work`: what time depends on. `records`: what is measured of a run. `model`: the formula. `skips`: how many steps the
-//! step cache will skip. `swap`: merging adapters. `fit`: from records to a model. `book`: all models of a fleet.
+//! step cache will skip. `swap`: merging adapters. `devices`: several that
+//! share a video. `fit`: from records to a model. `book`: all models of a fleet.
 
 mod book;
+mod devices;
 mod fit;
 mod model;
 mod records;
@@ -23,6 +25,7 @@ mod swap;
 mod work;
 
 pub use book::CostBook;
+pub use devices::on_devices;
 pub use fit::{EstimateRules, fit_model, median_relative_error};
 pub use model::{CostModel, CostSource};
 pub use records::{CostRecord, RunFacts, StageSteps};

@@ -101,6 +101,8 @@ pub struct WorkerSettings {
     pub metrics_bind: IpAddr,
     /// `auto`, `cpu` or `cuda:N`.
     pub device: String,
+    /// Devices that compute each video together, with commas between them; empty for `device` alone.
+    pub devices: String,
     /// `auto`, `cudnn`, `flash`, `flash3`, `efficient` or `math`.
     pub attention: AttentionChoice,
     /// The user's build of FlashAttention 3; empty for none.

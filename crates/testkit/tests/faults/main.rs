@@ -16,6 +16,7 @@ mod lost_replies;
 mod lost_sweeps;
 mod postgres;
 mod rabbitmq;
+mod ranks;
 mod redis_and_objects;
 mod storm;
 mod support;

@@ -10,9 +10,15 @@
 //! Upstream: `HunyuanVideoAttnProcessor2_0` in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/transformers/transformer_hunyuan_video.py>.
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::runtime::{attention, error::Result, weights::Loader};
+use crate::runtime::{
+    attention,
+    control::Control,
+    error::Result,
+    team::{Parts, Team},
+    weights::Loader,
+};
 
 /// Epsilon of the query and key norms.
 const HEAD_NORM_EPS: f64 = 1e-6;
@@ -126,6 +132,38 @@ fn rotate(qk: &Tensor, rotation: &Tensor, heads: Heads) -> Result<()> {
     Ok(())
 }
 
+/// Where a block's tokens are in the sequence.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sequence<'a> {
+    /// Video tokens in this process's buffer; the text's follow.
+    pub(crate) own: i64,
+    /// Video tokens in all.
+    pub(crate) video: i64,
+    /// Complex rotation of the video tokens in the buffer.
+    pub(crate) rotation: &'a Tensor,
+    /// The processes that have the other video tokens.
+    pub(crate) team: Option<&'a Team>,
+}
+
+impl Sequence<'_> {
+    /// Full attention of the sequence's tokens; the result has the buffer's rows.
+    pub(crate) fn attend(self, qkv: &Tensor, heads: Heads) -> Result<Tensor> {
+        let Self { own, video, team, .. } = self;
+        match team {
+            Some(team) => team.attend(qkv, Parts { heads: heads.count, dim: heads.dim, own, video }),
+            None => attend(qkv, heads),
+        }
+    }
+
+    /// Counts a beat, and stops here when a stop was requested; a team's processes all stop at the same place.
+    pub(crate) fn check(self, control: &Control, device: Device) -> Result<()> {
+        match self.team {
+            Some(team) => team.check(control, device),
+            None => control.check_at(device),
+        }
+    }
+}
+
 /// Full attention of a `[batch, tokens, >= 3 * width]` buffer; returns `[batch, tokens, width]`.
 pub(crate) fn attend(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
     let size = qkv.size();
@@ -141,8 +179,6 @@ pub(crate) fn attend(qkv: &Tensor, heads: Heads) -> Result<Tensor> {
 
 #[cfg(test)]
 mod tests {
-    use tch::Device;
-
     use super::*;
     use crate::v1::transformer::rope;
 

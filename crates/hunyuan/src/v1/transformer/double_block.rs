@@ -9,7 +9,7 @@
 use tch::Tensor;
 
 use super::{
-    attention::{Heads, QkNorm, attend},
+    attention::{Heads, QkNorm, Sequence},
     layers::{Activation, Linear, Mlp, add_gated, modulated_norm},
 };
 use crate::runtime::{error::Result, weights::Loader};
@@ -107,9 +107,9 @@ impl DoubleBlock {
         })
     }
 
-    /// Updates `tokens` (`[batch, video + text, width]`) in place. `condition` is the activated modulation vector.
-    pub(crate) fn forward(&self, tokens: &Tensor, video: i64, condition: &Tensor, rotation: &Tensor) -> Result<()> {
-        let size = tokens.size();
+    /// Updates `tokens` (`[batch, own video + text, width]`) in place. `condition` is the activated modulation vector.
+    pub(crate) fn forward(&self, tokens: &Tensor, condition: &Tensor, sequence: Sequence) -> Result<()> {
+        let (size, video) = (tokens.size(), sequence.own);
         let split = |tensor: &Tensor| -> Result<(Tensor, Tensor)> {
             Ok((tensor.f_narrow(1, 0, video)?, tensor.f_narrow(1, video, size[1] - video)?))
         };
@@ -118,9 +118,9 @@ impl DoubleBlock {
         let attended = {
             let qkv = Tensor::f_empty([size[0], size[1], 3 * size[2]], (tokens.kind(), tokens.device()))?;
             let (video_qkv, text_qkv) = split(&qkv)?;
-            self.video.project(&video_tokens, &for_video, &video_qkv, Some(rotation))?;
+            self.video.project(&video_tokens, &for_video, &video_qkv, Some(sequence.rotation))?;
             self.text.project(&text_tokens, &for_text, &text_qkv, None)?;
-            attend(&qkv, self.heads)?
+            sequence.attend(&qkv, self.heads)?
         };
         let (video_attended, text_attended) = split(&attended)?;
         self.video.update(&mut video_tokens, &for_video, &video_attended)?;

@@ -119,13 +119,14 @@ impl PatchEmbed {
         [size[2] / self.patch[0], size[3] / self.patch[1], size[4] / self.patch[2]]
     }
 
-    /// Latents to tokens, written into `out` (`[batch, tokens, hidden]`).
-    pub(crate) fn forward_into(&self, latents: &Tensor, out: &Tensor) -> Result<()> {
+    /// Latents to tokens from number `first` on, as many as `out` has room for (`[batch, tokens, hidden]`).
+    pub(crate) fn forward_into(&self, latents: &Tensor, first: i64, out: &Tensor) -> Result<()> {
         let size = latents.size();
         let [frames, rows, columns] = self.grid(latents);
         let [patch_t, patch_h, patch_w] = self.patch;
         let cut = latents.f_view([size[0], size[1], frames, patch_t, rows, patch_h, columns, patch_w].as_slice())?;
         let tokens = cut.f_permute([0, 2, 4, 6, 1, 3, 5, 7])?.f_reshape([size[0], frames * rows * columns, -1])?;
+        let tokens = tokens.f_narrow(1, first, out.size()[1])?;
         let transposed = self.weight.f_tr()?;
         for sample in 0..size[0] {
             let _ = self.bias.f_addmm_out(&out.f_select(0, sample)?, &tokens.f_select(0, sample)?, &transposed)?;

@@ -17,7 +17,7 @@ mod single_block;
 use tch::{Kind, Tensor};
 
 use self::{
-    attention::Heads,
+    attention::{Heads, Sequence},
     double_block::DoubleBlock,
     embed::{ConditionEmbed, PatchEmbed, unpatch},
     layers::{Linear, modulated_norm},
@@ -27,6 +27,7 @@ use self::{
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
+    team::{Leader, Order, Team},
     weights::Loader,
 };
 use crate::v1::config::TransformerConfig;
@@ -53,6 +54,19 @@ pub struct Condition {
     /// Complex rotation of the video tokens.
     rotation: Tensor,
     grid: [i64; 3],
+    stretch: bool,
+}
+
+/// What another process of a team is given of a forward pass.
+#[derive(Debug)]
+pub(crate) struct Shared<'a> {
+    /// The whole input.
+    pub(crate) latents: &'a Tensor,
+    /// `[batch, text, hidden]`: the text's tokens before the first block.
+    pub(crate) text: &'a Tensor,
+    /// The activated modulation vector, `[batch, hidden]`.
+    pub(crate) modulation: &'a Tensor,
+    pub(crate) stretch: bool,
 }
 
 /// What the positions of a video depend on.
@@ -85,6 +99,7 @@ impl Condition {
             guidance: self.guidance.as_ref().map(|guidance| guidance.f_index_select(0, &index)).transpose()?,
             rotation: self.rotation.shallow_clone(),
             grid: self.grid,
+            stretch: self.stretch,
         })
     }
 }
@@ -170,40 +185,87 @@ impl Transformer {
             pooled,
             guidance,
             grid,
+            stretch,
         })
     }
 
     /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`, one a sample (0..1000);
-    /// same shape and dtype.
+    /// same shape and dtype. A leader's team takes part in it, unless the video has too few tokens.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between blocks, or libtorch.
-    pub fn forward(&self, latents: &Tensor, times: &[f32], condition: &Condition, control: &Control) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        times: &[f32],
+        condition: &Condition,
+        control: &Control,
+        leader: Option<&Leader>,
+    ) -> Result<Tensor> {
         let batch = latents.size()[0];
         let video: i64 = condition.grid.iter().product();
         let text = condition.text.tokens();
         let times = Tensor::f_from_slice(times)?.f_to_device(latents.device())?;
         let modulation = self.embed.forward(&times, &condition.pooled, condition.guidance.as_ref())?.f_silu_()?;
         let hidden = self.config.hidden_size();
-        let mut tokens = Tensor::f_empty([batch, video + text, hidden], (latents.kind(), latents.device()))?;
+        let leader = leader.filter(|leader| leader.team().can_share(video));
+        let (first, own) = leader.map_or((0, video), |leader| leader.team().own_rows(video));
+        let tokens = Tensor::f_empty([batch, own + text, hidden], (latents.kind(), latents.device()))?;
         control.check_at(latents.device())?;
-        self.patches.forward_into(&latents.f_contiguous()?, &tokens.f_narrow(1, 0, video)?).in_op("patches")?;
-        self.refiner.forward_into(&condition.text, &times, &mut tokens.f_narrow(1, video, text)?).in_op("refiner")?;
-        for block in &self.double {
-            control.check_at(latents.device())?;
-            block.forward(&tokens, video, &modulation, &condition.rotation).in_op("double block")?;
-        }
-        for block in &self.single {
-            control.check_at(latents.device())?;
-            block.forward(&mut tokens, video, &modulation, &condition.rotation).in_op("single block")?;
-        }
-        control.check_at(latents.device())?;
-        let chunk = self.out_modulation.forward(&modulation)?.f_chunk(2, 1)?;
-        let normed = modulated_norm(&tokens.f_narrow(1, 0, video)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
-        drop(tokens);
+        let latents = latents.f_contiguous()?;
+        self.patches.forward_into(&latents, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
+        self.refiner.forward_into(&condition.text, &times, &mut tokens.f_narrow(1, own, text)?).in_op("refiner")?;
+        let rotation = condition.rotation.f_narrow(0, first, own)?;
+        let sequence = Sequence { own, video, rotation: &rotation, team: None };
+        let rows = match leader {
+            None => self.blocks(tokens, &modulation, sequence, control)?,
+            Some(leader) => {
+                let order = Order::Forward { latents: latents.size5()?.into(), text, stretch: condition.stretch };
+                let text = tokens.f_narrow(1, own, text)?;
+                leader.share(&order, &[&latents, &text, &modulation], |team| {
+                    let sequence = Sequence { team: Some(team), ..sequence };
+                    team.gather_rows(&self.blocks(tokens, &modulation, sequence, control)?, video)
+                })?
+            }
+        };
         let patch = [self.config.patch_size_t, self.config.patch_size, self.config.patch_size];
         // Of a single token a frame it is a view; sums over it would differ from those over a restored copy in their last bits.
-        Ok(unpatch(&self.out.forward(&normed)?, condition.grid, patch)?.f_contiguous()?)
+        Ok(unpatch(&rows, condition.grid, patch)?.f_contiguous()?)
+    }
+
+    /// The part of another process of the team in a forward pass.
+    pub(crate) fn follow(&self, shared: &Shared, team: &Team) -> Result<()> {
+        let Shared { latents, text, modulation, stretch } = *shared;
+        let (config, device) = (&self.config, latents.device());
+        let grid = self.patches.grid(latents);
+        let video = grid.iter().product();
+        let (first, own) = team.own_rows(video);
+        let (batch, count) = (text.size()[0], text.size()[1]);
+        let tokens = Tensor::f_empty([batch, own + count, config.hidden_size()], (latents.kind(), device))?;
+        self.patches.forward_into(latents, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
+        tokens.f_narrow(1, own, count)?.f_copy_(text)?;
+        let rotation = rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, stretch, device)?;
+        let sequence = Sequence { own, video, rotation: &rotation.f_narrow(0, first, own)?, team: Some(team) };
+        let rows = self.blocks(tokens, modulation, sequence, &Control::new())?;
+        team.gather_rows(&rows, video).map(drop)
+    }
+
+    /// Takes `[batch, own video + text, hidden]` tokens through all blocks; returns the own video rows of the output.
+    fn blocks(&self, mut tokens: Tensor, modulation: &Tensor, sequence: Sequence, control: &Control) -> Result<Tensor> {
+        let device = tokens.device();
+        for block in &self.double {
+            sequence.check(control, device)?;
+            block.forward(&tokens, modulation, sequence).in_op("double block")?;
+        }
+        for block in &self.single {
+            sequence.check(control, device)?;
+            block.forward(&mut tokens, modulation, sequence).in_op("single block")?;
+        }
+        sequence.check(control, device)?;
+        let chunk = self.out_modulation.forward(modulation)?.f_chunk(2, 1)?;
+        let normed = modulated_norm(&tokens.f_narrow(1, 0, sequence.own)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
+        drop(tokens);
+        self.out.forward(&normed)
     }
 
     /// Number of [`Control::check_at`] calls of one forward pass.

@@ -10,7 +10,7 @@
 use tch::{Kind, Tensor};
 
 use super::{
-    attention::{Heads, QkNorm, attend},
+    attention::{Heads, QkNorm, Sequence},
     layers::{Activation, Linear, activate, add_gated, modulated_norm},
 };
 use crate::runtime::{error::Result, weights::Loader};
@@ -40,8 +40,8 @@ impl SingleBlock {
         })
     }
 
-    /// Updates `tokens` (`[batch, video + text, width]`) in place. `condition` is the activated modulation vector.
-    pub(crate) fn forward(&self, tokens: &mut Tensor, video: i64, condition: &Tensor, rotation: &Tensor) -> Result<()> {
+    /// Updates `tokens` (`[batch, own video + text, width]`) in place. `condition` is the activated modulation vector.
+    pub(crate) fn forward(&self, tokens: &mut Tensor, condition: &Tensor, sequence: Sequence) -> Result<()> {
         let size = tokens.size();
         let width = size[2];
         let options = (tokens.kind(), tokens.device());
@@ -49,8 +49,8 @@ impl SingleBlock {
         let joint = Tensor::f_empty([size[0], size[1], 3 * width + self.mlp], options)?;
         let normed = modulated_norm(tokens, &modulation[1].f_add_scalar(1.0)?, &modulation[0])?;
         self.input.forward_into(&normed, &joint)?;
-        self.normalise(&joint, video, rotation)?;
-        let attended = attend(&joint, self.heads)?;
+        self.normalise(&joint, sequence.own, sequence.rotation)?;
+        let attended = sequence.attend(&joint, self.heads)?;
         joint.f_narrow(2, 2 * width, width)?.f_copy_(&attended)?;
         drop(attended);
         activate(&mut joint.f_narrow(2, 3 * width, self.mlp)?, Activation::GeluTanh)?;

@@ -17,10 +17,12 @@ use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
     sampler::Times,
+    team::{Leader, Order, Team},
     weights::{Loader, Weights},
 };
 use crate::v1::transformer::{
-    attention::Heads,
+    Shared,
+    attention::{Heads, Sequence},
     double_block::DoubleBlock,
     embed::{PatchEmbed, unpatch},
     layers::{Linear, modulated_norm},
@@ -215,42 +217,88 @@ impl Transformer {
         })
     }
 
-    /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`; same shape and dtype.
+    /// Velocity of `latents` `[batch, channels, frames, height, width]` (of the model's dtype) at `times`; same shape and dtype. A
+    /// leader's team takes part in it, unless the video has too few tokens.
     ///
     /// # Errors
     /// [`Error::Cancelled`] between blocks, or libtorch.
-    pub fn forward(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        latents: &Tensor,
+        times: &Times,
+        condition: &Condition,
+        control: &Control,
+        leader: Option<&Leader>,
+    ) -> Result<Tensor> {
         let (kind, device) = (latents.kind(), latents.device());
         let video: i64 = condition.grid.iter().product();
         let (before, prompt) = (condition.tokens_before(), condition.text.tokens());
         let times_on = |times: &[f32]| Tensor::f_from_slice(times)?.f_to_device(device);
         let (now, next) = (times_on(&times.now)?, times_on(&times.next)?);
         let modulation = self.time_embed.forward(&now, &next, kind)?.f_silu_()?;
-        let shape = [latents.size()[0], video + before + prompt, self.config.hidden_size()];
+        let leader = leader.filter(|leader| leader.team().can_share(video));
+        let (first, own) = leader.map_or((0, video), |leader| leader.team().own_rows(video));
+        let shape = [latents.size()[0], own + before + prompt, self.config.hidden_size()];
         // 1. Video tokens, of the latents and the channels beside them.
         let tokens = Tensor::f_empty(shape, (kind, device))?;
         control.check_at(device)?;
         let input = Tensor::f_cat(&[latents, &condition.beside], 1)?;
-        self.x_embedder.forward_into(&input, &tokens.f_narrow(1, 0, video)?).in_op("patches")?;
+        self.x_embedder.forward_into(&input, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
         // 2. The picture and quoted text, then the refined prompt.
         if let Some(prepared) = &condition.before {
-            tokens.f_narrow(1, video, before)?.f_copy_(prepared)?;
+            tokens.f_narrow(1, own, before)?.f_copy_(prepared)?;
         }
-        let mut refined = tokens.f_narrow(1, video + before, prompt)?;
+        let mut refined = tokens.f_narrow(1, own + before, prompt)?;
         self.context_embedder.forward_into(&condition.text, &now, &mut refined).in_op("refiner")?;
         let _ = refined.f_add_(&self.cond_type_embed.f_select(0, PROMPT_KIND)?)?;
         // 3. Blocks.
+        let rotation = condition.rotation.f_narrow(0, first, own)?;
+        let sequence = Sequence { own, video, rotation: &rotation, team: None };
+        let rows = match leader {
+            None => self.blocks(tokens, &modulation, sequence, control)?,
+            Some(leader) => {
+                let order = Order::Forward { latents: input.size5()?.into(), text: before + prompt, stretch: false };
+                let text = tokens.f_narrow(1, own, before + prompt)?;
+                leader.share(&order, &[&input, &text, &modulation], |team| {
+                    let sequence = Sequence { team: Some(team), ..sequence };
+                    team.gather_rows(&self.blocks(tokens, &modulation, sequence, control)?, video)
+                })?
+            }
+        };
+        // 4. Back to latents. With patches of one latent it is a view; sums over it would differ from those over a restored copy in
+        // their last bits.
+        Ok(unpatch(&rows, condition.grid, self.config.patch())?.f_contiguous()?)
+    }
+
+    /// The part of another process of the team in a forward pass.
+    pub(crate) fn follow(&self, shared: &Shared, team: &Team) -> Result<()> {
+        let Shared { latents, text, modulation, .. } = *shared;
+        let (config, device) = (&self.config, latents.device());
+        let grid = self.x_embedder.grid(latents);
+        let video = grid.iter().product();
+        let (first, own) = team.own_rows(video);
+        let (batch, count) = (text.size()[0], text.size()[1]);
+        let tokens = Tensor::f_empty([batch, own + count, config.hidden_size()], (latents.kind(), device))?;
+        self.x_embedder.forward_into(latents, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
+        tokens.f_narrow(1, own, count)?.f_copy_(text)?;
+        let rotation = rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, false, device)?;
+        let sequence = Sequence { own, video, rotation: &rotation.f_narrow(0, first, own)?, team: Some(team) };
+        let rows = self.blocks(tokens, modulation, sequence, &Control::new())?;
+        team.gather_rows(&rows, video).map(drop)
+    }
+
+    /// Takes `[batch, own video + text, hidden]` tokens through all blocks; returns the own video rows of the output.
+    fn blocks(&self, tokens: Tensor, modulation: &Tensor, sequence: Sequence, control: &Control) -> Result<Tensor> {
+        let device = tokens.device();
         for block in &self.transformer_blocks {
-            control.check_at(device)?;
-            block.forward(&tokens, video, &modulation, &condition.rotation).in_op("double block")?;
+            sequence.check(control, device)?;
+            block.forward(&tokens, modulation, sequence).in_op("double block")?;
         }
-        control.check_at(device)?;
-        // 4. Back to latents.
-        let chunk = self.norm_out.forward(&modulation)?.f_chunk(2, 1)?;
-        let normed = modulated_norm(&tokens.f_narrow(1, 0, video)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
+        sequence.check(control, device)?;
+        let chunk = self.norm_out.forward(modulation)?.f_chunk(2, 1)?;
+        let normed = modulated_norm(&tokens.f_narrow(1, 0, sequence.own)?, &chunk[0].f_add_scalar(1.0)?, &chunk[1])?;
         drop(tokens);
-        // With patches of one latent it is a view; sums over it would differ from those over a restored copy in their last bits.
-        Ok(unpatch(&self.proj_out.forward(&normed)?, condition.grid, self.config.patch())?.f_contiguous()?)
+        self.proj_out.forward(&normed)
     }
 
     /// Number of [`Control::check_at`] calls of one forward pass.

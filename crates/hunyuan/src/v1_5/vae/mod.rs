@@ -23,7 +23,8 @@ use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
     finite,
-    tiling::{self, Progress, TileSizes},
+    team::Split,
+    tiling::{self, Progress},
     weights::Loader,
 };
 
@@ -90,11 +91,10 @@ impl Decoder {
     ///
     /// # Errors
     /// Latents of another shape, [`Error::Cancelled`] between blocks of a tile, values that are not finite, memory.
-    pub fn decode(
+    pub(crate) fn decode(
         &self,
         latents: &Tensor,
-        tiles: &TileSizes,
-        spatial: bool,
+        split: &Split,
         control: &Control,
         progress: Progress,
     ) -> Result<Tensor> {
@@ -107,14 +107,28 @@ impl Decoder {
             return Err(Error::input("latents", reason));
         }
         let scaled = latents.f_div_scalar(self.config.scaling_factor)?;
-        let ratios = [self.config.spatial_compression_ratio, self.config.temporal_compression_ratio];
-        let plan = tiling::Plan::new(ratios, tiles, spatial)?.whole_in_time();
-        let decoded = plan.run(&scaled, &mut |tile| self.decode_tile(tile, control), progress).in_op("decode")?;
+        let plan = self.plan(split)?;
+        let tile = &mut |tile: &Tensor| self.decode_tile(tile, control);
+        let decoded = split.run(&plan, &scaled, tile, progress).in_op("decode")?;
         // Before the clamp, which would turn infinity into a plausible white.
         finite::check(&decoded, "decoder", None)?;
         let mut pixels = if decoded.kind() == Kind::Float { decoded } else { decoded.f_to_kind(Kind::Float)? };
         let mut pixels = pixels.f_mul_scalar_(0.5)?.f_add_scalar_(0.5)?;
         Ok(pixels.f_clamp_(0.0, 1.0)?)
+    }
+
+    /// How a video is split into tiles.
+    fn plan(&self, split: &Split) -> Result<tiling::Plan> {
+        let ratios = [self.config.spatial_compression_ratio, self.config.temporal_compression_ratio];
+        Ok(tiling::Plan::new(ratios, split.sizes, split.spatial)?.whole_in_time())
+    }
+
+    /// The part of another process of the team in a decoding.
+    pub(crate) fn follow(&self, latents: &Tensor, split: &Split) -> Result<()> {
+        let Some(team) = split.team else { return Ok(()) };
+        let scaled = latents.f_div_scalar(self.config.scaling_factor)?;
+        let tiles = self.plan(split)?.views(&scaled)?;
+        team.decode_tiles(&tiles, &mut |tile| self.decode_tile(tile, &Control::new())).in_op("decode")
     }
 
     /// One tile `[batch, channels, frames, height, width]` to `[batch, frames, height, width, 3]`, not yet in 0..1.
