@@ -7,6 +7,7 @@
 mod child;
 pub mod convert;
 pub mod engine;
+pub mod failure;
 pub mod fingerprint;
 pub mod fit_preview;
 pub mod fleet;
