@@ -97,7 +97,7 @@ def _backend_serves(fleet: Fleet) -> None:
 def _probe_tells_ready_from_not() -> None:
     """docker/probe against a server of each kind, and against none."""
     for status, wanted in ((200, True), (503, False)):
-        with Receiver(lambda request, status=status: (status if request.path == "/readyz" else 404, "")) as server:
+        with Receiver(lambda request, status=status: (status if request.path == "/readyz" else 404, b"")) as server:
             done = run([ROOT / "docker/probe", str(server.server_port)])
             equal(done.returncode == 0, wanted, f"docker/probe when /readyz returns {status}")
     equal(run([ROOT / "docker/probe", str(free_port())]).returncode == 0, False, "docker/probe on an unused port")
@@ -111,10 +111,10 @@ def _busy_pods_say_so() -> None:
     received: queue.Queue[tuple[str, dict]] = queue.Queue()
     slots = {"used": 0}
 
-    def respond(request: Request) -> tuple[int, str]:
+    def respond(request: Request) -> tuple[int, bytes]:
         if request.method == "PATCH":
             received.put((request.headers["Authorization"], json.loads(request.body)["metadata"]["annotations"]))
-        return 200, f'fleet_slots{{state="free"}} 9\nfleet_slots{{state="used"}} {slots["used"]}\n'
+        return 200, f'fleet_slots{{state="free"}} 9\nfleet_slots{{state="used"}} {slots["used"]}\n'.encode()
 
     with tempfile.TemporaryDirectory() as credentials, Receiver(respond) as server:
         (Path(credentials) / "token").write_text("secret")

@@ -106,7 +106,7 @@ def check() -> None:
         say(f"  the fleet and Prometheus run after {time.monotonic() - began:.0f} s")
         # Stays open while the check runs, so that there is an event stream to count.
         # The receiver fails once, so that a delivery fails and is then repeated.
-        responses = itertools.chain([(500, "")], itertools.repeat((204, "")))
+        responses = itertools.chain([(500, b"")], itertools.repeat((204, b"")))
         with urllib.request.urlopen(f"{fleet.url}/api/events", timeout=PATIENCE_S), Receiver(lambda _: next(responses)) as receiver:
             work(fleet, receiver)
             say(f"  the jobs are done after {time.monotonic() - began:.0f} s")

@@ -1,13 +1,12 @@
 """A collector of traces: takes OTLP over HTTP and reads it with OpenTelemetry's own definitions, which share no code with the sender."""
 
-from __future__ import annotations
-
-import threading
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from fleet_stack.receiver import Receiver, Request
 from google.protobuf.json_format import MessageToDict
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
+
+PROTOBUF = "application/x-protobuf"
 
 
 @dataclass
@@ -56,41 +55,19 @@ def read(body: bytes) -> list[Span]:
     return spans
 
 
-class Collector(ThreadingHTTPServer):
-    """Listens until it is closed; without a port, on any free one."""
-
-    daemon_threads = True
+class Collector(Receiver):
+    """Keeps the spans that it gets, as OTLP over HTTP prescribes: protobuf to one path."""
 
     def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
         self.spans: list[Span] = []
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__(self._take, port, PROTOBUF)
+
+    def _take(self, request: Request) -> tuple[int, bytes]:
+        right = request.path == "/v1/traces" and request.headers["content-type"] == PROTOBUF
+        if right:
+            self.spans += read(request.body)
+        return 200 if right else 400, ExportTraceServiceResponse().SerializeToString()
 
     def of(self, trace_id: str) -> list[Span]:
         """The spans of a trace so far."""
         return [span for span in list(self.spans) if span.trace_id == trace_id]
-
-    def server_close(self) -> None:
-        self.shutdown()
-        super().server_close()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: Collector
-
-    def do_POST(self) -> None:
-        """Takes spans, as OTLP/HTTP prescribes: protobuf to one path."""
-        body = self.rfile.read(int(self.headers["content-length"]))
-        right = self.path == "/v1/traces" and self.headers["content-type"] == "application/x-protobuf"
-        if right:
-            self.server.spans += read(body)
-        answer = ExportTraceServiceResponse().SerializeToString()
-        self.send_response(200 if right else 400)
-        self.send_header("content-type", "application/x-protobuf")
-        self.send_header("content-length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, *_words: object) -> None:
-        """Requests are not logged."""
