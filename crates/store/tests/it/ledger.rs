@@ -315,6 +315,30 @@ async fn time_online_is_accounted_once_and_split_at_midnight() {
     let usage = f.worker_usage(true).await;
     assert_eq!(usage.len(), 1);
     assert_close(usage[0].online_usd, 180.0 * USD_PER_S);
+    let fleet = f.worker_usage(false).await;
+    assert_eq!(fleet.len(), 1);
+    assert_close(fleet[0].online_usd, 180.0 * USD_PER_S);
+}
+
+#[tokio::test]
+async fn the_sums_of_all_workers_are_those_of_each() {
+    let f = Fixture::new().await;
+    for seconds in [25.0, 40.0, 5.0] {
+        // Two runs of a worker: the first adds its row, the second changes it.
+        let worker = f.paid_worker().await;
+        for part in [0.25, 0.75] {
+            let job_id = f.planned().await;
+            let lease = f.claimed_by(job_id, worker).await;
+            f.store.complete(lease, &rendered(lease), &run(seconds * part)).await.expect("complete");
+        }
+    }
+    let (fleet, each) = (f.worker_usage(false).await, f.worker_usage(true).await);
+    assert_eq!(fleet.len(), 1, "{fleet:?}");
+    assert_eq!((fleet[0].runs, fleet[0].videos, &fleet[0].worker), (6, 6, &None));
+    assert_close(fleet[0].busy_s, 70.0);
+    assert_close(fleet[0].busy_usd, each.iter().map(|usage| usage.busy_usd).sum());
+    let days = "SELECT (SELECT sum(runs) FROM worker_daily WHERE isfinite(day)) = (SELECT sum(runs) FROM fleet_daily)";
+    assert!(sqlx::query_scalar::<_, bool>(days).fetch_one(&f.pool).await.expect("sums"));
 }
 
 #[tokio::test]
