@@ -22,7 +22,7 @@ CHANGED = {
     "PROMETHEUS_PORT": "9091", "GRAFANA_PORT": "3001", "POSTGRES_PASSWORD": "p1", "RABBITMQ_PASSWORD": "p2",
     "GRAFANA_PASSWORD": "p3", "ARTIFACTS_URL": "s3://bucket/videos", "S3_ENDPOINT": "https://s3.internal",
     "S3_REGION": "eu-1", "S3_ACCESS_KEY_ID": "id", "S3_SECRET_ACCESS_KEY": "secret", "GPU_HOUR_USD": "3.5",
-    "LOG_LEVEL": "debug", "LOG_FORMAT": "json",
+    "LOG_LEVEL": "debug", "LOG_FORMAT": "json", "OTLP_ENDPOINT": "http://127.0.0.1:9", "OTLP_HEADERS": "authorization=Bearer%20token",
 }
 OURS = ("migrate", "backend", "scheduler", "worker", "worker-gpu")
 
