@@ -206,12 +206,18 @@ impl Networks for V15 {
     fn follow(&self, order: &Order, team: &Team) -> Result<()> {
         let received = |shape: &[i64], kind| team.received(shape, (kind, self.device));
         match order {
-            Order::Forward { latents, text, stretch } => {
+            Order::Forward { latents, text, spread, stretch } => {
                 let (batch, hidden) = (latents[0], self.config.transformer.hidden_size());
                 let input = received(latents, self.kind)?;
                 let text = received(&[batch, *text, hidden], self.kind)?;
                 let modulation = received(&[batch, hidden], self.kind)?;
-                let shared = Shared { latents: &input, text: &text, modulation: &modulation, stretch: *stretch };
+                let shared = Shared {
+                    latents: &input,
+                    text: &text,
+                    modulation: &modulation,
+                    spread: *spread,
+                    stretch: *stretch,
+                };
                 self.transformer.follow(&shared, team)
             }
             Order::Decode { latents, tiles, spatial } => {

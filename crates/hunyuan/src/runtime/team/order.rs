@@ -19,6 +19,8 @@ pub enum Order {
         latents: [i64; 5],
         /// Tokens of the text.
         text: i64,
+        /// Grid of tokens over which positions are spread: larger than the video's own for steps at a lower resolution.
+        spread: [i64; 3],
         /// See [`crate::DenoiseRequest::riflex`].
         stretch: bool,
     },

@@ -54,6 +54,8 @@ pub struct Condition {
     /// Complex rotation of the video tokens.
     rotation: Tensor,
     grid: [i64; 3],
+    /// Grid over which positions are spread.
+    spread: [i64; 3],
     stretch: bool,
 }
 
@@ -66,6 +68,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) text: &'a Tensor,
     /// The activated modulation vector, `[batch, hidden]`.
     pub(crate) modulation: &'a Tensor,
+    /// Grid over which positions are spread.
+    pub(crate) spread: [i64; 3],
     pub(crate) stretch: bool,
 }
 
@@ -99,6 +103,7 @@ impl Condition {
             guidance: self.guidance.as_ref().map(|guidance| guidance.f_index_select(0, &index)).transpose()?,
             rotation: self.rotation.shallow_clone(),
             grid: self.grid,
+            spread: self.spread,
             stretch: self.stretch,
         })
     }
@@ -185,6 +190,7 @@ impl Transformer {
             pooled,
             guidance,
             grid,
+            spread,
             stretch,
         })
     }
@@ -220,7 +226,8 @@ impl Transformer {
         let rows = match leader {
             None => self.blocks(tokens, &modulation, sequence, control)?,
             Some(leader) => {
-                let order = Order::Forward { latents: latents.size5()?.into(), text, stretch: condition.stretch };
+                let Condition { spread, stretch, .. } = *condition;
+                let order = Order::Forward { latents: latents.size5()?.into(), text, spread, stretch };
                 let text = tokens.f_narrow(1, own, text)?;
                 leader.share(&order, &[&latents, &text, &modulation], |team| {
                     let sequence = Sequence { team: Some(team), ..sequence };
@@ -235,7 +242,7 @@ impl Transformer {
 
     /// The part of another process of the team in a forward pass.
     pub(crate) fn follow(&self, shared: &Shared, team: &Team) -> Result<()> {
-        let Shared { latents, text, modulation, stretch } = *shared;
+        let Shared { latents, text, modulation, spread, stretch } = *shared;
         let (config, device) = (&self.config, latents.device());
         let grid = self.patches.grid(latents);
         let video = grid.iter().product();
@@ -244,7 +251,7 @@ impl Transformer {
         let tokens = Tensor::f_empty([batch, own + count, config.hidden_size()], (latents.kind(), device))?;
         self.patches.forward_into(latents, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
         tokens.f_narrow(1, own, count)?.f_copy_(text)?;
-        let rotation = rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, stretch, device)?;
+        let rotation = rope::rotation([grid, spread], &config.rope_axes_dim, config.rope_theta, stretch, device)?;
         let sequence = Sequence { own, video, rotation: &rotation.f_narrow(0, first, own)?, team: Some(team) };
         let rows = self.blocks(tokens, modulation, sequence, &Control::new())?;
         team.gather_rows(&rows, video).map(drop)

@@ -85,6 +85,8 @@ pub struct Condition {
     /// Complex rotation of the video tokens.
     rotation: Tensor,
     grid: [i64; 3],
+    /// Grid over which positions are spread.
+    spread: [i64; 3],
 }
 
 impl Condition {
@@ -214,6 +216,7 @@ impl Transformer {
             rotation: rope::rotation([grid, spread], &config.rope_axes_dim, config.rope_theta, false, states.device())
                 .in_op("condition")?,
             grid,
+            spread,
         })
     }
 
@@ -257,7 +260,8 @@ impl Transformer {
         let rows = match leader {
             None => self.blocks(tokens, &modulation, sequence, control)?,
             Some(leader) => {
-                let order = Order::Forward { latents: input.size5()?.into(), text: before + prompt, stretch: false };
+                let (latents, spread) = (input.size5()?.into(), condition.spread);
+                let order = Order::Forward { latents, text: before + prompt, spread, stretch: false };
                 let text = tokens.f_narrow(1, own, before + prompt)?;
                 leader.share(&order, &[&input, &text, &modulation], |team| {
                     let sequence = Sequence { team: Some(team), ..sequence };
@@ -272,7 +276,7 @@ impl Transformer {
 
     /// The part of another process of the team in a forward pass.
     pub(crate) fn follow(&self, shared: &Shared, team: &Team) -> Result<()> {
-        let Shared { latents, text, modulation, .. } = *shared;
+        let Shared { latents, text, modulation, spread, .. } = *shared;
         let (config, device) = (&self.config, latents.device());
         let grid = self.x_embedder.grid(latents);
         let video = grid.iter().product();
@@ -281,7 +285,7 @@ impl Transformer {
         let tokens = Tensor::f_empty([batch, own + count, config.hidden_size()], (latents.kind(), device))?;
         self.x_embedder.forward_into(latents, first, &tokens.f_narrow(1, 0, own)?).in_op("patches")?;
         tokens.f_narrow(1, own, count)?.f_copy_(text)?;
-        let rotation = rope::rotation(grid, &config.rope_axes_dim, config.rope_theta, false, device)?;
+        let rotation = rope::rotation([grid, spread], &config.rope_axes_dim, config.rope_theta, false, device)?;
         let sequence = Sequence { own, video, rotation: &rotation.f_narrow(0, first, own)?, team: Some(team) };
         let rows = self.blocks(tokens, modulation, sequence, &Control::new())?;
         team.gather_rows(&rows, video).map(drop)
