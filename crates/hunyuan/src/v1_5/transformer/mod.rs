@@ -113,6 +113,7 @@ impl Condition {
             beside: self.beside.f_index_select(0, &index)?,
             rotation: self.rotation.shallow_clone(),
             grid: self.grid,
+            spread: self.spread,
         })
     }
 }
