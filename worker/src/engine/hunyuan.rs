@@ -11,9 +11,8 @@ use cache::{StoredEmbeddings, StoredTensor};
 use domain::{FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session,
-    StepCacheConfig, StepEnd,
+    Checkpoint, Control, DenoiseRequest, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
+    FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session, StepCacheConfig,
 };
 use tracing::warn;
 
@@ -81,7 +80,8 @@ impl HunyuanRenderer {
             })
         });
         let devices = options.devices.clone();
-        let plan = (devices.len() > 1).then(|| Plan { devices, limit: options.rank_limit, options: engine_options });
+        let several = devices.len() > 1;
+        let plan = several.then_some(Plan { devices, limit: options.rank_limit, options: engine_options });
         let ranks = plan.as_ref().map(|plan| Ranks::start(plan, &mut engine, &Control::new()));
         Ok(Self {
             ranks: ranks.transpose().context("worker.devices")?,
