@@ -146,7 +146,7 @@ export const cases = {
     await page.getByRole('link', { name: 'Usage' }).click();
     const row = page.getByRole('region', { name: 'API keys and quotas' }).getByRole('listitem').filter({ hasText: 'studio' });
     await row.getByText('No limit').waitFor();
-    await row.getByRole('button', { name: /^Change the quota of/ }).click();
+    await row.getByRole('button', { name: /^Change quota of/ }).click();
     await row.getByLabel('GPU seconds per day').fill('90');
     await row.getByLabel('US dollars per day').fill('2');
     await assertAccessible(page, 'quota');

@@ -52,7 +52,7 @@ function Key({ apiKey }: { apiKey: KeyView }) {
           <p className="hint num mt-1">{quotaWords(apiKey.quota)}</p>
         </div>
         {!isOpen && (
-          <Button aria-label={`Change the quota of ${name}`} onClick={() => setIsOpen(true)}>
+          <Button aria-label={`Change quota of ${name}`} onClick={() => setIsOpen(true)}>
             Change quota
           </Button>
         )}
