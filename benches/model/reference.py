@@ -9,6 +9,8 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import diffusers
@@ -41,16 +43,21 @@ def latent_shape(size) -> tuple:
 
 def prepare(options: dict) -> None:
     """Writes checkpoint and noise unless they are there; prints what they are."""
+    shape = latent_shape(options["size"])
+    write(options, partial(build, SPEC), shape, tokens=shape[2] * shape[3] // 2 * shape[4] // 2)
+
+
+def write(options: dict, build_into: Callable[[Path], None], shape: tuple, tokens: int) -> None:
+    """The same for a checkpoint that a function builds, and noise of a shape."""
     model, noise = Path(options["model"]), Path(options["latents"])
     if not (model / "model_index.json").exists():
-        build(SPEC, model)
-    shape = latent_shape(options["size"])
+        build_into(model)
     if not noise.exists():
         save_file({"initial_latents": torch.randn(shape, generator=torch.Generator().manual_seed(42))}, noise)
     weights = load_file(next((model / "transformer").glob("*.safetensors")))
     print(json.dumps({
         "parameters": sum(tensor.numel() for tensor in weights.values()),
-        "tokens": shape[2] * shape[3] // 2 * shape[4] // 2,
+        "tokens": tokens,
         "torch": torch.__version__,
         "diffusers": diffusers.__version__,
         "transformers": transformers.__version__,

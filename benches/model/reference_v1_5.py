@@ -7,18 +7,17 @@ asks for guidance.
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import torch
-import transformers
 from diffusers import HunyuanVideo15ImageToVideoPipeline
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from record_v1_5 import load
-from reference import DTYPES, peak_mib
+from reference import DTYPES, peak_mib, write
 from tiny_v1_5 import Spec
 from tiny_v1_5_i2v import ImageSpec, build
 
@@ -39,23 +38,12 @@ def latent_shape(size) -> tuple:
 
 def prepare(options: dict) -> None:
     """Writes checkpoint, picture and noise unless they are there; prints what they are."""
-    model, noise, picture = Path(options["model"]), Path(options["latents"]), Path(options["image"])
-    if not (model / "model_index.json").exists():
-        build(SPEC, model)
-    shape = latent_shape(options["size"])
-    if not noise.exists():
-        save_file({"initial_latents": torch.randn(shape, generator=torch.Generator().manual_seed(42))}, noise)
+    picture = Path(options["image"])
     if not picture.exists():
         pixels = np.random.default_rng(1).integers(0, 256, (720, 720, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(picture)
-    weights = load_file(next((model / "transformer").glob("*.safetensors")))
-    print(json.dumps({
-        "parameters": sum(tensor.numel() for tensor in weights.values()),
-        "tokens": shape[2] * shape[3] * shape[4],
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "transformers": transformers.__version__,
-    }))
+    shape = latent_shape(options["size"])
+    write(options, partial(build, SPEC), shape, tokens=shape[2] * shape[3] * shape[4])
 
 
 @torch.no_grad()
