@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture has nothing to say")]
 
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::time::Duration;
 
 use hunyuan::{
@@ -261,28 +261,37 @@ fn a_model_is_shared_by_a_divisor_of_its_heads_alone() {
     let fixture = Fixture::open("base");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("meet");
+    let all_there = Barrier::new(3);
     let error = std::thread::scope(|scope| {
         for rank in [1, 2] {
-            let file = &file;
-            scope.spawn(move || Team::join(file, rank, 3, LONG).unwrap());
+            let (file, all_there) = (&file, &all_there);
+            scope.spawn(move || {
+                let _team = Team::join(file, rank, 3, LONG).unwrap();
+                all_there.wait();
+            });
         }
         let team = Team::join(&file, 0, 3, LONG).unwrap();
+        all_there.wait();
         fixture.engine().lead(Some(Leader::new(team, Box::new(|_| Ok(()))).unwrap())).unwrap_err()
     });
     assert!(error.to_string().contains("3 devices cannot share this model's 2 attention heads; give 1, 2"), "{error}");
 }
 
-/// The other process ends at an order that it cannot read, as it would when it is killed.
+/// The other process ends when both are there, as if it had been killed.
 #[test]
 fn a_team_that_lost_a_process_reports_it_and_is_not_used_again() {
     let fixture = Fixture::open("base");
     let request = small(&fixture, 2, 1);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("meet");
+    let both_there = Barrier::new(2);
     std::thread::scope(|scope| {
-        let other = &file;
-        scope.spawn(move || drop(Team::join(other, 1, 2, LONG).unwrap()));
+        scope.spawn(|| {
+            let _team = Team::join(&file, 1, 2, LONG).unwrap();
+            both_there.wait();
+        });
         let team = Team::join(&file, 0, 2, LONG).unwrap();
+        both_there.wait();
         let mut engine = fixture.engine();
         engine.lead(Some(Leader::new(team, Box::new(|_| Ok(()))).unwrap())).unwrap();
         for _ in 0..2 {

@@ -11,7 +11,10 @@ const SENT_PER_S: f64 = 300e9;
 /// takes as long as on one device, although several decode faster: encoding, delivery and the start of each stage do not.
 #[must_use]
 pub fn on_devices(prior: &CostPrior, devices: u32) -> CostPrior {
-    let count = f64::from(devices.max(1));
+    if devices <= 1 {
+        return prior.clone();
+    }
+    let count = f64::from(devices);
     let exchange_s = prior.exchanged_gb * 1e9 / count * (1.0 - 1.0 / count) / SENT_PER_S;
     let square_s = prior.step_s * prior.attention_share / count;
     let step_s = prior.step_s / count + exchange_s;

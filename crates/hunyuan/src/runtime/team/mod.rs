@@ -203,9 +203,11 @@ impl Team {
         let mut shape = vec![self.size as i64];
         shape.extend(input.size());
         let output = Tensor::f_empty(shape, (input.kind(), input.device()))?;
+        // Gloo compares the sizes, and takes the parts one after the other along the first axis.
+        let joined = output.f_flatten(0, 1)?;
         let gathered = match &self.gpus {
-            Some(gpus) => gpus.all_gather(&output, &input),
-            None => self.host.borrow_mut().all_gather(&output, &input),
+            Some(gpus) => gpus.all_gather(&joined, &input),
+            None => self.host.borrow_mut().all_gather(&joined, &input),
         };
         gathered.map_err(|error| lost("gather", &error))?;
         self.count((self.size as i64 - 1) * input.numel() as i64, input.kind());
