@@ -30,6 +30,7 @@ export interface AnalysisView {
   infer_steps: number;
   /** How many times as many frames per second interpolation would make; null for none. */
   interpolate?: number | null;
+  progressive?: ProgressivePlan | null;
   /** Tier in which it would run. */
   quality_tier: Tier;
   /** Complexity score: the sum of the factors. */
@@ -729,6 +730,8 @@ export interface ModelView {
   infer_steps_max: number;
   /** Name to show to people. */
   name: string;
+  /** Whether requests can ask for `progressive`. */
+  progressive: boolean;
   /** Named sizes. */
   sizes: SizeView[];
   /** Longest `video_length` that the model does well; longer ones are rendered too. */
@@ -794,6 +797,7 @@ export interface OptimizationView {
   interpolate?: number | null;
   /** False until the scheduler has planned the job. The values are then a forecast of the API, made with the same rules. */
   planned: boolean;
+  progressive?: ProgressivePlan | null;
   quality_tier?: Tier | null;
   /** Seconds saved compared with the model's default steps and no caches. */
   saved_s?: number | null;
@@ -880,6 +884,41 @@ export interface ProgressView {
   step: number;
   /** Total number of denoising steps. */
   steps: number;
+}
+
+/** How many of the early steps are taken at half the width and height. */
+export type ProgressiveMode = "off" | "balanced" | "fast";
+
+/** The early steps of a run. */
+export interface ProgressivePlan {
+  /** Height of these steps, pixels. */
+  height: number;
+  /** How many they are. */
+  mode: ProgressiveMode;
+  /** Shift of their schedule. */
+  shift: number;
+  /** Estimated time of one of them relative to a step at full size. */
+  step_share: number;
+  /** Number of these steps. */
+  steps: number;
+  /** Video tokens of these steps. */
+  tokens: number;
+  /** Width of these steps, pixels. */
+  width: number;
+}
+
+/** The early steps of a finished run; kept in its record. */
+export interface ProgressiveRecord {
+  /** Height of these steps, pixels. */
+  height: number;
+  /** Number of these steps that ran through the transformer. */
+  steps_computed: number;
+  /** Number of these steps that the step cache replaced. */
+  steps_skipped: number;
+  /** Video tokens of these steps. */
+  tokens: number;
+  /** Width of these steps, pixels. */
+  width: number;
 }
 
 /** Texts of a request that encoders read. */
@@ -1028,6 +1067,7 @@ export interface RunRecord {
   /** GPU seconds of this job over all attempts. */
   gpu_seconds: number;
   interpolation?: InterpolationRecord | null;
+  progressive?: ProgressiveRecord | null;
   reproduction?: Reproduction | null;
   /** Why an existing checkpoint was not used; `None` when there was none or it was used. */
   restarted_because?: string | null;
@@ -1065,7 +1105,10 @@ export interface Savings {
   embeddings_s: number;
   /** Steps that the step cache replaced. */
   step_cache_s: number;
-  /** Fewer steps than the model's default, because the prompt needs no more; negative if it needs more. */
+  /**
+   * Fewer steps than the model's default, because the prompt needs no more, and steps at half the size; negative if the run needs
+   * more.
+   */
   steps_s: number;
 }
 
@@ -1341,6 +1384,7 @@ export interface VideoRequest {
   model?: string | null;
   /** What the video should not show; takes effect with a `true_cfg_scale` above 1, the request's or the model's. */
   negative_prompt?: string | null;
+  progressive?: ProgressiveMode | null;
   /** What the video shows. Any language; HunyuanVideo is trained on English and Chinese. */
   prompt: string;
   /** Quality tier; `auto` chooses by the prompt. */
