@@ -21,7 +21,9 @@ def offer(fleet: Fleet) -> Path:
     folder.mkdir()
     manifest = (ROOT / "models/default/fleet.toml").read_text()
     named = manifest.replace('id = "default"\n', f'id = "{MODEL}"\nimage = "required"\n', 1)
-    (folder / "fleet.toml").write_text(named)
+    # Early steps at half the size are not possible for such a model.
+    tables = [table for table in named.split("\n[") if not table.startswith("progressive]")]
+    (folder / "fleet.toml").write_text("\n[".join(tables))
     fleet.variables["FLEET__MODELS__DIRS"] = f"models/default,{folder}"
     return folder
 
