@@ -46,7 +46,7 @@ const TRANSFORMER: &str = "transformer";
 pub struct EngineInfo {
     /// `cpu` or `cuda:N`.
     pub device: String,
-    /// See [`device::class`]; several GPUs are a class of their own.
+    /// See [`device::class`]; several devices are a class of their own.
     pub device_class: String,
     /// How many devices compute a video together.
     pub devices: usize,
@@ -411,14 +411,14 @@ impl Engine {
     }
 }
 
-/// The class of a number of devices. Their videos differ from those of the same GPU with other kernels, and with other shapes of its
-/// kernels; a CPU computes the same bits whatever their number.
+/// The class of a number of devices. Their videos differ from those of the same GPU with other kernels, and may differ in their last
+/// bits with their number, because matrix products of other sizes may be computed by other kernels.
 fn device_class(device: Device, deterministic: bool, devices: usize) -> String {
     let mut class = device::class(device);
     if device != Device::Cpu && deterministic {
         class += " deterministic";
     }
-    if device != Device::Cpu && devices > 1 {
+    if devices > 1 {
         class += &format!(" x{devices}");
     }
     class

@@ -86,15 +86,14 @@ fn cached(fixture: &Fixture) -> DenoiseRequest {
 fn agrees(devices: usize, alone: &Denoised, together: &Denoised) {
     let far = distance(&alone.latents.tensor, &together.latents.tensor);
     assert!(far <= AGREEMENT, "{devices} devices: {far}");
-    // On a CPU it is more than close.
-    assert!(together.latents.tensor.equal(&alone.latents.tensor), "{devices} devices: {far}");
-    assert_eq!(together.counts, alone.counts, "{devices} devices");
+    let steps = |done: &Denoised| (done.counts.computed, done.counts.skipped);
+    assert_eq!(steps(together), steps(alone), "{devices} devices");
 }
 
 /// Models of two, three and four heads; even and uneven numbers of tokens; a step cache, and two passes a step with different
 /// texts.
 #[test]
-fn two_three_and_four_devices_give_the_bits_of_one() {
+fn two_three_and_four_devices_give_the_video_of_one() {
     for (name, sizes) in [("base", vec![2]), ("wide", vec![3]), ("deep", vec![2, 4])] {
         let fixture = Fixture::open(name);
         let mut guided = uneven(&fixture, 2);
@@ -171,32 +170,33 @@ fn tiles_decoded_by_several_devices_give_the_bits_of_one() {
     let options = fixture.tiled_options().unwrap();
     let (large, small) = (fixture.request(), small(&fixture, 1, 3));
     let engine = fixture.tiled_engine().unwrap();
-    let frames: Vec<_> = [&large, &small].map(|request| decode(&engine, &denoise(&engine, request).latents)).into();
+    let latents = [&large, &small].map(|request| denoise(&engine, request).latents);
     let mut tiles = 0;
-    with_team(3, LONG, &options, |engine| {
-        for (request, alone) in [&large, &small].into_iter().zip(&frames) {
-            let latents = denoise(engine, request).latents;
+    with_team(3, LONG, &options, |leading| {
+        for latents in &latents {
             let count = &mut |_, total| tiles = tiles.max(total);
-            let together = engine.decode(&latents, &Control::new(), count).unwrap();
-            assert!(together.tensor().equal(alone.tensor()));
+            let together = leading.decode(latents, &Control::new(), count).unwrap();
+            assert!(together.tensor().equal(decode(&engine, latents).tensor()));
         }
     });
     assert!(tiles > 3, "{tiles} tiles");
 }
 
 #[test]
-fn a_checkpoint_does_not_depend_on_the_number_of_devices() {
+fn a_state_resumes_on_as_many_devices_and_is_refused_on_another_number() {
     let fixture = Fixture::open("deep");
     let request = cached(&fixture);
-    let engine = fixture.engine();
-    let (checkpoints, whole) = recorded(&engine, &request);
-    let together = with_team(2, LONG, &fixture.options(), |leading| {
-        let saved = Checkpoint::from_bytes(&checkpoints[3]).unwrap();
-        let resumed = leading.denoise(&request, Some(&saved), &Control::new(), &mut go_on).unwrap();
-        agrees(2, &whole, &resumed);
-        recorded(leading, &request).0
+    let (of_one, _) = recorded(&fixture.engine(), &request);
+    with_team(2, LONG, &fixture.options(), |engine| {
+        let (of_two, whole) = recorded(engine, &request);
+        let resume = |bytes: &[u8]| {
+            let saved = Checkpoint::from_bytes(bytes).unwrap();
+            engine.denoise(&request, Some(&saved), &Control::new(), &mut go_on)
+        };
+        assert!(resume(&of_two[3]).unwrap().latents.tensor.equal(&whole.latents.tensor));
+        let refused = resume(&of_one[3]).unwrap_err().to_string();
+        assert!(refused.contains("device_class"), "{refused}");
     });
-    assert_eq!(together.0, checkpoints, "to the byte");
 }
 
 #[test]
@@ -216,7 +216,8 @@ fn a_stop_takes_effect_at_each_place_and_the_team_works_on() {
         }
         let undisturbed = Control::new();
         engine.decode(&large.latents, &undisturbed, &mut |_, _| {}).unwrap();
-        for budget in 1..=undisturbed.beats() {
+        // About a dozen places, in all rounds of tiles.
+        for budget in (1..=undisturbed.beats()).step_by(usize::try_from(undisturbed.beats() / 12).unwrap().max(1)) {
             let stopped = engine.decode(&large.latents, &Control::with_budget(budget), &mut |_, _| {});
             assert!(matches!(stopped, Err(Error::Cancelled)), "at {budget}");
         }

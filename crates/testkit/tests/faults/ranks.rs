@@ -43,7 +43,7 @@ async fn until_ranks(fleet: &Fleet, wanted: usize) -> Vec<i32> {
 }
 
 /// Goal: a process that is killed, and one that hangs, cost an attempt each; the worker starts new ones, the bytes are those of an
-/// undisturbed run on one device, and the worker's end leaves no process behind.
+/// undisturbed run, and the worker's end leaves no process behind.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_or_hanging_device_costs_an_attempt_and_leaves_no_process() {
     let fleet = Fleet::prepare(with_long_leases()).await;
@@ -52,10 +52,9 @@ async fn a_lost_or_hanging_device_costs_an_attempt_and_leaves_no_process() {
     let book = Accounting::default();
     let folder = fleet.folder().display().to_string();
     let threads = ("FLEET__WORKER__THREADS", "1");
-    let mut together = fleet.worker_with(
-        "together",
-        &[("FLEET__WORKER__DEVICES", "cpu,cpu"), threads, ("FLEET__WORKER__STALL_MIN_S", "20"), ("TMPDIR", &folder)],
-    );
+    let devices = ("FLEET__WORKER__DEVICES", "cpu,cpu");
+    let settings = [devices, threads, ("FLEET__WORKER__STALL_MIN_S", "20"), ("TMPDIR", folder.as_str())];
+    let mut together = fleet.worker_with("together", &settings);
     until_workers(&fleet, 1).await;
     let first = until_ranks(&fleet, 1).await;
 
@@ -82,9 +81,9 @@ async fn a_lost_or_hanging_device_costs_an_attempt_and_leaves_no_process() {
     together.kill();
     until_ranks(&fleet, 0).await;
 
-    let _alone = fleet.worker_with("alone", &[threads]);
+    let _again = fleet.worker_with("again", &settings);
     for (seed, id) in ids {
-        let undisturbed = submit(&fleet, &book, &format!("alone-{seed}"), seed).await;
+        let undisturbed = submit(&fleet, &book, &format!("again-{seed}"), seed).await;
         until_completed(&fleet, std::slice::from_ref(&undisturbed)).await;
         assert_eq!(fleet.video(&id).await, fleet.video(&undisturbed).await, "seed {seed}");
     }

@@ -1,12 +1,13 @@
 //! Several devices for one video: the processes that hold them, and what they exchange.
 //!
 //! The rule: process 0 decides everything and holds everything whole, the latents between two steps, step caches, checkpoints; the
-//! others compute their share of what it orders ([`order`]) and keep nothing. So a checkpoint does not depend on the number of
+//! others compute their share of what it orders ([`order`]) and keep nothing. So a checkpoint has the same form for any number of
 //! devices, and decisions cannot differ between them.
 //!
 //! Within a forward pass each process has some rows of the video's tokens and all of the text's; in attention each has some heads of
 //! all tokens ([`Team::attend`]). This is the Ulysses scheme, <https://arxiv.org/abs/2309.14509>, with the text as a replicated
-//! suffix. Whole tiles are decoded by one process each. Every value is computed by the same operation as on one device.
+//! suffix. Whole tiles are decoded by one process each. Every value is computed by the same operation as on one device, on
+//! fewer rows.
 
 mod leader;
 pub(crate) mod order;
