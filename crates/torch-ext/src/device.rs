@@ -39,7 +39,7 @@ pub fn make_deterministic() -> Result<()> {
 ///
 /// # Errors
 /// As [`synchronize`].
-pub fn use_gpu(index: usize) -> Result<()> {
+pub(crate) fn use_gpu(index: usize) -> Result<()> {
     shim::use_gpu(existing(index)?)
 }
 
