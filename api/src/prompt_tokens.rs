@@ -57,7 +57,7 @@ impl Kept {
 impl PromptReaders {
     /// The tokenizers of this machine's model folders; a folder without them is passed over.
     #[must_use]
-    pub fn of_folders(models: &ModelsSettings, manifests: &[ModelManifest]) -> Self {
+    pub(crate) fn of_folders(models: &ModelsSettings, manifests: &[ModelManifest]) -> Self {
         let found = Self::default();
         for (folder, manifest) in models.dirs.iter().zip(manifests) {
             if !folder.join("tokenizer").exists() {

@@ -15,7 +15,7 @@ use crate::pieces::{Pieces, pieces, read};
 use crate::reading::{Encoder, Reading};
 
 /// Tokens after the instruction that the language model reads.
-pub const MAX_PROMPT_TOKENS: usize = 256;
+const MAX_PROMPT_TOKENS: usize = 256;
 
 /// The instruction of the video model around a prompt (`dit-llm-encode-video`): the text before it and after it.
 pub const TEMPLATE: [&str; 2] = [

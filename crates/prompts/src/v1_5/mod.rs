@@ -16,9 +16,9 @@ use crate::pieces::{Pieces, pieces, read};
 use crate::reading::{Encoder, Reading};
 
 /// Tokens after the instruction that the language model reads.
-pub const MAX_PROMPT_TOKENS: usize = 1000;
+const MAX_PROMPT_TOKENS: usize = 1000;
 /// Tokens of the quoted text that the glyph encoder reads, with the one that ends it.
-pub const MAX_GLYPH_TOKENS: usize = 256;
+const MAX_GLYPH_TOKENS: usize = 256;
 
 /// What stands between two points of the instruction: the reference's source breaks its lines there, which leaves nine blanks.
 macro_rules! instruction {
