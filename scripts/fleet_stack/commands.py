@@ -41,6 +41,9 @@ def up(workers: int | None, port: int | None, monitoring: bool | None, first: Ca
         raise Problem(f"WORKERS={workers}: use 0 to 64")
     if port is not None and not 1 <= port <= 65535:
         raise Problem(f"PORT={port}: use 1 to 65535")
+    if _state().get("phase") in ("stopping", "failed"):
+        # An earlier stack is still being taken down, and takes no requests any more.
+        poll(lambda: supervisor.is_running() is None, DOWN_PATIENCE_S)
     running = supervisor.is_running()
     _settle_port(port, running is not None)
     first()
@@ -117,7 +120,8 @@ def _wait(generation_before: int) -> None:
         waiting = [name for name, process in state.get("processes", {}).items() if not process["ready"]]
         line.show(f"  {state.get('phase') or 'starting'}, {waited_s:.0f} s" + (f"; waiting for {', '.join(waiting)}" if waiting else ""))
         alive = supervisor.is_running() is not None
-        ended = seen_running and not alive and not _state().get("problem")
+        last = _state()
+        ended = seen_running and not alive and not (last.get("generation", 0) > generation_before and last.get("problem"))
         if ended or (waited_s > 15 and not (seen_running or alive)):
             line.end()
             raise Problem(f"the supervisor {'ended' if ended else 'did not start'}. Its log, {SUPERVISOR_LOG}:\n{last_lines(SUPERVISOR_LOG)}")
