@@ -253,7 +253,7 @@ async fn render(fleet: &Fleet, broker: &Broker, id: WorkerId, number: usize, cla
     let step = Duration::from_secs_f64(fleet.arguments.job_s * varied / f64::from(steps));
     let mut beats = heartbeats(Duration::from_secs(fleet.settings.worker.heartbeat_s));
     let mut step_at = Box::pin(tokio::time::sleep(step));
-    let mut done = 0;
+    let (mut done, mut written_at) = (0, begun);
     while done < steps {
         tokio::select! {
             _ = beats.tick() => {
@@ -266,8 +266,12 @@ async fn render(fleet: &Fleet, broker: &Broker, id: WorkerId, number: usize, cla
             () = &mut step_at => {
                 done += 1;
                 step_at.set(tokio::time::sleep(step));
-                let mark = ProgressMark { stage: Stage::Denoise, step: done, steps_skipped: 0 };
-                note(fleet, fleet.store.progress(lease, mark).await.is_ok());
+                // As a worker does: at most two updates of the row between two renewals.
+                if written_at.elapsed() >= beats.period() / 2 {
+                    written_at = Instant::now();
+                    let mark = ProgressMark { stage: Stage::Denoise, step: done, steps_skipped: 0 };
+                    note(fleet, fleet.store.progress(lease, mark).await.is_ok());
+                }
                 broker.tell(FleetEvent::Progress(progress(&claimed, done, steps)));
             }
         }
