@@ -6,9 +6,9 @@
 //! Rule: code that keeps a channel watches the link and drops the channel when the link changes. A connection that was
 //! given up may come back to life (its host was frozen); it must not have users then.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::protocol::{AMQPErrorKind, AMQPSoftError};
 use lapin::uri::AMQPUri;
@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{debug, info, warn};
 
 use crate::error::BrokerError;
-use crate::link::{Link, in_time};
+use crate::link::{Link, Silence, in_time};
 use crate::messages::FleetEvent;
 use crate::tells::send_told;
 use crate::topology;
@@ -28,7 +28,7 @@ use crate::user::user_of;
 /// How often the supervisor checks the connection.
 const WATCH_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Consecutive calls without a response after which a connection that looks alive is given up. This also replaces a
+/// Calls without a response, one after the other, after which a connection that looks alive is given up. This also replaces a
 /// connection that an alarm has blocked, needlessly but cheaply.
 const SILENCE_MAX: u32 = 3;
 
@@ -53,8 +53,8 @@ pub(crate) struct Inner {
     pub(crate) told: mpsc::Sender<FleetEvent>,
     pub(crate) dropped_tells: AtomicU64,
     pub(crate) unreadable: AtomicU64,
-    /// Consecutive calls without a response; above a limit the supervisor replaces the connection.
-    pub(crate) silence: Arc<AtomicU32>,
+    /// Above a limit the supervisor replaces the connection.
+    pub(crate) silence: Arc<Silence>,
     _stop: DropGuard,
 }
 
@@ -73,7 +73,7 @@ impl Broker {
         let (health_sender, health) = watch::channel(false);
         let (told, waiting) = mpsc::channel(settings.progress_buffer.max(1));
         let stop = CancellationToken::new();
-        let silence = Arc::new(AtomicU32::new(0));
+        let silence = Arc::<Silence>::default();
         let supervisor = Supervisor {
             settings: settings.clone(),
             name: name.to_owned(),
@@ -140,17 +140,18 @@ impl Broker {
     }
 
     pub(crate) async fn rpc<T>(&self, call: impl Future<Output = lapin::Result<T>>) -> Result<T, BrokerError> {
+        let began = Instant::now();
         let answer = in_time(self.inner.settings.rpc_timeout_ms, call).await;
-        self.heard(&answer);
+        self.heard(began, &answer);
         answer?.map_err(BrokerError::from)
     }
 
-    /// Counts consecutive timeouts; any other outcome resets the count.
-    pub(crate) fn heard<T>(&self, answer: &Result<T, BrokerError>) {
+    /// Notes whether a call that began at `began` had a response.
+    pub(crate) fn heard<T>(&self, began: Instant, answer: &Result<T, BrokerError>) {
         if matches!(answer, Err(BrokerError::Timeout { .. })) {
-            self.inner.silence.fetch_add(1, Ordering::Relaxed);
+            self.inner.silence.timed_out(began, Instant::now());
         } else {
-            self.inner.silence.store(0, Ordering::Relaxed);
+            self.inner.silence.broken();
         }
     }
 }
@@ -160,7 +161,7 @@ struct Supervisor {
     name: String,
     link: watch::Sender<Option<Arc<Connection>>>,
     health: watch::Sender<bool>,
-    silence: Arc<AtomicU32>,
+    silence: Arc<Silence>,
 }
 
 impl Supervisor {
@@ -176,8 +177,8 @@ impl Supervisor {
                     let connection = Arc::new(connection);
                     self.link.send_replace(Some(Arc::clone(&connection)));
                     self.health.send_replace(true);
-                    self.silence.store(0, Ordering::Relaxed);
-                    while connection.status().connected() && self.silence.load(Ordering::Relaxed) < SILENCE_MAX {
+                    self.silence.broken();
+                    while connection.status().connected() && self.silence.count() < SILENCE_MAX {
                         tokio::time::sleep(WATCH_INTERVAL).await;
                     }
                     self.health.send_replace(false);

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use domain::{Clock, SystemClock};
 use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
+use lapin::types::ChannelId;
 use lapin::{BasicProperties, Channel};
 
 use crate::connection::Broker;
@@ -64,24 +66,27 @@ impl Broker {
         let envelope = Envelope::new(message, SystemClock.now(), traceparent);
         let bytes = envelope.encode(self.inner.settings.message_max_bytes)?;
         let properties = properties(&envelope).with_delivery_mode(PERSISTENT);
-        let ms = self.inner.settings.publish_timeout_ms;
-        let sent = in_time(ms, self.publish_confirmed(routing_key, &bytes, properties)).await;
-        self.heard(&sent);
+        let (ms, began, mut used) = (self.inner.settings.publish_timeout_ms, Instant::now(), None);
+        let sent = in_time(ms, self.publish_confirmed(routing_key, &bytes, properties, &mut used)).await;
+        self.heard(began, &sent);
         let outcome = sent.and_then(|sent| sent);
         if !matches!(outcome, Ok(()) | Err(BrokerError::Unroutable { .. })) {
-            // Whatever went wrong, the next message gets a fresh channel.
-            self.inner.confirmed.lock().await.take();
+            // Whatever went wrong, the next message gets a fresh channel, unless it has one already.
+            self.inner.confirmed.lock().await.take_if(|(_, kept)| Some(kept.id()) == used);
         }
         outcome
     }
 
+    /// `used` becomes the number of the channel, as soon as there is one.
     async fn publish_confirmed(
         &self,
         routing_key: &str,
         bytes: &[u8],
         properties: BasicProperties,
+        used: &mut Option<ChannelId>,
     ) -> Result<(), BrokerError> {
         let channel = self.confirmed_channel().await?;
+        *used = Some(channel.id());
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let exchange = WORK_EXCHANGE.into();
         let confirm = channel.basic_publish(exchange, routing_key.into(), options, bytes, properties).await?;
