@@ -74,9 +74,9 @@ CARD = Preset(
 )  # fmt: skip
 CORES = replace(
     CARD, world=SMALL_WORLD, side=64, minutes=480.0, shares=dict(vae=0.25, text=0.03, judge=0.0, transformer=0.72, distil=0.2), steps={},
-    channels=(16, 32, 48), latent_channels=8, vae_batch=4, vae_frames=9, vae_crop=32, vae_rate=7.0e-4, text_width=96, text_batch=96,
+    channels=(16, 32, 48), latent_channels=12, vae_batch=4, vae_frames=9, vae_crop=32, vae_rate=7.0e-4, text_width=96, text_batch=96,
     heads=6, double_blocks=1, single_blocks=4, batches={64: 16}, pool={64: 4096}, fresh=8, refill_every=8, small_share=1.0, picture_share=0.6,
-    muon_rate=2e-3, average_decay=0.99, encoder_part=-1.0, reader_width=16, reader_batch=24, judged=200,
+    muon_rate=2e-3, average_decay=0.99, encoder_part=0.8, reader_width=16, reader_batch=24, judged=200,
 )  # fmt: skip
 SMOKE = replace(
     CORES, world=replace(SMALL_WORLD, subjects=SMALL_WORLD.subjects[:3]), minutes=30.0, steps=dict(vae=4, text=3, judge=3, transformer=4, distil=2), vae_batch=1, vae_crop=16, encoder_part=0.5,
