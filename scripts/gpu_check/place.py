@@ -8,7 +8,7 @@ import subprocess
 from fleet_stack.console import Problem
 from fleet_stack.paths import ROOT, target_dir
 
-BUILD = ["cargo", "build", "--release", "-p", "worker", "-p", "hunyuan", "--bin", "worker", "--example", "card"]
+BUILD = ["cargo", "build", "--release", "--bin", "worker", "--example", "card"]
 PACKED = (ROOT / "bin/card").exists()
 WORKER, CARD = (ROOT / "bin/worker", ROOT / "bin/card") if PACKED else (target_dir() / "worker", target_dir() / "examples/card")
 FIXTURES = ROOT / ("fixtures" if PACKED else "crates/hunyuan/tests/fixtures")

@@ -5,6 +5,7 @@
 """
 
 from chosen import write
+from generate_v1_5 import SMALL_TILES
 from record_v1_5_i2v import Case, record, record_sizes
 from tiny_v1_5 import Spec
 from tiny_v1_5_i2v import ImageSpec, build
@@ -27,11 +28,6 @@ MODELS = {
         ),
         target_size=40, layers=1,
     ),
-}
-
-SMALL_TILES = {
-    "tile_sample_min_height": 64, "tile_sample_min_width": 64, "tile_latent_min_height": 4, "tile_latent_min_width": 4,
-    "tile_overlap_factor": 0.25,
 }
 
 CASES = [

@@ -5,6 +5,7 @@ rounding (78 dB and better) hides nothing at the 60 dB that the tests ask for.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -71,12 +72,25 @@ def record_text(folder: Path, model: str, prompts: dict[str, str]) -> None:
     """Write `case.json` and `reference.safetensors` for a list of prompts without a video."""
     folder.mkdir(parents=True, exist_ok=True)
     pipeline, template = load(folder / model, torch.float32)
-    tensors = {}
-    for name, prompt in prompts.items():
-        tensors.update({f"{name}.{key}": value for key, value in text(pipeline, template, prompt).items()})
     case = {"name": folder.name, "model": model, "crop_start": template["crop_start"], "prompts": prompts}
+    save(folder, case, of_prompts(prompts, lambda prompt: text(pipeline, template, prompt)))
+
+
+def of_prompts(prompts: dict[str, str], encode: Callable[[str], dict]) -> dict[str, torch.Tensor]:
+    """The tensors of several prompts, each under the prompt's name."""
+    return {f"{name}.{key}": value for name, prompt in prompts.items() for key, value in encode(prompt).items()}
+
+
+def save(folder: Path, case: dict, tensors: dict[str, torch.Tensor]) -> None:
+    """Write `case.json` and `reference.safetensors`, with bf16 as fp32.
+
+    Prints what shows whether a case is worth having: values of order one, frames with contrast.
+    """
+    tensors = {k: (v.float() if v.dtype == torch.bfloat16 else v).contiguous() for k, v in tensors.items()}
     (folder / "case.json").write_text(json.dumps(case, indent=2, ensure_ascii=False) + "\n")
     save_file(tensors, folder / "reference.safetensors")
+    names = ("prompt_embeds", "image_embeds", "image_latents", "noise_pred_0", "latents", "frames")
+    print(case["name"], {name: round(float(tensors[name].float().std()), 3) for name in names if name in tensors})
 
 
 class Recorder:
@@ -204,14 +218,4 @@ def record(folder: Path, case: Case) -> None:
     if case.tiling is not None:
         pipeline.vae.enable_tiling(**case.tiling)
         tensors["frames_tiled"] = decode(pipeline, latents).half()
-    tensors = {k: (v.float() if v.dtype == torch.bfloat16 else v).contiguous() for k, v in tensors.items()}
-    description = asdict(case) | {"crop_start": template["crop_start"], "resolved_flow_shift": shift}
-    (folder / "case.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    save_file(tensors, folder / "reference.safetensors")
-    report(case, tensors)
-
-
-def report(case: Case, tensors: dict[str, torch.Tensor]) -> None:
-    """Print what shows whether a case is worth having: values of order one, frames with contrast."""
-    spread = {k: round(float(tensors[k].float().std()), 3) for k in ("prompt_embeds", "noise_pred_0", "latents", "frames")}
-    print(f"{case.name}: {spread}")
+    save(folder, asdict(case) | {"crop_start": template["crop_start"], "resolved_flow_shift": shift}, tensors)

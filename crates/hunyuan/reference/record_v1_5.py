@@ -3,15 +3,13 @@
 As `record.py` does for 1.0: states are stored at their true length, frames as float16.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from diffusers import ClassifierFreeGuidance, HunyuanVideo15Pipeline
-from safetensors.torch import save_file
 
-from record import DTYPES
+from record import DTYPES, decode, of_prompts, save
 from tiny_v1_5 import narrow
 
 PROMPT = 'A cat walks with a sign that says "Hello", realistic style'
@@ -63,12 +61,8 @@ def record_text(folder: Path, model: str, prompts: dict[str, str]) -> None:
     """Write `case.json` and `reference.safetensors` for a list of prompts without a video."""
     folder.mkdir(parents=True, exist_ok=True)
     pipeline = load(folder / model, torch.float32)
-    tensors = {}
-    for name, prompt in prompts.items():
-        tensors.update({f"{name}.{key}": value for key, value in text(pipeline, prompt).items()})
     case = {"name": folder.name, "model": model, "prompts": prompts}
-    (folder / "case.json").write_text(json.dumps(case, indent=2, ensure_ascii=False) + "\n")
-    save_file(tensors, folder / "reference.safetensors")
+    save(folder, case, of_prompts(prompts, lambda prompt: text(pipeline, prompt)))
 
 
 @torch.no_grad()
@@ -92,12 +86,14 @@ def denoise(pipeline, case, noise: torch.Tensor, **inputs):
     return first, latents
 
 
-@torch.no_grad()
-def decode(pipeline: HunyuanVideo15Pipeline, latents: torch.Tensor) -> torch.Tensor:
-    """[F, H, W, 3] in 0..1 from final latents, the way the pipeline ends."""
-    scaled = latents.to(pipeline.vae.dtype) / pipeline.vae.config.scaling_factor
-    video = pipeline.vae.decode(scaled, return_dict=False)[0]
-    return torch.from_numpy(pipeline.video_processor.postprocess_video(video, output_type="np")[0])
+def conditions(pipeline, case) -> dict[str, torch.Tensor]:
+    """Sets the case's guidance; returns the states of its prompt, and of the negative one where that is used."""
+    if case.guidance_scale is not None:
+        pipeline.guider = ClassifierFreeGuidance(guidance_scale=case.guidance_scale)
+    tensors = text(pipeline, case.prompt)
+    if pipeline.guider.guidance_scale != 1.0:
+        tensors |= {f"negative_{k}": v for k, v in text(pipeline, case.negative_prompt or "").items()}
+    return tensors
 
 
 def block_hooks(transformer, tensors: dict) -> list:
@@ -116,13 +112,7 @@ def record(folder: Path, case: Case) -> None:
     """Write `case.json` and `reference.safetensors`."""
     folder.mkdir(parents=True, exist_ok=True)
     pipeline = load(folder / case.model, DTYPES[case.dtype])
-    if case.guidance_scale is not None:
-        pipeline.guider = ClassifierFreeGuidance(guidance_scale=case.guidance_scale)
-    scale = pipeline.guider.guidance_scale
-    tensors = text(pipeline, case.prompt)
-    if scale != 1.0:
-        tensors.update({f"negative_{k}": v for k, v in text(pipeline, case.negative_prompt or "").items()})
-    vae = pipeline.vae
+    tensors, vae = conditions(pipeline, case), pipeline.vae
     size = (case.height // vae.spatial_compression_ratio, case.width // vae.spatial_compression_ratio)
     shape = (1, vae.config.latent_channels, (case.frames - 1) // vae.temporal_compression_ratio + 1, *size)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(case.seed))
@@ -134,13 +124,7 @@ def record(folder: Path, case: Case) -> None:
     tensors |= blocks | {"initial_latents": noise, "sigmas": pipeline.scheduler.sigmas, "noise_pred_0": first, "latents": latents}
     tensors["frames"] = decode(pipeline, latents).half()
     if case.tiling is not None:
-        sizes = dict(case.tiling)
-        overlap = sizes.pop("tile_overlap_factor", None)
-        vae.enable_tiling(**sizes, **({} if overlap is None else {"tile_overlap_factor": overlap}))
+        vae.enable_tiling(**case.tiling)
         tensors["frames_tiled"] = decode(pipeline, latents).half()
-    tensors = {k: (v.float() if v.dtype == torch.bfloat16 else v).contiguous() for k, v in tensors.items()}
-    description = asdict(case) | {"resolved_guidance_scale": scale, "crop_start": pipeline.prompt_template_encode_start_idx}
-    (folder / "case.json").write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n")
-    save_file(tensors, folder / "reference.safetensors")
-    spread = {k: round(float(tensors[k].float().std()), 3) for k in ("prompt_embeds", "noise_pred_0", "latents", "frames")}
-    print(f"{case.name}: {spread} {pipeline.prompt_template_encode_start_idx}")
+    scale, start = pipeline.guider.guidance_scale, pipeline.prompt_template_encode_start_idx
+    save(folder, asdict(case) | {"resolved_guidance_scale": scale, "crop_start": start}, tensors)

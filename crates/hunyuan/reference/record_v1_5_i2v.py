@@ -4,18 +4,16 @@ As `record_v1_5.py` does for text-to-video. Beside the video it keeps every stat
 as the image encoder reads it, the encoder's states, and the latents of the first frame.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import ClassifierFreeGuidance, HunyuanVideo15ImageToVideoPipeline
+from diffusers import HunyuanVideo15ImageToVideoPipeline
 from PIL import Image
-from safetensors.torch import save_file
 
-from record import DTYPES
-from record_v1_5 import PROMPT, decode, denoise, load, text
+from record import DTYPES, decode, save
+from record_v1_5 import PROMPT, conditions, denoise, load
 
 
 @dataclass
@@ -66,15 +64,11 @@ def record(folder: Path, case: Case) -> None:
     """Write `case.json` and `reference.safetensors`."""
     folder.mkdir(parents=True, exist_ok=True)
     pipeline = load(folder / case.model, DTYPES[case.dtype], HunyuanVideo15ImageToVideoPipeline)
-    if case.guidance_scale is not None:
-        pipeline.guider = ClassifierFreeGuidance(guidance_scale=case.guidance_scale)
+    tensors, vae = conditions(pipeline, case), pipeline.vae
     if case.target_size is not None:
         pipeline.target_size = case.target_size
-    scale, vae = pipeline.guider.guidance_scale, pipeline.vae
     if case.tiling is not None:
-        sizes = dict(case.tiling)
-        overlap = sizes.pop("tile_overlap_factor", None)
-        vae.enable_tiling(**sizes, **({} if overlap is None else {"tile_overlap_factor": overlap}))
+        vae.enable_tiling(**case.tiling)
     given = picture(*case.picture, case.seed)
     if case.file:
         given.save(folder / "picture.png")
@@ -83,9 +77,6 @@ def record(folder: Path, case: Case) -> None:
     pixels = pipeline.feature_extractor.preprocess(images=cropped, do_resize=True, return_tensors="pt", do_convert_rgb=True)
     states = pipeline.encode_image(cropped, 1, torch.device("cpu"), pipeline.transformer.dtype)
     first_frame = pipeline._get_image_latents(vae, pipeline.video_processor, cropped, height, width, torch.device("cpu"))
-    tensors = text(pipeline, case.prompt)
-    if scale != 1.0:
-        tensors.update({f"negative_{k}": v for k, v in text(pipeline, case.negative_prompt or "").items()})
     ratio = vae.spatial_compression_ratio
     shape = (1, vae.config.latent_channels, (case.frames - 1) // vae.temporal_compression_ratio + 1, height // ratio, width // ratio)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(case.seed))
@@ -94,14 +85,8 @@ def record(folder: Path, case: Case) -> None:
     tensors |= {"image_embeds": states, "image_latents": first_frame}
     tensors |= {"initial_latents": noise, "sigmas": pipeline.scheduler.sigmas, "noise_pred_0": first, "latents": latents}
     tensors["frames"] = decode(pipeline, latents).half()
-    tensors = {k: (v.float() if v.dtype == torch.bfloat16 else v).contiguous() for k, v in tensors.items()}
     size = {"width": width, "height": height, "target_size": pipeline.target_size, "spatial": ratio}
-    (folder / "case.json").write_text(
-        json.dumps(asdict(case) | size | {"resolved_guidance_scale": scale}, indent=2, ensure_ascii=False) + "\n"
-    )
-    save_file(tensors, folder / "reference.safetensors")
-    names = ("image_embeds", "image_latents", "noise_pred_0", "latents", "frames")
-    print(f"{case.name}: {width}x{height}", {k: round(float(tensors[k].float().std()), 3) for k in names})
+    save(folder, asdict(case) | size | {"resolved_guidance_scale": pipeline.guider.guidance_scale}, tensors)
 
 
 def record_sizes(path: Path) -> None:

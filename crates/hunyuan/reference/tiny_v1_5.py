@@ -200,18 +200,21 @@ def video_networks(spec: Spec, **options) -> tuple[torch.nn.Module, torch.nn.Mod
     return transformer, vae
 
 
-def build(spec: Spec, folder: Path) -> None:
-    """Write the checkpoint of `spec` to `folder` (replaced)."""
+def build(spec: Spec, folder: Path, pipeline_class: type = HunyuanVideo15Pipeline, image: dict | None = None, **options) -> None:
+    """Write the checkpoint of `spec` to `folder` (replaced). `image` holds the components of an image encoder, `options` are the transformer's."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     narrow()
     tokenizer = qwen_tokenizer()
     text_encoder, text_encoder_2 = text_networks(spec, tokenizer)
-    transformer, vae = video_networks(spec)
-    for offset, (network, gain) in enumerate(((text_encoder, 1.0), (text_encoder_2, 1.0), (transformer, 0.7), (vae, 0.7))):
+    transformer, vae = video_networks(spec, **options)
+    image = image or {}
+    networks = [(text_encoder, 1.0), (text_encoder_2, 1.0), (transformer, 0.7), (vae, 0.7)]
+    networks += [(part, 1.0) for part in image.values() if isinstance(part, torch.nn.Module)]
+    for offset, (network, gain) in enumerate(networks):
         fill(network, spec.seed * 10 + offset, gain)
         network.to(torch.bfloat16)
-    pipeline = HunyuanVideo15Pipeline(
+    pipeline = pipeline_class(
         text_encoder=text_encoder,
         tokenizer=tokenizer,
         transformer=transformer,
@@ -220,5 +223,6 @@ def build(spec: Spec, folder: Path) -> None:
         text_encoder_2=text_encoder_2,
         tokenizer_2=ByT5Tokenizer(),
         guider=ClassifierFreeGuidance(guidance_scale=spec.guidance),
+        **image,
     )
     pipeline.save_pretrained(folder)

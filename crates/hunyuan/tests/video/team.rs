@@ -1,4 +1,4 @@
-//! Several devices make the video of one. The processes of a team are threads here; `worker/tests/ranks.rs` has real ones.
+//! Several devices make the video of one. The processes of a team are threads here; `worker/tests/it/ranks.rs` has real ones.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot read its fixture has nothing to say")]
 

@@ -1,6 +1,6 @@
 //! Goal: the code keeps the shape that ARCHITECTURE.md describes.
 //! Method: `cargo metadata` for what depends on what, and the tokens of every source file for imports and names. Nothing is
-//! built or started, so `cargo test --release -p testkit --test architecture` is quick.
+//! built or started, so `cargo test --release --test architecture` is quick.
 
 mod dependencies;
 mod imports;

@@ -5,7 +5,7 @@
 use domain::Complexity;
 use optimizer::analyze;
 
-const LABELLED: &str = include_str!("labelled.tsv");
+const LABELLED: &str = include_str!("../labelled.tsv");
 
 fn labelled() -> Vec<(Complexity, &'static str)> {
     let lines = LABELLED.lines().filter(|line| !line.starts_with('#'));

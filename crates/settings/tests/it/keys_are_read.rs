@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const BASE: &str = include_str!("../../../configuration/base.toml");
+const BASE: &str = include_str!("../../../../configuration/base.toml");
 
 /// Sections that the code reads under another name, or whole.
 const ALIASES: [(&str, &str); 1] = [("tiers", "TierSettings")];

@@ -56,7 +56,7 @@ fn only_the_prompt_is_needed_and_the_defaults_are_the_documented_ones() {
 /// An estimate before the first run is the prior, scaled by tokens: in other units it would be wrong by their ratio.
 #[test]
 fn the_default_models_prior_is_for_its_own_default_request() {
-    let model = ModelManifest::parse(include_str!("../../../models/default/fleet.toml")).expect("a valid manifest");
+    let model = ModelManifest::parse(include_str!("../../../../models/default/fleet.toml")).expect("a valid manifest");
     let shape = VideoRequest::new("A cat walks").validate(&LIMITS, &model).expect("valid");
     assert_eq!(shape.tokens(&model.geometry), model.cost_prior.tokens);
 }

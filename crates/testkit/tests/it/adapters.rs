@@ -100,7 +100,7 @@ fn adapter(seed: u32) -> Vec<u8> {
 
 fn request(adapters: &[(&str, f64)]) -> Value {
     let loras: Vec<Value> = adapters.iter().map(|(name, scale)| json!({ "name": name, "scale": scale })).collect();
-    json!({ "prompt": "a blue square rotates on the sand", "seed": 11, "infer_steps": 100, "step_cache": "off", "loras": loras })
+    json!({ "prompt": "a blue square rotates on the sand", "seed": 11, "infer_steps": 50, "step_cache": "off", "loras": loras })
 }
 
 #[tokio::test]

@@ -8,8 +8,8 @@ use domain::{
 };
 use optimizer::{CostModel, Learned, Planner, RunFacts, Switches, saving};
 
-const RELEASED: &str = include_str!("../../../models/hunyuanvideo.fleet.toml");
-const DEFAULT: &str = include_str!("../../../models/default/fleet.toml");
+const RELEASED: &str = include_str!("../../../../models/hunyuanvideo.fleet.toml");
+const DEFAULT: &str = include_str!("../../../../models/default/fleet.toml");
 
 /// Prompts from the simplest to the most complex.
 const PROMPTS: [&str; 3] = [

@@ -10,7 +10,7 @@ use optimizer::{
 };
 
 fn manifest() -> ModelManifest {
-    ModelManifest::parse(include_str!("../../../models/hunyuanvideo.fleet.toml")).expect("a valid manifest")
+    ModelManifest::parse(include_str!("../../../../models/hunyuanvideo.fleet.toml")).expect("a valid manifest")
 }
 
 /// A request of 50 steps for 720p without a step cache.

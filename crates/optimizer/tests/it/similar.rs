@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use optimizer::similar::{Sketch, overlap};
 use proptest::prelude::*;
 
-const PAIRS: &str = include_str!("similar.tsv");
-const VBENCH: &str = include_str!("data/vbench-prompts.txt");
+const PAIRS: &str = include_str!("../similar.tsv");
+const VBENCH: &str = include_str!("../data/vbench-prompts.txt");
 /// `cache.similar_threshold`.
 const THRESHOLD: f64 = 0.6;
 

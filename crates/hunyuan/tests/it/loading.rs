@@ -355,12 +355,13 @@ fn a_load_needs_at_most_a_fifth_more_memory_than_what_stays() {
             table.tensors().map(|(key, shape)| (key.to_owned(), Tensor::ones(shape, (stored, Device::Cpu)))).collect();
         write(&tensors, &folder.path().join("diffusion_pytorch_model.safetensors"));
         drop(tensors);
-        let status = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_loads_within_its_memory", "--ignored", "--nocapture"])
+        let ended = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "loading::child_loads_within_its_memory", "--ignored", "--nocapture"])
             .env(CHILD, format!("{loaded} {}", folder.path().display()))
-            .status()
+            .output()
             .unwrap();
-        assert!(status.success(), "{stored:?} as {loaded}");
+        let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && said.contains("1 passed"), "{stored:?} as {loaded}: {said}");
     }
 }
 

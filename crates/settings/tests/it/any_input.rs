@@ -7,7 +7,7 @@ use std::fs;
 use proptest::prelude::*;
 use settings::{Settings, Source};
 
-const BASE: &str = include_str!("../../../configuration/base.toml");
+const BASE: &str = include_str!("../../../../configuration/base.toml");
 const SECRET: &str = "hunter2";
 
 fn load(file: &str, variables: BTreeMap<String, String>) -> Result<Settings, String> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use optimizer::StepsOverride;
 use settings::{KeysMode, LogFormat, Settings, SettingsError, Source};
 
-const BASE: &str = include_str!("../../../configuration/base.toml");
+const BASE: &str = include_str!("../../../../configuration/base.toml");
 
 fn source(folder: &Path, variables: &[(&str, &str)]) -> Source {
     let variables: BTreeMap<_, _> = variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
