@@ -79,7 +79,8 @@ async fn a_promoted_replica_takes_over_with_every_accepted_job() {
     let (_api, _scheduler) = (fleet.api_with(&through), fleet.scheduler_with("scheduler", &through));
     fleet.until_api_ready().await;
     let book = Arc::new(Accounting::default());
-    let way = Way { client: &fleet.client, urls: &[fleet.api_url.clone()], token: None, patience: PATIENCE };
+    let way =
+        Way { client: &fleet.client, urls: std::slice::from_ref(&fleet.api_url), token: None, patience: PATIENCE };
     let gates = fleet.gates("long");
     gates.hold("step-4");
     let _long = fleet.gated_worker("long", &gates, &through);
