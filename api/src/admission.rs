@@ -73,20 +73,28 @@ pub(crate) async fn check_deadline(
         Outlook::Known(forecast) => {
             let feasible_s = forecast.feasible_deadline_s();
             let reason = format!(
-                "({deadline_s}) cannot be met: the job would start in about {:.0} s and finish in about {feasible_s} s; ask for at \
-                 least {feasible_s}, or submit it with \"deadline_policy\": \"accept\"",
-                forecast.start_s
+                "{deadline_s} s cannot be met: the job would start {} and finish in about {feasible_s} s; ask for {feasible_s} s or \
+                 more, or set \"deadline_policy\": \"accept\" to submit it all the same",
+                when(forecast.start_s)
             );
             Err(Problem::infeasible_deadline(field, reason, Some(feasible_s), forecast.retry_after_s(deadline_s)))
         }
         Outlook::NoWorkers => {
-            let reason = format!("({deadline_s}) cannot be promised: no worker that can render this request is online");
+            let reason = format!(
+                "{deadline_s} s cannot be promised: no worker that can render this request is online; start one, or set \
+                 \"deadline_policy\": \"accept\" to submit it all the same"
+            );
             Err(Problem::infeasible_deadline(field, reason, None, None))
         }
         Outlook::Paused => {
             let reason =
-                format!("({deadline_s}) cannot be met while your queue is paused; POST /api/queue/resume resumes it");
+                format!("{deadline_s} s cannot be met while your queue is paused; POST /api/queue/resume resumes it");
             Err(Problem::infeasible_deadline(field, reason, None, None))
         }
     }
+}
+
+/// A time from now, in words.
+fn when(seconds: f64) -> String {
+    if seconds < 1.0 { "at once".to_owned() } else { format!("in about {seconds:.0} s") }
 }

@@ -1,6 +1,9 @@
 //! Requests to the server. Every request is safe to repeat (submissions carry an idempotency key), so each is repeated with
-//! growing pauses while the server cannot be reached or is unavailable: a restart of the API is only a delay.
+//! growing pauses while the server cannot be reached or is unavailable: a restart of the API is only a delay. The first failed try
+//! of an outage is reported.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
@@ -9,6 +12,7 @@ use serde_json::Value;
 
 use crate::config::Target;
 use crate::failure::{Failure, from_response};
+use crate::out::Out;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -25,6 +29,17 @@ pub(crate) struct Api {
     http: Client,
     server: String,
     patience: Duration,
+    out: Out,
+    told: Arc<Told>,
+}
+
+/// What was reported already.
+#[derive(Debug, Default)]
+struct Told {
+    /// The present outage.
+    away: AtomicBool,
+    /// That the server is busy. Once is enough: a batch meets a full backlog all the time.
+    busy: AtomicBool,
 }
 
 /// What limits how often a request is repeated.
@@ -47,8 +62,8 @@ enum Outcome {
 }
 
 impl Api {
-    /// A client of the server.
-    pub(crate) fn new(target: &Target, patience: Duration) -> Result<Self, Failure> {
+    /// A client of the server. Outages are reported to `out`.
+    pub(crate) fn new(target: &Target, patience: Duration, out: Out) -> Result<Self, Failure> {
         let mut headers = HeaderMap::new();
         if let Some(key) = &target.key {
             let mut value = HeaderValue::try_from(format!("Bearer {key}"))
@@ -65,7 +80,7 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| Failure::Local(format!("cannot prepare HTTP: {}", reason(&error))))?;
-        Ok(Self { http, server: target.server.clone(), patience })
+        Ok(Self { http, server: target.server.clone(), patience, out, told: Arc::default() })
     }
 
     /// The address of the server.
@@ -138,7 +153,10 @@ impl Api {
         let mut pause = Duration::from_millis(100);
         loop {
             let (failure, asked) = match self.outcome(call(self).send().await).await {
-                Outcome::Done(response) => return Ok(response),
+                Outcome::Done(response) => {
+                    self.told.away.store(false, Ordering::Relaxed);
+                    return Ok(response);
+                }
                 Outcome::Final(failure) => return Err(failure),
                 Outcome::Again(failure, asked) => (failure, asked),
             };
@@ -148,9 +166,30 @@ impl Api {
             if tries == Tries::One || (!unlimited && Instant::now() + wait > deadline) {
                 return Err(failure);
             }
+            self.tell(&failure, unlimited);
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
+    }
+
+    /// Says why nothing happens, once.
+    fn tell(&self, failure: &Failure, unlimited: bool) {
+        let (told, what) = match failure {
+            Failure::Unreachable { server, reason } => {
+                (&self.told.away, format!("{server} cannot be reached ({reason})"))
+            }
+            Failure::Busy(reason) => (&self.told.busy, format!("the server is busy ({reason})")),
+            _ => return,
+        };
+        if told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let until = if unlimited {
+            "until there is room".to_owned()
+        } else {
+            format!("for up to {} s (--patience-s)", self.patience.as_secs())
+        };
+        self.out.hint(&format!("{what}; trying again {until}"));
     }
 
     async fn outcome(&self, sent: Result<Response, reqwest::Error>) -> Outcome {

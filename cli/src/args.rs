@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -36,9 +37,10 @@ pub(crate) struct Common {
     /// Print no hints and no progress.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Seconds to keep trying while the server cannot be reached or is unavailable.
-    #[arg(long, global = true, default_value_t = 120, value_name = "SECONDS")]
-    pub(crate) patience_s: u64,
+    /// Seconds to keep trying while the server cannot be reached or is unavailable [default: 10 for commands that only show
+    /// something, 120 for the others].
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub(crate) patience_s: Option<u64>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,6 +96,32 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FOLDER")]
         folder: Option<PathBuf>,
     },
+}
+
+/// Seconds for which a command that only shows something keeps trying: its user wants to know soon that the server is away.
+const PATIENCE_SHOWING_S: u64 = 10;
+/// The same for commands that submit, change or follow something, which should survive a restart of the server.
+const PATIENCE_S: u64 = 120;
+
+impl Cli {
+    /// How long to keep trying while the server is away.
+    pub(crate) fn patience(&self) -> Duration {
+        let default_s = if self.command.only_shows() { PATIENCE_SHOWING_S } else { PATIENCE_S };
+        Duration::from_secs(self.common.patience_s.unwrap_or(default_s))
+    }
+}
+
+impl Command {
+    /// Whether it changes nothing and does not follow a job.
+    fn only_shows(&self) -> bool {
+        match self {
+            Self::Analyze(_) | Self::Jobs(_) | Self::Stats | Self::Usage(_) | Self::Budgets | Self::Workers => true,
+            Self::Get(args) => args.output.is_none(),
+            Self::Keys(args) => args.set_quota.is_none(),
+            Self::Queue { action } => matches!(action, QueueAction::Show),
+            _ => false,
+        }
+    }
 }
 
 /// Fields of a request. Those that are not given keep the server's defaults.
@@ -388,6 +416,20 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_commands_that_change_or_follow_something_are_patient() {
+        let id = "0198c5f2-0000-7000-8000-000000000001";
+        let patience_s = |words: &str| Cli::try_parse_from(words.split(' ')).unwrap().patience().as_secs();
+        for words in ["fleet stats", "fleet jobs", "fleet queue", "fleet keys", &format!("fleet get {id}")] {
+            assert_eq!(patience_s(words), 10, "{words}");
+        }
+        let patient = ["fleet generate cat", "fleet batch a.txt", "fleet queue pause", &format!("fleet watch {id}")];
+        for words in patient.into_iter().map(str::to_owned).chain([format!("fleet get {id} -o a.mp4")]) {
+            assert_eq!(patience_s(&words), 120, "{words}");
+        }
+        assert_eq!(patience_s("fleet stats --patience-s 3"), 3);
     }
 
     #[test]

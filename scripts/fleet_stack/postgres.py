@@ -24,6 +24,8 @@ USER = "app"
 DATABASE = "fleet"
 # The file with this instance's password, drawn once.
 SECRET = "postgres.secret"
+# Name of the standby that tests start beside the server, and of its data folder.
+REPLICA = "replica"
 # How long the processes of a killed server may take to notice.
 ORPHANS_PATIENCE_S = 15.0
 # Folders for data that its user cannot reach in the checkout.
@@ -56,13 +58,40 @@ def spec(folder: Path, ports: Ports) -> Spec:
         _init(folder, data, user)
     _check_version(data, binary)
     leave_no_stale_lock(data)
-    port = ports.ensure_free("postgres")
-    argv = [str(binary), "-D", str(data), "-p", str(port)]
+    return _server("postgres", folder, data, ports.ensure_free("postgres"))
+
+
+def replica_spec(folder: Path, ports: Ports) -> Spec:
+    """Copies the running server's data, and returns how to run a standby that follows it."""
+    user = run_as()
+    data = data_folder(folder, user, REPLICA)
+    argv = [str(tools.need("pg_basebackup")), "-D", str(data), "-d", url(folder, ports, "postgres")]
+    # -R: the copy is a standby and knows the server's address.
+    argv += ["-R", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+    output(argv, f"Postgres could not be copied to {data}", env=tools.service_env(folder), cwd=data, **identity(user))
+    return _server(REPLICA, folder, data, ports.ensure_free(REPLICA))
+
+
+def confirm_on_replica(folder: Path, ports: Ports) -> None:
+    """From now on a commit of the server waits until the standby has it on its disk."""
+    _execute(url(folder, ports, "postgres"), "ALTER SYSTEM SET synchronous_standby_names = '*';\nSELECT pg_reload_conf();")
+
+
+def promote(folder: Path, ports: Ports) -> None:
+    """The standby becomes a server of its own, which accepts writes."""
+    _execute(url(folder, ports, "postgres", REPLICA), "SELECT pg_promote();")
+
+
+def _execute(address: str, sql: str) -> None:
+    output(psql(address), f"Postgres refuses: {sql}", env=tools.service_env(Path("/")) | {"PGCONNECT_TIMEOUT": "5"}, input=sql)
+
+
+def _server(name: str, folder: Path, data: Path, port: int) -> Spec:
+    argv = [str(tools.need("postgres")), "-D", str(data), "-p", str(port)]
     for setting in ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=300", "log_timezone=UTC"):
         argv += ["-c", setting]
-    env = tools.service_env(folder)
     return Spec(
-        "postgres", argv, env, data, folder / "logs/postgres.log", lambda: is_ready(port), user,
+        name, argv, tools.service_env(folder), data, folder / f"logs/{name}.log", lambda: is_ready(port), run_as(),
         # Fast shutdown: ends sessions, keeps every committed row.
         stop_signal=signal.SIGINT,
     )
@@ -76,9 +105,9 @@ def is_ready(port: int) -> bool:
     return bool(replied) and b"57P03" not in replied
 
 
-def url(folder: Path, ports: Ports, database: str = DATABASE) -> str:
-    """The address that a client uses."""
-    return f"postgres://{USER}:{remembered_secret(folder / SECRET)}@127.0.0.1:{ports.get('postgres')}/{database}"
+def url(folder: Path, ports: Ports, database: str = DATABASE, server: str = "postgres") -> str:
+    """The address that a client uses; of the standby with `REPLICA`, which has the same users."""
+    return f"postgres://{USER}:{remembered_secret(folder / SECRET)}@127.0.0.1:{ports.get(server)}/{database}"
 
 
 def psql(address: str, *words: object) -> list[object]:
@@ -93,9 +122,9 @@ def create_database(admin_url: str, name: str) -> str:
     return f"{admin_url.rpartition('/')[0]}/{name}"
 
 
-def data_folder(folder: Path, user: User | None) -> Path:
-    """The folder with the data; made for `user`."""
-    data = folder / "postgres"
+def data_folder(folder: Path, user: User | None, name: str = "postgres") -> Path:
+    """The folder with the data of a server; made for `user`."""
+    data = folder / name
     if data.is_symlink() or data.exists():
         return data.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,8 +144,9 @@ def data_folder(folder: Path, user: User | None) -> Path:
 
 def remove(folder: Path) -> None:
     """Deletes data that lie outside the checkout; a folder of the checkout is left to its owner."""
-    if (folder / "postgres").is_symlink():
-        shutil.rmtree((folder / "postgres").resolve(), ignore_errors=True)
+    for name in ("postgres", REPLICA):
+        if (folder / name).is_symlink():
+            shutil.rmtree((folder / name).resolve(), ignore_errors=True)
 
 
 def reachable(folder: Path, user: User) -> bool:

@@ -7,8 +7,10 @@ input closes or its parent ends. Meanwhile it reads commands for fault tests, on
     start NAME    start again, same data, and wait until it is ready
     pause NAME    SIGSTOP                       resume NAME    SIGCONT
     alarm rabbitmq  memory alarm: publishers are blocked          calm rabbitmq  no alarm
+    replicate postgres  start `replica`, a standby that confirms every commit        promote replica  accept writes
 
-NAME is postgres, redis or rabbitmq. The reply to each command is one line of JSON: {"ok": true} or {"error": "..."}.
+NAME is postgres, redis, rabbitmq or replica. The reply to each command is one line of JSON: {"ok": true}, perhaps with more fields, or
+{"error": "..."}.
 
 `scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line.
 """
@@ -86,6 +88,10 @@ def _obey(group: Group, services: Services, words: list[str]) -> dict[str, objec
                 return {"ok": True, "pid": _start(group, name)}
             case "alarm" | "calm" if name == "rabbitmq":
                 _set_alarm(child.spec, on=verb == "alarm")
+            case "replicate" if name == "postgres":
+                return {"ok": True, "database_url": _replicate(group, services)}
+            case "promote" if name == postgres.REPLICA:
+                postgres.promote(services.folder, services.ports)
             case _:
                 raise Problem(f"unknown command: {verb}")
     except Problem as problem:
@@ -98,11 +104,19 @@ def _start(group: Group, name: str) -> int:
     child = group.children[name]
     if child.poll() is None:
         raise Problem(f"{name} is already running")
-    if name == "postgres":
+    if name in ("postgres", postgres.REPLICA):
         postgres.leave_no_stale_lock(child.spec.cwd)
     group.ensure(child.spec)
     group.wait_ready([name])
     return group.children[name].pid
+
+
+def _replicate(group: Group, services: Services) -> str:
+    """Starts a standby of Postgres that confirms every commit; returns its address."""
+    group.ensure(postgres.replica_spec(services.folder, services.ports))
+    group.wait_ready([postgres.REPLICA])
+    postgres.confirm_on_replica(services.folder, services.ports)
+    return postgres.url(services.folder, services.ports, "postgres", postgres.REPLICA)
 
 
 def _set_alarm(spec: Spec, *, on: bool) -> None:

@@ -35,7 +35,7 @@ NODE = TOOLS / "nodejs"
 def find(program: str) -> Path | None:
     """The program's path, or None. The prefix of this checkout comes before the system."""
     libraries = (debs.PREFIX / "usr/lib", Path("/usr/lib"))
-    if program in ("postgres", "initdb", "psql", "pg_dump"):
+    if program in ("postgres", "initdb", "psql", "pg_dump", "pg_basebackup"):
         # Debian keeps them off PATH. The newest version counts; psql alone comes with the client package, a server needs both.
         servers = [server for folder in libraries for server in reversed(sorted(folder.glob("postgresql/[0-9][0-9]/bin/postgres")))]
         places = [server.parent for server in servers]

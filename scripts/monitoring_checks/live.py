@@ -131,7 +131,7 @@ def work(fleet: Watched, receiver: Receiver) -> None:
     require(call("POST", f"{fleet.url}/api/generate", {"prompt": ""})[0] == 422, "an empty prompt is refused")
     rubbish = {"properties": {}, "routing_key": "submitted", "payload": "rubbish", "payload_encoding": "string"}
     fleet.manage("POST", f"exchanges/{fleet.name}/amq.default/publish", rubbish)
-    premium = fleet.submit(**PLANNED, prompt=prompt, quality_tier="premium")
+    premium = fleet.submit(**PLANNED, prompt=prompt, quality_tier="premium", progressive="fast")
     for job in (first, again["job_id"], premium):
         fleet.until_status(job)
 

@@ -70,21 +70,20 @@ impl Quotas {
         let taken_s = state.used_s + state.reserved_s + admitted_s;
         let usd = |seconds: f64| optimizer::price_usd(seconds, self.gpu_hour_usd);
         let over = if state.quota.gpu_s.is_some_and(|limit_s| taken_s + needed_s > limit_s) {
-            let limit_s = state.quota.gpu_s.unwrap_or_default();
             format!(
-                "quota of {limit_s:.0} GPU seconds a day: {:.0} used, {:.0} reserved by unfinished jobs, and this request needs \
-                 about {needed_s:.0}",
-                state.used_s,
-                state.reserved_s + admitted_s
+                "quota of {} GPU seconds a day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
+                seconds(state.quota.gpu_s.unwrap_or_default()),
+                seconds(state.used_s),
+                seconds(state.reserved_s + admitted_s),
+                seconds(needed_s)
             )
         } else if state.quota.usd.is_some_and(|limit_usd| usd(taken_s + needed_s) > limit_usd) {
-            let limit_usd = state.quota.usd.unwrap_or_default();
             format!(
-                "quota of {limit_usd:.2} US dollars a day: {:.2} used, {:.2} reserved by unfinished jobs, and this request needs \
-                 about {:.2}",
-                usd(state.used_s),
-                usd(state.reserved_s + admitted_s),
-                usd(needed_s)
+                "quota of {} US dollars a day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
+                dollars(state.quota.usd.unwrap_or_default()),
+                dollars(usd(state.used_s)),
+                dollars(usd(state.reserved_s + admitted_s)),
+                dollars(usd(needed_s))
             )
         } else {
             return Ok(());
@@ -94,5 +93,33 @@ impl Quotas {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a day")]
         let renews_in_s = state.renews_in_s.ceil().max(1.0) as u64;
         Err(Problem::new(ProblemKind::QuotaExceeded, detail).retry_after(renews_in_s))
+    }
+}
+
+/// GPU seconds, with a decimal where it matters: a small model renders in less than one.
+fn seconds(value: f64) -> String {
+    if value > 0.0 && value < 0.1 {
+        "less than 0.1".to_owned()
+    } else if value < 10.0 && value.fract() != 0.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// US dollars in cents.
+fn dollars(value: f64) -> String {
+    if value > 0.0 && value < 0.01 { "less than 0.01".to_owned() } else { format!("{value:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_amounts_are_not_shown_as_nothing() {
+        let shown = [0.0, 0.03, 0.84, 2.0, 9.96, 3_600.0].map(seconds);
+        assert_eq!(shown, ["0", "less than 0.1", "0.8", "2", "10.0", "3600"]);
+        assert_eq!([0.0, 0.004, 0.25].map(dollars), ["0.00", "less than 0.01", "0.25"]);
     }
 }

@@ -40,6 +40,9 @@ async fn a_deadline_that_cannot_be_met_is_rejected_only_on_request() {
     assert!(!refused.headers().contains_key("retry-after"), "no wait makes a run of one second");
     let problem: Value = refused.json().await.unwrap();
     assert_eq!(problem["feasible_deadline_s"], feasible, "{problem}");
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.starts_with("deadline_s: 1 s cannot be met: the job would start "), "{detail}");
+    assert!(detail.contains(&format!("ask for {feasible} s or more")), "{detail}");
     // Long enough for the run, but not for the queue before it.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of a small run")]
     let tight = run_s.ceil() as u64;

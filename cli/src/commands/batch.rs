@@ -16,6 +16,7 @@ use crate::commands::waiting_many::wait_all;
 use crate::failure::Failure;
 use crate::job::Job;
 use crate::out::Out;
+use crate::prompt_tokens;
 
 /// Submits all lines, and waits for the jobs if asked to.
 pub(crate) async fn batch(api: &Api, out: Out, args: &BatchArgs) -> Result<(), Failure> {
@@ -78,6 +79,9 @@ async fn submit_all(
                 let job_id = Job(&job).id().to_owned();
                 state.add(Entry { line: line.number, key: line.key, job_id: job_id.clone() })?;
                 report(out, line.number, &job_id, "submitted")?;
+                for warning in prompt_tokens::warnings(&job) {
+                    out.hint(&format!("line {}: {warning}", line.number));
+                }
                 submitted.jobs.insert(job_id, line.number);
             }
             // The server will not take this line, but perhaps the others.

@@ -80,7 +80,7 @@ async fn all(api: &Api, out: Out) -> Result<(), Failure> {
 
 /// The limits in words.
 fn quota(limits: &Value) -> String {
-    let seconds = limits["gpu_seconds_per_day"].as_f64().map(|seconds| format!("{seconds:.0} GPU seconds a day"));
+    let seconds = limits["gpu_seconds_per_day"].as_f64().map(|seconds| format!("{seconds} GPU seconds a day"));
     let usd = limits["usd_per_day"].as_f64().map(|usd| format!("{} a day", dollars(usd)));
     match (seconds, usd) {
         (None, None) => "none".to_owned(),

@@ -17,8 +17,6 @@ mod waiting;
 mod waiting_many;
 mod watch;
 
-use std::time::Duration;
-
 use crate::api::Api;
 use crate::args::{Cli, Command};
 use crate::config::Target;
@@ -36,7 +34,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
         _ => {}
     }
     let target = Target::load(&cli.common)?;
-    let api = Api::new(&target, Duration::from_secs(cli.common.patience_s))?;
+    let api = Api::new(&target, cli.patience(), out)?;
     match cli.command {
         Command::Generate(args) => generate::generate(&api, out, args).await,
         Command::Batch(args) => batch::batch(&api, out, &args).await,

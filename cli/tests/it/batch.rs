@@ -88,3 +88,14 @@ async fn a_batch_with_an_unreadable_line_submits_nothing() {
     assert!(ran.stderr.contains("line 2: has no \"prompt\""), "{ran:?}");
     assert_eq!(jobs(&fleet).await.len(), 0);
 }
+
+#[tokio::test]
+async fn a_line_that_is_not_read_to_its_end_is_named() {
+    let (fleet, _gates, _processes) = gated(FleetOptions::default()).await;
+    let long = "a large red ball moves to the right on the snow, then it bounces; ".repeat(30);
+    std::fs::write(fleet.folder().join("two.txt"), format!("a cat\n{long}at night\n")).expect("the batch");
+    let ran = run(&fleet, &["batch", "two.txt", "--steps", "2"]).await.ended_with(0);
+    let warnings: Vec<_> = ran.stderr.lines().filter(|line| line.contains("the model reads only 256")).collect();
+    assert_eq!(warnings.len(), 1, "{ran:?}");
+    assert!(warnings[0].starts_with("line 2: "), "{ran:?}");
+}

@@ -32,6 +32,11 @@ async fn usage_reachability_and_refusals_have_codes_of_their_own() {
     nowhere.args(["stats", "--patience-s", "0"]);
     let ran = finish(nowhere).await.ended_with(3);
     assert!(ran.stderr.contains("127.0.0.1:9 cannot be reached"), "{ran:?}");
+    assert!(!ran.stderr.contains("trying again"), "{ran:?}");
+    let mut nowhere = client("http://127.0.0.1:9", fleet.folder());
+    nowhere.args(["stats", "--patience-s", "1"]);
+    let ran = finish(nowhere).await.ended_with(3);
+    assert_eq!(ran.stderr.matches("trying again for up to 1 s (--patience-s)").count(), 1, "{ran:?}");
     assert_eq!(run(&fleet, &["jobs", "--json"]).await.ended_with(0).stdout, "", "nothing was submitted");
 }
 

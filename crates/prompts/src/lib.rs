@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod files;
+pub(crate) mod instruction;
 pub(crate) mod pieces;
 pub mod reading;
 

@@ -7,11 +7,11 @@
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/pipelines/hunyuan_video/pipeline_hunyuan_video.py>.
 
 use serde::Deserialize;
-use tokenizers::Tokenizer;
 
 use crate::error::{Error, Result};
 use crate::files::Files;
-use crate::pieces::{Pieces, pieces, read};
+use crate::instruction::Instruction;
+use crate::pieces::{pieces, read};
 use crate::reading::{Encoder, Reading};
 
 /// Tokens after the instruction that the language model reads.
@@ -68,10 +68,7 @@ impl Settings {
 
 /// The language model's tokenizer.
 #[derive(Debug)]
-pub struct LlamaTokenizer {
-    tokenizer: Tokenizer,
-    crop_start: usize,
-}
+pub struct LlamaTokenizer(Instruction);
 
 impl LlamaTokenizer {
     /// Reads `tokenizer.json` of the folder, which alone decides the tokens: what `tokenizer_config.json` would have added at run
@@ -95,13 +92,20 @@ impl LlamaTokenizer {
         if settings.add_eos_token == Some(true) || ids.len() > plain + 1 {
             return wrong("it adds an end token to every text, which the model was not trained with".to_owned());
         }
-        Ok(Self { tokenizer, crop_start: ids.len() })
+        Ok(Self(Instruction {
+            encoder: Encoder::Llama,
+            tokenizer,
+            template: TEMPLATE,
+            special: true,
+            crop_start: ids.len(),
+            tokens_max: MAX_PROMPT_TOKENS,
+        }))
     }
 
     /// Tokens of the instruction before the prompt, begin-of-text included.
     #[must_use]
     pub fn crop_start(&self) -> usize {
-        self.crop_start
+        self.0.crop_start
     }
 
     /// Ids of a prompt inside its instruction; what goes beyond 256 tokens after the instruction is cut.
@@ -109,9 +113,7 @@ impl LlamaTokenizer {
     /// # Errors
     /// A prompt that cannot be tokenised.
     pub fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
-        let mut tokens = self.inside(prompt)?.1.ids;
-        tokens.truncate(self.crop_start + MAX_PROMPT_TOKENS);
-        Ok(tokens)
+        self.0.encode(prompt)
     }
 
     /// What [`LlamaTokenizer::encode`] keeps of a prompt.
@@ -119,14 +121,6 @@ impl LlamaTokenizer {
     /// # Errors
     /// A prompt that cannot be tokenised.
     pub fn reading(&self, prompt: &str) -> Result<Reading> {
-        let (text, pieces) = self.inside(prompt)?;
-        let own = TEMPLATE[0].len()..TEMPLATE[0].len() + prompt.len();
-        Ok(pieces.reading(Encoder::Llama, &text, own, self.crop_start, MAX_PROMPT_TOKENS))
-    }
-
-    fn inside(&self, prompt: &str) -> Result<(String, Pieces)> {
-        let text = format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]);
-        let pieces = pieces(&self.tokenizer, &text, true)?;
-        Ok((text, pieces))
+        self.0.reading(prompt, prompt.len())
     }
 }

@@ -161,9 +161,10 @@ impl Accounting {
                 None => report.lost.push(format!("{key} ({id}) has no row")),
             }
         }
+        report.count_outcomes(rows);
         let mut known = BTreeSet::new();
         for row in rows {
-            if !book.accepted.contains_key(&row.key) {
+            if !book.accepted.contains_key(row.submission()) {
                 report.unexpected.push(format!("{} has a row that no client knows about (key '{}')", row.id, row.key));
             }
             report.duplicate_executions += row.executions.saturating_sub(1);
@@ -171,10 +172,10 @@ impl Accounting {
                 [&row.video, &row.poster, &row.preview, &row.checkpoint].into_iter().flatten().map(String::as_str),
             );
             match row.status.as_str() {
-                "completed" if row.completions == 1 => report.completed += 1,
-                "completed" => report.duplicated.push(format!("{} was completed {} times", row.id, row.completions)),
+                "completed" if row.completions != 1 => {
+                    report.duplicated.push(format!("{} was completed {} times", row.id, row.completions));
+                }
                 "failed" => report.failed.push(format!("{}: {}", row.id, row.failure.clone().unwrap_or_default())),
-                "cancelled" => report.cancelled += 1,
                 _ => {}
             }
             for key in [&row.video, &row.poster, &row.preview].into_iter().flatten() {
@@ -199,6 +200,13 @@ struct JobRow {
     checkpoint: Option<String>,
     executions: u64,
     completions: u64,
+}
+
+impl JobRow {
+    /// The key with which a client submitted it. Candidates after the first have one made of it.
+    fn submission(&self) -> &str {
+        self.key.split_once("/candidate-").map_or(&self.key, |(key, _)| key)
+    }
 }
 
 /// The outcome of a fault run.
@@ -233,6 +241,29 @@ pub struct Report {
 }
 
 impl Report {
+    /// Counts submissions by how they ended: candidates of one request give one video, or were all cancelled.
+    fn count_outcomes(&mut self, rows: &[JobRow]) {
+        let mut submissions: BTreeMap<&str, Vec<&JobRow>> = BTreeMap::new();
+        for row in rows {
+            // A row without a key is a submission of its own.
+            let submission = if row.key.is_empty() { &row.id } else { row.submission() };
+            submissions.entry(submission).or_default().push(row);
+        }
+        for (submission, rows) in submissions {
+            let of = |status: &str| rows.iter().filter(|row| row.status == status).count();
+            match (of("completed"), of("cancelled")) {
+                (1, others) if others + 1 == rows.len() => self.completed += 1,
+                (0, all) if all == rows.len() => self.cancelled += 1,
+                (0 | 1, _) if rows.len() == 1 => {}
+                (videos @ 2.., _) => self.duplicated.push(format!("{submission} gave {videos} videos")),
+                _ => {
+                    let states = rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>().join(", ");
+                    self.unfinished.push(format!("the candidates of {submission} are {states}"));
+                }
+            }
+        }
+    }
+
     /// Panics unless every accepted job was completed once and nothing unexpected happened.
     ///
     /// # Panics

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::eventually_seen;
 
-/// The gates of one worker. Points are `encode`, `step-N` (before the Nth step) and `decode`.
+/// The gates of one worker. Points are `encode`, `step-N` (before the Nth step), `raise-SEED` (at the change of resolution of the run
+/// with this seed), `pause-SEED` (at the end of this draft) and `decode`.
 #[derive(Debug, Clone)]
 pub struct Gates {
     folder: PathBuf,
@@ -62,11 +63,16 @@ impl Gates {
         drop(std::fs::remove_file(self.folder.join(format!("reached-{point}"))));
     }
 
+    /// Whether the model has reached this point.
+    #[must_use]
+    pub fn is_reached(&self, point: &str) -> bool {
+        self.folder.join(format!("reached-{point}")).exists()
+    }
+
     /// Resolves when the model has reached this point.
     pub async fn until_reached(&self, point: &str) {
-        let reached = self.folder.join(format!("reached-{point}"));
         eventually_seen(&format!("the model reaches {point}"), || async {
-            if reached.exists() { Ok(()) } else { Err("it has not".to_owned()) }
+            if self.is_reached(point) { Ok(()) } else { Err("it has not".to_owned()) }
         })
         .await;
     }

@@ -61,6 +61,17 @@ pub fn url_like(pool: &PgPool) -> String {
     format!("{base}/{database}")
 }
 
+/// URL of the database that `url` names, on the server of another URL.
+///
+/// # Panics
+/// When one of them names no database.
+#[must_use]
+pub fn same_database(url: &str, server: &str) -> String {
+    let (_, database) = url.rsplit_once('/').expect("a URL with a database");
+    let (base, _) = server.rsplit_once('/').expect("a URL with a database");
+    format!("{base}/{database}")
+}
+
 /// Copies a database into an empty one, which may be in another cluster: what `pg_dump` writes, read by `psql`.
 ///
 /// # Panics

@@ -107,11 +107,27 @@ impl PrivateStack {
         self.command("calm", "rabbitmq");
     }
 
-    fn command(&mut self, verb: &str, service: &str) {
+    /// Starts a standby of Postgres; from then on a commit waits until the standby has it. Returns the standby's address. Its service
+    /// is named `replica`.
+    ///
+    /// # Panics
+    /// When the server cannot be copied.
+    pub fn replicate(&mut self) -> String {
+        let answer = self.command("replicate", "postgres");
+        answer["database_url"].as_str().expect("an address").to_owned()
+    }
+
+    /// The standby accepts writes and follows nobody any more.
+    pub fn promote(&mut self) {
+        self.command("promote", "replica");
+    }
+
+    fn command(&mut self, verb: &str, service: &str) -> Value {
         let input = self.input.as_mut().expect("open until the end; this is a bug");
         writeln!(input, "{verb} {service}").expect("the stack takes commands");
         let answer: Value = serde_json::from_str(&read_line(&mut self.output)).expect("the stack answers in JSON");
         assert_eq!(answer["ok"], true, "{verb} {service}: {answer}");
+        answer
     }
 }
 

@@ -28,9 +28,8 @@ impl Proxy {
     /// If the address is invalid or no port is free.
     #[must_use]
     pub fn start(protocol: Protocol, url: &str) -> Self {
-        let target = host_and_port(url).to_socket_addrs().expect("the address is valid").next();
         let shared = Arc::new(Shared {
-            target: target.expect("the address resolves"),
+            target: Mutex::new(address_in(url)),
             protocol,
             passing: watch::Sender::new(Passing::Freely),
             cuts: watch::Sender::new(0),
@@ -61,6 +60,14 @@ impl Proxy {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// New connections lead to another service; open ones stay where they are.
+    ///
+    /// # Panics
+    /// If the address is invalid.
+    pub fn lead_to(&self, url: &str) {
+        *lock(&self.shared.target) = address_in(url);
     }
 
     /// Bytes stop; connections stay open and no data arrives.
@@ -132,6 +139,11 @@ fn host_and_port(url: &str) -> &str {
     authority.rsplit_once('@').map_or(authority, |(_, address)| address)
 }
 
+fn address_in(url: &str) -> SocketAddr {
+    let mut found = host_and_port(url).to_socket_addrs().expect("the address is valid");
+    found.next().expect("the address resolves")
+}
+
 async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped: watch::Receiver<()>) {
     let listener = TcpListener::from_std(listener).expect("a listener for this runtime");
     loop {
@@ -152,7 +164,8 @@ async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>, mut stopped
 async fn connect(client: TcpStream, shared: Arc<Shared>) {
     let mut cuts = shared.cuts.subscribe();
     cuts.mark_unchanged();
-    let Ok(server) = TcpStream::connect(shared.target).await else { return };
+    let target = *lock(&shared.target);
+    let Ok(server) = TcpStream::connect(target).await else { return };
     // Dropping both ends is the cut.
     tokio::select! {
         _ = wire::carry(client, server, &shared) => {}

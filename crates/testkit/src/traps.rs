@@ -53,7 +53,8 @@ pub(crate) struct Trap {
 
 /// What all connections of a proxy share.
 pub(crate) struct Shared {
-    pub(crate) target: SocketAddr,
+    /// Where new connections lead.
+    pub(crate) target: Mutex<SocketAddr>,
     pub(crate) protocol: Protocol,
     pub(crate) passing: watch::Sender<Passing>,
     /// Raised to cut every connection.

@@ -1,6 +1,7 @@
 //! Gates: files with which a test makes the model wait at a point and sees that it has reached it.
 //!
-//! Points are `encode`, `step-N` (before the Nth step) and `decode`. At each point the renderer writes `reached-POINT`, then
+//! Points are `encode`, `step-N` (before the Nth step), `raise-SEED` (at the change of resolution of the run with this seed),
+//! `pause-SEED` (at the end of this draft, before it is handed over) and `decode`. At each point the renderer writes `reached-POINT`, then
 //! waits while `hold-POINT` exists, obeying a stop like a model between two blocks; while `wedge-POINT` exists it ignores
 //! stops, like a GPU that hangs. If `break-POINT` exists, the renderer fails as with a broken GPU; if `nan-POINT` exists, its
 //! result is not finite.

@@ -45,7 +45,14 @@ impl Renderer for GatedModel {
                 RenderEvent::Interpolating => Some("interpolate".to_owned()),
                 RenderEvent::Step { .. } | RenderEvent::Checkpoint { .. } | RenderEvent::Preview { .. } => None,
             };
+            let raises = match (&event, order.progressive) {
+                (RenderEvent::Step { step, .. }, Some(early)) => *step == early.steps,
+                _ => false,
+            };
             tell(event);
+            if raises {
+                gates.pass(&format!("raise-{}", order.seed), control);
+            }
             if let Some(point) = point {
                 gates.pass(&point, control);
             }

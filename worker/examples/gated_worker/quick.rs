@@ -97,6 +97,17 @@ impl Quick {
         }
         Ok(())
     }
+
+    /// The end of a draft, with a picture of two frames that differ by the seed.
+    fn paused(&self, state: &State, order: &RenderOrder, control: &Control) -> RenderError {
+        if !self.gates.pass(&format!("pause-{}", order.seed), control) {
+            return stopped(state);
+        }
+        let salt = state.hash.as_bytes();
+        let rgb = (0..96).map(|at: u8| at.wrapping_mul(7).wrapping_add(salt[usize::from(at) % 32])).collect();
+        let preview = order.flow_reverse.then_some(PreviewFrames { rgb, width: 4, height: 4, frames: 2 });
+        RenderError::Paused(Box::new(Paused { step: state.step, checkpoint: state.to_bytes(), preview }))
+    }
 }
 
 impl Renderer for Quick {
@@ -150,11 +161,13 @@ impl Renderer for Quick {
         }
         tell(RenderEvent::Started { resumed_from: state.step, restarted_because });
         if order.pause_after.is_some_and(|until| state.step >= until) {
-            return Err(paused(&state, order));
+            return Err(self.paused(&state, order, control));
         }
         while state.step < order.steps {
+            let raises = order.progressive.is_some_and(|early| early.steps == state.step);
+            let raised = !raises || self.gates.pass(&format!("raise-{}", order.seed), control);
             let point = format!("step-{}", state.step + 1);
-            if !self.gates.pass(&point, control) {
+            if !raised || !self.gates.pass(&point, control) {
                 return Err(stopped(&state));
             }
             self.gates_faults(&point)?;
@@ -162,7 +175,7 @@ impl Renderer for Quick {
             state = state.next();
             tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None });
             if order.pause_after.is_some_and(|until| state.step >= until) {
-                return Err(paused(&state, order));
+                return Err(self.paused(&state, order, control));
             }
             let due = order.checkpoint_every_s > 0.0 && state.step.is_multiple_of(CHECKPOINT_EVERY);
             if due || state.step == order.steps {
@@ -191,14 +204,6 @@ impl Renderer for Quick {
 
 fn stopped(state: &State) -> RenderError {
     RenderError::Stopped { checkpoint: (state.step > 0).then(|| (state.step, state.to_bytes())) }
-}
-
-/// A draft with a picture of two frames that differ by the seed.
-fn paused(state: &State, order: &RenderOrder) -> RenderError {
-    let rgb =
-        (0..96).map(|at: u8| at.wrapping_mul(7).wrapping_add(state.hash.as_bytes()[usize::from(at) % 32])).collect();
-    let preview = order.flow_reverse.then_some(PreviewFrames { rgb, width: 4, height: 4, frames: 2 });
-    RenderError::Paused(Box::new(Paused { step: state.step, checkpoint: state.to_bytes(), preview }))
 }
 
 /// A colour for each frame.

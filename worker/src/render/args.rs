@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{ArgAction, Args};
+use domain::ProgressiveMode;
 use domain::interpolation::FACTORS;
 use hunyuan::{DeviceChoice, Dtype, EngineOptions, Residency, Storage, Tiling};
 
@@ -56,6 +57,9 @@ pub struct RenderArgs {
     /// rule, else no]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set)]
     pub(crate) riflex: Option<bool>,
+    /// Take early steps at half the width and height: off, balanced or fast, as the model's fleet.toml defines them
+    #[arg(long, value_name = "MODE", default_value = "off", value_parser = parse_progressive)]
+    pub(crate) progressive: ProgressiveMode,
     /// Make this many times as many frames per second by interpolation: 2, 4 or 8
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = parse_factor)]
     pub(crate) interpolate: u32,
@@ -160,6 +164,11 @@ impl RenderArgs {
 fn parse_factor(text: &str) -> Result<u32, String> {
     let factor = text.parse().ok().filter(|factor| *factor == 1 || FACTORS.contains(factor));
     factor.ok_or_else(|| format!("`{text}` is not valid; use 2, 4 or 8, or 1 for none"))
+}
+
+fn parse_progressive(text: &str) -> Result<ProgressiveMode, String> {
+    let mode = ProgressiveMode::ALL.iter().find(|mode| mode.as_str() == text).copied();
+    mode.ok_or_else(|| format!("`{text}` is not valid; use off, balanced or fast"))
 }
 
 /// A threshold of the step cache: a number from 0 up.

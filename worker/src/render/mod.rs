@@ -79,7 +79,7 @@ pub fn run(args: &RenderArgs) -> anyhow::Result<()> {
         .context("denoise")?;
     let seconds = begun.elapsed().as_secs_f64();
     progress.finish();
-    report.steps(&step_seconds, denoised.counts.skipped);
+    report.steps(&step_seconds, denoised.counts.skipped, denoised.counts.lower.iter().sum());
 
     let progress = Progress::new("decode", 0);
     let frames = report

@@ -27,11 +27,14 @@ impl Report {
     }
 
     /// Notes the seconds of each step. The median says what a step costs; the first one pays for starting up.
-    pub(crate) fn steps(&mut self, seconds: &[f64], skipped: usize) {
+    pub(crate) fn steps(&mut self, seconds: &[f64], skipped: usize, lower: usize) {
         let mut sorted = seconds.to_vec();
         sorted.sort_by(f64::total_cmp);
         let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0.0);
         self.steps = format!("{} steps, {skipped} of them reused, median {median:.3} s", seconds.len());
+        if lower > 0 {
+            self.steps.push_str(&format!(", {lower} at half the size"));
+        }
     }
 
     /// Prints it.

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use domain::ModelManifest;
 use domain::model::RenderShape;
-use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, FirstFrame, Picture, StepCacheConfig};
+use domain::{ModelManifest, ProgressiveMode};
+use hunyuan::{Control, DenoiseRequest, Embeddings, Engine, Family, FirstFrame, Picture, Progressive, StepCacheConfig};
 use tch::{Kind, Tensor};
 
 use super::RenderArgs;
@@ -36,6 +36,7 @@ pub(crate) struct Resolved {
     flow_reverse: bool,
     initial_latents: Option<Tensor>,
     riflex: bool,
+    progressive: Option<Progressive>,
     picture: Option<Picture>,
 }
 
@@ -85,6 +86,7 @@ impl Resolved {
         let mut prompts = vec![args.prompt.clone()];
         // A model that needs guidance gets the reference's empty negative prompt where none is given.
         prompts.extend(true_cfg_on.then(|| args.negative_prompt.clone().unwrap_or_default()));
+        let steps = args.steps.unwrap_or(own_steps(manifest, defaults.steps));
         Ok(Self {
             width,
             height,
@@ -93,7 +95,7 @@ impl Resolved {
             flow_shift: args.flow_shift.or_else(|| manifest.map(|manifest| manifest.sampling.flow_shift)),
             prompts,
             true_cfg,
-            steps: args.steps.unwrap_or(own_steps(manifest, defaults.steps)),
+            steps,
             seed: args.seed,
             guidance: args.guidance.unwrap_or(guidance.map_or(defaults.guidance, |guidance| guidance.cfg_scale)),
             flow_reverse: args.flow_reverse,
@@ -102,6 +104,7 @@ impl Resolved {
                 let above = manifest.and_then(|manifest| manifest.length.riflex_above);
                 above.is_some_and(|limit| frames > i64::from(limit))
             }),
+            progressive: progressive(args, manifest, [width, height, frames], steps)?,
             picture,
         })
     }
@@ -143,7 +146,7 @@ impl Resolved {
             step_cache: StepCacheConfig::Off,
             draft: None,
             riflex: self.riflex,
-            progressive: None,
+            progressive: self.progressive,
         }
     }
 
@@ -173,6 +176,42 @@ fn read_manifest(model: &Path) -> anyhow::Result<Option<ModelManifest>> {
 fn own_steps(manifest: Option<&ModelManifest>, default: usize) -> usize {
     let possible = |manifest: &ModelManifest| manifest.sampling.possible(u32::try_from(default).unwrap_or(u32::MAX));
     manifest.map_or(default, |manifest| usize::try_from(possible(manifest)).unwrap_or(default))
+}
+
+/// The early steps at half the size that the mode means for this model and run.
+fn progressive(
+    args: &RenderArgs,
+    manifest: Option<&ModelManifest>,
+    size: [i64; 3],
+    steps: usize,
+) -> anyhow::Result<Option<Progressive>> {
+    if args.progressive == ProgressiveMode::Off {
+        return Ok(None);
+    }
+    let known = manifest.and_then(|manifest| Some((manifest, manifest.progressive.as_ref()?)));
+    let Some((manifest, levels)) = known else {
+        bail!("--progressive: the model's fleet.toml has no table [progressive], so only off is possible");
+    };
+    if !args.flow_reverse {
+        bail!("--progressive must be off with --flow-reverse false: inverted levels have no change of resolution");
+    }
+    let number = |value: i64| u32::try_from(value).with_context(|| format!("{value} cannot be a size of a video"));
+    let size = [number(size[0])?, number(size[1])?, number(size[2])?];
+    let run = (u32::try_from(steps)?, args.flow_shift.unwrap_or(manifest.sampling.flow_shift));
+    let Some(early) = levels.plan(args.progressive, size, &manifest.geometry, run) else {
+        bail!(
+            "--progressive {}: {}x{} cannot be halved, or {steps} steps are too few for any at half the size; use off",
+            args.progressive,
+            size[0],
+            size[1]
+        );
+    };
+    Ok(Some(Progressive {
+        width: early.width.into(),
+        height: early.height.into(),
+        steps: usize::try_from(early.steps)?,
+        shift: early.shift,
+    }))
 }
 
 /// As requested, else such that the model's longest video lasts as long as the full-scale one, else the reference's.
@@ -244,6 +283,21 @@ mod tests {
         let request = resolved("models/default", &flags).unwrap();
         assert_eq!((request.width, request.height, request.frames, request.fps), (32, 48, 9, 8.0));
         assert_eq!(request.flow_shift, Some(2.5));
+    }
+
+    #[test]
+    fn early_steps_at_half_the_size_follow_the_manifest() {
+        let request = resolved("models/default", &["--steps", "8", "--progressive", "fast"]).unwrap();
+        let early = request.progressive.unwrap();
+        assert_eq!((early.width, early.height, early.steps), (request.width / 2, request.height / 2, 3));
+        assert_eq!(resolved("models/default", &["--progressive", "off"]).unwrap().progressive, None);
+        let error = |model, flags: &[&str]| resolved(model, flags).unwrap_err().to_string();
+        let plain = error("crates/hunyuan/tests/fixtures/base/model", &["--progressive", "fast"]);
+        assert!(plain.contains("[progressive]"), "{plain}");
+        let inverted = error("models/default", &["--progressive", "fast", "--flow-reverse", "false"]);
+        assert!(inverted.contains("--flow-reverse"), "{inverted}");
+        let few = error("models/default", &["--progressive", "fast", "--steps", "1"]);
+        assert!(few.contains("1 steps are too few"), "{few}");
     }
 
     #[test]

@@ -8,11 +8,10 @@
 
 pub mod glyph;
 
-use tokenizers::Tokenizer;
-
 use crate::error::Result;
 use crate::files::Files;
-use crate::pieces::{Pieces, pieces, read};
+use crate::instruction::Instruction;
+use crate::pieces::{pieces, read};
 use crate::reading::{Encoder, Reading};
 
 /// Tokens after the instruction that the language model reads.
@@ -47,10 +46,7 @@ const EMPTY: &str = " ";
 
 /// The language model's tokenizer.
 #[derive(Debug)]
-pub struct QwenTokenizer {
-    tokenizer: Tokenizer,
-    crop_start: usize,
-}
+pub struct QwenTokenizer(Instruction);
 
 impl QwenTokenizer {
     /// Reads `tokenizer.json` of the folder.
@@ -60,13 +56,20 @@ impl QwenTokenizer {
     pub fn load(files: &Files) -> Result<Self> {
         let tokenizer = read(files, "tokenizer.json")?;
         let crop_start = pieces(&tokenizer, TEMPLATE[0], false)?.ids.len();
-        Ok(Self { tokenizer, crop_start })
+        Ok(Self(Instruction {
+            encoder: Encoder::Qwen,
+            tokenizer,
+            template: TEMPLATE,
+            special: false,
+            crop_start,
+            tokens_max: MAX_PROMPT_TOKENS,
+        }))
     }
 
     /// Tokens of the chat before the prompt.
     #[must_use]
     pub fn crop_start(&self) -> usize {
-        self.crop_start
+        self.0.crop_start
     }
 
     /// Ids of the chat with a prompt; what goes beyond 1000 tokens after the instruction is cut.
@@ -74,9 +77,7 @@ impl QwenTokenizer {
     /// # Errors
     /// A prompt that cannot be tokenised.
     pub fn encode(&self, prompt: &str) -> Result<Vec<i64>> {
-        let mut tokens = self.inside(prompt)?.1.ids;
-        tokens.truncate(self.crop_start + MAX_PROMPT_TOKENS);
-        Ok(tokens)
+        self.0.encode(filled(prompt))
     }
 
     /// What [`QwenTokenizer::encode`] keeps of a prompt.
@@ -84,17 +85,13 @@ impl QwenTokenizer {
     /// # Errors
     /// A prompt that cannot be tokenised.
     pub fn reading(&self, prompt: &str) -> Result<Reading> {
-        let (text, pieces) = self.inside(prompt)?;
-        let own = TEMPLATE[0].len()..TEMPLATE[0].len() + prompt.len();
-        Ok(pieces.reading(Encoder::Qwen, &text, own, self.crop_start, MAX_PROMPT_TOKENS))
+        self.0.reading(filled(prompt), prompt.len())
     }
+}
 
-    fn inside(&self, prompt: &str) -> Result<(String, Pieces)> {
-        let prompt = if prompt.is_empty() { EMPTY } else { prompt };
-        let text = format!("{}{prompt}{}", TEMPLATE[0], TEMPLATE[1]);
-        let pieces = pieces(&self.tokenizer, &text, false)?;
-        Ok((text, pieces))
-    }
+/// The prompt, or what stands in for an empty one.
+fn filled(prompt: &str) -> &str {
+    if prompt.is_empty() { EMPTY } else { prompt }
 }
 
 #[cfg(test)]

@@ -261,27 +261,29 @@ impl Store {
     /// # Errors
     /// The database's error.
     pub async fn worker_usage(&self, filter: UsageFilter, by: GroupBy, by_worker: bool) -> Result<Vec<WorkerUsage>> {
-        if by_worker { self.usage_of_workers(filter, by).await } else { self.usage_of_fleet(filter, by).await }
+        match (by_worker, by.day) {
+            (true, true) => self.usage_of_workers_by_day(filter, by).await,
+            (true, false) => self.usage_of_workers(filter, by).await,
+            (false, _) => self.usage_of_fleet(filter, by).await,
+        }
     }
 
-    /// One row per worker, and per day, month and model if asked for.
-    async fn usage_of_workers(&self, filter: UsageFilter, by: GroupBy) -> Result<Vec<WorkerUsage>> {
+    /// One row per day and worker, and per model if asked for. Grouped as the primary key is sorted, also in a generic plan, so that a
+    /// page reads its own rows only.
+    async fn usage_of_workers_by_day(&self, filter: UsageFilter, by: GroupBy) -> Result<Vec<WorkerUsage>> {
         let rows = sqlx::query_as!(
             WorkerUsage,
-            r#"-- worker_usage
+            r#"-- worker_usage_by_day
             WITH sums AS (
-                -- Days become text only once they are added up. Grouped as the primary key is sorted, a page of days and workers
-                -- reads its own rows only.
-                SELECT CASE WHEN $3 THEN day WHEN $4 THEN date_trunc('month', day)::date END AS day, worker,
-                    CASE WHEN $5 THEN model_id END AS model,
+                SELECT day, worker, CASE WHEN $3 THEN model_id END AS model,
                     sum(online_s) AS online_s, sum(online_usd) AS online_usd, sum(runs)::bigint AS runs,
                     sum(videos)::bigint AS videos, sum(busy_s) AS busy_s, sum(busy_usd) AS busy_usd,
                     sum(repeated_runs)::bigint AS repeated_runs, sum(repeated_gpu_seconds) AS repeated_gpu_seconds,
                     sum(repeated_cost_usd) AS repeated_cost_usd, sum(lost_steps)::bigint AS lost_steps
                 FROM worker_daily WHERE worker_daily.day BETWEEN $1 AND $2
-                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $6
+                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $4
             )
-            SELECT CASE WHEN $3 THEN to_char(day, 'YYYY-MM-DD') WHEN $4 THEN to_char(day, 'YYYY-MM') END AS period,
+            SELECT to_char(day, 'YYYY-MM-DD') AS period,
                 COALESCE(worker, '') AS worker, model, online_s AS "online_s!", online_usd AS "online_usd!", runs AS "runs!",
                 videos AS "videos!", busy_s AS "busy_s!", busy_usd AS "busy_usd!", repeated_runs AS "repeated_runs!",
                 repeated_gpu_seconds AS "repeated_gpu_seconds!", repeated_cost_usd AS "repeated_cost_usd!",
@@ -289,7 +291,38 @@ impl Store {
             FROM sums ORDER BY sums.day, sums.worker, model"#,
             filter.from,
             filter.to,
-            by.day,
+            by.model,
+            i64::from(filter.limit)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows)
+    }
+
+    /// One row per worker, and per month and model if asked for. It adds up every day of the range.
+    async fn usage_of_workers(&self, filter: UsageFilter, by: GroupBy) -> Result<Vec<WorkerUsage>> {
+        let rows = sqlx::query_as!(
+            WorkerUsage,
+            r#"-- worker_usage
+            WITH sums AS (
+                -- Months become text only once they are added up.
+                SELECT CASE WHEN $3 THEN date_trunc('month', day)::date END AS month, worker,
+                    CASE WHEN $4 THEN model_id END AS model,
+                    sum(online_s) AS online_s, sum(online_usd) AS online_usd, sum(runs)::bigint AS runs,
+                    sum(videos)::bigint AS videos, sum(busy_s) AS busy_s, sum(busy_usd) AS busy_usd,
+                    sum(repeated_runs)::bigint AS repeated_runs, sum(repeated_gpu_seconds) AS repeated_gpu_seconds,
+                    sum(repeated_cost_usd) AS repeated_cost_usd, sum(lost_steps)::bigint AS lost_steps
+                FROM worker_daily WHERE worker_daily.day BETWEEN $1 AND $2
+                GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $5
+            )
+            SELECT to_char(month, 'YYYY-MM') AS period,
+                COALESCE(worker, '') AS worker, model, online_s AS "online_s!", online_usd AS "online_usd!", runs AS "runs!",
+                videos AS "videos!", busy_s AS "busy_s!", busy_usd AS "busy_usd!", repeated_runs AS "repeated_runs!",
+                repeated_gpu_seconds AS "repeated_gpu_seconds!", repeated_cost_usd AS "repeated_cost_usd!",
+                lost_steps AS "lost_steps!"
+            FROM sums ORDER BY month, sums.worker, model"#,
+            filter.from,
+            filter.to,
             by.month,
             by.model,
             i64::from(filter.limit)

@@ -38,10 +38,14 @@ impl Fixture {
     }
 
     async fn worker_usage(&self, by_worker: bool) -> Vec<WorkerUsage> {
+        self.worker_usage_by(GroupBy::default(), by_worker).await
+    }
+
+    async fn worker_usage_by(&self, by: GroupBy, by_worker: bool) -> Vec<WorkerUsage> {
         let (now, _) = self.store.server_times().await.expect("times");
         let (from, to) = (now.date_naive() - chrono::Days::new(400), now.date_naive() + chrono::Days::new(1));
         let filter = UsageFilter { scope: Scope::Fleet, from, to, limit: 100 };
-        self.store.worker_usage(filter, GroupBy::default(), by_worker).await.expect("usage")
+        self.store.worker_usage(filter, by, by_worker).await.expect("usage")
     }
 
     async fn budget_events(&self) -> Vec<String> {
@@ -315,6 +319,16 @@ async fn time_online_is_accounted_once_and_split_at_midnight() {
     let usage = f.worker_usage(true).await;
     assert_eq!(usage.len(), 1);
     assert_close(usage[0].online_usd, 180.0 * USD_PER_S);
+    let by_day = GroupBy { day: true, model: true, ..GroupBy::default() };
+    let by_month = GroupBy { month: true, ..GroupBy::default() };
+    for (by, expected) in
+        [(by_day, vec![("2026-03-01", 60.0), ("2026-03-02", 120.0)]), (by_month, vec![("2026-03", 180.0)])]
+    {
+        let usage = f.worker_usage_by(by, true).await;
+        let found: Vec<_> = usage.iter().map(|one| (one.period.as_deref().unwrap_or(""), one.online_s)).collect();
+        assert_eq!(found, expected);
+        assert!(usage.iter().all(|one| one.worker.is_some() && one.model.is_some() == by.model), "{usage:?}");
+    }
     let fleet = f.worker_usage(false).await;
     assert_eq!(fleet.len(), 1);
     assert_close(fleet[0].online_usd, 180.0 * USD_PER_S);

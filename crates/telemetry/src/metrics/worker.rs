@@ -28,6 +28,8 @@ metrics! {
         steps_computed: IntCounterVec = "fleet_steps_computed_total", labels &["tier"];
         /// Denoising steps that the step cache replaced.
         steps_skipped: IntCounterVec = "fleet_steps_skipped_total", labels &["tier"];
+        /// Denoising steps that ran through the transformer at half the width and height; part of `fleet_steps_computed_total`.
+        steps_lower: IntCounterVec = "fleet_steps_lower_resolution_total", labels &["tier"];
         /// Time from submission to the first claim, in seconds.
         waited_seconds: HistogramVec = "fleet_job_wait_duration_seconds", labels &["tier"], buckets LONG_S;
         /// Prompt look-ups by result (identical, similar, miss or off) and by the place the embeddings came from.
@@ -109,6 +111,7 @@ impl WorkerMetrics {
             self.waited_seconds.with_label_values(&[tier]);
             self.steps_computed.with_label_values(&[tier]);
             self.steps_skipped.with_label_values(&[tier]);
+            self.steps_lower.with_label_values(&[tier]);
             for complexity in Complexity::ALL {
                 self.steps.with_label_values(&[tier, complexity.as_str()]);
             }
@@ -154,6 +157,8 @@ impl WorkerMetrics {
         self.steps.with_label_values(&[tier, plan.complexity.as_str()]).observe(f64::from(plan.steps));
         self.steps_computed.with_label_values(&[tier]).inc_by(u64::from(record.steps_computed));
         self.steps_skipped.with_label_values(&[tier]).inc_by(u64::from(record.steps_skipped));
+        let lower = record.progressive.as_ref().map_or(0, |lower| lower.steps_computed);
+        self.steps_lower.with_label_values(&[tier]).inc_by(u64::from(lower));
         self.video_seconds.inc_by(video_s);
     }
 

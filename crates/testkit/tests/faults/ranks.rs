@@ -21,7 +21,7 @@ async fn submit(fleet: &Fleet, book: &Accounting, key: &str, seed: i64) -> Strin
 }
 
 /// The processes of other devices that belong to this test's workers: they meet in a folder below its own.
-fn ranks(fleet: &Fleet) -> Vec<i32> {
+pub(crate) fn ranks(fleet: &Fleet) -> Vec<i32> {
     let folder = fleet.folder().display().to_string();
     let ours = |process: &Path| {
         let line = std::fs::read(process.join("cmdline")).unwrap_or_default();

@@ -1,13 +1,20 @@
-//! Everything is killed at random while several tenants submit; afterwards all jobs must be accounted for.
-//! `scripts/verify.d/storm` runs the same with three thousand jobs for minutes.
+//! Everything is killed at random while several tenants submit, and at moments that chance would miss; afterwards all jobs must be
+//! accounted for. `scripts/verify.d/storm` runs the same with three thousand jobs for minutes.
+//!
+//! [`stage`] holds what is killed, [`aimed`] the table of faults that hit a certain moment.
+
+mod aimed;
+mod stage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Process, Way, eventually, eventually_seen};
+use testkit::{Accounting, Fleet, FleetOptions, PrivateStack, Way, eventually, eventually_seen};
 use tokio::task::JoinSet;
+
+use self::aimed::{AIMED, Archer};
+use self::stage::Stage;
 
 use crate::ledger::assert_ledger_balances;
 use crate::support::{database, impatient, request, tell, tidy};
@@ -55,63 +62,23 @@ const TENANTS: [(&str, i64); 3] = [("large", 60), ("middle", 25), ("small", 15)]
 /// By how many of the longest jobs one tenant may be ahead of another: a round releases several jobs at once.
 const UNFAIR_MAX: f64 = 8.0;
 
-/// Everything that can be killed.
-struct Stage {
-    fleet: Arc<Fleet>,
-    stack: PrivateStack,
-    processes: BTreeMap<String, Process>,
-    faults: BTreeMap<String, u32>,
-    strikes: usize,
-}
+/// States that no worker changes: the job has ended, or is a draft that waits.
+const CALM: [&str; 4] = ["drafted", "completed", "failed", "cancelled"];
 
-impl Stage {
-    fn start(&mut self, name: &str) {
-        let kind = name.split('-').next().unwrap_or(name);
-        let process = match kind {
-            "api" if name == "api-1" => self.fleet.api(),
-            "api" => self.fleet.api_on(name, self.fleet.second_port()),
-            "scheduler" => self.fleet.scheduler(name),
-            _ => self.fleet.quick_worker(name, &[]),
-        };
-        self.processes.insert(name.to_owned(), process);
-    }
-
-    /// One fault: a process is killed, asked to stop, or paused for a while; every fourth time a service is killed. All are restarted.
-    fn strike(&mut self, dice: &mut Dice) {
-        const SERVICES: [&str; 3] = ["redis", "postgres", "rabbitmq"];
-        self.strikes += 1;
-        if self.strikes.is_multiple_of(4) {
-            let service = SERVICES[self.strikes / 4 % SERVICES.len()];
-            *self.faults.entry(format!("{service} killed")).or_default() += 1;
-            self.stack.kill(service);
-            self.stack.start_again(service);
-            return;
+/// Faults of all kinds in turn, until the time is over and each aimed fault has happened.
+async fn rage(stage: &mut Stage, archer: &mut Archer, size: &Size) {
+    let mut dice = Dice(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let end = Instant::now() + Duration::from_secs(size.seconds);
+    let mut strikes = 0_u32;
+    while Instant::now() < end || !archer.is_done() {
+        strikes += 1;
+        match strikes % 4 {
+            0 => stage.hit_a_service(),
+            2 => archer.shoot(stage, size).await,
+            3 if !archer.is_done() => archer.shoot(stage, size).await,
+            _ => stage.hit_a_process(&mut dice).await,
         }
-        let names: Vec<_> = self.processes.keys().cloned().collect();
-        let name = names[usize::try_from(dice.below(names.len() as u64)).unwrap_or_default()].clone();
-        let kind = name.split('-').next().unwrap_or_default().to_owned();
-        let process = self.processes.get_mut(&name).expect("it is ours");
-        let how = match dice.below(4) {
-            0 => {
-                process.signal(Signal::SIGSTOP);
-                std::thread::sleep(Duration::from_millis(500 + dice.below(7_000)));
-                process.signal(Signal::SIGCONT);
-                "paused"
-            }
-            1 => {
-                process.signal(Signal::SIGTERM);
-                std::thread::sleep(Duration::from_millis(200));
-                process.kill();
-                self.start(&name);
-                "stopped"
-            }
-            _ => {
-                process.kill();
-                self.start(&name);
-                "killed"
-            }
-        };
-        *self.faults.entry(format!("{kind} {how}")).or_default() += 1;
+        tokio::time::sleep(Duration::from_millis(dice.below(1_200))).await;
     }
 }
 
@@ -125,26 +92,12 @@ async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
         .with("ENABLE_CACHE", "true")
         .with("FLEET__SERVER__KEYS", "on");
     let fleet = Arc::new(Fleet::prepare(options).await);
-    let mut stage =
-        Stage { fleet: Arc::clone(&fleet), stack, processes: BTreeMap::new(), faults: BTreeMap::new(), strikes: 0 };
-    for name in ["api-1", "api-2", "scheduler-1", "scheduler-2", "worker-1", "worker-2"] {
-        stage.start(name);
-    }
-    fleet.until_api_ready().await;
     let book = Arc::new(Accounting::default());
+    let mut stage = Stage::set(Arc::clone(&fleet), Arc::clone(&book), stack);
+    fleet.until_api_ready().await;
+    let mut archer = Archer::new(&stage);
     let clients = submit_all(&fleet, &book, &size);
-
-    let mut dice = Dice(size.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
-    let end = Instant::now() + Duration::from_secs(size.seconds);
-    let mut stage = tokio::task::spawn_blocking(move || {
-        while Instant::now() < end {
-            stage.strike(&mut dice);
-            std::thread::sleep(Duration::from_millis(dice.below(1_200)));
-        }
-        stage
-    })
-    .await
-    .expect("the faults");
+    rage(&mut stage, &mut archer, &size).await;
     let calm = Instant::now();
     clients.join_all().await;
     until_all_ended(&fleet, &size).await;
@@ -152,17 +105,27 @@ async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
     let report = until_nothing_left(&fleet, &book, &size).await;
     let (faults, seed) = (std::mem::take(&mut stage.faults), size.seed);
     tell(&format!("storm, seed {seed}: {report}"));
-    tell(&format!("faults {faults:?}; all jobs ended {settled_s} s after the last one"));
+    for (fault, times) in &faults {
+        tell(&format!("  {times:>4} x {fault}"));
+    }
+    tell(&format!("all jobs ended {settled_s} s after the last fault"));
     report.assert_all_completed_once();
-    assert_eq!(report.accepted, u64::try_from(size.jobs).expect("a count"));
+    assert_eq!(report.accepted, u64::try_from(size.jobs).expect("a count") + archer.submitted);
+    let missing: Vec<_> = AIMED.iter().map(|aimed| aimed.name).filter(|name| !faults.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
     until_no_message_waits(&fleet).await;
     assert_order_is_fair(&fleet).await;
     assert_ledger_balances(&fleet).await;
 }
 
+/// Both replicas of the API.
+fn addresses(fleet: &Fleet) -> [String; 2] {
+    [fleet.api_url.clone(), format!("http://127.0.0.1:{}", fleet.second_port())]
+}
+
 /// Three clients, one per tenant; the small one submits when the others' jobs are already queued.
 fn submit_all(fleet: &Arc<Fleet>, book: &Arc<Accounting>, size: &Size) -> JoinSet<()> {
-    let urls = [fleet.api_url.clone(), format!("http://127.0.0.1:{}", fleet.second_port())];
+    let urls = addresses(fleet);
     let mut clients = JoinSet::new();
     let (mut first, patience) = (0, size.patience());
     for (at, (tenant, share)) in TENANTS.iter().enumerate() {
@@ -248,6 +211,7 @@ async fn assert_order_is_fair(fleet: &Fleet) {
                  min(seq) FILTER (WHERE kind = 'queued') AS submitted,
                  min(seq) FILTER (WHERE kind = 'scheduled') AS released
              FROM job_events JOIN jobs ON jobs.id = job_id JOIN tenants ON tenants.id = jobs.tenant_id
+             WHERE tenants.name <> 'aimed'
              GROUP BY job_id, tenants.name
          )
          SELECT COALESCE(max(

@@ -193,6 +193,43 @@ fn model_of(fixture: &str, manifest: &str, folder: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// A worker that starts stores its model's tokenizers; an API that has only the manifest, as in its image, then counts the tokens of
+/// prompts like one with all files.
+#[tokio::test]
+async fn a_worker_brings_its_tokenizers_to_an_api_that_cannot_see_the_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifest = repository().join("models/default/fleet.toml");
+    std::fs::copy(manifest, folder.path().join("fleet.toml")).expect("the manifest");
+    let path = folder.path().display().to_string();
+    let fleet = Fleet::prepare(FleetOptions::default()).await;
+    let _worker = fleet.worker("worker");
+    let stored = fleet.folder().join("artifacts/tokenizers");
+    eventually_seen("the worker has stored its tokenizers", || async {
+        let found = std::fs::read_dir(&stored).map_err(|error| error.to_string())?;
+        if found.count() == 1 { Ok(()) } else { Err("no object".to_owned()) }
+    })
+    .await;
+    let _api = fleet.api_with(&[("FLEET__MODELS__DIRS", path.as_str())]);
+    fleet.until_api_ready().await;
+    let prompt = "a large red ball moves to the right on the snow, then it bounces; ".repeat(30);
+    let job = fleet.submit(&Fleet::small_request(&prompt, 1, 2)).await;
+    let counted = eventually_seen("the tokens are counted", || async {
+        let job = fleet.job(&id(&job)).await.map_err(|error| error.to_string())?;
+        if job["prompt_tokens"].is_array() { Ok(job["prompt_tokens"].clone()) } else { Err(job.to_string()) }
+    })
+    .await;
+    let unread = counted[0]["unread"].as_str().expect("the prompt is too long");
+    assert!(prompt.ends_with(unread), "{counted}");
+    let (_api_with_files, url) = fleet.another_api("with-files");
+    let expected = eventually_seen("the other API counts them", || async {
+        let answer = fleet.client.get(format!("{url}/api/jobs/{}", id(&job))).send().await;
+        let job: Value = answer.map_err(|e| e.to_string())?.json().await.map_err(|e| e.to_string())?;
+        if job["prompt_tokens"].is_array() { Ok(job["prompt_tokens"].clone()) } else { Err(job.to_string()) }
+    })
+    .await;
+    assert_eq!(counted, expected);
+}
+
 #[tokio::test]
 async fn two_model_families_are_served_by_one_fleet_in_two_pools() {
     let folder = tempfile::tempdir().expect("a folder");
