@@ -166,6 +166,9 @@ impl TestApp {
             slots: 1,
             formats: "f32/f32/f32".into(),
             gpu_hour_usd: 3.6,
+            batch_max: 1,
+            batch_tokens: 0,
+            devices: 1,
         }
     }
 
@@ -233,6 +236,8 @@ fn record() -> RunRecord {
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "cpu".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -16,6 +16,7 @@
 //! 3. Run the tests, and `cargo run --release -p optimizer --example distribution` to see the effect on real prompts.
 
 pub mod analysis;
+pub mod batch;
 pub mod cost;
 pub mod deadline;
 mod inflect;

@@ -21,6 +21,7 @@
 //! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
 pub mod affinity;
+pub mod companions;
 mod connect;
 pub mod deadlines;
 pub mod dispatch;

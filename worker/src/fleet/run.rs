@@ -382,6 +382,9 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         slots: 1,
         formats: info.formats.clone(),
         gpu_hour_usd: fleet.gpu_hour_usd,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     }
 }
 

@@ -241,6 +241,9 @@ pub(crate) fn worker_info() -> WorkerInfo {
         slots: 1,
         formats: "f32/f32/f32".into(),
         gpu_hour_usd: 3.6,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     }
 }
 
@@ -269,6 +272,8 @@ pub(crate) fn record() -> RunRecord {
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "cpu".into(),
         build: "test".into(),
         resumed_from: None,
