@@ -173,6 +173,9 @@ async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<
         slots: 1,
         formats: "simulated".to_owned(),
         gpu_hour_usd: 0.0,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     };
     match fleet.store.register_worker(&info).await? {
         RegisterOutcome::Registered => Ok(()),
@@ -315,6 +318,8 @@ fn record(run_s: f64) -> RunRecord {
         stages: StageSeconds { denoise_s: run_s, ..StageSeconds::default() },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "simulated".to_owned(),
         build: "simulated".to_owned(),
         resumed_from: None,

@@ -136,6 +136,7 @@ impl TestApp {
                     deadline_lead_s: 3_600.0,
                     share_s: 10.0,
                     adapters: String::new(),
+                    batch_key: None,
                 }],
                 epoch,
             )
@@ -166,6 +167,9 @@ impl TestApp {
             slots: 1,
             formats: "f32/f32/f32".into(),
             gpu_hour_usd: 3.6,
+            batch_max: 1,
+            batch_tokens: 0,
+            devices: 1,
         }
     }
 
@@ -233,6 +237,8 @@ fn record() -> RunRecord {
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "cpu".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -20,6 +20,7 @@
 //! Storage, the idempotency hash, batches, retries, the job's echo of the request and the parameters of the analysis follow from
 //! the struct. A field that SQL filters or sorts by needs a column as well; see `migrations/README.md`.
 
+pub mod batch;
 pub mod budget;
 pub mod checkpoint;
 pub mod clock;
@@ -53,6 +54,7 @@ pub mod webhook;
 pub mod worker;
 mod world;
 
+pub use batch::{BatchKey, PromptTokens};
 pub use budget::{Budget, BudgetPeriod, BudgetUnit};
 pub use checkpoint::CheckpointRef;
 pub use clock::{Clock, SystemClock};

@@ -86,6 +86,15 @@ pub struct Savings {
     pub embeddings_s: f64,
 }
 
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_one(devices: &u32) -> bool {
+    *devices == 1
+}
+
 /// What a video's bytes depend on besides the request, the shape, the plan and the adapters; and the bytes' hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -123,6 +132,12 @@ pub struct RunRecord {
     /// The steps at half the size, which are part of those above; absent without them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progressive: Option<ProgressiveRecord>,
+    /// Mean number of jobs that shared this run's forward passes, itself included; absent for a run that had them alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<f64>,
+    /// Devices that computed the last attempt together.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub devices: u32,
     /// Device of the last attempt.
     pub device: String,
     /// Worker and libtorch version.

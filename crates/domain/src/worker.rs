@@ -66,9 +66,22 @@ pub struct WorkerInfo {
     /// Number formats of transformer, text encoders and video decoder, such as `bf16/f16/f16`.
     #[serde(default)]
     pub formats: String,
-    /// Price of an hour of its device, US dollars.
+    /// Price of an hour of all its devices together, US dollars.
     #[serde(default)]
     pub gpu_hour_usd: f64,
+    /// Most jobs that it renders together; 1 for one after the other.
+    #[serde(default = "one")]
+    pub batch_max: u32,
+    /// Most video tokens of the jobs that it renders together.
+    #[serde(default)]
+    pub batch_tokens: u64,
+    /// Devices that compute each of its videos together.
+    #[serde(default = "one")]
+    pub devices: u32,
+}
+
+fn one() -> u32 {
+    1
 }
 
 impl WorkerInfo {

@@ -21,6 +21,7 @@
 //! 4. Run `scripts/sqlx-prepare` and commit `.sqlx`.
 
 pub mod affinity;
+pub mod companions;
 mod connect;
 pub mod deadlines;
 pub mod dispatch;
@@ -48,6 +49,7 @@ mod retry;
 mod rollup;
 mod row;
 pub mod sessions;
+pub mod split;
 pub mod stats;
 pub mod sweep;
 pub mod tenants;

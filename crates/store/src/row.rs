@@ -62,6 +62,7 @@ pub(crate) struct JobRow {
     pub(crate) deleted_at: Option<DateTime<Utc>>,
     // Not part of a Job: what a claim needs in addition, and what distinguishes a replay from a reused key.
     pub(crate) dispatch_no: i32,
+    pub(crate) batch_key: Option<String>,
     pub(crate) lease_token: Option<Uuid>,
     pub(crate) lease_remaining_s: Option<f64>,
     pub(crate) attempts: i32,

@@ -41,7 +41,7 @@ impl Store {
                 model_fingerprint AS "model_fingerprint!", device AS "device!", device_class AS "device_class!",
                 build AS "build!", threads AS "threads!", memory_bytes AS "memory_bytes!", slots AS "slots!", attention,
                 state AS "state!", registered_at AS "registered_at!", adapters AS "adapters!", adapters_cached AS "adapters_cached!",
-                gpu_hour_usd, formats,
+                gpu_hour_usd, formats, batch_max AS "batch_max!", batch_tokens AS "batch_tokens!", devices AS "devices!",
                 extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS "silent_s!",
                 -- A look-up per worker of the page.
                 ARRAY(SELECT jobs.id FROM jobs WHERE worker_id = page.id AND status = 'running' ORDER BY jobs.id) AS "job_ids!"
@@ -75,6 +75,9 @@ impl Store {
                 slots: number("slots", row.slots)?,
                 formats: row.formats.unwrap_or_default(),
                 gpu_hour_usd: row.gpu_hour_usd.unwrap_or_default(),
+                batch_max: number("batch_max", row.batch_max)?,
+                batch_tokens: u64::try_from(row.batch_tokens).unwrap_or_default(),
+                devices: number("devices", row.devices)?,
             };
             Ok(WorkerStatus {
                 info,

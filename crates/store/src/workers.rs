@@ -92,8 +92,8 @@ impl Store {
         let registered = sqlx::query!(
             "-- register_worker
              INSERT INTO workers (id, name, pool, model_id, model_fingerprint, device, device_class, build, threads,
-                 memory_bytes, slots, attention, state, gpu_hour_usd, identity, formats)
-             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready', $13, $14, $15
+                 memory_bytes, slots, attention, state, gpu_hour_usd, identity, formats, batch_max, batch_tokens, devices)
+             SELECT $1, $2, $3, models.id, $5, $6, $7, $8, $9, $10, $11, $12, 'ready', $13, $14, $15, $16, $17, $18
              FROM models WHERE models.id = $4 AND weights_fingerprint = $5
              ON CONFLICT (id) DO UPDATE SET state = 'ready', last_seen_at = clock_timestamp()",
             info.id.0,
@@ -110,7 +110,10 @@ impl Store {
             info.attention,
             info.gpu_hour_usd,
             info.identity().key(),
-            info.formats
+            info.formats,
+            int("batch_max", info.batch_max)?,
+            bigint("batch_tokens", info.batch_tokens)?,
+            int("devices", info.devices)?
         )
         .execute(&self.pool)
         .await?;

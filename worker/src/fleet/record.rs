@@ -62,6 +62,8 @@ pub(super) fn record(
             steps_computed: measured.lower[0],
             steps_skipped: measured.lower[1],
         }),
+        batch: None,
+        devices: info.devices,
         device: info.device.clone(),
         build: info.build.clone(),
         resumed_from: seen.resumed_from,

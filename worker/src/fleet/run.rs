@@ -276,7 +276,7 @@ fn assemble(
     let scratch =
         if worker.scratch_dir.as_os_str().is_empty() { std::env::temp_dir() } else { worker.scratch_dir.clone() };
     std::fs::create_dir_all(&scratch).with_context(|| format!("worker.scratch_dir: make {}", scratch.display()))?;
-    let pool = PoolId::of_worker(&manifest.id, info.memory_bytes);
+    let pool = PoolId::of_devices(&manifest.id, info.memory_bytes, info.devices);
     Ok(Fleet {
         worker_id: WorkerId::fresh(),
         store: Store::connect_lazy(&store_options(&settings.database, CONNECTIONS))
@@ -382,6 +382,9 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         slots: 1,
         formats: info.formats.clone(),
         gpu_hour_usd: fleet.gpu_hour_usd,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     }
 }
 

@@ -133,6 +133,8 @@ fn a_distilled_model_saves_nothing_by_running_its_own_steps() {
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -173,6 +173,8 @@ fn record(computed: u32, skipped: u32, cache_match: CacheMatch, convergence: Vec
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "test".to_owned(),
         build: "test".to_owned(),
         resumed_from: None,

@@ -103,6 +103,10 @@ pub struct WorkerSettings {
     pub device: String,
     /// Devices that compute each video together, with commas between them; empty for `device` alone.
     pub devices: String,
+    /// Most jobs that are rendered together; 0 for the device's rule.
+    pub batch_max: u32,
+    /// Most video tokens of the jobs that are rendered together.
+    pub batch_tokens: u64,
     /// `auto`, `cudnn`, `flash`, `flash3`, `efficient` or `math`.
     pub attention: AttentionChoice,
     /// The user's build of FlashAttention 3; empty for none.

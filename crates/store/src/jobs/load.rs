@@ -83,7 +83,7 @@ pub(crate) async fn rows_by_id(
                    video_key, poster_key, video_bytes, record, failure_code, failure_reason, traceparent, origin,
                    replays,
                    created_at, started_at, finished_at, deleted_at,
-                   dispatch_no, lease_token, attempts, gpu_seconds, payload_hash,
+                   dispatch_no, batch_key, lease_token, attempts, gpu_seconds, payload_hash,
                    extract(epoch FROM lease_expires_at - clock_timestamp())::double precision AS lease_remaining_s
             FROM jobs
             WHERE id = ANY($1) AND ($2::uuid IS NULL OR tenant_id = $2)"#,

@@ -15,7 +15,7 @@ mod preview;
 mod waited;
 
 use domain::lifecycle::AttemptLimits;
-use domain::{Job, JobId, JobStatus, LeaseToken, Stage};
+use domain::{BatchKey, Job, JobId, JobStatus, LeaseToken, Stage};
 
 pub use waited::QueueWait;
 
@@ -37,6 +37,8 @@ pub struct ClaimedJob {
     pub lease: Lease,
     /// The number of the release under which it was claimed.
     pub dispatch_no: i32,
+    /// Equal for jobs whose forward passes can be shared; `None` for a job that is rendered alone. See [`domain::BatchKey`].
+    pub batch_key: Option<BatchKey>,
     /// Claims since the last new checkpoint, this one included.
     pub attempts: i32,
     /// Seconds until the lease expires, by the database's clock, when the row was read.

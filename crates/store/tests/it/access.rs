@@ -86,6 +86,9 @@ async fn a_worker_with_other_weights_may_not_register() {
         slots: 1,
         formats: "f32/f32/f32".into(),
         gpu_hour_usd: 3.6,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     };
     assert_eq!(f.store.register_worker(&info).await.expect("register"), RegisterOutcome::UnknownModel);
     f.store.upsert_model(&manifest("old")).await.expect("model");

@@ -79,6 +79,7 @@ impl Fixture {
             deadline_lead_s: LEAD_S,
             share_s,
             adapters: String::new(),
+            batch_key: None,
         };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
         let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");
@@ -241,6 +242,9 @@ pub(crate) fn worker_info() -> WorkerInfo {
         slots: 1,
         formats: "f32/f32/f32".into(),
         gpu_hour_usd: 3.6,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     }
 }
 
@@ -269,6 +273,8 @@ pub(crate) fn record() -> RunRecord {
         },
         interpolation: None,
         progressive: None,
+        batch: None,
+        devices: 1,
         device: "cpu".into(),
         build: "test".into(),
         resumed_from: None,

@@ -121,5 +121,8 @@ fn worker(name: &str) -> WorkerInfo {
         slots: 1,
         formats: "f32/f32/f32".into(),
         gpu_hour_usd: 3.6,
+        batch_max: 1,
+        batch_tokens: 0,
+        devices: 1,
     }
 }
