@@ -6,4 +6,6 @@ mod manifests;
 mod planning;
 mod progressive;
 mod properties;
+mod several;
 mod similar;
+mod together;

@@ -8,8 +8,8 @@ use optimizer::cost::CostRecord;
 use optimizer::several::Devices;
 use optimizer::{CostBook, EstimateRules, Planned, Planner};
 
-const RELEASED: &str = include_str!("../../../models/hunyuanvideo.fleet.toml");
-const DEFAULT: &str = include_str!("../../../models/default/fleet.toml");
+const RELEASED: &str = include_str!("../../../../models/hunyuanvideo.fleet.toml");
+const DEFAULT: &str = include_str!("../../../../models/default/fleet.toml");
 
 fn manifest() -> ModelManifest {
     ModelManifest::parse(DEFAULT).expect("a valid manifest")
