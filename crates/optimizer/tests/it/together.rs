@@ -9,10 +9,9 @@ use optimizer::several::Devices;
 use optimizer::{CostBook, EstimateRules, Planned, Planner};
 
 const RELEASED: &str = include_str!("../../../../models/hunyuanvideo.fleet.toml");
-const DEFAULT: &str = include_str!("../../../../models/default/fleet.toml");
 
 fn manifest() -> ModelManifest {
-    ModelManifest::parse(DEFAULT).expect("a valid manifest")
+    ModelManifest::parse(RELEASED).expect("a valid manifest")
 }
 
 fn planned(request: &VideoRequest) -> (Plan, RenderShape) {
@@ -87,7 +86,7 @@ fn some_jobs_are_always_rendered_alone() {
 }
 
 fn estimate_s(planner: &Planner, tier: QualityTier) -> f64 {
-    let manifest = ModelManifest::parse(RELEASED).expect("a valid manifest");
+    let manifest = manifest();
     let request = VideoRequest { quality_tier: tier, infer_steps: 40, ..VideoRequest::new("a cat walks") };
     let shape = manifest.shape(&request.video_size, None, request.video_length).expect("a valid shape");
     planner.plan(&request, &manifest, shape).plan.estimate_s
@@ -96,7 +95,7 @@ fn estimate_s(planner: &Planner, tier: QualityTier) -> f64 {
 /// The estimate that a user is told is that of the workers which the tier gets.
 #[test]
 fn each_tier_is_estimated_on_the_devices_that_it_gets() {
-    let id = ModelManifest::parse(RELEASED).expect("a valid manifest").id;
+    let id = manifest().id;
     let on = |least, most| Planner { devices: [(id.clone(), Devices { least, most })].into(), ..Planner::default() };
     let alone = estimate_s(&Planner::default(), QualityTier::Premium);
     assert_eq!(estimate_s(&on(1, 1), QualityTier::Premium), alone);
@@ -111,7 +110,7 @@ fn each_tier_is_estimated_on_the_devices_that_it_gets() {
 /// Runs on one device say how long runs on several take, until those have runs of their own.
 #[test]
 fn runs_are_learned_from_by_their_number_of_devices() {
-    let manifest = ModelManifest::parse(RELEASED).expect("a valid manifest");
+    let manifest = manifest();
     let prior = &manifest.cost_prior;
     let run = |class: &str, devices: u32, step_s: f64| CostRecord {
         model_id: manifest.id.clone(),
