@@ -88,12 +88,12 @@ pub struct RunFacts<'a> {
 }
 
 impl CostRecord {
-    /// The record of a run. `None` for a run that was resumed or restarted: its seconds are spread over several workers and
-    /// say nothing about a whole run.
+    /// The record of a run. `None` for a run that was resumed or restarted, whose seconds are spread over several workers, and for
+    /// one that shared its forward passes, whose seconds are its share: they say nothing about a whole run that has the worker alone.
     #[must_use]
     pub fn of(run: &RunFacts<'_>) -> Option<Self> {
         let record = run.record;
-        let whole = record.resumed_from.is_none() && record.restarted_because.is_none();
+        let whole = record.resumed_from.is_none() && record.restarted_because.is_none() && record.batch.is_none();
         let stages = &record.stages;
         let seconds = [
             stages.encode_s,
