@@ -5,7 +5,7 @@
 //! that somebody did. Frames are decoded one video after the other: a decoder gains nothing from several, and its convolutions
 //! over several videos differ from those over one in their last bits.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
 use crate::engine::Engine;
 use crate::runtime::{
@@ -23,7 +23,7 @@ pub struct Together<'e> {
     engine: &'e Engine,
     rounds: Box<dyn Rounds<'e> + 'e>,
     /// By the number of each.
-    members: Vec<(usize, Arc<DenoiseRequest>)>,
+    members: Vec<(usize, Rc<DenoiseRequest>)>,
     next: usize,
 }
 
@@ -49,7 +49,7 @@ impl<'e> Together<'e> {
     /// # Errors
     /// [`Error::Input`] for a request that the model does not support or whose size is another, [`Error::OutOfMemory`] where
     /// there is no room for one more, libtorch. The others go on.
-    pub fn add(&mut self, request: Arc<DenoiseRequest>, control: &Control) -> Result<usize> {
+    pub fn add(&mut self, request: Rc<DenoiseRequest>, control: &Control) -> Result<usize> {
         let _no_grad = tch::no_grad_guard();
         let size = |request: &DenoiseRequest| (request.width, request.height, request.frames);
         if self.members.first().is_some_and(|(_, first)| size(first) != size(&request)) {
@@ -57,7 +57,7 @@ impl<'e> Together<'e> {
         }
         let all = self.members.iter().map(|(_, one)| &**one).chain([&*request]);
         self.engine.reserve_denoise(&all.collect::<Vec<_>>())?;
-        let run = self.engine.run(Asked::Shared(Arc::clone(&request)))?;
+        let run = self.engine.run(Asked::Shared(Rc::clone(&request)))?;
         let item = self.next;
         self.next += 1;
         self.rounds.add(item, run, control);

@@ -25,7 +25,9 @@ impl std::fmt::Debug for Ticket {
 }
 
 impl Ticket {
-    pub(super) fn new(
+    /// The order of a job that hears through `events` and waits at `reply`.
+    #[must_use]
+    pub fn new(
         order: Box<RenderOrder>,
         control: Control,
         events: mpsc::UnboundedSender<RenderEvent>,

@@ -6,7 +6,7 @@
 //! them: for want of memory, or in fp32 where its values left the range of 16 bits.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use hunyuan::{Control, Denoised, Error};
 
@@ -112,7 +112,7 @@ impl<'a> Table<'a> {
         let adapters_s = std::mem::take(&mut self.adapters_s);
         let work = self.renderer.at(&ticket.order, adapters_s);
         let request = self.renderer.check_interpolator(&ticket.order).and_then(|()| work.request(&ticket.control));
-        let joined = request.and_then(|request| Ok(self.together.add(Arc::new(request), &ticket.control)));
+        let joined = request.map(|request| self.together.add(Rc::new(request), &ticket.control));
         match joined {
             Ok(Ok(item)) => {
                 ticket.tell(RenderEvent::Started { resumed_from: 0, restarted_because: None });

@@ -4,7 +4,7 @@
 //! checkpoint.
 
 use std::ops::{ControlFlow, Deref};
-use std::sync::Arc;
+use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
@@ -119,7 +119,7 @@ pub type OnStep<'a> = &'a mut dyn FnMut(&StepEnd) -> ControlFlow<()>;
 #[derive(Debug)]
 pub(crate) enum Asked<'a> {
     Borrowed(&'a DenoiseRequest),
-    Shared(Arc<DenoiseRequest>),
+    Shared(Rc<DenoiseRequest>),
 }
 
 impl Deref for Asked<'_> {

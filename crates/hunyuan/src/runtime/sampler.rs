@@ -275,7 +275,7 @@ impl<'r, P: Predictor> Rounds<'r> for Loop<'r, P> {
 mod tests {
     use std::cell::RefCell;
     use std::ops::ControlFlow;
-    use std::sync::Arc;
+    use std::rc::Rc;
 
     use super::*;
     use crate::runtime::checkpoint::Identity;
@@ -357,7 +357,7 @@ mod tests {
         };
         let noise = Tensor::full([1, 1, 1, 2, 2], value, (Kind::Float, Device::Cpu));
         let schedule = Schedule::new(3, 7.0, true, 1000).unwrap();
-        Run::new(Asked::Shared(Arc::new(request)), identity, schedule, &noise, Device::Cpu).unwrap()
+        Run::new(Asked::Shared(Rc::new(request)), identity, schedule, &noise, Device::Cpu).unwrap()
     }
 
     /// Takes runs that begin with these values to their ends, in the order in which they come to them.

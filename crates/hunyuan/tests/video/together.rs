@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::rc::Rc;
 
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, EasyCacheConfig, Embeddings, Engine, Error, Result, StepCacheConfig,
@@ -43,7 +43,7 @@ fn all(
     let last = requests.iter().map(|(round, _)| *round).max().unwrap();
     for round in 0.. {
         for (index, (_, request)) in requests.iter().enumerate().filter(|(_, (joins, _))| *joins == round) {
-            let item = together.add(Arc::new(again(request)), &Control::new()).unwrap();
+            let item = together.add(Rc::new(again(request)), &Control::new()).unwrap();
             numbers.insert(item, index);
         }
         if together.is_empty() && round > last {
@@ -120,7 +120,7 @@ fn a_stop_of_one_takes_effect_between_steps_and_of_all_within_a_pass() {
     let mut together = engine.together();
     let controls = [Control::new(), Control::new()];
     for (seed, control) in controls.iter().enumerate() {
-        together.add(Arc::new(small(&fixture, 4, seed as u64)), control).unwrap();
+        together.add(Rc::new(small(&fixture, 4, seed as u64)), control).unwrap();
     }
     assert!(together.round(&[], &mut go_on).is_empty());
     assert_eq!(controls[0].beats(), controls[1].beats(), "a shared pass is progress of both");
@@ -155,11 +155,11 @@ fn one_that_does_not_fit_is_refused_and_the_others_go_on() {
     let engine = fixture.engine();
     let request = small(&fixture, 2, 1);
     let mut together: Together = engine.together();
-    together.add(Arc::new(again(&request)), &Control::new()).unwrap();
+    together.add(Rc::new(again(&request)), &Control::new()).unwrap();
     let wide = DenoiseRequest { width: 64, ..small(&fixture, 2, 1) };
     let absurd = DenoiseRequest { width: 40, ..small(&fixture, 2, 1) };
     for refused in [wide, absurd] {
-        assert!(matches!(together.add(Arc::new(refused), &Control::new()), Err(Error::Input { .. })));
+        assert!(matches!(together.add(Rc::new(refused), &Control::new()), Err(Error::Input { .. })));
     }
     let mut done = Vec::new();
     while !together.is_empty() {
