@@ -38,7 +38,7 @@ pub(crate) async fn outlook(
     if ahead.is_paused {
         return Ok(Outlook::Paused);
     }
-    let (slots, running) = app.slots_for(model_id, plan.memory_bytes);
+    let (slots, running) = app.slots_for(model_id, plan.memory_bytes, plan.tier);
     // Without a queue, what runs is assumed to be as long as this job.
     let mean_s = if ahead.mean_s > 0.0 { ahead.mean_s } else { plan.estimate_s };
     let load = QueueLoad { slots, running, ahead: ahead.jobs + extra, mean_s };

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use domain::ModelManifest;
+use optimizer::several::Devices;
 use optimizer::{CostBook, CostRecord, Learned, Planner, RunFacts};
 use store::stats::MeasuredRun;
 use store::{Learning, StoreError};
@@ -78,7 +79,8 @@ async fn look(app: &App, also_rare: bool) -> Result<(), StoreError> {
     let alive_s = app.settings.scheduler.worker_gone_s as f64;
     app.set_pools(app.store.pools(alive_s).await?);
     let Learning { learned, .. } = app.store.learning::<Learned>().await?;
-    let mut planner = Planner { learned, ..Planner::clone(&app.planner()) };
+    let devices = Devices::by_model(app.pools().iter().filter(|load| load.workers > 0).map(|load| &load.pool));
+    let mut planner = Planner { learned, devices, ..Planner::clone(&app.planner()) };
     if also_rare {
         app.models.take_over(app.store.models().await?);
         planner.costs = fit(app).await?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
-use domain::{Job, Plan, RequestLimits};
+use domain::{Job, Plan, RequestLimits, Tier};
 use optimizer::Planner;
 use optimizer::deadline::{QueueLoad, wait_s};
 use settings::Settings;
@@ -231,15 +231,22 @@ impl App {
     pub(crate) fn queue_wait_s(&self, job: &Job) -> Option<f64> {
         let (plan, ahead) = (job.plan.as_ref()?, job.queue_position?);
         let model_id = job.request.model.as_deref()?;
-        let (slots, running) = self.slots_for(model_id, plan.memory_bytes);
+        let (slots, running) = self.slots_for(model_id, plan.memory_bytes, plan.tier);
         wait_s(&QueueLoad { slots, running, ahead: ahead.unsigned_abs(), mean_s: plan.estimate_s })
     }
 
-    /// Slots of the live workers that can run a job of this model and size, and how many of them are in use.
+    /// Slots of the live workers that can run a job of this model and size, and how many of them are in use. Workers with more devices
+    /// than others of the model count for the premium tier only.
     #[must_use]
-    pub(crate) fn slots_for(&self, model_id: &str, memory_bytes: u64) -> (u32, u32) {
-        let pools = self.pools();
-        let fitting = pools.iter().filter(|load| load.pool.model_id() == model_id && load.pool.holds(memory_bytes));
-        fitting.fold((0, 0), |sum, load| (sum.0 + load.slots, sum.1 + load.running))
+    pub(crate) fn slots_for(&self, model_id: &str, memory_bytes: u64, tier: Tier) -> (u32, u32) {
+        let (pools, planner) = (self.pools(), self.planner());
+        let sum = |devices_max: u32| {
+            let fitting = pools.iter().filter(|load| load.pool.model_id() == model_id && load.pool.holds(memory_bytes));
+            let own = fitting.filter(|load| load.pool.devices() <= devices_max);
+            own.fold((0, 0), |sum, load| (sum.0 + load.slots, sum.1 + load.running))
+        };
+        let own = sum(planner.devices.get(model_id).map_or(u32::MAX, |devices| devices.of(tier)));
+        // Where no other worker holds the job, those with more devices take it.
+        if own.0 > 0 { own } else { sum(u32::MAX) }
     }
 }

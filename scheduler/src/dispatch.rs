@@ -3,19 +3,25 @@
 //! Only jobs that the guarded UPDATE returned are announced, and only after its commit. Lost messages are repeated by
 //! re-announcing, so a failed publish does not undo the release.
 
+use std::collections::BTreeMap;
+
 use broker::JobReady;
 use futures::future::join_all;
+use optimizer::several::Devices;
+use optimizer::{Planner, batch};
 use store::affinity::Affinity;
+use store::companions::Seats;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
 use tracing::{info, warn};
 
+use crate::divide::is_divided;
 use crate::state::Scheduler;
 use crate::timing::seconds;
 
 /// Most jobs that one statement releases.
-const RELEASE_MAX: u32 = 250;
+pub(crate) const RELEASE_MAX: u32 = 250;
 
 /// Most jobs that are released beyond the lookahead because a pool's workers have merged different adapters: a worker that becomes
 /// free should find a job for its own among those that wait.
@@ -34,10 +40,32 @@ impl Scheduler {
         let mut released = 0;
         let loads = self.store.pools(self.worker_gone_s()).await?;
         self.metrics.pools(&loads.iter().map(level).collect::<Vec<_>>());
-        for load in loads {
-            released += self.fill(&load, epoch).await?;
+        self.note(&loads);
+        let mut models: BTreeMap<&str, Vec<&PoolLoad>> = BTreeMap::new();
+        for load in &loads {
+            models.entry(load.pool.model_id()).or_default().push(load);
+        }
+        for pools in models.values() {
+            if is_divided(pools) {
+                released += self.fill_divided(pools, epoch).await?;
+                continue;
+            }
+            for load in pools {
+                released += self.fill(load, epoch).await?;
+            }
         }
         Ok(released)
+    }
+
+    /// Lets planning know what the workers can do.
+    fn note(&self, loads: &[PoolLoad]) {
+        let together = loads.iter().filter(|load| load.batch_max > 1).map(|load| load.pool.model_id().to_owned());
+        self.texts.set_together(together.collect());
+        let live = loads.iter().filter(|load| load.workers > 0).map(|load| &load.pool);
+        let (planner, devices) = (self.planner(), Devices::by_model(live));
+        if planner.devices != devices {
+            self.set_planner(Planner { devices, ..Planner::clone(&planner) });
+        }
     }
 
     /// Releases as many jobs to a pool as it has room for, in statements of at most [`RELEASE_MAX`] jobs. So no statement grows with
@@ -61,10 +89,40 @@ impl Scheduler {
                 break;
             }
             released += u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-            self.metrics.released.inc_by(jobs.len() as u64);
-            self.announce(&jobs).await;
+            self.send_out(load, &jobs, epoch).await?;
         }
         Ok(released as usize)
+    }
+
+    /// Adds companions to released jobs, then announces those jobs. In this order a worker that claims one finds its companions.
+    pub(crate) async fn send_out(&self, load: &PoolLoad, jobs: &[Released], epoch: Epoch) -> Result<(), StoreError> {
+        let taken_along = self.take_along(load, jobs, epoch).await;
+        self.metrics.released.inc_by(jobs.len() as u64);
+        self.announce(jobs).await;
+        self.metrics.released.inc_by(taken_along?);
+        Ok(())
+    }
+
+    /// Releases companions of released jobs to a pool whose workers render several jobs at once. They are not announced: the worker
+    /// that claims a job looks for them. Returns how many.
+    async fn take_along(&self, load: &PoolLoad, jobs: &[Released], epoch: Epoch) -> Result<u64, StoreError> {
+        if load.batch_max <= 1 || load.pool.devices() > 1 {
+            return Ok(0);
+        }
+        let models = self.models();
+        let Some(manifest) = models.get(load.pool.model_id()) else { return Ok(0) };
+        let seats = self.store.leads(jobs).await?.into_iter().map(|lead| {
+            let [width, height, frames] = lead.size;
+            let tokens = manifest.geometry.tokens(width, height, frames);
+            let most = batch::limit(tokens, load.batch_max, load.batch_tokens, load.memory_bytes, &manifest.memory);
+            Seats { lead: lead.job_id, key: lead.key, free: most - 1 }
+        });
+        let seats: Vec<_> = seats.filter(|one| one.free > 0).collect();
+        let taken_along = self.store.release_companions(&load.pool, &seats, epoch).await?;
+        if taken_along > 0 {
+            info!(pool = %load.pool, jobs = taken_along, "jobs released to be rendered together with others");
+        }
+        Ok(taken_along)
     }
 
     /// Half of the delay is for the order of releases, the other half for released jobs that wait for a worker that matches.

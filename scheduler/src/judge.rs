@@ -47,7 +47,7 @@ impl Scheduler {
         let (plan, draft, planner) = (job.plan.as_ref()?, job.draft?, self.planner());
         let drafted = Drafted { request: &job.request, shape: &job.shape, plan, step: draft.step };
         let plan = planner.continued(&drafted, manifest, None);
-        let pace = planner.cost(manifest).to_pace_of(&manifest.cost_prior);
+        let pace = planner.cost(manifest, plan.tier).to_pace_of(&manifest.cost_prior);
         let share_s = plan.estimate_s * (1.0 - plan.draft_share()) * pace;
         Some(Continuation { plan, share_s, choice: Some(choice), epoch: Some(epoch) })
     }

@@ -5,12 +5,13 @@
 //!
 //! # Reading order
 //! [`state`]: what all parts share; [`lead`]: becoming and staying the leader; [`round`]: planning and releasing, concurrently, with
-//! [`plan`] and [`dispatch`]; [`sight`]: whether the database was up; [`sweep`]: what happens at intervals; [`levels`]: the fleet's
+//! [`plan`], [`dispatch`], [`divide`] (workers with one device and with several) and [`texts`] (which jobs can be rendered together); [`sight`]: whether the database was up; [`sweep`]: what happens at intervals; [`levels`]: the fleet's
 //! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs; [`notify`]:
 //! webhooks, which every scheduler sends.
 
 mod brain;
 mod dispatch;
+mod divide;
 mod janitor;
 mod judge;
 mod lead;
@@ -22,6 +23,7 @@ mod round;
 mod sight;
 mod state;
 mod sweep;
+mod texts;
 mod timing;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 use crate::state::{Models, Scheduler};
+use crate::texts::Texts;
 use crate::timing::seconds;
 
 /// Batches of one pass. A pass goes from the oldest job to the newest, so it is bounded: a job that was committed late with
@@ -46,7 +47,8 @@ impl Scheduler {
         let (settings, planner) = (&self.settings, self.planner());
         let deadline_lead_s = seconds(settings.scheduler.deadline_lead_s);
         let (tiers, traced) = (settings.tiers.clone(), self.traces.is_on());
-        let deciding = Deciding { models: self.models(), planner, tiers, deadline_lead_s, traced };
+        let texts = Arc::clone(&self.texts);
+        let deciding = Deciding { models: self.models(), planner, texts, tiers, deadline_lead_s, traced };
         let ids: Vec<String> = deciding.models.keys().cloned().collect();
         let deciding = Arc::new(deciding);
         let mut batch = self.read(&ids, None).await?;
@@ -139,6 +141,7 @@ struct Decided {
 struct Deciding {
     models: Arc<Models>,
     planner: Arc<Planner>,
+    texts: Arc<Texts>,
     tiers: TiersSettings,
     deadline_lead_s: f64,
     /// Whether spans are recorded.
@@ -167,9 +170,11 @@ impl Deciding {
         // tier's weight: short jobs and jobs of favoured tiers overtake, and every job's turn comes.
         let order_delay_s = plan.estimate_s / self.tiers.of(plan.tier).weight;
         // A draft counts only its own part; the rest counts when it is continued.
-        let share_s =
-            plan.estimate_s * plan.draft_share() * self.planner.cost(manifest).to_pace_of(&manifest.cost_prior);
+        let share_s = plan.estimate_s
+            * plan.draft_share()
+            * self.planner.cost(manifest, plan.tier).to_pace_of(&manifest.cost_prior);
         let (deadline_lead_s, adapters) = (self.deadline_lead_s, job.request.adapters_key());
-        Some(PlannedJob { job_id: job.id, plan, order_delay_s, deadline_lead_s, share_s, adapters })
+        let batch_key = self.texts.key(&job.request, &job.shape, &plan, manifest);
+        Some(PlannedJob { job_id: job.id, plan, order_delay_s, deadline_lead_s, share_s, adapters, batch_key })
     }
 }

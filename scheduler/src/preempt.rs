@@ -119,6 +119,9 @@ mod tests {
             running,
             scheduled: 0,
             adapter_sets: 0,
+            batch_max: 1,
+            batch_tokens: 0,
+            memory_bytes: gib << 30,
         }
     }
 

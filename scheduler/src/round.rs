@@ -61,6 +61,7 @@ async fn refresh_rounds(scheduler: &Scheduler, over: &CancellationToken) {
         if let Err(error) = scheduler.refresh_models().await {
             warn!(%error, "the registered models cannot be read; planning continues with those known before");
         }
+        scheduler.load_texts().await;
         if !pause(MODELS_EVERY, over).await {
             return;
         }

@@ -13,6 +13,7 @@ use store::{Store, StoreError, StoreOptions};
 use telemetry::{SchedulerMetrics, Traces};
 use tracing::warn;
 
+use crate::texts::Texts;
 use crate::timing::seconds;
 
 /// Most connections of [`Scheduler::vital`].
@@ -32,6 +33,8 @@ pub(crate) struct Scheduler {
     pub(crate) metrics: Arc<SchedulerMetrics>,
     /// Spans of traced jobs.
     pub(crate) traces: Traces,
+    /// What the text encoders read of prompts.
+    pub(crate) texts: Arc<Texts>,
     models: RwLock<Arc<Models>>,
     planner: RwLock<Arc<Planner>>,
 }
@@ -62,6 +65,7 @@ impl Scheduler {
             store: Store::connect_lazy(&options).context("read the database settings")?,
             broker: Broker::connect(&settings.broker, "scheduler"),
             artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
+            texts: Arc::default(),
             models: RwLock::new(Arc::new(models)),
             own_models,
             metrics,

@@ -42,7 +42,10 @@ pub async fn analyze(
     }
     let shape = request.validate(&app.request_limits, &manifest).map_err(Problem::fields)?;
     request.fill_guidance(&manifest);
-    let plan = app.planner().plan(&request, &manifest, shape).plan;
+    let planner = app.planner();
+    let plan = planner.plan(&request, &manifest, shape).plan;
+    // An hour of a worker is one of each of its devices.
+    let hour_usd = app.settings.cost.gpu_hour_usd * f64::from(planner.devices_for(&manifest, plan.tier));
     let cached = is_cached(&app, &caller, &manifest, &request.prompt).await?;
     tracing::info!(
         tier = %plan.tier, complexity = %plan.complexity, steps = plan.steps, estimate_s = plan.estimate_s, cached,
@@ -53,7 +56,7 @@ pub async fn analyze(
         Outlook::Known(forecast) => Some(ForecastView::new(&forecast, request.deadline_s)),
         Outlook::NoWorkers | Outlook::Paused => None,
     };
-    let analysis = AnalysisView::new(&request, &plan, cached, app.settings.cost.gpu_hour_usd);
+    let analysis = AnalysisView::new(&request, &plan, cached, hour_usd);
     let unknown_words = manifest.world.as_ref().map(|world| optimizer::unknown_words(&request.prompt, world));
     let unknown_words = unknown_words.unwrap_or_default();
     let image_crop = request.image.as_ref().and_then(|image| crop(image.stored()?, &shape));

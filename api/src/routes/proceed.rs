@@ -83,7 +83,7 @@ fn continuation(app: &App, job: &Job, tier: Option<Tier>) -> Answer<Continuation
     let planner = app.planner();
     let drafted = Drafted { request: &job.request, shape: &job.shape, plan, step: draft.step };
     let continued = planner.continued(&drafted, &manifest, tier);
-    let pace = planner.cost(&manifest).to_pace_of(&manifest.cost_prior);
+    let pace = planner.cost(&manifest, continued.tier).to_pace_of(&manifest.cost_prior);
     let share_s = continued.estimate_s * (1.0 - continued.draft_share()) * pace;
     Ok(Continuation { plan: continued, share_s, choice: None, epoch: None })
 }

@@ -94,7 +94,10 @@ pub async fn tiers(
             step_cache: (quality_tier != QualityTier::Auto).then_some(most.step_cache.mode),
             estimated_time_min: minutes(least.estimate_cached_s),
             estimated_time_max: minutes(most.estimate_s),
-            estimated_cost_usd_max: optimizer::price_usd(most.estimate_s, app.settings.cost.gpu_hour_usd),
+            estimated_cost_usd_max: optimizer::price_usd(
+                most.estimate_s,
+                app.settings.cost.gpu_hour_usd * f64::from(planner.devices_for(&manifest, most.tier)),
+            ),
         }
     };
     Ok(Json(TiersView { tiers: QualityTier::ALL.iter().map(view).collect() }))

@@ -52,7 +52,7 @@ pub(crate) struct WorkerView {
     pub worker_id: Uuid,
     /// Name to show to people.
     pub name: String,
-    /// Its pool: model and memory class.
+    /// Its pool: model, memory class and number of devices.
     pub pool: String,
     /// Id of the model it has loaded.
     pub model: String,
@@ -66,8 +66,12 @@ pub(crate) struct WorkerView {
     pub threads: u32,
     /// Usable device memory in bytes.
     pub memory_bytes: u64,
-    /// Number of jobs it can render at once.
+    /// Number of jobs it can begin at once. Jobs that it renders together use one slot.
     pub slots: u32,
+    /// Most jobs that it renders together; 1 if it renders one after the other.
+    pub batch_max: u32,
+    /// Number of devices that compute each of its videos together.
+    pub devices: u32,
     /// `ready`, `busy` or `draining`.
     pub state: String,
     /// Seconds since its last heartbeat.
@@ -193,6 +197,8 @@ fn view(worker: WorkerStatus, sees: &Sees) -> WorkerView {
         threads: info.threads,
         memory_bytes: info.memory_bytes,
         slots: info.slots,
+        batch_max: info.batch_max,
+        devices: info.devices,
         state: worker.state.to_string(),
         silent_s: worker.silent_s,
         registered_at: worker.registered_at,

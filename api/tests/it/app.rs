@@ -136,6 +136,7 @@ impl TestApp {
                     deadline_lead_s: 3_600.0,
                     share_s: 10.0,
                     adapters: String::new(),
+                    batch_key: None,
                 }],
                 epoch,
             )

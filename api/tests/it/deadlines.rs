@@ -142,6 +142,7 @@ async fn a_queue_is_paused_and_reordered_by_its_owner_only() {
         deadline_lead_s: 3_600.0,
         share_s: 10.0,
         adapters: String::new(),
+        batch_key: None,
     });
     app.store.save_plans(&planned, epoch).await.unwrap();
     assert_eq!(answer(call(Method::POST, &path, &blue).json(&to_front)).await.0, StatusCode::NOT_FOUND);

@@ -24,7 +24,8 @@ pub struct BatchKey(String);
 
 impl BatchKey {
     /// The key of a planned job, from what the plan says and what the encoders read of its texts; `None` for a job that is always
-    /// rendered alone: with adapters, a picture to begin from, steps at half the size, or the schedule of a continued draft.
+    /// rendered alone: with adapters, a picture to begin from, steps at half the size, the schedule of a continued draft, or a
+    /// deadline, since company makes a run longer.
     #[must_use]
     pub fn of(
         request: &VideoRequest,
@@ -37,6 +38,7 @@ impl BatchKey {
             || request.image.is_some()
             || plan.progressive.is_some()
             || plan.continues.is_some()
+            || request.deadline_s.is_some()
             || tokens.prompt.is_empty();
         if alone {
             return None;

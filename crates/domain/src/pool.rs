@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// is one more queue, and a job only needs to know that it fits.
 const CLASSES_GIB: &[u32] = &[192, 141, 96, 80, 64, 48, 40, 32, 24, 16, 12, 8, 4, 2, 1];
 
-/// A model and a memory class, for example `default.4g`. Part of queue names, so only `[a-z0-9._-]`.
+/// A model, a memory class and, from two on, the number of devices that compute a video together: `default.4g`, `default.80gx2`. Part
+/// of queue names, so only `[a-z0-9._-]`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PoolId(String);
@@ -17,9 +18,16 @@ impl PoolId {
     /// The pool of a worker that holds `model_id` on a device with `memory_bytes` of usable memory.
     #[must_use]
     pub fn of_worker(model_id: &str, memory_bytes: u64) -> Self {
+        Self::of_devices(model_id, memory_bytes, 1)
+    }
+
+    /// The same for a worker whose videos are computed by `devices` devices together, each with that memory.
+    #[must_use]
+    pub fn of_devices(model_id: &str, memory_bytes: u64, devices: u32) -> Self {
         // A card sold with 80 GB reports a little less than 80 GiB; 94 % of a class counts as that class.
         let class = CLASSES_GIB.iter().copied().find(|&gib| memory_bytes >= class_floor_bytes(gib)).unwrap_or(0);
-        Self(format!("{model_id}.{class}g"))
+        let several = if devices > 1 { format!("x{devices}") } else { String::new() };
+        Self(format!("{model_id}.{class}g{several}"))
     }
 
     /// Wraps a pool name from the database.
@@ -43,8 +51,20 @@ impl PoolId {
     /// The least memory of a worker of this pool, bytes.
     #[must_use]
     pub fn memory_bytes(&self) -> u64 {
-        let class = self.0.rsplit_once('.').and_then(|(_, class)| class.strip_suffix('g')?.parse().ok());
-        class.map_or(0, class_floor_bytes)
+        self.class().map_or(0, |(gib, _)| class_floor_bytes(gib))
+    }
+
+    /// Devices that compute a video of this pool together.
+    #[must_use]
+    pub fn devices(&self) -> u32 {
+        self.class().map_or(1, |(_, devices)| devices)
+    }
+
+    /// Memory class in GiB, and devices.
+    fn class(&self) -> Option<(u32, u32)> {
+        let (gib, several) = self.0.rsplit_once('.')?.1.split_once('g')?;
+        let devices = if several.is_empty() { 1 } else { several.strip_prefix('x')?.parse().ok()? };
+        Some((gib.parse().ok()?, devices))
     }
 
     /// Whether a job that needs `need_bytes` fits this pool.
@@ -76,6 +96,17 @@ mod tests {
         assert_eq!(pool.model_id(), "hunyuan-video");
         assert!(pool.holds(45 * (1 << 30)));
         assert!(!pool.holds(90 * (1 << 30)));
+    }
+
+    #[test]
+    fn several_devices_have_their_own_pool() {
+        let pool = PoolId::of_devices("hunyuan-1.5", 79 << 30, 2);
+        assert_eq!(pool.as_str(), "hunyuan-1.5.80gx2");
+        assert_eq!((pool.model_id(), pool.devices()), ("hunyuan-1.5", 2));
+        assert_eq!(pool.memory_bytes(), PoolId::of_worker("hunyuan-1.5", 79 << 30).memory_bytes());
+        assert_eq!(PoolId::of_devices("default", 4 << 30, 1), PoolId::of_worker("default", 4 << 30));
+        let odd = PoolId::from_stored("default.80gy".to_owned());
+        assert_eq!((odd.memory_bytes(), odd.devices()), (0, 1));
     }
 
     #[test]

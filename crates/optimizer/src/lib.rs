@@ -7,7 +7,8 @@
 //! [`planner`] puts everything together; [`analysis`] finds what a prompt demands; [`scoring`] turns demands into a class
 //! and into steps; [`profiles`] holds what the operator decides about each tier; [`cost`] estimates how long a run takes;
 //! [`learn`] finds how few steps are enough; [`judge`] chooses among drafts of one prompt; [`deadline`] forecasts whether a deadline can be met and [`preempt`] which runs
-//! give their slots to jobs with deadlines; [`saving()`] computes what a run
+//! give their slots to jobs with deadlines; [`batch`] limits how many jobs are rendered together; [`several`] decides which go to
+//! workers with several devices; [`saving()`] computes what a run
 //! saved; [`similar`] decides which prompts may share embeddings; [`unknown_words()`] names what a small model will ignore.
 //!
 //! # Adding a word to the lexicon
@@ -29,6 +30,7 @@ pub mod profiles;
 pub mod robust;
 pub mod saving;
 pub mod scoring;
+pub mod several;
 pub mod similar;
 mod tokens;
 mod unknown;

@@ -16,6 +16,7 @@
 //! Step ranges and thresholds come from the manifest; the operator's overrides come from [`Profiles`].
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use domain::draft::draft_steps;
 use domain::lora::sampling_of;
@@ -26,10 +27,11 @@ use domain::{
 };
 
 use crate::analysis::{Analysis, analyze};
-use crate::cost::{CostBook, CostModel, LowerWork, Work, passes, swap_s};
+use crate::cost::{CostBook, CostModel, LowerWork, Work, on_devices, passes, swap_s};
 use crate::learn::{ConvergenceRecord, Learned, estimated_error};
 use crate::profiles::Profiles;
 use crate::scoring;
+use crate::several::Devices;
 
 /// Which optimisations are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +61,8 @@ pub struct Planner {
     pub costs: CostBook,
     /// How many steps finished runs could have done without.
     pub learned: Learned,
+    /// On how many devices the live workers of each model compute a video; models without workers are left out.
+    pub devices: BTreeMap<String, Devices>,
 }
 
 /// A draft that is about to be continued.
@@ -91,7 +95,7 @@ impl Planner {
     }
 
     /// Plans a new request. `shape` is what `VideoRequest::validate` returned for it. The estimate is that of the worker
-    /// class with the most runs.
+    /// class with the most runs, or of workers with as many devices as the tier gets.
     #[must_use]
     pub fn plan(&self, request: &VideoRequest, manifest: &ModelManifest, shape: RenderShape) -> Planned {
         let analysis = analyze(&request.prompt);
@@ -141,7 +145,7 @@ impl Planner {
             threshold,
             interpolated_mpx,
         };
-        let cost = self.cost(manifest);
+        let cost = self.cost(manifest, plan.tier);
         let swap_s = swap_s(&cost, draft.request, manifest);
         let estimate = |hit| cost.estimate_s(&work, hit) + swap_s;
         (plan.estimate_s, plan.estimate_cached_s) = (estimate(false), estimate(true));
@@ -159,13 +163,43 @@ impl Planner {
         StepRange { min: fixed, max: fixed }
     }
 
-    /// The cost model that estimates are made with: the fleet's own, or the manifest's prior before there is one.
+    /// The cost model that jobs of a tier are estimated with: the fleet's own for the number of devices that the tier gets
+    /// ([`Devices::of`]), or the manifest's prior before there is one.
     #[must_use]
-    pub fn cost(&self, manifest: &ModelManifest) -> Cow<'_, CostModel> {
-        match self.costs.of(&manifest.id, None) {
-            Some(fitted) => Cow::Borrowed(fitted),
-            None => Cow::Owned(CostModel::from_prior(&manifest.cost_prior)),
+    pub fn cost(&self, manifest: &ModelManifest, tier: Tier) -> Cow<'_, CostModel> {
+        let usual = self.costs.of(&manifest.id, None);
+        match (self.devices.get(&manifest.id), usual) {
+            (Some(devices), _) if devices.most > 1 => self.cost_on(manifest, devices.of(tier)),
+            (_, Some(fitted)) => Cow::Borrowed(fitted),
+            (_, None) => Cow::Owned(CostModel::from_prior(&manifest.cost_prior)),
         }
+    }
+
+    /// The cost model of workers that compute a video on so many devices: from their own runs, else from those on one device, else
+    /// the manifest's prior.
+    #[must_use]
+    pub fn cost_on(&self, manifest: &ModelManifest, devices: u32) -> Cow<'_, CostModel> {
+        let prior = &manifest.cost_prior;
+        match (self.costs.on(&manifest.id, devices), self.costs.on(&manifest.id, 1)) {
+            (Some(fitted), _) => Cow::Borrowed(fitted),
+            (None, Some(one)) => Cow::Owned(one.on_devices(prior, devices)),
+            (None, None) => Cow::Owned(CostModel::from_prior(&on_devices(prior, devices))),
+        }
+    }
+
+    /// Devices that a job of this tier is planned for.
+    #[must_use]
+    pub fn devices_for(&self, manifest: &ModelManifest, tier: Tier) -> u32 {
+        self.devices.get(&manifest.id).map_or(1, |devices| devices.of(tier))
+    }
+
+    /// Seconds of the model's baseline run on so many devices, its prompt not cached.
+    #[must_use]
+    pub fn baseline_s(&self, manifest: &ModelManifest, devices: u32) -> f64 {
+        let steps = manifest.baseline_steps();
+        let tokens = manifest.cost_prior.tokens.max(1);
+        let work = Work { tokens, steps, lower: None, passes: 1, threshold: 0.0, interpolated_mpx: 0.0 };
+        self.cost_on(manifest, devices).estimate_s(&work, false)
     }
 
     /// What a finished run says about the steps that it needed; `None` when its convergence says nothing (the run was too
@@ -206,7 +240,7 @@ impl Planner {
         let step_cache = self.step_cache(tier, request.step_cache, manifest);
         let tokens = shape.tokens(&manifest.geometry);
         let interpolate = self.profiles.interpolation(tier, request, shape);
-        let cost = self.cost(manifest);
+        let cost = self.cost(manifest, tier);
         let mut plan = Plan {
             tier,
             complexity: analysis.complexity,
@@ -254,7 +288,7 @@ impl Planner {
         let shift = plan.flow_shift.unwrap_or(manifest.sampling.flow_shift);
         let size = [shape.width, shape.height, shape.frames];
         let early = levels.plan(mode, size, &manifest.geometry, (plan.steps, shift))?;
-        let cost = self.cost(manifest);
+        let cost = self.cost(manifest, plan.tier);
         let full_s = cost.step_s(shape.tokens(&manifest.geometry));
         let step_share = if full_s > 0.0 { cost.step_s(early.tokens) / full_s } else { 1.0 };
         Some(ProgressivePlan { step_share, ..early })

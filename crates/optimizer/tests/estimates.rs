@@ -54,6 +54,7 @@ impl Machine {
         CostRecord {
             model_id: "hunyuan-video".to_owned(),
             worker_class: "cuda-sm90".to_owned(),
+            devices: 1,
             tokens,
             passes,
             threshold,

@@ -150,6 +150,7 @@ fn the_cost_model_learns_from_runs_of_two_sizes() {
         CostRecord {
             model_id: manifest.id.clone(),
             worker_class: "cuda-sm90".to_owned(),
+            devices: 1,
             tokens,
             passes: 1,
             threshold: 0.0,

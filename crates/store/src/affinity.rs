@@ -175,6 +175,9 @@ impl Store {
                     WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        -- A replay waits for the pool that has a worker like the first one.
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
             ), timed AS MATERIALIZED (

@@ -147,20 +147,29 @@ impl Store {
     pub async fn slot_holders(&self, pool: &PoolId, preemptions_max: i32) -> Result<Vec<SlotHolder>> {
         let rows = sqlx::query!(
             r#"-- slot_holders
-            SELECT jobs.id, jobs.tenant_id, lease_token AS "token!",
-                CASE WHEN preempt_requested_at IS NOT NULL OR cancel_requested_at IS NOT NULL THEN 0
-                    ELSE estimate_s * (1 - LEAST(1, (step - early.less * LEAST(step, early.steps))
-                        / GREATEST(final_steps - early.less * early.steps, 1))) END AS "remaining_s!",
-                (stage = 'denoise' AND preempt_requested_at IS NULL AND cancel_requested_at IS NULL AND preemptions < $2
-                    AND (deadline_at IS NULL OR deadline_at < clock_timestamp())) AS "may_yield!",
-                GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS "share!"
-            FROM jobs
-            -- Early steps at half the size count less.
-            CROSS JOIN LATERAL (SELECT COALESCE((plan -> 'progressive' ->> 'steps')::float8, 0) AS steps,
-                1 - COALESCE((plan -> 'progressive' ->> 'step_share')::float8, 1) AS less) AS early
-            LEFT JOIN dispatch_shares AS shares ON shares.model_id = jobs.model_id AND shares.tenant_id = jobs.tenant_id
-            LEFT JOIN dispatch_clocks AS clock ON clock.model_id = jobs.model_id
-            WHERE pool = $1 AND status = 'running' AND stage <> 'deliver' ORDER BY jobs.id"#,
+            SELECT id AS "id!", tenant_id AS "tenant_id!", token AS "token!", remaining_s AS "remaining_s!",
+                may_yield AND members <= slots AS "may_yield!", share AS "share!"
+            FROM (
+                SELECT jobs.id, jobs.tenant_id, lease_token AS token, remaining.s AS remaining_s,
+                    (stage = 'denoise' AND preempt_requested_at IS NULL AND cancel_requested_at IS NULL AND preemptions < $2
+                        AND (deadline_at IS NULL OR deadline_at < clock_timestamp())) AS may_yield,
+                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS share,
+                    -- Jobs that a worker renders together use one slot, which is free when the last of them ends.
+                    GREATEST(workers.slots, 1) AS slots, count(*) OVER (PARTITION BY jobs.worker_id) AS members,
+                    row_number() OVER (PARTITION BY jobs.worker_id ORDER BY remaining.s DESC, jobs.id) AS place
+                FROM jobs LEFT JOIN workers ON workers.id = jobs.worker_id
+                -- Early steps at half the size count less.
+                CROSS JOIN LATERAL (SELECT COALESCE((plan -> 'progressive' ->> 'steps')::float8, 0) AS steps,
+                    1 - COALESCE((plan -> 'progressive' ->> 'step_share')::float8, 1) AS less) AS early
+                CROSS JOIN LATERAL (SELECT
+                    CASE WHEN preempt_requested_at IS NOT NULL OR cancel_requested_at IS NOT NULL THEN 0
+                        ELSE estimate_s * (1 - LEAST(1, (step - early.less * LEAST(step, early.steps))
+                            / GREATEST(final_steps - early.less * early.steps, 1))) END AS s) AS remaining
+                LEFT JOIN dispatch_shares AS shares ON shares.model_id = jobs.model_id AND shares.tenant_id = jobs.tenant_id
+                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = jobs.model_id
+                WHERE jobs.pool = $1 AND status = 'running' AND stage <> 'deliver'
+            ) AS held
+            WHERE place <= slots ORDER BY id"#,
             pool.as_str(),
             preemptions_max
         )
@@ -236,6 +245,8 @@ async fn displace(connection: &mut PgConnection, wish: &Preemption) -> Result<()
         WITH held AS MATERIALIZED (
             SELECT id FROM jobs
             WHERE status = 'scheduled' AND pool = $1 AND start_by IS NULL AND id <> $2
+                -- A companion waits for no slot.
+                AND batch_lead IS NULL
             ORDER BY scheduled_at DESC LIMIT $3 FOR UPDATE SKIP LOCKED
         ), moved AS (
             UPDATE jobs SET status = 'queued', pool = NULL, announced_at = NULL, announcements = 0
@@ -264,7 +275,7 @@ async fn release_urgent(connection: &mut PgConnection, wish: &Preemption) -> Res
         r#"-- release_urgent_job
         WITH moved AS (
             UPDATE jobs SET status = 'scheduled', pool = $2, dispatch_no = dispatch_no + 1, not_before = NULL,
-                scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1
+                scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1, batch_lead = NULL
             FROM tenants
             WHERE jobs.id = $1 AND status = 'queued' AND plan IS NOT NULL AND cancel_requested_at IS NULL
                 AND memory_bytes <= $3 AND start_by >= clock_timestamp()

@@ -22,12 +22,18 @@ pub struct PoolLoad {
     pub workers: u32,
     /// Their slots.
     pub slots: u32,
-    /// Jobs that occupy those slots: running jobs without those that are being delivered.
+    /// Slots in use: by running jobs, without those that are being delivered. Jobs that a worker renders together use one slot.
     pub running: u32,
-    /// Released jobs that no worker has claimed yet.
+    /// Released jobs that no worker has claimed yet, without those that were released to accompany another one.
     pub scheduled: u32,
     /// Different sets of adapters in the weights of those workers; 0 when none of them has merged any.
     pub adapter_sets: u32,
+    /// The least [`domain::worker::WorkerInfo::batch_max`] of those workers, so that any of them can take what is released together.
+    pub batch_max: u32,
+    /// The least [`domain::worker::WorkerInfo::batch_tokens`] of those workers.
+    pub batch_tokens: u64,
+    /// The least memory of those workers, bytes.
+    pub memory_bytes: u64,
 }
 
 impl PoolLoad {
@@ -39,6 +45,12 @@ impl PoolLoad {
             return 0;
         }
         (self.slots + lookahead).saturating_sub(self.running + self.scheduled)
+    }
+
+    /// Slots that no job uses or waits for.
+    #[must_use]
+    pub fn free(&self) -> u32 {
+        self.room(0)
     }
 }
 
@@ -68,7 +80,7 @@ macro_rules! release_chosen {
             ), moved AS (
                 -- 9. Move them, write their events, and advance the shares of their tenants and the model's virtual clock.
                 UPDATE jobs SET status = 'scheduled', pool = $1, dispatch_no = dispatch_no + 1, not_before = NULL,
-                    scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1
+                    scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1, batch_lead = NULL
                 FROM held WHERE jobs.id = held.id
                 RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no
             ), told AS (
@@ -102,24 +114,30 @@ impl Store {
         let rows = sqlx::query!(
             r#"-- pool_loads
             WITH alive AS MATERIALIZED (
-                SELECT id, pool, slots, adapters FROM workers
+                SELECT id, pool, slots, adapters, batch_max, batch_tokens, memory_bytes FROM workers
                 WHERE state IN ('ready', 'busy') AND last_seen_at > clock_timestamp() - make_interval(secs => $1)
             ), manned AS (
                 SELECT pool, count(*) AS workers, sum(slots) AS slots,
-                    CASE WHEN max(adapters) > '' THEN count(DISTINCT adapters) ELSE 0 END AS adapter_sets
+                    CASE WHEN max(adapters) > '' THEN count(DISTINCT adapters) ELSE 0 END AS adapter_sets,
+                    min(batch_max) AS batch_max, min(batch_tokens) AS batch_tokens, min(memory_bytes) AS memory_bytes
                 FROM alive GROUP BY pool
             ), busy AS (
                 -- Counted by the worker's pool: a worker that registered again in another pool runs its job there. A job
-                -- that is being delivered has left its worker's slot.
-                SELECT alive.pool, count(*) AS running FROM jobs JOIN alive ON alive.id = jobs.worker_id
-                WHERE jobs.status = 'running' AND jobs.stage IS DISTINCT FROM 'deliver' GROUP BY alive.pool
+                -- that is being delivered has left its worker's slot, and jobs that are rendered together share one.
+                SELECT pool, sum(LEAST(jobs, slots)) AS running FROM (
+                    SELECT alive.pool, alive.slots, count(*) AS jobs FROM jobs JOIN alive ON alive.id = jobs.worker_id
+                    WHERE jobs.status = 'running' AND jobs.stage IS DISTINCT FROM 'deliver'
+                    GROUP BY alive.id, alive.pool, alive.slots
+                ) AS held GROUP BY pool
             ), live AS (
-                SELECT pool, count(*) FILTER (WHERE status = 'scheduled') AS scheduled FROM jobs
-                WHERE status IN ('scheduled', 'running') GROUP BY pool
+                SELECT pool, count(*) FILTER (WHERE batch_lead IS NULL) AS scheduled FROM jobs
+                WHERE status = 'scheduled' GROUP BY pool
             )
             SELECT pool AS "pool!", COALESCE(manned.workers, 0)::int AS "workers!",
                 COALESCE(manned.slots, 0)::int AS "slots!", COALESCE(busy.running, 0)::int AS "running!",
-                COALESCE(live.scheduled, 0)::int AS "scheduled!", COALESCE(manned.adapter_sets, 0)::int AS "adapter_sets!"
+                COALESCE(live.scheduled, 0)::int AS "scheduled!", COALESCE(manned.adapter_sets, 0)::int AS "adapter_sets!",
+                COALESCE(manned.batch_max, 1) AS "batch_max!", COALESCE(manned.batch_tokens, 0) AS "batch_tokens!",
+                COALESCE(manned.memory_bytes, 0) AS "memory_bytes!"
             FROM manned FULL JOIN live USING (pool) LEFT JOIN busy USING (pool)
             ORDER BY pool"#,
             alive_s
@@ -134,6 +152,9 @@ impl Store {
             running: number(row.running),
             scheduled: number(row.scheduled),
             adapter_sets: number(row.adapter_sets),
+            batch_max: number(row.batch_max),
+            batch_tokens: u64::try_from(row.batch_tokens).unwrap_or_default(),
+            memory_bytes: u64::try_from(row.memory_bytes).unwrap_or_default(),
         });
         Ok(load.collect())
     }
@@ -189,6 +210,9 @@ impl Store {
                     WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        -- A replay waits for the pool that has a worker like the first one.
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
             ), timed AS (
@@ -300,7 +324,8 @@ impl Store {
     }
 
     /// Released jobs whose message should be sent again: `first_s` after the last announcement, then after twice as long,
-    /// up to `max_s`. This call counts as their announcement.
+    /// up to `max_s`. This call counts as their announcement. Jobs that accompany another one are among them as soon as that one
+    /// has been claimed without them, or has ended.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -312,11 +337,14 @@ impl Store {
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE status = 'scheduled' AND EXISTS (SELECT FROM led)
+                    -- A job that accompanies another one is announced by itself once that one does not wait any more.
+                    AND (batch_lead IS NULL OR NOT EXISTS (
+                        SELECT FROM jobs AS lead WHERE lead.id = jobs.batch_lead AND lead.status = 'scheduled'))
                     AND (announced_at IS NULL OR announced_at <= clock_timestamp() - make_interval(
                         secs => LEAST($2, $1 * power(2, LEAST(GREATEST(announcements - 1, 0), 30)))))
                 ORDER BY announced_at NULLS FIRST LIMIT $3 FOR UPDATE SKIP LOCKED
             )
-            UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1
+            UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1, batch_lead = NULL
             FROM held WHERE jobs.id = held.id
             RETURNING jobs.id, jobs.dispatch_no, jobs.pool AS "pool!""#,
             first_s,

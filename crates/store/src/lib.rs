@@ -49,6 +49,7 @@ mod retry;
 mod rollup;
 mod row;
 pub mod sessions;
+pub mod split;
 pub mod stats;
 pub mod sweep;
 pub mod tenants;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use domain::model::RenderShape;
-use domain::{JobId, Plan, TenantId, VideoRequest};
+use domain::{BatchKey, JobId, Plan, TenantId, VideoRequest};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -31,6 +31,8 @@ pub struct PlannedJob {
     pub share_s: f64,
     /// Its adapters, as [`domain::VideoRequest::adapters_key`] writes them.
     pub adapters: String,
+    /// Equal for jobs that can be rendered together; `None` for a job that is rendered alone.
+    pub batch_key: Option<BatchKey>,
 }
 
 /// A job without a plan: what planning needs of its row.
@@ -219,9 +221,10 @@ impl Store {
                 SELECT epoch FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp() FOR SHARE
             ), given AS (
                 SELECT * FROM UNNEST($1::uuid[], $2::jsonb[], $3::text[], $4::text[], $5::int[], $6::float8[],
-                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[], $13::text[], $14::float8[])
+                    $7::float8[], $8::bigint[], $9::float8[], $10::float8[], $12::int[], $13::text[], $14::float8[],
+                    $15::text[])
                     AS g (id, plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, delay_s,
-                        share_s, draft_until, adapters, lead_s)
+                        share_s, draft_until, adapters, lead_s, batch_key)
             ), held AS MATERIALIZED (
                 SELECT id FROM jobs
                 WHERE id = ANY($1) AND status = 'queued' AND plan IS NULL AND EXISTS (SELECT FROM led)
@@ -237,6 +240,7 @@ impl Store {
                     final_steps = given.final_steps, estimate_s = given.estimate_s,
                     estimate_cached_s = given.estimate_cached_s, memory_bytes = given.memory_bytes,
                     share_s = given.share_s, draft_until = given.draft_until, adapters = given.adapters,
+                    batch_key = given.batch_key,
                     start_by = placed.start_by, plain_order_at = CASE WHEN jobs.deadline_at IS NOT NULL THEN placed.plain END,
                     order_at = LEAST(placed.plain, placed.start_by - make_interval(secs => given.lead_s))
                 FROM placed JOIN given USING (id)
@@ -270,7 +274,8 @@ impl Store {
             epoch.0,
             &c.drafts as _,
             &c.adapters as _,
-            &c.leads
+            &c.leads,
+            &c.batch_keys as _
         )
         .fetch_all(&self.pool)
         .await?;
@@ -293,6 +298,7 @@ struct Columns<'a> {
     shares: Vec<f64>,
     drafts: Vec<Option<i32>>,
     adapters: Vec<&'a str>,
+    batch_keys: Vec<Option<&'a str>>,
 }
 
 impl<'a> Columns<'a> {
@@ -312,6 +318,7 @@ impl<'a> Columns<'a> {
             shares: plans.iter().map(|planned| planned.share_s).collect(),
             drafts: plans.iter().map(until).collect::<Result<_>>()?,
             adapters: plans.iter().map(|planned| planned.adapters.as_str()).collect(),
+            batch_keys: plans.iter().map(|planned| planned.batch_key.as_ref().map(BatchKey::as_str)).collect(),
         })
     }
 }

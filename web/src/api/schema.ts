@@ -1052,6 +1052,8 @@ export interface Reproduction {
 export interface RunRecord {
   /** Fingerprints of the adapters that were active. */
   adapters?: string[];
+  /** Mean number of jobs that shared this run's forward passes, itself included; absent for a run that had them alone. */
+  batch?: number | null;
   /** Worker and libtorch version. */
   build: string;
   /** Where the embeddings came from. */
@@ -1064,6 +1066,8 @@ export interface RunRecord {
   cost_usd: number;
   /** Device of the last attempt. */
   device: string;
+  /** Devices that computed the last attempt together. */
+  devices?: number;
   /** GPU seconds of this job over all attempts. */
   gpu_seconds: number;
   interpolation?: InterpolationRecord | null;
@@ -1525,10 +1529,14 @@ export interface WorkerView {
   adapters_cached: string[];
   /** The attention kernel in use: `cudnn`, `flash`, `efficient` or `math`; null on a CPU. */
   attention?: string | null;
+  /** Most jobs that it renders together; 1 if it renders one after the other. */
+  batch_max: number;
   /** Versions of the worker and of libtorch. */
   build: string;
   /** `cpu`, or the name of the GPU. */
   device: string;
+  /** Number of devices that compute each of its videos together. */
+  devices: number;
   /** Jobs it is rendering that the caller may see. */
   job_ids: string[];
   /** Usable device memory in bytes. */
@@ -1537,7 +1545,7 @@ export interface WorkerView {
   model: string;
   /** Name to show to people. */
   name: string;
-  /** Its pool: model and memory class. */
+  /** Its pool: model, memory class and number of devices. */
   pool: string;
   /** Time at which it registered. */
   registered_at: string;
@@ -1545,7 +1553,7 @@ export interface WorkerView {
   running: number;
   /** Seconds since its last heartbeat. */
   silent_s: number;
-  /** Number of jobs it can render at once. */
+  /** Number of jobs it can begin at once. Jobs that it renders together use one slot. */
   slots: number;
   /** `ready`, `busy` or `draining`. */
   state: string;

@@ -256,7 +256,8 @@ impl Work<'_> {
             steps_skipped: count(counts.skipped),
             lower: counts.lower.map(count),
             convergence,
-            batch: (counts.companions > 0).then(|| 1.0 + counts.companions as f64 / counts.computed.max(1) as f64),
+            batch: (counts.companions > 0)
+                .then(|| 1.0 + f64::from(count(counts.companions)) / f64::from(count(counts.computed).max(1))),
             adapters_s: self.adapters_s,
             denoise_s,
             decode_s,

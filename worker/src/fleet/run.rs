@@ -290,7 +290,7 @@ fn assemble(
     let scratch =
         if worker.scratch_dir.as_os_str().is_empty() { std::env::temp_dir() } else { worker.scratch_dir.clone() };
     std::fs::create_dir_all(&scratch).with_context(|| format!("worker.scratch_dir: make {}", scratch.display()))?;
-    let pool = PoolId::of_worker(&manifest.id, info.memory_bytes);
+    let pool = PoolId::of_devices(&manifest.id, info.memory_bytes, info.devices);
     Ok(Fleet {
         worker_id: WorkerId::fresh(),
         store: Store::connect_lazy(&store_options(&settings.database, CONNECTIONS))

@@ -34,9 +34,9 @@ impl Inner {
     fn divide(&mut self, now: Instant) {
         let passed_s = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         self.since = Some(now);
-        let jobs = self.charges.len();
+        let jobs = u32::try_from(self.charges.len()).unwrap_or(u32::MAX);
         for charge in self.charges.values_mut() {
-            charge.seconds += passed_s / jobs as f64;
+            charge.seconds += passed_s / f64::from(jobs);
             charge.shared |= jobs > 1;
         }
     }

@@ -102,7 +102,7 @@ fn kinds(manifest: &ModelManifest) -> Vec<Kind> {
                 };
                 let shape = request.validate(&limits, manifest).expect("a valid request");
                 let plan = planner.plan(&request, manifest, shape).plan;
-                let step_s = planner.cost(manifest).step_s(shape.tokens(&manifest.geometry));
+                let step_s = planner.cost(manifest, plan.tier).step_s(shape.tokens(&manifest.geometry));
                 kinds.push(Kind { estimate_s: plan.estimate_s, step_s, weight });
             }
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::model::CostPrior;
 
+use super::devices::on_devices;
 use super::fit::{EstimateRules, fit_model};
 use super::model::CostModel;
 use super::records::CostRecord;
@@ -18,6 +19,8 @@ pub struct CostBook {
     by_model: BTreeMap<String, BTreeMap<String, CostModel>>,
     /// The worker class of most of the newest runs, by video model.
     usual: BTreeMap<String, String>,
+    /// The same among the runs on so many devices.
+    usual_on: BTreeMap<String, BTreeMap<u32, String>>,
 }
 
 impl CostBook {
@@ -30,23 +33,37 @@ impl CostBook {
     ) -> Self {
         let mut groups: BTreeMap<(&str, &str), Vec<CostRecord>> = BTreeMap::new();
         let mut classes: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut on: BTreeMap<(&str, u32), Vec<&str>> = BTreeMap::new();
         for record in records {
             groups.entry((&record.model_id, &record.worker_class)).or_default().push(record.clone());
             classes.entry(&record.model_id).or_default().push(&record.worker_class);
+            on.entry((&record.model_id, record.devices)).or_default().push(&record.worker_class);
         }
         let priors: BTreeMap<&str, &CostPrior> = priors.into_iter().collect();
         let mut book = Self::default();
         for ((model_id, class), group) in groups {
             let Some(prior) = priors.get(model_id) else { continue };
-            let model = fit_model(prior, &group, rules);
+            let devices = group.last().map_or(1, |newest| newest.devices);
+            let model = fit_model(&on_devices(prior, devices), &group, rules);
             book.by_model.entry(model_id.to_owned()).or_default().insert(class.to_owned(), model);
         }
         for (model_id, classes) in classes {
-            if let Some(class) = most_frequent(&classes[classes.len().saturating_sub(CLASS_RUNS)..]) {
+            if let Some(class) = usual(&classes) {
                 book.usual.insert(model_id.to_owned(), class.to_owned());
             }
         }
+        for ((model_id, devices), classes) in on {
+            if let Some(class) = usual(&classes) {
+                book.usual_on.entry(model_id.to_owned()).or_default().insert(devices, class.to_owned());
+            }
+        }
         book
+    }
+
+    /// The cost model of the usual worker class among the runs on so many devices; `None` while there are none.
+    #[must_use]
+    pub fn on(&self, model_id: &str, devices: u32) -> Option<&CostModel> {
+        self.by_model.get(model_id)?.get(self.usual_on.get(model_id)?.get(&devices)?)
     }
 
     /// The cost model of a worker class. For `None`, or a class that has no runs, the class of most of the newest runs; `None`
@@ -63,6 +80,11 @@ impl CostBook {
             classes.iter().map(move |(class, model)| (model_id.as_str(), class.as_str(), model))
         })
     }
+}
+
+/// The worker class of most of the newest runs.
+fn usual<'a>(classes: &[&'a str]) -> Option<&'a str> {
+    most_frequent(&classes[classes.len().saturating_sub(CLASS_RUNS)..])
 }
 
 /// The most frequent of the classes, oldest first; of several the one that was seen last.

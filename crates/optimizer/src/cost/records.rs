@@ -12,6 +12,9 @@ pub struct CostRecord {
     pub model_id: String,
     /// Class of workers that compute at the same speed, for example `cuda-sm90` or `cpu-avx512`.
     pub worker_class: String,
+    /// Devices that computed it together.
+    #[serde(default = "one")]
+    pub devices: u32,
     /// Video tokens.
     pub tokens: u64,
     /// Transformer passes for each step.
@@ -42,6 +45,10 @@ pub struct CostRecord {
     /// Interpolation, seconds.
     #[serde(default)]
     pub interpolate_s: f64,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Steps of a finished run at one size.
@@ -88,8 +95,8 @@ pub struct RunFacts<'a> {
 }
 
 impl CostRecord {
-    /// The record of a run. `None` for a run that was resumed or restarted, whose seconds are spread over several workers, and for
-    /// one that shared its forward passes, whose seconds are its share: they say nothing about a whole run that has the worker alone.
+    /// The record of a run. `None` for a run that was resumed or restarted, whose seconds are spread over several workers, and for one
+    /// that shared its forward passes: neither says how long a run takes by itself.
     #[must_use]
     pub fn of(run: &RunFacts<'_>) -> Option<Self> {
         let record = run.record;
@@ -108,6 +115,7 @@ impl CostRecord {
         (whole && sane && record.steps_computed > 0).then(|| Self {
             model_id: run.model_id.to_owned(),
             worker_class: run.worker_class.to_owned(),
+            devices: record.devices,
             tokens: run.tokens,
             passes: passes(run.request),
             threshold: run.plan.step_cache.threshold,

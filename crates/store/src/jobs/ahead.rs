@@ -51,7 +51,7 @@ impl Store {
                 ) AS before
             ), released AS (
                 SELECT count(*) AS ahead FROM (
-                    SELECT FROM jobs WHERE status = 'scheduled' AND model_id = $2 LIMIT $4
+                    SELECT FROM jobs WHERE status = 'scheduled' AND model_id = $2 AND batch_lead IS NULL LIMIT $4
                 ) AS before
             ), sample AS (
                 SELECT avg(estimate_s) AS mean_s FROM (

@@ -51,6 +51,8 @@ impl Store {
                 SELECT count(*) AS ahead FROM (
                     SELECT FROM mine JOIN jobs
                         ON jobs.status = 'scheduled' AND jobs.model_id = mine.model_id AND jobs.id <> mine.id
+                        -- Those that accompany another one take no place of their own.
+                        AND jobs.batch_lead IS NULL
                         AND (mine.status = 'queued' OR jobs.order_at < mine.order_at)
                     LIMIT $3
                 ) AS before

@@ -122,7 +122,7 @@ async fn moved_on(connection: &mut PgConnection, scope: Scope, job_id: JobId, ho
         WITH moved AS (
             UPDATE jobs SET status = 'queued', attempts = 0, attempts_total = 0, not_before = NULL, worker_id = NULL,
                 plan = $3, tier = $4, final_steps = $5, estimate_s = $6, estimate_cached_s = $7, memory_bytes = $8,
-                share_s = $9, choice = COALESCE($10, choice)
+                share_s = $9, choice = COALESCE($10, choice), batch_key = NULL
             WHERE id = $1 AND ($2::uuid IS NULL OR tenant_id = $2) AND deleted_at IS NULL AND status = 'drafted'
                 AND ($11::bigint IS NULL OR EXISTS (
                     SELECT FROM leader WHERE epoch = $11 AND expires_at > clock_timestamp()))

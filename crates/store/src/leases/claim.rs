@@ -79,7 +79,12 @@ impl Store {
         Ok(Some(ClaimedJob {
             lease,
             dispatch_no: row.dispatch_no,
-            batch_key: row.batch_key.clone().map(BatchKey::from_stored),
+            // A run that goes on from a checkpoint or must reproduce another one has its forward passes alone.
+            batch_key: row
+                .batch_key
+                .clone()
+                .filter(|_| row.checkpoint_key.is_none() && row.replays.is_none())
+                .map(BatchKey::from_stored),
             attempts: row.attempts,
             lease_remaining_s: row.lease_remaining_s.unwrap_or_default(),
             gpu_seconds: row.gpu_seconds,

@@ -64,7 +64,15 @@ impl Fleet {
             let job_id = self.f.insert(new_job(*tenant, MODEL)).await.id;
             let plan = Plan { estimate_s: RUN_S, ..plan() };
             let adapters = adapters.clone();
-            plans.push(PlannedJob { job_id, plan, order_delay_s: 0.0, deadline_lead_s: 0.0, share_s: RUN_S, adapters });
+            plans.push(PlannedJob {
+                job_id,
+                plan,
+                order_delay_s: 0.0,
+                deadline_lead_s: 0.0,
+                share_s: RUN_S,
+                adapters,
+                batch_key: None,
+            });
             ids.push(job_id);
         }
         let saved = self.f.store.save_plans(&plans, self.f.epoch).await.expect("plan");

@@ -140,6 +140,7 @@ async fn cheap_tiers_overtake_by_their_delay_and_deadlines_pull_forward() {
         deadline_lead_s: LEAD_S,
         share_s: 10.0,
         adapters: String::new(),
+        batch_key: None,
     };
     let plans = [planned(slow, 600.0), planned(quick, 0.0), planned(urgent, 600.0)];
     f.store.save_plans(&plans, f.epoch).await.expect("plan");
@@ -185,6 +186,7 @@ async fn only_the_leader_dispatches() {
         deadline_lead_s: 3_600.0,
         share_s: 10.0,
         adapters: String::new(),
+        batch_key: None,
     };
     assert!(not_leader(f.store.save_plans(&[planned], f.epoch).await.map(|_| ())));
     assert_eq!(f.get(job_id).await.status, JobStatus::Queued);
@@ -302,6 +304,7 @@ async fn a_plan_is_saved_once_and_not_on_a_cancelled_job() {
         deadline_lead_s: 3_600.0,
         share_s: 10.0,
         adapters: String::new(),
+        batch_key: None,
     };
     assert_eq!(f.store.save_plans(&[planned(one), planned(two)], f.epoch).await.expect("save"), [one]);
     assert!(f.store.save_plans(&[planned(one)], f.epoch).await.expect("save").is_empty());

@@ -49,8 +49,15 @@ async fn released(weights: &[u32], jobs: &Backlog) -> Vec<u64> {
         let id = f.insert(new_job(tenants[tenant % tenants.len()], MODEL)).await.id;
         let share_s = f64::from(*share_s);
         let plan = Plan { estimate_s: share_s, ..plan() };
-        let planned =
-            PlannedJob { job_id: id, plan, order_delay_s: 0.0, deadline_lead_s: 0.0, share_s, adapters: String::new() };
+        let planned = PlannedJob {
+            job_id: id,
+            plan,
+            order_delay_s: 0.0,
+            deadline_lead_s: 0.0,
+            share_s,
+            adapters: String::new(),
+            batch_key: None,
+        };
         assert_eq!(f.store.save_plans(&[planned], f.epoch).await.expect("plan"), [id]);
         let place = "UPDATE jobs SET order_at = timestamptz '2026-01-01' + $2 * interval '1 millisecond' WHERE id = $1";
         #[expect(clippy::cast_precision_loss, reason = "a small number")]

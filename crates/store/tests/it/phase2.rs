@@ -13,7 +13,7 @@ use crate::support::{Fixture, record, rendered};
 const ADDITIONS: [&str; 6] = [
     // 0005, 0006: how a worker computed it.
     "ALTER TABLE jobs ADD COLUMN batch_id uuid",
-    "ALTER TABLE workers ADD COLUMN devices integer NOT NULL DEFAULT 1",
+    "ALTER TABLE workers ADD COLUMN interconnect text NOT NULL DEFAULT ''",
     // 0007: what was rendered before frames were interpolated.
     "ALTER TABLE jobs ADD COLUMN frames_rendered integer",
     // 0009: which job this one is a candidate for.
@@ -59,7 +59,7 @@ async fn plans_and_records_may_have_more_fields() {
     // In this order, because creating a completed job releases every waiting job.
     let (completed, planned) = (f.completed().await, f.planned().await);
     let more = json!({ "batch_max": 4, "devices": 8, "render_frames": 61, "interpolate_to": 129, "candidates": 4 });
-    let measured = json!({ "interpolate_s": 1.5, "batch_size": 2, "devices": ["cuda:0", "cuda:1"] });
+    let measured = json!({ "interpolate_s": 1.5, "batch_size": 2, "ranks": ["cuda:0", "cuda:1"] });
     sqlx::query("UPDATE jobs SET plan = plan || $2 WHERE id = $1")
         .bind(planned.0)
         .bind(&more)

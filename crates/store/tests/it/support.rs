@@ -79,6 +79,7 @@ impl Fixture {
             deadline_lead_s: LEAD_S,
             share_s,
             adapters: String::new(),
+            batch_key: None,
         };
         let plans: Vec<_> = jobs.iter().map(planned).collect();
         let saved = self.store.save_plans(&plans, self.epoch).await.expect("save plans");

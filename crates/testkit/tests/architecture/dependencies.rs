@@ -43,7 +43,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "webhooks",
         ],
     ),
-    ("scheduler", &["artifacts", "broker", "domain", "optimizer", "settings", "store", "telemetry", "webhooks"]),
+    (
+        "scheduler",
+        &["artifacts", "broker", "domain", "optimizer", "prompts", "settings", "store", "telemetry", "webhooks"],
+    ),
     (
         "worker",
         &[

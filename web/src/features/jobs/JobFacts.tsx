@@ -1,5 +1,5 @@
 /** What was requested and how the video was rendered; the request can be copied. */
-import type { InterpolationRecord, JobView, ProgressiveRecord } from '../../api/schema';
+import type { InterpolationRecord, JobView, ProgressiveRecord, RunRecord } from '../../api/schema';
 import { bytes, count, trim } from '../../lib/format';
 import { Button } from '../../ui/Button';
 import { toast } from '../../ui/toast';
@@ -25,7 +25,8 @@ function facts(job: JobView): Fact[] {
     ['Draft', job.draft && `${job.draft.step} steps, ${trim(job.draft.gpu_seconds, 1)} s of GPU time`],
     ['Candidates', job.choice && choiceText(job)],
     ['Model', request.model],
-    ['Device', record?.device],
+    ['Device', record && deviceText(record)],
+    ['Rendered with', record?.batch ? companyText(record.batch) : null],
     ['Build', record?.build],
     ['SHA-256', record?.reproduction?.video_sha256],
     ['File', video && bytes(video.bytes)],
@@ -50,6 +51,17 @@ function pictureText({ request, image }: JobView): string {
 function progressiveText({ width, height, steps_computed: computed, steps_skipped: skipped }: ProgressiveRecord): string {
   const reused = skipped > 0 ? `, ${count(skipped)} of them from the step cache` : '';
   return `the first ${count(computed + skipped)} steps at ${width} × ${height}${reused}`;
+}
+
+/** The device, and how many of them computed the video together. */
+export function deviceText({ device, devices }: Pick<RunRecord, 'device' | 'devices'>): string {
+  return (devices ?? 1) > 1 ? `${device}, ${count(devices ?? 1)} devices together` : device;
+}
+
+/** With how many other jobs the run shared its forward passes, on average over its steps. */
+export function companyText(members: number): string {
+  const others = members - 1;
+  return `${trim(others, 1)} ${others === 1 ? 'other job' : 'other jobs'} on average`;
 }
 
 /** What interpolation made of the rendered frames. */

@@ -5,7 +5,7 @@
  */
 import { cleanup, render, screen } from '@testing-library/react';
 import { afterEach, expect, it } from 'vitest';
-import type { OptimizationView } from '../../api/schema';
+import type { OptimizationView, RunRecord } from '../../api/schema';
 import { job, optimization } from '../../testing/builders';
 import { OptimizationBadge } from './OptimizationBadge';
 
@@ -43,4 +43,16 @@ it('names the adapters with their scales', () => {
   const all = screen.getAllByRole('listitem').map((item) => item.textContent);
   expect(all).toContain('style × 0.8');
   expect(all).toContain('fast × 1');
+});
+
+it('a run that shared its steps, or several devices, says so', () => {
+  const seen = (over: Partial<RunRecord>) => {
+    render(<OptimizationBadge job={{ ...job(), record: { batch: null, devices: 1, ...over } as RunRecord }} />);
+    const texts = screen.getAllByRole('listitem').map((item) => item.textContent);
+    cleanup();
+    return texts;
+  };
+  expect(seen({ batch: 3.25 })).toContain('Batch of 3.3');
+  expect(seen({ devices: 4 })).toContain('4 devices');
+  expect(seen({}).filter((text) => /Batch|devices/.test(text))).toEqual([]);
 });

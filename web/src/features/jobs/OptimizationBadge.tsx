@@ -1,6 +1,6 @@
 /** What the optimisations decided and saved for a video: cache, complexity, tier, steps, time, cost and saving. */
 import type { CacheMatch, JobView, OptimizationView } from '../../api/schema';
-import { capital, duration, minutes, percent, usd, words } from '../../lib/format';
+import { capital, duration, minutes, percent, trim, usd, words } from '../../lib/format';
 import { Chip } from '../../ui/Chip';
 
 const cacheTexts: Record<CacheMatch, { text: string; title: string }> = {
@@ -33,7 +33,7 @@ function timeText({ actual_time: actual, estimated_time: estimate }: Optimizatio
   return typeof estimate === 'number' ? { text: `about ${minutes(estimate)}`, title: 'Estimated run time, without queueing' } : null;
 }
 
-export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' | 'request'> }) {
+export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' | 'request' | 'record'> }) {
   const it = job.optimization;
   const time = timeText(it);
   const isAuto = job.request.quality_tier === 'auto';
@@ -53,6 +53,20 @@ export function OptimizationBadge({ job }: { job: Pick<JobView, 'optimization' |
         <li>
           <Chip icon="layers" title={isAuto ? 'Tier, chosen from the prompt' : 'Tier, as requested'}>
             {capital(it.quality_tier)}
+          </Chip>
+        </li>
+      )}
+      {job.record?.batch && (
+        <li>
+          <Chip icon="layers" title="Rendered together with other jobs: the mean number that shared each step, this one included">
+            Batch of {trim(job.record.batch, 1)}
+          </Chip>
+        </li>
+      )}
+      {(job.record?.devices ?? 1) > 1 && (
+        <li>
+          <Chip icon="server" title="Devices that computed this video together">
+            {job.record?.devices} devices
           </Chip>
         </li>
       )}

@@ -62,7 +62,8 @@ function Worker({ worker }: { worker: WorkerView }) {
       </div>
       <p className="hint num mt-1">
         {worker.device}
-        {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}, joined {ago(worker.registered_at, now)}
+        {worker.device === 'cpu' ? `, ${worker.threads} threads` : ''}, {bytes(worker.memory_bytes)}, {worker.model}
+        {togetherText(worker)}, joined {ago(worker.registered_at, now)}
       </p>
       <Adapters worker={worker} />
       <div className="mt-3 space-y-3 border-t border-line pt-3">
@@ -74,6 +75,12 @@ function Worker({ worker }: { worker: WorkerView }) {
       </div>
     </>
   );
+}
+
+/** On how many devices it computes a video, and how many videos it renders at once, where that is not one. */
+export function togetherText({ devices, batch_max: most }: Pick<WorkerView, 'devices' | 'batch_max'>): string {
+  const parts = [devices > 1 && `${devices} devices for each video`, most > 1 && `up to ${most} videos at once`];
+  return parts.map((part) => (part ? `, ${part}` : '')).join('');
 }
 
 /** The adapters in the worker's weights, and how many files it keeps. */

@@ -52,11 +52,11 @@ INSERT INTO jobs (id, tenant_id, prompt, video_size, video_length, infer_steps, 
     flow_reverse, true_cfg_scale, model_id, width, height, frames, fps, status, plan, tier, complexity, final_steps,
     estimate_s, estimate_cached_s, memory_bytes, order_at, pool, payload_hash, lease_token, lease_expires_at, worker_id,
     dispatch_no, announced_at, announcements, scheduled_at, drafted_at, draft, group_id, stage, request, attempts,
-    attempts_total, claimed_at, started_at, checkpoint_key, checkpoint_step)
+    attempts_total, claimed_at, started_at, checkpoint_key, checkpoint_step, batch_key)
 SELECT (lpad(to_hex(1900000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n), 12, '0'))::uuid,
     lpad(to_hex(1 + n % current_setting('scale.tenants')::int), 32, '0')::uuid, 'a cat', '540p', 129, 0, 'auto', n, true, 6,
     true, 1, 'default', 64, 64, 17, 8, status, CASE WHEN planned THEN '{"steps": 25, "tier": "standard"}'::jsonb END,
-    CASE WHEN planned THEN 'standard' END, CASE WHEN planned THEN 'simple' END, CASE WHEN planned THEN 25 END,
+    CASE WHEN planned THEN CASE WHEN n % 10 = 3 THEN 'premium' ELSE 'standard' END END, CASE WHEN planned THEN 'simple' END, CASE WHEN planned THEN 25 END,
     CASE WHEN planned THEN 10 END, CASE WHEN planned THEN 8 END, CASE WHEN planned THEN 1048576 END,
     CASE WHEN planned THEN now() + n * interval '1 second' END,
     CASE WHEN status IN ('running', 'scheduled') THEN 'default.4g' END, '',
@@ -72,7 +72,7 @@ SELECT (lpad(to_hex(1900000000000 + n), 12, '0') || '70008000' || lpad(to_hex(n)
     CASE WHEN status = 'drafted' THEN '{"scores": {"motion": 1}}'::jsonb END,
     CASE WHEN status = 'drafted' THEN ('e0000000-0000-4000-8000-' || lpad(to_hex(n / 4), 12, '0'))::uuid END,
     CASE WHEN status = 'running' THEN 'denoise' END, jsonb_build_object('prompt', 'a cat', 'seed', n), 1, 1, now(), now(),
-    CASE WHEN status IN ('running', 'drafted') THEN 'checkpoint ' || n END, 4
+    CASE WHEN status IN ('running', 'drafted') THEN 'checkpoint ' || n END, 4, CASE WHEN planned THEN 'key ' || n % 50 END
 FROM (SELECT current_setting('scale.workers')::int * 9 / 10 AS running, current_setting('scale.waiting')::int AS waiting) AS size,
     LATERAL generate_series(1, running + running / 8 + waiting + 500 + 1000) AS n,
     LATERAL (SELECT CASE WHEN n <= running THEN 'running' WHEN n <= running + running / 8 THEN 'scheduled'

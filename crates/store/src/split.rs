@@ -1,0 +1,154 @@
+//! Releases in a model whose workers have different numbers of devices: premium jobs and all others are counted apart.
+//!
+//! Which of them go to which pool is decided by `optimizer::several`; this file counts what waits and makes the releases.
+
+use domain::{JobId, PoolId};
+
+use crate::connect::Store;
+use crate::dispatch::{Released, release_chosen};
+use crate::error::Result;
+use crate::leader::Epoch;
+use crate::retry::on_conflict;
+use crate::row::bigint;
+
+/// Waiting jobs of a model by tier, counted up to a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waiting {
+    /// Of the premium tier.
+    pub premium: u32,
+    /// Of the other tiers.
+    pub others: u32,
+}
+
+/// Most jobs that a release moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Split {
+    /// Of the premium tier.
+    pub premium: u32,
+    /// Of the other tiers.
+    pub others: u32,
+    /// Of both together.
+    pub limit: u32,
+}
+
+impl Store {
+    /// Planned jobs of a model that wait and that a pool of this memory holds, each tier counted up to `most`. Jobs of paused tenants
+    /// count, too.
+    ///
+    /// # Errors
+    /// The database's error.
+    pub async fn waiting_by_tier(&self, pool: &PoolId, most: u32) -> Result<Waiting> {
+        let row = sqlx::query!(
+            r#"-- waiting_by_tier
+            SELECT
+                (SELECT count(*) FROM (SELECT FROM jobs
+                    WHERE model_id = $1 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = 1
+                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2
+                    LIMIT $3) AS counted)::int AS "premium!",
+                (SELECT count(*) FROM (SELECT FROM jobs
+                    WHERE model_id = $1 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = 0
+                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2
+                    LIMIT $3) AS counted)::int AS "others!""#,
+            pool.model_id(),
+            bigint("memory_bytes", pool.memory_bytes())?,
+            i64::from(most)
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        Ok(Waiting { premium: row.premium.unsigned_abs(), others: row.others.unsigned_abs() })
+    }
+
+    /// As [`Store::release`], but at most so many jobs of the premium tier and of the others.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn release_split(&self, pool: &PoolId, most: Split, epoch: Epoch) -> Result<Vec<Released>> {
+        if most.limit == 0 || most.premium.saturating_add(most.others) == 0 {
+            return Ok(Vec::new());
+        }
+        let released = on_conflict(|| self.release_split_once(pool, most, epoch)).await?;
+        if released.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(released)
+    }
+
+    #[expect(clippy::too_many_lines, reason = "one statement")]
+    async fn release_split_once(&self, pool: &PoolId, most: Split, epoch: Epoch) -> Result<Vec<Released>> {
+        let rows = release_chosen!(
+            r#"-- release_split_jobs
+            WITH RECURSIVE led AS MATERIALIZED (
+                -- 1. Lock the leader's row, so that only the current epoch can release.
+                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
+            ), waiting (class, tenant_id) AS (
+                -- 2. Tenants with a backlog of each class, one index probe each.
+                SELECT class, (SELECT tenant_id FROM jobs
+                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
+                        AND status = 'queued' AND plan IS NOT NULL
+                    ORDER BY tenant_id LIMIT 1)
+                FROM (VALUES (1, $6::bigint), (0, $7::bigint)) AS classes (class, most) WHERE most > 0
+                UNION ALL
+                SELECT class, (SELECT tenant_id FROM jobs
+                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
+                        AND status = 'queued' AND plan IS NOT NULL AND tenant_id > waiting.tenant_id
+                    ORDER BY tenant_id LIMIT 1)
+                FROM waiting WHERE waiting.tenant_id IS NOT NULL
+            ), sized AS (
+                -- 3. Candidates per tenant and class, as release_jobs reads them.
+                SELECT LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))) AS each FROM waiting
+            ), candidates AS (
+                -- 4. The first few jobs of each tenant and class, with their cost in virtual time.
+                SELECT one.id, tenants.id AS tenant_id, waiting.class, one.order_at, one.memory_bytes,
+                    GREATEST(one.share_s, 1) / tenants.weight AS cost,
+                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
+                FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
+                LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
+                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
+                CROSS JOIN LATERAL (
+                    SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
+                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = waiting.class
+                        AND tenant_id = tenants.id AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        -- A replay waits for the pool that has a worker like the first one.
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                    ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
+                ) AS one
+            ), timed AS MATERIALIZED (
+                -- 5. The virtual start of each candidate.
+                SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start
+                FROM candidates
+            ), horizon AS (
+                -- 6. As in release_jobs: beyond this point the fair order is unknown.
+                SELECT min(last) AS start FROM (
+                    SELECT max(start) AS last FROM timed GROUP BY tenant_id, class
+                    HAVING count(*) >= (SELECT each FROM sized)
+                ) AS unfinished
+            ), ranked AS (
+                SELECT timed.*, row_number() OVER (PARTITION BY class ORDER BY timed.start, order_at, id) AS place
+                FROM timed CROSS JOIN horizon WHERE horizon.start IS NULL OR timed.start <= horizon.start
+            ), picked AS MATERIALIZED (
+                -- 7. The fairest of each class up to its limit, and of both together.
+                SELECT * FROM ranked WHERE place <= CASE class WHEN 1 THEN $6::bigint ELSE $7::bigint END
+                ORDER BY start, order_at, id LIMIT $4::bigint
+            ), chosen AS MATERIALIZED (
+                -- 8. A tenant is charged the cost of its jobs, whatever stood between them. Several pools serve the model at their own
+                -- pace, so its clock advances to the earliest of the starts.
+                SELECT id, tenant_id, order_at, cost,
+                    base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start,
+                    min(start) OVER () AS clock
+                FROM picked"#,
+            pool.as_str(),
+            pool.model_id(),
+            bigint("memory_bytes", pool.memory_bytes())?,
+            i64::from(most.limit),
+            epoch.0,
+            i64::from(most.premium),
+            i64::from(most.others)
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let released = |id, dispatch_no| Released { job_id: JobId(id), dispatch_no, pool: pool.clone() };
+        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
+    }
+}
