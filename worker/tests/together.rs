@@ -139,7 +139,7 @@ fn orders_that_join_between_steps_get_the_frames_of_runs_alone() {
         let mean = f64::from(members.iter().sum::<u32>()) / f64::from(STEPS);
         assert!((rendered.batch.unwrap() - mean).abs() < 1e-9, "{:?} of {members:?}", rendered.batch);
     }
-    // A prompt was encoded between two steps, and whoever waited saw the model work.
+    // A prompt was encoded between two steps, and those that waited saw the model work.
     assert_eq!(desk.encoded, [orders[0].embeddings.to_bytes()]);
     assert!(desk.waits.beats() > u64::from(STEPS));
 }

@@ -103,7 +103,7 @@ impl Bench {
         for &members in &arguments.members {
             let (mut together, mut ratios) = (Vec::new(), Vec::new());
             for round in 0..arguments.rounds.max(1) {
-                // Whoever goes first changes, in case the machine warms up or cools down.
+                // The order alternates, in case the machine warms up or cools down.
                 let (batch_s, single_s) = if round % 2 == 0 {
                     (self.seconds(&requests[..members])?, alone(members)?)
                 } else {

@@ -2,8 +2,8 @@
 //!
 //! The rule: nobody waits for others to join, and nobody's end touches the others. Between two steps the renderer takes in what has
 //! arrived: prompts to encode, and orders of the same key while there is room. One finished video is decoded between two steps
-//! of the others, so that a stop takes effect within a step and a decode. Whoever cannot go on with the others is rendered alone after
-//! them: for want of memory, or in fp32 where its values left the range of 16 bits.
+//! of the others, so that a stop takes effect within a step and a decode. An order that cannot go on with the others is rendered alone
+//! after them: for want of memory, or in fp32 where its values left the range of 16 bits.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -93,7 +93,7 @@ impl<'a> Table<'a> {
     fn serve(mut self, first: Ticket, desk: &mut dyn Desk) -> VecDeque<Later> {
         self.admit(first);
         loop {
-            // Without anybody here, whoever comes next begins anew, behind those who wait to go on alone.
+            // Once all have left, the next order begins a new batch, behind those that go on alone.
             while !self.members.is_empty() && self.members.len() < self.limit && self.together.takes_more() {
                 let Some(ticket) = desk.next() else { break };
                 self.admit(ticket);

@@ -400,7 +400,7 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         gpu_hour_usd: fleet.gpu_hour_usd,
         batch_max: fleet.batch.max,
         batch_tokens: fleet.batch.tokens,
-        devices: 1,
+        devices: info.devices,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who pays for the slot.
 //!
 //! The rule: each moment of the slot is divided equally among the jobs that occupy it at that moment. A job that has it alone is charged
-//! all of its time; the charges of jobs that are rendered together add up to the time that passed, whoever joined or left meanwhile.
+//! all of its time; the charges of jobs that are rendered together add up to the time that passed.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! Forward passes that several runs share.
 //!
-//! The rule: what a run contributes to a pass (its condition, latents and times) is the same whoever shares it. On a CPU the layers
+//! The rule: what a run contributes to a pass (its condition, latents and times) is the same for any company. On a CPU the layers
 //! compute their matrix products sample by sample (see [`crate::v1::transformer::layers`]), so there a run's bits do not depend on
 //! its companions; on a GPU kernels are chosen by the number of rows, and the last bits may.
 
@@ -120,7 +120,7 @@ impl<C> Passes<C> {
         let at = match self.joined.iter().position(|joined| joined.serials == serials) {
             Some(at) => at,
             None => {
-                // Whoever joins now has left what it was part of before.
+                // A run is in one group at a time.
                 self.joined.retain(|joined| !joined.serials.iter().any(|serial| serials.contains(serial)));
                 let texts: Vec<&C> = runs.iter().map(|(_, prepared)| &prepared.condition).collect();
                 let away: Vec<&C> = runs.iter().filter_map(|(_, prepared)| prepared.negative.as_ref()).collect();

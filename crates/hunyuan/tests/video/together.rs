@@ -1,4 +1,4 @@
-//! Jobs that share passes: each has the bits of its single run, whoever joins, leaves, is stopped or fails meanwhile.
+//! Jobs that share passes: each has the bits of its single run, also while others join, leave, are stopped or fail.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
