@@ -330,7 +330,7 @@ impl Engine {
         let _no_grad = tch::no_grad_guard();
         let Some(first) = videos.first() else { return Ok(Vec::new()) };
         let spatial = self.reserve_decode(videos.len(), first)?;
-        self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress)
+        self.networks.decode(&Batch { videos, tiles: &self.options.tiles, spatial }, control, progress).in_op("decode")
     }
 
     /// Loads an interpolator beside this model, on the same device.

@@ -1,6 +1,7 @@
 //! HunyuanVideo on libtorch, from text and from a picture, equal to the reference implementation.
 //!
-//! [`engine`] wraps a loaded model, [`options`] says how it is loaded, and [`session`] is one job on it. [`family`] says what a
+//! [`engine`] wraps a loaded model, [`options`] says how it is loaded, and [`session`] is one job on it;
+//! [`together`] lets several share their passes. [`family`] says what a
 //! model family is, [`networks`] what its networks do. Each family has a folder, with one network per file and one stage per
 //! file: [`v1`] is HunyuanVideo 1.0, [`v1_5`] is 1.5. [`runtime`] is what every family needs: weights, devices, step caches,
 //! tiling, checkpoints. [`interpolation`] makes frames between those of any family.
@@ -12,6 +13,7 @@ pub mod networks;
 pub mod options;
 pub mod runtime;
 pub mod session;
+pub mod together;
 pub mod v1;
 pub mod v1_5;
 
@@ -38,4 +40,5 @@ pub use runtime::step_cache::{EasyCacheConfig, StepCacheConfig};
 pub use runtime::team::{Leader, Team};
 pub use runtime::weights::Storage;
 pub use session::Session;
+pub use together::{Ended, Together};
 pub use torch_ext::attention::Backend as AttentionBackend;

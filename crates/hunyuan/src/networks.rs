@@ -13,7 +13,8 @@ use crate::runtime::{
     frames::Frames,
     picture::Picture,
     request::{DenoiseRequest, Geometry},
-    run::{Denoised, Latents, OnStep, Run},
+    run::Latents,
+    sampler::Rounds,
     team::{Leader, Order, Team},
     tiling::{Progress, TileSizes},
     weights::{Placements, Storage, WeightSource},
@@ -150,11 +151,10 @@ pub(crate) trait Networks: std::fmt::Debug + Send {
         Err(Error::input("image", TAKES_NO_PICTURE))
     }
 
-    /// Takes all runs, which have latents of one shape, to their end.
-    ///
-    /// # Errors
-    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch.
-    fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>>;
+    /// A denoising loop without runs; those that join have videos of one size.
+    fn rounds<'n, 'r>(&'n self) -> Box<dyn Rounds<'r> + 'n>
+    where
+        'r: 'n;
 
     /// Decodes a batch; frames in the order of the videos.
     ///

@@ -9,11 +9,9 @@ use crate::engine::Engine;
 use crate::runtime::{
     checkpoint::Checkpoint,
     control::Control,
-    error::{Error, InOp, Result},
-    frames::Frames,
+    error::{Error, Result},
     request::DenoiseRequest,
-    run::{Denoised, Latents, OnStep, Run},
-    tiling::Progress,
+    run::{Asked, Denoised, OnStep, Run},
 };
 
 /// One job on an engine: one video, or several of one size that are made together.
@@ -33,8 +31,8 @@ impl<'e> Session<'e> {
         if requests.windows(2).any(|pair| size(&pair[0]) != size(&pair[1])) {
             return Err(Error::input("requests", "videos that are denoised together must have one size"));
         }
-        engine.reserve_denoise(requests)?;
-        let runs = requests.iter().map(|request| engine.run(request)).collect::<Result<_>>()?;
+        engine.reserve_denoise(&requests.iter().collect::<Vec<_>>())?;
+        let runs = requests.iter().map(|request| engine.run(Asked::Borrowed(request))).collect::<Result<_>>()?;
         Ok(Self { engine, control: control.clone(), runs })
     }
 
@@ -62,21 +60,25 @@ impl<'e> Session<'e> {
         }
     }
 
-    /// Denoises all videos to the end; the results equal those of single runs, in the order of the requests.
+    /// Denoises all videos to the end; the results equal those of single runs (on a GPU but for the last bits), in the order of the
+    /// requests.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch; one video's error ends all.
+    /// [`Error::Cancelled`] between blocks, [`Error::OutOfMemory`], libtorch; one video's error ends all. See
+    /// [`Together`](crate::Together) for jobs with ends of their own.
     pub fn denoise(&mut self, on_step: OnStep) -> Result<Vec<Denoised>> {
         let _no_grad = tch::no_grad_guard();
-        self.engine.networks().denoise(std::mem::take(&mut self.runs), &self.control, on_step)
-    }
-
-    /// Turns latents of videos of one size into frames. `progress` is called after each tile.
-    ///
-    /// # Errors
-    /// [`Error::Cancelled`] between blocks of a tile, [`Error::OutOfMemory`], libtorch.
-    pub fn decode(&self, videos: &[&Latents], progress: Progress) -> Result<Vec<Frames>> {
-        self.engine.decode_batch(videos, &self.control, progress).in_op("decode")
+        let mut rounds = self.engine.networks().rounds();
+        let mut done: Vec<Option<Denoised>> = self.runs.iter().map(|_| None).collect();
+        for (item, run) in std::mem::take(&mut self.runs).into_iter().enumerate() {
+            rounds.add(item, run, &self.control);
+        }
+        while done.iter().any(Option::is_none) {
+            for (item, outcome) in rounds.round(&[], on_step) {
+                done[item] = Some(outcome?);
+            }
+        }
+        Ok(done.into_iter().flatten().collect())
     }
 }
 

@@ -173,7 +173,7 @@ impl Renderer for Quick {
             self.gates_faults(&point)?;
             std::thread::sleep(STEP);
             state = state.next();
-            tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None });
+            tell(RenderEvent::Step { step: state.step, skipped: 0, remaining_s: None, members: 1 });
             if order.pause_after.is_some_and(|until| state.step >= until) {
                 return Err(self.paused(&state, order, control));
             }
@@ -193,6 +193,7 @@ impl Renderer for Quick {
             steps_computed: order.steps,
             steps_skipped: 0,
             convergence: Vec::new(),
+            batch: None,
             adapters_s: 0.0,
             denoise_s: begun.elapsed().as_secs_f64(),
             decode_s: 0.0,

@@ -11,8 +11,9 @@ use cache::{StoredEmbeddings, StoredTensor};
 use domain::{FailureAction, Geometry, ImageInput, ModelFamily};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
-    Checkpoint, Control, DenoiseRequest, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions, Error, Family,
-    FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session, StepCacheConfig,
+    Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
+    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session,
+    StepCacheConfig,
 };
 use tracing::warn;
 
@@ -21,7 +22,8 @@ use super::loras::Opened;
 use super::pictures::Pictures;
 use super::steps::Steps;
 use super::{
-    Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer, RendererInfo,
+    Desk, Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer,
+    RendererInfo, Ticket, together,
 };
 use crate::ranks::{Plan, Ranks};
 
@@ -136,17 +138,17 @@ impl HunyuanRenderer {
 }
 
 /// One engine at work on an order.
-struct Work<'a> {
-    engine: &'a Engine,
-    order: &'a RenderOrder,
-    factors: Option<&'a LatentRgb>,
+pub(super) struct Work<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) order: &'a RenderOrder,
+    pub(super) factors: Option<&'a LatentRgb>,
     /// Seconds that changing the weights took.
-    adapters_s: f64,
-    interpolator: Option<&'a Interpolator>,
+    pub(super) adapters_s: f64,
+    pub(super) interpolator: Option<&'a Interpolator>,
 }
 
 impl Work<'_> {
-    fn request(&self, control: &Control) -> Result<DenoiseRequest, RenderError> {
+    pub(super) fn request(&self, control: &Control) -> Result<DenoiseRequest, RenderError> {
         let order = self.order;
         let draft = order.continues.map(|draft| DraftPart {
             steps: draft.steps as usize,
@@ -223,16 +225,27 @@ impl Work<'_> {
         }
         let begun = Instant::now();
         let mut steps = Steps::new(saved.as_ref(), order, Pictures::new(self.factors, order.preview_every_s));
-        let denoised = steps.denoise(&mut session, tell)?;
-        let denoise_s = begun.elapsed().as_secs_f64();
-        tell(RenderEvent::Decoding);
+        let denoised = session.denoise(&mut |end| steps.after(end, tell));
+        let denoised = denoised.and_then(|mut all| all.pop().ok_or_else(|| Error::input("requests", "there is none")));
+        let denoised = steps.outcome(denoised)?;
+        self.frames(&denoised, begun.elapsed().as_secs_f64(), control, tell)
+    }
 
+    /// From latents to frames.
+    pub(super) fn frames(
+        &self,
+        denoised: &Denoised,
+        denoise_s: f64,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
+        let order = self.order;
+        tell(RenderEvent::Decoding);
         let begun = Instant::now();
-        let frames = session.decode(&[&denoised.latents], &mut |_, _| {})?;
-        let frames = frames.first().ok_or_else(|| broken("the decoder returned nothing"))?;
+        let frames = self.engine.decode(&denoised.latents, control, &mut |_, _| {})?;
         let decode_s = begun.elapsed().as_secs_f64();
-        let (rgb, interpolation) = self.bytes(frames, control, tell)?;
-        let counts = denoised.counts;
+        let (rgb, interpolation) = self.bytes(&frames, control, tell)?;
+        let counts = &denoised.counts;
         #[expect(clippy::cast_possible_truncation, reason = "a record for statistics")]
         let convergence = counts.velocity_change.iter().map(|change| *change as f32).collect();
         Ok(RenderedFrames {
@@ -243,6 +256,8 @@ impl Work<'_> {
             steps_skipped: count(counts.skipped),
             lower: counts.lower.map(count),
             convergence,
+            batch: (counts.companions > 0)
+                .then(|| 1.0 + f64::from(count(counts.companions)) / f64::from(count(counts.computed).max(1))),
             adapters_s: self.adapters_s,
             denoise_s,
             decode_s,
@@ -296,12 +311,7 @@ impl Renderer for HunyuanRenderer {
     }
 
     fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
-        let mut encoded = self.engine.encode(&[text], control)?;
-        let Some(embeddings) = encoded.pop() else {
-            return Err(broken("the encoder returned nothing"));
-        };
-        let tensors = embeddings.to_store()?.into_iter().map(|(name, tensor)| (name, to_stored(tensor))).collect();
-        Ok(StoredEmbeddings { tensors, fingerprint: self.engine.info().encoder_fingerprint.clone() })
+        encode(&self.engine, text, control)
     }
 
     fn render(
@@ -310,16 +320,50 @@ impl Renderer for HunyuanRenderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
-        if order.interpolate > 1 && self.interpolator.is_none() {
-            return Err(failed(NO_INTERPOLATOR, no_interpolator(), FailureAction::Retry));
-        }
+        self.check_interpolator(order)?;
         self.gather(control)?;
         let rendered = self.rendered(order, control, tell);
         self.end_broken(rendered)
     }
+
+    fn render_together(&mut self, first: Ticket, desk: &mut dyn Desk) {
+        together::render(self, first, desk);
+    }
 }
 
 impl HunyuanRenderer {
+    /// Refuses an order for interpolation where there is no interpolator.
+    pub(super) fn check_interpolator(&self, order: &RenderOrder) -> Result<(), RenderError> {
+        if order.interpolate > 1 && self.interpolator.is_none() {
+            return Err(failed(NO_INTERPOLATOR, no_interpolator(), FailureAction::Retry));
+        }
+        Ok(())
+    }
+
+    /// Gives the weights their own values back, for orders without adapters; returns the seconds that this took.
+    pub(super) fn without_adapters(&mut self, control: &Control) -> Result<f64, RenderError> {
+        Ok(self.loras.activate(&mut self.engine, &[], control)?)
+    }
+
+    /// This renderer at work on an order.
+    pub(super) fn at<'a>(&'a self, order: &'a RenderOrder, adapters_s: f64) -> Work<'a> {
+        let (factors, interpolator) = (self.factors.as_ref(), self.interpolator.as_ref());
+        Work { engine: &self.engine, order, factors, adapters_s, interpolator }
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) fn preview_factors(&self) -> Option<&LatentRgb> {
+        self.factors.as_ref()
+    }
+
+    /// Whether this process computes alone. Videos of several devices are never rendered together.
+    pub(super) fn is_alone(&self) -> bool {
+        self.plan.is_none()
+    }
+
     /// The video, on all devices; in fp32 on the first one alone where values leave the range of 16 bits.
     fn rendered(
         &mut self,
@@ -328,8 +372,18 @@ impl HunyuanRenderer {
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError> {
         let adapters_s = self.loras.activate(&mut self.engine, &order.loras, control)?;
-        let (factors, interpolator) = (self.factors.as_ref(), self.interpolator.as_ref());
-        let first = Work { engine: &self.engine, order, factors, adapters_s, interpolator }.run(None, control, tell);
+        let first = self.at(order, adapters_s).run(None, control, tell);
+        self.or_in_full_precision(first, order, control, tell)
+    }
+
+    /// Computes again in fp32 what was not finite, where the device has room for it.
+    pub(super) fn or_in_full_precision(
+        &self,
+        first: Result<RenderedFrames, RenderError>,
+        order: &RenderOrder,
+        control: &Control,
+        tell: &mut dyn FnMut(RenderEvent),
+    ) -> Result<RenderedFrames, RenderError> {
         let Err(RenderError::Failed { failure, .. }) = &first else { return first };
         if failure.code != NOT_FINITE {
             return first;
@@ -338,8 +392,19 @@ impl HunyuanRenderer {
         let adapters_s = Opened::default().activate(&mut engine, &order.loras, control)?;
         warn!(reason = failure.reason, "trying again in fp32");
         let why = format!("{}; computed again in fp32", failure.reason);
+        let (factors, interpolator) = (self.factors.as_ref(), self.interpolator.as_ref());
         Work { engine: &engine, order, factors, adapters_s, interpolator }.run(Some(why), control, tell)
     }
+}
+
+/// A prompt's embeddings in their stored form.
+pub(super) fn encode(engine: &Engine, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
+    let mut encoded = engine.encode(&[text], control)?;
+    let Some(embeddings) = encoded.pop() else {
+        return Err(broken("the encoder returned nothing"));
+    };
+    let tensors = embeddings.to_store()?.into_iter().map(|(name, tensor)| (name, to_stored(tensor))).collect();
+    Ok(StoredEmbeddings { tensors, fingerprint: engine.info().encoder_fingerprint.clone() })
 }
 
 /// Continues from a checkpoint's bytes where that is possible; returns the state or why it is not used.

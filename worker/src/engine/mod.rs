@@ -5,6 +5,7 @@
 //! fault tests can put a gated one there and drive everything around it for real. The model crate is used here, in `render`
 //! and in `libtorch`; `fleet` knows only this module's types.
 
+mod desk;
 mod failures;
 mod hunyuan;
 mod loras;
@@ -12,14 +13,16 @@ mod manifest;
 mod pictures;
 mod steps;
 mod thread;
+mod together;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cache::StoredEmbeddings;
-use domain::{DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily, ProgressivePlan};
+use domain::{BatchKey, DraftSchedule, Failure, FailureAction, Geometry, ImageInput, ModelFamily, ProgressivePlan};
 
+pub use self::desk::{Desk, Encode, Reported, Ticket};
 pub use self::hunyuan::HunyuanRenderer;
 pub(crate) use self::hunyuan::NOT_FINITE;
 pub(crate) use self::manifest::check as check_manifest;
@@ -152,6 +155,15 @@ pub struct FirstFrame {
     pub rgb: Vec<u8>,
 }
 
+/// Which orders an order may share forward passes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchPlace {
+    /// Equal for orders that can share passes.
+    pub key: BatchKey,
+    /// Most orders of this key at a time.
+    pub limit: u32,
+}
+
 /// One job, as the model needs it.
 #[derive(Debug, Clone)]
 pub struct RenderOrder {
@@ -197,6 +209,9 @@ pub struct RenderOrder {
     pub interpolate: u32,
     /// Early steps at half the size.
     pub progressive: Option<ProgressivePlan>,
+    /// The orders that it may share forward passes with; `None` to have them alone. Never together with adapters, a picture, a
+    /// checkpoint, a continued draft or early steps at half the size.
+    pub batch: Option<BatchPlace>,
 }
 
 /// What the renderer reports while it works.
@@ -217,6 +232,8 @@ pub enum RenderEvent {
         skipped: u32,
         /// Estimated seconds left, from the pace of this run.
         remaining_s: Option<f64>,
+        /// Jobs in this step's forward pass, this one included; 0 for a step from the step cache.
+        members: u32,
     },
     /// State worth storing.
     Checkpoint {
@@ -259,7 +276,9 @@ pub struct RenderedFrames {
     pub convergence: Vec<f32>,
     /// Seconds of merging adapters or restoring weights before this attempt; 0 where nothing had to change.
     pub adapters_s: f64,
-    /// Seconds of denoising in this attempt.
+    /// Mean number of jobs in the forward passes of its computed steps, itself included; `None` for a run that had them alone.
+    pub batch: Option<f64>,
+    /// Seconds of denoising in this attempt; of shared passes, this job's share.
     pub denoise_s: f64,
     /// Seconds of decoding.
     pub decode_s: f64,
@@ -336,4 +355,16 @@ pub trait Renderer {
         control: &Control,
         tell: &mut dyn FnMut(RenderEvent),
     ) -> Result<RenderedFrames, RenderError>;
+
+    /// Renders an order and those that `desk` hands out meanwhile, and gives each its own result. A renderer that cannot share
+    /// forward passes renders one after the other.
+    fn render_together(&mut self, first: Ticket, desk: &mut dyn Desk) {
+        let mut next = Some(first);
+        while let Some(ticket) = next {
+            let control = Control::over(std::slice::from_ref(&ticket.control), &desk.waiting());
+            ticket.serve(&control, |order, control, tell| self.render(order, control, tell));
+            desk.encode(&mut |text, control| self.encode(text, control));
+            next = desk.next();
+        }
+    }
 }

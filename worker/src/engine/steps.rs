@@ -4,10 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use domain::ProgressivePlan;
-use hunyuan::{Checkpoint, Denoised, Error, Session, StepEnd};
+use hunyuan::{Checkpoint, Denoised, Error, StepEnd};
 use tracing::warn;
 
-use super::failures::broken;
 use super::pictures::Pictures;
 use super::{Paused, RenderError, RenderEvent, RenderOrder};
 
@@ -18,6 +17,8 @@ pub(super) struct Steps<'a> {
     every_s: f64,
     pause_after: Option<u32>,
     paused: Option<Paused>,
+    failed: Option<RenderError>,
+    share_s: f64,
     pictures: Pictures<'a>,
     stored_at: Instant,
     begun: Instant,
@@ -34,6 +35,8 @@ impl<'a> Steps<'a> {
             every_s: order.checkpoint_every_s,
             pause_after: order.pause_after,
             paused: None,
+            failed: None,
+            share_s: 0.0,
             pictures,
             stored_at: Instant::now(),
             begun: Instant::now(),
@@ -43,32 +46,35 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// Takes the session's video to its end, or to the pause.
-    pub(super) fn denoise(
-        &mut self,
-        session: &mut Session<'_>,
-        tell: &mut dyn FnMut(RenderEvent),
-    ) -> Result<Denoised, RenderError> {
-        let mut failed = None;
-        let outcome = session.denoise(&mut |end| match self.step(end, tell) {
-            Ok(flow) => flow,
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        });
-        match (outcome, failed, self.paused.take()) {
+    /// What a step of the run leads to: the caller ends it at a `Break`, and [`Steps::outcome`] says why.
+    pub(super) fn after(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) -> ControlFlow<()> {
+        self.step(end, tell).unwrap_or_else(|error| {
+            self.failed = Some(error);
+            ControlFlow::Break(())
+        })
+    }
+
+    /// The run's result, where the denoiser ended with this one.
+    pub(super) fn outcome(&mut self, denoised: Result<Denoised, Error>) -> Result<Denoised, RenderError> {
+        match (denoised, self.failed.take(), self.paused.take()) {
             (_, Some(error), _) => Err(error),
             (_, None, Some(paused)) => Err(RenderError::Paused(Box::new(paused))),
             (Err(Error::Cancelled), None, None) => Err(RenderError::Stopped { checkpoint: self.last_bytes() }),
-            (other, None, None) => other?.pop().ok_or_else(|| broken("the denoiser returned nothing")),
+            (other, None, None) => Ok(other?),
         }
+    }
+
+    /// This run's share of the seconds of its steps.
+    pub(super) fn share_s(&self) -> f64 {
+        self.share_s
     }
 
     fn step(&mut self, end: &StepEnd<'_>, tell: &mut dyn FnMut(RenderEvent)) -> Result<ControlFlow<()>, RenderError> {
         let (step, total) = (u32::try_from(end.step).unwrap_or(u32::MAX), u32::try_from(end.total).unwrap_or(u32::MAX));
         self.skipped += u32::from(end.skipped);
-        tell(RenderEvent::Step { step, skipped: self.skipped, remaining_s: self.remaining_s(step, total) });
+        self.share_s += end.share_s;
+        let (remaining_s, members) = (self.remaining_s(step, total), u32::try_from(end.members).unwrap_or(u32::MAX));
+        tell(RenderEvent::Step { step, skipped: self.skipped, remaining_s, members });
         let checkpoint = end.checkpoint();
         if self.pause_after.is_some_and(|until| step >= until) {
             // A draft without its state is nothing, so a failure here fails the run.
@@ -107,6 +113,7 @@ impl<'a> Steps<'a> {
         self.begun.elapsed().as_secs_f64() >= 1.0
     }
 
+    /// The state of the last step boundary, as a checkpoint.
     fn last_bytes(&self) -> Option<(u32, Vec<u8>)> {
         let checkpoint = self.last.as_ref()?;
         match checkpoint.to_bytes() {

@@ -1,6 +1,6 @@
 //! A claimed job, and how its run may end without a video. All parts of a run use these types.
 
-use domain::{Failure, FailureAction, Job, Plan};
+use domain::{BatchKey, Failure, FailureAction, Job, Plan};
 use store::Lease;
 use store::leases::ClaimedJob;
 
@@ -17,6 +17,8 @@ pub(super) struct Assignment {
     pub(super) plan: Plan,
     /// The right to write to it.
     pub(super) lease: Lease,
+    /// Equal for jobs that can be rendered together.
+    pub(super) batch_key: Option<BatchKey>,
     /// GPU seconds of earlier attempts.
     pub(super) gpu_seconds_before: f64,
     /// The spans of this run.
@@ -28,7 +30,14 @@ impl Assignment {
     pub(super) fn of(fleet: &Fleet, claimed: ClaimedJob) -> Option<Self> {
         let plan = claimed.job.plan.clone()?;
         let trace = RunTrace::begin(fleet, &claimed.job, &plan);
-        Some(Self { job: claimed.job, plan, lease: claimed.lease, gpu_seconds_before: claimed.gpu_seconds, trace })
+        Some(Self {
+            job: claimed.job,
+            plan,
+            lease: claimed.lease,
+            batch_key: claimed.batch_key,
+            gpu_seconds_before: claimed.gpu_seconds,
+            trace,
+        })
     }
 }
 

@@ -24,7 +24,8 @@ use super::embeddings::{self, Text};
 use super::heart::{HeldLease, Interrupt};
 use super::order::order;
 use super::progress::{Followed, Follower, Seen};
-use super::record::{Measured, record};
+use super::record::{Measured, identity, record};
+use super::slot::{Charge, Occupied};
 use super::{Fleet, checkpoints, lasting, loras, pause, picture, watch};
 use crate::engine::{Control, NOT_FINITE, Paused, RenderedFrames};
 
@@ -38,12 +39,12 @@ const NOT_FINITE_ATTEMPTS: i32 = 2;
 
 /// Runs a claimed job until it does not need the worker's slot any more: to its end, or until `deliveries` has its video.
 /// `sent_at` is when the claim was sent: the lease counts from there.
-pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, deliveries: &mut Deliveries) {
+pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, deliveries: &Deliveries) {
     let control = Control::new();
     let limit = fleet.run_limit.of(job.plan.estimate_s);
     let lease = fleet.heart.hold(job.lease, &control, sent_at, limit);
     job.trace.waited(fleet, &job.job, job.lease);
-    let begun = Instant::now();
+    let slot = fleet.slot.enter();
     info!(job.id = %job.job.id, attempt = job.job.attempts_total, steps = job.plan.steps, tier = %job.plan.tier, "job claimed");
     let rendered = tokio::select! {
         rendered = Box::pin(render(fleet, &job, &lease, &control)) => rendered,
@@ -51,18 +52,18 @@ pub(super) async fn run(fleet: &Arc<Fleet>, job: Assignment, sent_at: Instant, d
     };
     let video = match rendered {
         Ok(video) => video,
-        Err(ended) => return end(fleet, &job, &lease, Err(ended), begun.elapsed().as_secs_f64()).await,
+        Err(ended) => return end(fleet, &job, &lease, Err(ended), slot.charge().seconds).await,
     };
     let Some(place) = deliveries.place(&lease).await else {
-        let done = delivered(fleet, &job, &lease, video, false).await;
-        return end(fleet, &job, &lease, done, begun.elapsed().as_secs_f64()).await;
+        let done = delivered(fleet, &job, &lease, video, Place::Slot(&slot)).await;
+        return end(fleet, &job, &lease, done, slot.charge().seconds).await;
     };
-    let slot_s = begun.elapsed().as_secs_f64();
+    let charge = slot.leave();
     lease.leave_slot();
     let its_fleet = Arc::clone(fleet);
     let delivery = async move {
-        let done = delivered(&its_fleet, &job, &lease, video, true).await;
-        end(&its_fleet, &job, &lease, done, slot_s).await;
+        let done = delivered(&its_fleet, &job, &lease, video, Place::Beside(charge)).await;
+        end(&its_fleet, &job, &lease, done, charge.seconds).await;
     };
     deliveries.begin(fleet, place, delivery.in_current_span());
 }
@@ -106,10 +107,10 @@ async fn delivered(
     job: &Assignment,
     lease: &HeldLease,
     video: Video,
-    beside: bool,
+    place: Place<'_>,
 ) -> Result<Done, Ended> {
     tokio::select! {
-        done = Box::pin(finish(fleet, job, lease, video, beside)) => done,
+        done = Box::pin(finish(fleet, job, lease, video, place)) => done,
         () = hung(fleet, lease) => Err(Ended::Interrupted { checkpoint: None }),
     }
 }
@@ -183,13 +184,22 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
     Ok(Video { frames, text, embeddings: fingerprint, encode_s, follower, seen, uploads })
 }
 
-/// From frames to a delivered video. `beside` says that other jobs have the model meanwhile.
+/// Where a video is delivered.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// In the worker's slot, which the job still occupies.
+    Slot(&'a Occupied),
+    /// Beside the jobs that have the slot now; this was charged for it.
+    Beside(Charge),
+}
+
+/// From frames to a delivered video.
 async fn finish(
     fleet: &Arc<Fleet>,
     job: &Assignment,
     lease: &HeldLease,
     video: Video,
-    beside: bool,
+    place: Place<'_>,
 ) -> Result<Done, Ended> {
     let Video { frames, text, embeddings, encode_s, mut follower, seen, uploads } = video;
     follower.stage(Stage::Deliver).await;
@@ -209,10 +219,18 @@ async fn finish(
         interpolate_s: measured.interpolation.as_ref().map_or(0.0, |done| done.seconds),
         deliver_s,
     };
-    let gpu_s = stages.total_s() - if beside { deliver_s } else { 0.0 };
+    let (beside, charge) = match place {
+        Place::Slot(slot) => (false, slot.charge()),
+        Place::Beside(charge) => (true, charge),
+    };
+    // Its stages include waits for the others where it was not alone.
+    let gpu_s = match charge.shared {
+        true => charge.seconds,
+        false => stages.total_s() - if beside { deliver_s } else { 0.0 },
+    };
     let mut record = record(fleet, job, &text, measured, stages, (seen, gpu_s));
     record.reproduction = Some(Reproduction {
-        worker: fleet.identity(),
+        worker: identity(fleet, record.batch.is_some()),
         embeddings,
         encoder: fleet.encoder.get().cloned().unwrap_or_default(),
         frames,

@@ -1,9 +1,9 @@
 //! The fleet's worker: takes jobs, renders them, and never loses one.
 //!
 //! # Reading order
-//! [`run`] puts the parts together; [`take`] finds work; [`job`] is one job from claim to end; [`embeddings`],
+//! [`run`] puts the parts together; [`take`] finds work, and companions for a job that can share its forward passes; [`job`] is one job from claim to end; [`embeddings`],
 //! [`checkpoints`], [`picture`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
-//! delivers beside the next job; [`heart`] keeps the lease and [`watch`] notices a wedged model; [`trace`] records spans;
+//! delivers beside the next job; [`slot`] says who pays for it; [`heart`] keeps the lease and [`watch`] notices a wedged model; [`trace`] records spans;
 //! [`lasting`] makes sure that the result is stored.
 
 mod assignment;
@@ -25,6 +25,7 @@ mod record;
 mod register;
 pub mod run;
 mod selftest;
+mod slot;
 mod take;
 mod tokenizers;
 mod trace;
@@ -37,8 +38,10 @@ use std::time::Duration;
 use artifacts::Artifacts;
 use broker::Broker;
 use cache::EmbeddingCache;
+use domain::model::RenderShape;
 use domain::{ModelManifest, PoolId, WorkerId, WorkerIdentity};
 use optimizer::CostModel;
+use settings::WorkerSettings;
 use store::Store;
 use store::leases::RetryPolicy;
 use telemetry::{Traces, WorkerMetrics};
@@ -48,6 +51,7 @@ use crate::engine::EngineThread;
 use crate::mp4::Encoder;
 use heart::Heart;
 use loras::Merged;
+use slot::Slot;
 
 /// Everything that a running job needs: cheap handles and plain values.
 pub(crate) struct Fleet {
@@ -109,7 +113,36 @@ pub(crate) struct Fleet {
     pub(crate) resumes_max: u32,
     /// Videos that may be delivered beside the next job.
     pub(crate) deliveries_max: u32,
+    /// How many jobs are rendered together.
+    pub(crate) batch: BatchRule,
+    /// Who occupies the slot.
+    pub(crate) slot: Slot,
 }
+
+/// How many jobs are rendered together, as this worker has registered it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BatchRule {
+    /// Most jobs; 1 renders each alone.
+    pub(crate) max: u32,
+    /// Most video tokens of all together.
+    pub(crate) tokens: u64,
+}
+
+impl BatchRule {
+    /// The rule of a worker: several devices share one video at a time, and a CPU gains nothing from several videos.
+    pub(crate) fn of(settings: &WorkerSettings, device: &str, devices: u32) -> Self {
+        let max = match (devices, settings.batch_max) {
+            (2.., _) => 1,
+            (_, 0) if device == "cpu" => 1,
+            (_, 0) => GPU_BATCH,
+            (_, max) => max,
+        };
+        Self { max, tokens: settings.batch_tokens }
+    }
+}
+
+/// Jobs that a GPU renders together where no setting says otherwise: beyond eight, published measurements gain little more.
+const GPU_BATCH: u32 = 8;
 
 /// How long a run may last: whatever progress it shows, at some point something is wrong.
 #[derive(Debug, Clone, Copy)]
@@ -132,6 +165,12 @@ impl Fleet {
     /// The adapters in the model's weights, or on their way there, as [`domain::VideoRequest::adapters_key`] writes them.
     pub(crate) fn merged(&self) -> String {
         self.merged.key()
+    }
+
+    /// Most jobs of this kind that are rendered together.
+    pub(crate) fn batch_limit(&self, shape: &RenderShape) -> u32 {
+        let (tokens, memory) = (shape.tokens(&self.manifest.geometry), self.engine.info().memory_bytes);
+        optimizer::batch::limit(tokens, self.batch.max, self.batch.tokens, memory, &self.manifest.memory)
     }
 
     /// What its videos depend on.

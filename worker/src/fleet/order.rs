@@ -3,7 +3,7 @@
 use super::Fleet;
 use super::assignment::Assignment;
 use super::embeddings::Text;
-use crate::engine::RenderOrder;
+use crate::engine::{BatchPlace, RenderOrder};
 
 /// The order of a job, without the files that are fetched for it.
 pub(super) fn order(
@@ -14,6 +14,8 @@ pub(super) fn order(
     resume: Option<Vec<u8>>,
 ) -> RenderOrder {
     let (request, shape, plan) = (&job.job.request, job.job.shape, &job.plan);
+    let key = job.batch_key.clone().filter(|_| resume.is_none());
+    let batch = key.map(|key| BatchPlace { key, limit: fleet.batch_limit(&shape) });
     RenderOrder {
         width: shape.width,
         height: shape.height,
@@ -37,5 +39,6 @@ pub(super) fn order(
         continues: plan.continues,
         interpolate: plan.interpolate.unwrap_or(1),
         progressive: plan.progressive,
+        batch: batch.filter(|batch| batch.limit > 1),
     }
 }

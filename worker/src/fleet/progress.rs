@@ -115,7 +115,8 @@ impl Follower {
                     }
                     seen.restarted_because = restarted_because;
                 }
-                RenderEvent::Step { step, skipped, remaining_s } => {
+                RenderEvent::Step { step, skipped, remaining_s, members } => {
+                    self.fleet.metrics.step_taken(members);
                     (self.mark.step, self.mark.steps_skipped, self.remaining_s) = (step, skipped, remaining_s);
                     self.job.trace.step(step, skipped);
                     (self.told.owed, self.written.owed) = (true, true);

@@ -1,6 +1,6 @@
 //! What a finished run is recorded with.
 
-use domain::{InterpolationRecord, ProgressiveRecord, RunRecord, Savings, StageSeconds, VideoRequest};
+use domain::{InterpolationRecord, ProgressiveRecord, RunRecord, Savings, StageSeconds, VideoRequest, WorkerIdentity};
 use optimizer::RunFacts;
 
 use super::Fleet;
@@ -9,6 +9,9 @@ use super::embeddings::Text;
 use super::progress::Seen;
 use crate::engine::{Interpolation, RenderedFrames};
 
+/// The device on which shared passes change no bit.
+const CPU: &str = "cpu";
+
 /// The part of the record that describes rendering, without the frames.
 pub(super) struct Measured {
     computed: u32,
@@ -16,6 +19,8 @@ pub(super) struct Measured {
     /// Of these, at half the size.
     lower: [u32; 2],
     convergence: Vec<f32>,
+    /// Mean number of jobs that shared its forward passes.
+    pub(super) batch: Option<f64>,
     pub(super) adapters_s: f64,
     pub(super) denoise_s: f64,
     pub(super) decode_s: f64,
@@ -29,6 +34,7 @@ impl Measured {
             skipped: frames.steps_skipped,
             lower: frames.lower,
             convergence: frames.convergence.clone(),
+            batch: frames.batch,
             adapters_s: frames.adapters_s,
             denoise_s: frames.denoise_s,
             decode_s: frames.decode_s,
@@ -62,7 +68,7 @@ pub(super) fn record(
             steps_computed: measured.lower[0],
             steps_skipped: measured.lower[1],
         }),
-        batch: None,
+        batch: measured.batch,
         devices: info.devices,
         device: info.device.clone(),
         build: info.build.clone(),
@@ -91,6 +97,16 @@ pub(super) fn record(
         (record.saved_s, record.saved_usd, record.savings) = (saving.saved_s, saving.saved_usd, saving.parts);
     }
     record
+}
+
+/// What a video depends on that was made on this worker. On a GPU, kernels are chosen by the size of a product, so a video whose passes
+/// were shared may differ in its last bits from one that had them alone; a CPU computes each sample as it does alone.
+pub(super) fn identity(fleet: &Fleet, shared: bool) -> WorkerIdentity {
+    let mut identity = fleet.identity();
+    if shared && fleet.engine.info().device != CPU {
+        identity.device_class.push_str(" batched");
+    }
+    identity
 }
 
 fn interpolated(job: &Assignment, done: Interpolation) -> InterpolationRecord {

@@ -25,8 +25,9 @@ use tracing::{Instrument as _, info, warn};
 use super::deliveries::Deliveries;
 use super::heart::{Heart, Rhythm};
 use super::loras::{self, Merged};
-use super::take::Source;
-use super::{Fleet, RunLimit, device, job, register, selftest, tokenizers};
+use super::slot::Slot;
+use super::take::{Source, Taken};
+use super::{BatchRule, Fleet, RunLimit, device, job, register, selftest, tokenizers};
 use crate::engine::{Dtype, EngineThread, HunyuanRenderer, LoadOptions, Renderer, Residency, Storage, check_manifest};
 use crate::mp4::Encoder;
 use crate::ranks::Devices;
@@ -126,8 +127,7 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source) {
     let mut deliveries = Deliveries::new(fleet.deliveries_max);
     while let Some(taken) = Box::pin(source.next(&fleet.nothing_new)).await {
         fleet.metrics.slots(1, 1);
-        let log_span = taken.job.trace.log_span();
-        Box::pin(job::run(&fleet, taken.job, taken.sent_at, &mut deliveries).instrument(log_span)).await;
+        Box::pin(render(&fleet, &source, taken, &deliveries)).await;
         fleet.metrics.slots(0, 1);
         if !fleet.engine.is_alive() {
             fleet.leave("the model's thread has ended or hangs");
@@ -142,6 +142,20 @@ async fn serve(fleet: Arc<Fleet>, mut source: Source) {
     }
     // They need no model. A drain has interrupted them, so that they hand their jobs back.
     deliveries.finished().await;
+}
+
+/// Renders a job, and those that can share its forward passes. It waits for none of them: they join when they have been claimed.
+async fn render(fleet: &Arc<Fleet>, source: &Source, taken: Taken, deliveries: &Deliveries) {
+    let run = |taken: Taken| {
+        let log_span = taken.job.trace.log_span();
+        Box::pin(job::run(fleet, taken.job, taken.sent_at, deliveries).instrument(log_span))
+    };
+    let lead = taken.job.clone();
+    let others = async {
+        let companions = source.companions(&lead).await;
+        futures::future::join_all(companions.into_iter().map(run)).await
+    };
+    tokio::join!(run(taken), others);
 }
 
 /// Resolves when a drain has lasted too long.
@@ -301,6 +315,8 @@ fn assemble(
         run_limit: RunLimit { factor: worker.run_limit_factor, min: Duration::from_secs(worker.run_limit_min_s) },
         resumes_max: settings.scheduler.checkpoint_resumes_max,
         deliveries_max: worker.deliveries_max,
+        batch: BatchRule::of(worker, &info.device, info.devices),
+        slot: Slot::default(),
         merged: Merged::default(),
         patience: patience(settings.scheduler.affinity_delay_max_s),
         lora_cache_bytes: worker.lora_cache_bytes,
@@ -382,9 +398,9 @@ fn worker_info(settings: &Settings, fleet: &Fleet) -> WorkerInfo {
         slots: 1,
         formats: info.formats.clone(),
         gpu_hour_usd: fleet.gpu_hour_usd,
-        batch_max: 1,
-        batch_tokens: 0,
-        devices: 1,
+        batch_max: fleet.batch.max,
+        batch_tokens: fleet.batch.tokens,
+        devices: info.devices,
     }
 }
 

@@ -159,6 +159,29 @@ impl Source {
         self.claim(named).await
     }
 
+    /// Claims the released jobs that can share the forward passes of one that was just claimed. There may be none: the scheduler
+    /// releases those that wait at the same moment, and nothing waits for more.
+    pub(super) async fn companions(&self, lead: &Assignment) -> Vec<Taken> {
+        let (fleet, limit) = (&self.fleet, self.fleet.batch_limit(&lead.job.shape));
+        let Some(key) = lead.batch_key.as_ref().filter(|_| limit > 1 && lead.job.checkpoint.is_none()) else {
+            return Vec::new();
+        };
+        let found = fleet.store.companions(&fleet.pool, fleet.worker_id, lead.job.id, key, limit - 1).await;
+        let found = found.unwrap_or_else(|error| {
+            debug!(job.id = %lead.job.id, %error, "cannot look for companions");
+            Vec::new()
+        });
+        let mut taken = Vec::new();
+        for one in found {
+            if fleet.nothing_new.is_cancelled() {
+                break;
+            }
+            let ready = JobReady { job_id: one.job_id, dispatch_no: one.dispatch_no, pool: one.pool };
+            taken.extend(self.claim(&ready).await);
+        }
+        taken
+    }
+
     async fn claim(&self, ready: &JobReady) -> Option<Taken> {
         let fleet = &self.fleet;
         let token = LeaseToken::fresh();

@@ -43,6 +43,7 @@ fn order(renderer: &mut HunyuanRenderer) -> RenderOrder {
         continues: None,
         interpolate: 1,
         progressive: None,
+        batch: None,
     }
 }
 

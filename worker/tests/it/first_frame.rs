@@ -53,6 +53,7 @@ fn order(renderer: &mut HunyuanRenderer, first_frame: Option<Arc<FirstFrame>>) -
         continues: None,
         interpolate: 1,
         progressive: None,
+        batch: None,
     }
 }
 

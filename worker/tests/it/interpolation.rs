@@ -42,6 +42,7 @@ fn order(renderer: &mut HunyuanRenderer, interpolate: u32) -> RenderOrder {
         continues: None,
         interpolate,
         progressive: None,
+        batch: None,
         first_frame: None,
     }
 }

@@ -11,3 +11,4 @@ mod prompt;
 mod ranks;
 mod render;
 mod sizes;
+mod together;

@@ -60,6 +60,7 @@ fn render(model: &Path, memory_bytes: u64) -> (Result<RenderedFrames, RenderErro
         continues: None,
         interpolate: 1,
         progressive: None,
+        batch: None,
     };
     let mut starts = Vec::new();
     let rendered = renderer.render(&order, &control, &mut |event| {

@@ -52,6 +52,7 @@ fn order(renderer: &mut HunyuanRenderer, progressive: Option<ProgressivePlan>) -
         continues: None,
         interpolate: 1,
         progressive,
+        batch: None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::runtime::{
     noise,
     progressive::ratio,
     request::{DenoiseRequest, DraftPart},
-    run::Run,
+    run::{Asked, Run},
     step_cache::StepCacheConfig,
 };
 
@@ -91,13 +91,14 @@ impl Engine {
     }
 
     /// A run of this request, at step 0.
-    pub(crate) fn run<'r>(&self, request: &'r DenoiseRequest) -> Result<Run<'r>> {
-        let noise = self.initial_latents(request)?;
-        Run::new(request, self.identity(request)?, self.schedule(request)?, &noise, self.device)
+    pub(crate) fn run<'r>(&self, request: Asked<'r>) -> Result<Run<'r>> {
+        let noise = self.initial_latents(&request)?;
+        let (identity, schedule) = (self.identity(&request)?, self.schedule(&request)?);
+        Run::new(request, identity, schedule, &noise, self.device)
     }
 
     /// Checks requests of one size, then whether there is enough memory to denoise them together.
-    pub(crate) fn reserve_denoise(&self, requests: &[DenoiseRequest]) -> Result<()> {
+    pub(crate) fn reserve_denoise(&self, requests: &[&DenoiseRequest]) -> Result<()> {
         let Some(first) = requests.first() else { return Ok(()) };
         let mut text = 0;
         for request in requests {

@@ -161,6 +161,8 @@ pub struct Checkpoint {
     pub skipped: usize,
     /// Of these, computed and skipped at the lower resolution.
     pub lower: [usize; 2],
+    /// See [`RunCounts::companions`](crate::RunCounts::companions).
+    pub companions: usize,
     /// Relative change of the velocity at each step after the first.
     pub velocity_change: Vec<f64>,
 }
@@ -174,6 +176,8 @@ struct Metadata {
     skipped: usize,
     #[serde(default, skip_serializing_if = "is_none")]
     lower: [usize; 2],
+    #[serde(default, skip_serializing_if = "is_zero")]
+    companions: usize,
     /// Bits of each value, as JSON numbers do not keep floats exactly.
     velocity_change: Vec<u64>,
     /// Names of the prompt's embeddings.
@@ -211,6 +215,7 @@ impl Checkpoint {
             computed: self.computed,
             skipped: self.skipped,
             lower: self.lower,
+            companions: self.companions,
             velocity_change: self.velocity_change.iter().map(|value| value.to_bits()).collect(),
             embeddings: names(&self.embeddings),
             negative: self.negative.as_ref().map(names),
@@ -276,6 +281,7 @@ impl Checkpoint {
             computed: metadata.computed,
             skipped: metadata.skipped,
             lower: metadata.lower,
+            companions: metadata.companions,
             velocity_change: metadata.velocity_change.into_iter().map(f64::from_bits).collect(),
         })
     }
@@ -284,6 +290,12 @@ impl Checkpoint {
 /// Whether a run took no step at a lower resolution; its checkpoint then has the form of earlier releases.
 fn is_none(lower: &[usize; 2]) -> bool {
     *lower == [0, 0]
+}
+
+/// Whether a run shared no forward pass; likewise.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(companions: &usize) -> bool {
+    *companions == 0
 }
 
 fn unreadable(error: impl std::fmt::Display) -> Error {
@@ -374,6 +386,7 @@ mod tests {
             computed: 2,
             skipped: 0,
             lower: [1, 0],
+            companions: 3,
             velocity_change: vec![0.1 + 0.7],
         }
     }

@@ -28,11 +28,21 @@ struct Inner {
     beats: AtomicU64,
     /// Beats after which the run cancels itself.
     budget: u64,
+    /// The runs that share this work: it is cancelled once all of them are.
+    sharing: Vec<Control>,
+    /// Runs that wait for this work; it is progress for them too.
+    waiting: Vec<Control>,
 }
 
 impl Default for Inner {
     fn default() -> Self {
-        Self { cancelled: AtomicBool::new(false), beats: AtomicU64::new(0), budget: u64::MAX }
+        Self {
+            cancelled: AtomicBool::new(false),
+            beats: AtomicU64::new(0),
+            budget: u64::MAX,
+            sharing: Vec::new(),
+            waiting: Vec::new(),
+        }
     }
 }
 
@@ -49,6 +59,26 @@ impl Control {
         Self { inner: Arc::new(Inner { budget: beats, ..Inner::default() }) }
     }
 
+    /// A handle for work that several runs share while others wait for it. It is cancelled once all that share it are, since until
+    /// then somebody needs its result; its beats are beats of all of them. A single run that nobody waits for gets its own handle.
+    #[must_use]
+    pub fn over(sharing: &[Self], waiting: &[Self]) -> Self {
+        let mut known: Vec<Self> = Vec::new();
+        let mut unknown = |control: &&Self| {
+            let new = !known.iter().any(|one| Arc::ptr_eq(&one.inner, &control.inner));
+            if new {
+                known.push((*control).clone());
+            }
+            new
+        };
+        let sharing: Vec<Self> = sharing.iter().filter(&mut unknown).cloned().collect();
+        let waiting: Vec<Self> = waiting.iter().filter(&mut unknown).cloned().collect();
+        match (sharing.as_slice(), waiting.is_empty()) {
+            ([only], true) => only.clone(),
+            _ => Self { inner: Arc::new(Inner { sharing, waiting, ..Inner::default() }) },
+        }
+    }
+
     /// Asks the run to stop; it returns [`Error::Cancelled`] at its next check.
     pub fn cancel(&self) {
         self.inner.cancelled.store(true, Ordering::Release);
@@ -57,7 +87,8 @@ impl Control {
     /// Whether a stop was requested.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.inner.cancelled.load(Ordering::Acquire)
+        let sharing = &self.inner.sharing;
+        self.inner.cancelled.load(Ordering::Acquire) || (!sharing.is_empty() && sharing.iter().all(Self::is_cancelled))
     }
 
     /// Number of checks passed so far. A watchdog compares two readings: no change means no progress.
@@ -71,6 +102,9 @@ impl Control {
         let before = self.inner.beats.fetch_add(1, Ordering::AcqRel);
         if before.saturating_add(1) >= self.inner.budget {
             self.cancel();
+        }
+        for other in self.inner.sharing.iter().chain(&self.inner.waiting) {
+            other.beat();
         }
     }
 
@@ -118,6 +152,29 @@ mod tests {
         assert_eq!(control.beats(), 1);
         assert!(control.check_at(Device::Cuda(9999)).is_err(), "a GPU that does not exist has done nothing");
         assert_eq!(control.beats(), 1, "no progress is seen where the device has failed");
+    }
+
+    #[test]
+    fn shared_work_goes_on_until_nobody_needs_it_and_counts_for_all() {
+        let [first, second, waits] = [Control::new(), Control::new(), Control::new()];
+        let shared = Control::over(&[first.clone(), second.clone()], std::slice::from_ref(&waits));
+        shared.check().unwrap();
+        first.cancel();
+        shared.check().unwrap();
+        waits.cancel();
+        shared.check().unwrap();
+        assert_eq!([first.beats(), second.beats(), waits.beats()], [3; 3]);
+        second.cancel();
+        assert!(matches!(shared.check(), Err(Error::Cancelled)));
+    }
+
+    #[test]
+    fn a_run_that_shares_with_nobody_keeps_its_own_handle() {
+        let own = Control::with_budget(2);
+        let alone = Control::over(&[own.clone(), own.clone()], std::slice::from_ref(&own));
+        assert!(alone.check().is_ok());
+        assert!(alone.check().is_err(), "its budget counts");
+        assert_eq!(own.beats(), 2);
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub mod tiling;
 pub mod checkpoint;
 pub mod first_frame;
 pub mod frames;
+pub(crate) mod passes;
 pub mod picture;
 pub mod preview;
 pub mod request;

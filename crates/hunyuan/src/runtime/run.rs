@@ -3,7 +3,8 @@
 //! The rule: a run either reaches the next step boundary or stays where it is; everything that decides the rest of it is in its
 //! checkpoint.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
+use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
 
@@ -48,6 +49,9 @@ pub struct RunCounts {
     pub skipped: usize,
     /// Of these, computed and skipped at the lower resolution.
     pub lower: [usize; 2],
+    /// Other runs in the forward passes of its computed steps, added up over the steps; 0 for a run that had them alone. On a GPU
+    /// such a run may differ from a single one in its last bits, since matrix products of other sizes may use other kernels.
+    pub companions: usize,
     /// `mean|v - v_before| / mean|v_before|` of each step but the first of a resolution: the predicted velocity's
     /// relative change, an estimate of the local error of the Euler steps.
     pub velocity_change: Vec<f64>,
@@ -65,6 +69,10 @@ pub struct StepEnd<'a> {
     pub total: usize,
     /// Seconds that the step took; for a batch, of the whole round.
     pub seconds: f64,
+    /// This run's share of them: its part of the forward passes that it shared, and what was done for it alone.
+    pub share_s: f64,
+    /// Runs in this step's forward pass, this one included; 0 for a step from the step cache.
+    pub members: usize,
     /// Whether the step came from the step cache.
     pub skipped: bool,
     /// Relative change of the velocity, from the second step on.
@@ -104,13 +112,31 @@ impl StepEnd<'_> {
     }
 }
 
-/// Called after each step; `Break` ends the work with [`Error::Cancelled`].
+/// Called after each step of each run; `Break` ends that run with [`Error::Cancelled`].
 pub type OnStep<'a> = &'a mut dyn FnMut(&StepEnd) -> ControlFlow<()>;
+
+/// A request that its caller keeps, or that the run keeps for itself.
+#[derive(Debug)]
+pub(crate) enum Asked<'a> {
+    Borrowed(&'a DenoiseRequest),
+    Shared(Rc<DenoiseRequest>),
+}
+
+impl Deref for Asked<'_> {
+    type Target = DenoiseRequest;
+
+    fn deref(&self) -> &DenoiseRequest {
+        match self {
+            Self::Borrowed(request) => request,
+            Self::Shared(request) => request,
+        }
+    }
+}
 
 /// One video between two steps.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
-    pub(crate) request: &'a DenoiseRequest,
+    pub(crate) request: Asked<'a>,
     identity: Identity,
     pub(crate) schedule: Schedule,
     cache: Option<Box<dyn StepCache>>,
@@ -129,7 +155,7 @@ pub(crate) struct Run<'a> {
 impl<'a> Run<'a> {
     /// A run before its first step. `noise` is fp32 and of the full size.
     pub(crate) fn new(
-        request: &'a DenoiseRequest,
+        request: Asked<'a>,
         identity: Identity,
         schedule: Schedule,
         noise: &Tensor,
@@ -138,7 +164,7 @@ impl<'a> Run<'a> {
         let noise = noise.f_to_kind(Kind::Float)?.f_to_device(device).in_op("noise")?;
         let (_, _, _, height, width) = noise.size5()?;
         let full = [height, width];
-        let raise = match lower_size(request, full) {
+        let raise = match lower_size(&request, full) {
             Some(lower) => Some(Raise::new(lower, full, device)?),
             None => None,
         };
@@ -196,6 +222,7 @@ impl<'a> Run<'a> {
             computed: saved.computed,
             skipped: saved.skipped,
             lower: saved.lower,
+            companions: saved.companions,
             velocity_change: saved.velocity_change.clone(),
         };
         Ok(())
@@ -224,7 +251,7 @@ impl<'a> Run<'a> {
     /// belongs to the next step, so that a preview or a draft of that moment shows what was computed.
     fn size_after(&self, step: usize) -> Vec<i64> {
         let mut size = self.latents.size();
-        let lower = lower_size(self.request, self.full).filter(|_| step <= self.lower_steps());
+        let lower = lower_size(&self.request, self.full).filter(|_| step <= self.lower_steps());
         let [height, width] = lower.unwrap_or(self.full);
         size.splice(3.., [height, width]);
         size
@@ -266,6 +293,7 @@ impl<'a> Run<'a> {
             computed: self.counts.computed,
             skipped: self.counts.skipped,
             lower: self.counts.lower,
+            companions: self.counts.companions,
             velocity_change: self.counts.velocity_change.clone(),
         }
     }
@@ -287,8 +315,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Takes the step. Nothing of the run changes if it fails, also where its result is not finite.
-    pub(crate) fn advance(&mut self, velocity: Tensor, skipped: bool) -> Result<()> {
+    /// Takes the step, with a velocity from a forward pass of this many runs, or from the step cache (0). Nothing of the run changes
+    /// if it fails, also where its result is not finite.
+    pub(crate) fn advance(&mut self, velocity: Tensor, members: usize) -> Result<()> {
+        let skipped = members == 0;
         if let (Some(cache), false) = (&mut self.cache, skipped) {
             cache.observe(&self.latents, &velocity).in_op("step cache")?;
         }
@@ -310,6 +340,7 @@ impl<'a> Run<'a> {
             self.counts.skipped += 1;
         } else {
             self.counts.computed += 1;
+            self.counts.companions += members - 1;
         }
         self.step += 1;
         if self.request.draft.is_some_and(|draft| draft.after == self.step) {
@@ -320,7 +351,7 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn finish(self) -> Denoised {
-        let DenoiseRequest { width, height, frames, .. } = *self.request;
+        let (width, height, frames) = (self.request.width, self.request.height, self.request.frames);
         Denoised { latents: Latents { tensor: self.latents, width, height, frames }, counts: self.counts }
     }
 }

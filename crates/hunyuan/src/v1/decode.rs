@@ -15,8 +15,14 @@ pub(crate) fn decode(
     batch: &Batch,
     (kind, device): (Kind, Device),
     leader: Option<&Leader>,
-    decoder: impl FnOnce(&Tensor, &Split) -> Result<Tensor>,
+    decoder: &mut dyn FnMut(&Tensor, &Split) -> Result<Tensor>,
 ) -> Result<Vec<Frames>> {
+    if device == Device::Cpu && batch.videos.len() > 1 {
+        // A convolution over several videos differs from that over one in its last bits.
+        let mut one = |video| decode(&Batch { videos: &[video], ..*batch }, (kind, device), leader, decoder);
+        let frames: Vec<Vec<Frames>> = batch.videos.iter().map(|&video| one(video)).collect::<Result<_>>()?;
+        return Ok(frames.into_iter().flatten().collect());
+    }
     let sizes: Vec<Vec<i64>> = batch.videos.iter().map(|video| video.tensor.size()).collect();
     if sizes.windows(2).any(|pair| pair[0] != pair[1]) {
         return Err(Error::input("latents", "videos that are decoded together must have one size"));

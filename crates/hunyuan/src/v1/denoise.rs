@@ -41,23 +41,18 @@ impl Predictor for Denoiser<'_> {
         Ok([Text::of(field, embeddings)?.tokens(), 0])
     }
 
-    fn condition(&self, runs: &[&Run], embeddings: &[&Embeddings]) -> Result<Condition> {
-        let join = |parts: Vec<&Tensor>| -> Result<Tensor> {
-            Ok(Tensor::f_cat(&parts, 0)?.f_to_device(self.device)?.f_to_kind(self.kind)?)
-        };
-        let texts =
-            embeddings.iter().map(|embeddings| Text::of("embeddings", embeddings)).collect::<Result<Vec<_>>>()?;
-        let states = join(texts.iter().map(|text| text.prompt).collect())?;
-        let pooled = join(texts.iter().map(|text| text.pooled).collect())?;
-        let guidance: Vec<f64> = runs.iter().map(|run| run.request.guidance).collect();
-        let (_, channels, frames, height, width) = runs[0].latents.size5()?;
-        let (latents, full) = ([channels, frames, height, width], runs[0].full);
-        let shape = VideoShape { latents, full, stretch: runs[0].request.riflex };
-        self.transformer.condition(&states, &pooled, &guidance, &shape)
+    fn condition(&self, run: &Run, embeddings: &Embeddings) -> Result<Condition> {
+        let here = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_to_device(self.device)?.f_to_kind(self.kind)?) };
+        let text = Text::of("embeddings", embeddings)?;
+        let (states, pooled) = (here(text.prompt)?, here(text.pooled)?);
+        let (_, channels, frames, height, width) = run.latents.size5()?;
+        let (latents, full) = ([channels, frames, height, width], run.full);
+        let shape = VideoShape { latents, full, stretch: run.request.riflex };
+        self.transformer.condition(&states, &pooled, &[run.request.guidance], &shape)
     }
 
-    fn select(&self, condition: &Condition, samples: &[i64]) -> Result<Condition> {
-        condition.select(samples)
+    fn join(&self, conditions: &[&Condition]) -> Result<Condition> {
+        Condition::join(conditions)
     }
 
     fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {

@@ -11,7 +11,6 @@ use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
     error::Result,
-    first_frame::FirstFrame,
     run::Run,
     sampler::{Lengths, Predictor, Times},
     team::Leader,
@@ -42,32 +41,23 @@ impl Predictor for Denoiser<'_> {
         Ok(Text::of(field, embeddings)?.lengths())
     }
 
-    fn condition(&self, runs: &[&Run], embeddings: &[&Embeddings]) -> Result<Condition> {
-        let join = |parts: Vec<&Tensor>| -> Result<Tensor> {
-            Ok(Tensor::f_cat(&parts, 0)?.f_to_device(self.device)?.f_to_kind(self.kind)?)
-        };
-        let texts =
-            embeddings.iter().map(|embeddings| Text::of("embeddings", embeddings)).collect::<Result<Vec<_>>>()?;
-        let states = join(texts.iter().map(|text| text.prompt).collect())?;
-        let glyphs: Vec<&Tensor> = texts.iter().filter_map(|text| text.glyph).collect();
-        let glyphs = if glyphs.is_empty() { None } else { Some(join(glyphs)?) };
+    fn condition(&self, run: &Run, embeddings: &Embeddings) -> Result<Condition> {
+        let here = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_to_device(self.device)?.f_to_kind(self.kind)?) };
+        let text = Text::of("embeddings", embeddings)?;
+        let states = here(text.prompt)?;
+        let glyphs = text.glyph.map(here).transpose()?;
         // Guidance changes the text alone: both passes see the picture.
-        let pictures: Vec<&FirstFrame> = runs.iter().filter_map(|run| run.request.image.as_ref()).collect();
-        let image = if pictures.is_empty() {
-            None
-        } else {
-            Some(ImageInput {
-                states: join(pictures.iter().map(|picture| &picture.states).collect())?,
-                latents: join(pictures.iter().map(|picture| &picture.latents).collect())?,
-            })
+        let image = match &run.request.image {
+            Some(picture) => Some(ImageInput { states: here(&picture.states)?, latents: here(&picture.latents)? }),
+            None => None,
         };
-        let (_, channels, frames, height, width) = runs[0].latents.size5()?;
+        let (_, channels, frames, height, width) = run.latents.size5()?;
         let latents = [channels, frames, height, width];
-        self.transformer.condition(&states, glyphs.as_ref(), image.as_ref(), (latents, runs[0].full))
+        self.transformer.condition(&states, glyphs.as_ref(), image.as_ref(), (latents, run.full))
     }
 
-    fn select(&self, condition: &Condition, samples: &[i64]) -> Result<Condition> {
-        condition.select(samples)
+    fn join(&self, conditions: &[&Condition]) -> Result<Condition> {
+        Condition::join(conditions)
     }
 
     fn predict(&self, latents: &Tensor, times: &Times, condition: &Condition, control: &Control) -> Result<Tensor> {

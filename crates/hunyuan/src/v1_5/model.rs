@@ -23,8 +23,7 @@ use crate::runtime::{
     frames::Frames,
     picture::Picture,
     request::DenoiseRequest,
-    run::{Denoised, OnStep, Run},
-    sampler,
+    sampler::{Loop, Rounds},
     team::{Leader, Order, Split, Team},
     tiling::Progress,
     weights::{self, Loader, Placements, WeightSource, Weights},
@@ -179,15 +178,18 @@ impl Networks for V15 {
         self.picture_encoders.get_or_init(|| loaded).encode(picture, size, control)
     }
 
-    fn denoise(&self, runs: Vec<Run>, control: &Control, on_step: OnStep) -> Result<Vec<Denoised>> {
+    fn rounds<'n, 'r>(&'n self) -> Box<dyn Rounds<'r> + 'n>
+    where
+        'r: 'n,
+    {
         let leader = self.leader.as_ref();
         let denoiser = Denoiser { transformer: &self.transformer, device: self.device, kind: self.kind, leader };
-        sampler::denoise(&denoiser, runs, control, on_step)
+        Box::new(Loop::new(denoiser))
     }
 
     fn decode(&self, batch: &Batch, control: &Control, progress: Progress) -> Result<Vec<Frames>> {
-        decode::decode(batch, (self.decoder_kind, self.device), self.leader.as_ref(), |latents, split| {
-            self.decoder.decode(latents, split, control, progress)
+        decode::decode(batch, (self.decoder_kind, self.device), self.leader.as_ref(), &mut |latents, split| {
+            self.decoder.decode(latents, split, control, &mut *progress)
         })
     }
 

@@ -12,4 +12,5 @@ mod riflex;
 mod runs;
 mod stops;
 mod team;
+mod together;
 mod v1_5;

@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use domain::{CacheMatch, Clock, Complexity, JobStatus, Plan, RunRecord, SystemClock, Tier};
-use prometheus::{Counter, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prometheus::{Counter, Gauge, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::declare::{LONG_S, STEPS, metrics, raise};
+use super::declare::{LONG_S, MEMBERS, STEPS, metrics, raise};
 
 /// Possible outcomes of a run.
 const OUTCOMES: &[&str] = &["completed", "drafted", "failed", "cancelled", "handed_back", "lease_lost"];
@@ -38,6 +38,8 @@ metrics! {
         cache_saved_seconds: Counter = "fleet_embedding_cache_saved_seconds_total";
         /// Failed Redis calls and unusable cached values. Each counts as a miss and never fails a job.
         cache_errors: IntCounter = "fleet_embedding_cache_errors_total";
+        /// Jobs in the forward pass of a computed step; each job counts its own steps. Sum divided by count is the mean batch.
+        step_members: Histogram = "fleet_step_members", buckets MEMBERS;
         /// Playback time of the rendered videos, in seconds.
         video_seconds: Counter = "fleet_video_seconds_total";
         /// Time during which a job occupied this worker's slot, in seconds.
@@ -88,6 +90,8 @@ metrics! {
         busy_since: Mutex<Option<Instant>>;
         /// The same for the model.
         model_since: Mutex<Option<Instant>>;
+        /// Jobs for which the model works at present.
+        model_users: Mutex<u32>;
     }
 }
 
@@ -197,11 +201,23 @@ impl WorkerMetrics {
         *locked(&self.busy_since) = (used > 0).then(Instant::now);
     }
 
-    /// Records that the model begins a piece of work; it ends when the guard is dropped.
+    /// Records that the model begins a piece of work for a job; it ends when the guard is dropped. Time in which it works for several
+    /// jobs counts once.
     #[must_use]
     pub fn model_works(&self) -> ModelWork<'_> {
-        *locked(&self.model_since) = Some(Instant::now());
+        let mut users = locked(&self.model_users);
+        *users += 1;
+        if *users == 1 {
+            *locked(&self.model_since) = Some(Instant::now());
+        }
         ModelWork { metrics: self }
+    }
+
+    /// Records a step of a job: `members` is how many jobs shared its forward pass, or 0 for one from the step cache.
+    pub fn step_taken(&self, members: u32) {
+        if members > 0 {
+            self.step_members.observe(f64::from(members));
+        }
     }
 
     /// Adds the time since the last call if a slot or the model has been in use. It is called often, so that a long run does not
@@ -244,7 +260,11 @@ pub struct ModelWork<'m> {
 impl Drop for ModelWork<'_> {
     fn drop(&mut self) {
         self.metrics.count_busy();
-        *locked(&self.metrics.model_since) = None;
+        let mut users = locked(&self.metrics.model_users);
+        *users = users.saturating_sub(1);
+        if *users == 0 {
+            *locked(&self.metrics.model_since) = None;
+        }
     }
 }
 

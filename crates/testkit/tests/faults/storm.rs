@@ -90,6 +90,7 @@ async fn a_storm_loses_nothing_and_leaves_nothing_behind() {
     let stack = PrivateStack::start();
     let options = FleetOptions { services: Some(stack.services.clone()), ..tidy(impatient()) }
         .with("ENABLE_CACHE", "true")
+        .with("FLEET__WORKER__BATCH_MAX", "4")
         .with("FLEET__SERVER__KEYS", "on");
     let fleet = Arc::new(Fleet::prepare(options).await);
     let book = Arc::new(Accounting::default());

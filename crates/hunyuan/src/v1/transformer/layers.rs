@@ -3,11 +3,15 @@
 //! The rule: a layer allocates its result at most once, and where a caller owns a larger buffer it writes straight into
 //! it. Sequences are `[batch, tokens, width]` throughout.
 //!
+//! On a CPU every sample of a batch is computed as it is alone: matrix products and convolutions of other sizes are summed in
+//! another order there (a product of one row is a kernel of its own), and a CPU gains nothing from larger ones. So a video's
+//! bits do not depend on those that share its batch. On a GPU, where larger products are the gain, its last bits may.
+//!
 //! Upstream: feed-forward and norm layers in
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/attention.py> and
 //! <https://github.com/huggingface/diffusers/blob/9380e58821092ad05e618fa8a259030136ba43c0/src/diffusers/models/normalization.py>.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::runtime::{
     error::Result,
@@ -48,8 +52,12 @@ impl Linear {
         Ok(Self { weight: loader.matrix(names, &weights)?, bias: loader.fused(names, "bias", &biases)? })
     }
 
-    /// `[.., in]` to `[.., out]`.
+    /// `[batch, .., in]` to `[batch, .., out]`.
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        sample_by_sample(input, |sample, _| self.product(sample))
+    }
+
+    fn product(&self, input: &Tensor) -> Result<Tensor> {
         let output = input.f_linear(&self.weight.value()?, Some(&self.bias))?;
         self.weight.add_beside(input, &output)?;
         Ok(output)
@@ -145,9 +153,30 @@ pub(crate) fn modulated_norm(input: &Tensor, scale: &Tensor, shift: &Tensor) -> 
         let (scale, shift) = (scale.f_select(0, 0)?, shift.f_select(0, 0)?);
         return Ok(input.f_layer_norm(width, Some(&scale), Some(&shift), NORM_EPS, true)?);
     }
+    if input.device() == Device::Cpu {
+        return sample_by_sample(input, |sample, index| {
+            modulated_norm(sample, &scale.f_narrow(0, index, 1)?, &shift.f_narrow(0, index, 1)?)
+        });
+    }
     let mut normed = input.f_layer_norm::<&Tensor>(width, None, None, NORM_EPS, true)?;
     let mut normed = normed.f_mul_(&scale.f_unsqueeze(1)?)?;
     Ok(normed.f_add_(&shift.f_unsqueeze(1)?)?)
+}
+
+/// The samples of a batch one after another on a CPU (see the module), and together elsewhere.
+fn sample_by_sample(input: &Tensor, compute: impl Fn(&Tensor, i64) -> Result<Tensor>) -> Result<Tensor> {
+    let batch = input.size()[0];
+    if batch == 1 || input.device() != Device::Cpu {
+        return compute(input, 0);
+    }
+    let samples: Vec<Tensor> =
+        (0..batch).map(|index| compute(&input.f_narrow(0, index, 1)?, index)).collect::<Result<_>>()?;
+    cat(samples.iter())
+}
+
+/// Joins tensors along the batch.
+pub(crate) fn cat<'a>(parts: impl Iterator<Item = &'a Tensor>) -> Result<Tensor> {
+    Ok(Tensor::f_cat(&parts.collect::<Vec<_>>(), 0)?)
 }
 
 /// `target += update * gate`, in place; `gate` is `[batch, width]`.

@@ -20,7 +20,7 @@ use self::{
     attention::{Heads, Sequence},
     double_block::DoubleBlock,
     embed::{ConditionEmbed, PatchEmbed, unpatch},
-    layers::{Linear, modulated_norm},
+    layers::{Linear, cat, modulated_norm},
     refiner::{RefinerInput, TokenRefiner},
     single_block::SingleBlock,
 };
@@ -91,20 +91,22 @@ impl Condition {
         self.text.tokens()
     }
 
-    /// The condition of some samples of the batch, in the order of `samples`.
+    /// The conditions of several samples as one of all, in their order. Their sizes and lengths must be equal.
     ///
     /// # Errors
-    /// libtorch.
-    pub fn select(&self, samples: &[i64]) -> Result<Self> {
-        let index = Tensor::f_from_slice(samples)?.f_to_device(self.pooled.device())?;
+    /// [`Error::Input`] for none, or libtorch.
+    pub fn join(conditions: &[&Self]) -> Result<Self> {
+        let first = conditions.first().ok_or_else(|| Error::input("conditions", "there are none"))?;
+        let all = |part: &dyn Fn(&Self) -> &Tensor| -> Result<Tensor> { cat(conditions.iter().map(|one| part(one))) };
+        let guidance: Vec<&Tensor> = conditions.iter().filter_map(|one| one.guidance.as_ref()).collect();
         Ok(Self {
-            text: self.text.select(&index)?,
-            pooled: self.pooled.f_index_select(0, &index)?,
-            guidance: self.guidance.as_ref().map(|guidance| guidance.f_index_select(0, &index)).transpose()?,
-            rotation: self.rotation.shallow_clone(),
-            grid: self.grid,
-            spread: self.spread,
-            stretch: self.stretch,
+            text: RefinerInput::join(conditions.iter().map(|one| &one.text))?,
+            pooled: all(&|one| &one.pooled)?,
+            guidance: if guidance.is_empty() { None } else { Some(cat(guidance.into_iter())?) },
+            rotation: first.rotation.shallow_clone(),
+            grid: first.grid,
+            spread: first.spread,
+            stretch: first.stretch,
         })
     }
 }

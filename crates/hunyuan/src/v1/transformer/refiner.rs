@@ -11,7 +11,7 @@ use tch::{Kind, Tensor};
 use super::{
     attention::{Heads, attend},
     embed::{NumberEmbed, pooled_embed},
-    layers::{Activation, Linear, Mlp, NORM_EPS, Norm, add_gated},
+    layers::{Activation, Linear, Mlp, NORM_EPS, Norm, add_gated, cat},
 };
 use crate::runtime::{error::Result, weights::Loader};
 
@@ -69,11 +69,11 @@ impl RefinerInput {
         self.projected.size()[1]
     }
 
-    /// Some samples of the batch.
-    pub(crate) fn select(&self, samples: &Tensor) -> Result<Self> {
+    /// Several samples as one batch.
+    pub(crate) fn join<'a>(inputs: impl Iterator<Item = &'a Self> + Clone) -> Result<Self> {
         Ok(Self {
-            projected: self.projected.f_index_select(0, samples)?,
-            pooled: self.pooled.f_index_select(0, samples)?,
+            projected: cat(inputs.clone().map(|one| &one.projected))?,
+            pooled: cat(inputs.map(|one| &one.pooled))?,
         })
     }
 }

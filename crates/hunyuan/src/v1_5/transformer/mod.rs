@@ -25,7 +25,7 @@ use crate::v1::transformer::{
     attention::{Heads, Sequence},
     double_block::DoubleBlock,
     embed::{PatchEmbed, unpatch},
-    layers::{Linear, modulated_norm},
+    layers::{Linear, cat, modulated_norm},
     refiner::{RefinerInput, TokenRefiner},
     rope,
 };
@@ -101,19 +101,20 @@ impl Condition {
         self.before.as_ref().map_or(0, |before| before.size()[1])
     }
 
-    /// The condition of some samples of the batch, in the order of `samples`.
+    /// The conditions of several samples as one of all, in their order. Their sizes and lengths must be equal.
     ///
     /// # Errors
-    /// libtorch.
-    pub fn select(&self, samples: &[i64]) -> Result<Self> {
-        let index = Tensor::f_from_slice(samples)?.f_to_device(self.beside.device())?;
+    /// [`Error::Input`] for none, or libtorch.
+    pub fn join(conditions: &[&Self]) -> Result<Self> {
+        let first = conditions.first().ok_or_else(|| Error::input("conditions", "there are none"))?;
+        let before: Vec<&Tensor> = conditions.iter().filter_map(|one| one.before.as_ref()).collect();
         Ok(Self {
-            text: self.text.select(&index)?,
-            before: self.before.as_ref().map(|before| before.f_index_select(0, &index)).transpose()?,
-            beside: self.beside.f_index_select(0, &index)?,
-            rotation: self.rotation.shallow_clone(),
-            grid: self.grid,
-            spread: self.spread,
+            text: RefinerInput::join(conditions.iter().map(|one| &one.text))?,
+            before: if before.is_empty() { None } else { Some(cat(before.into_iter())?) },
+            beside: cat(conditions.iter().map(|one| &one.beside))?,
+            rotation: first.rotation.shallow_clone(),
+            grid: first.grid,
+            spread: first.spread,
         })
     }
 }
