@@ -1,5 +1,7 @@
 //! Jobs that share passes: each has the bits of its single run, also while others join, leave, are stopped or fail.
 
+#![expect(clippy::unwrap_used, reason = "a test whose helpers fail has failed")]
+
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
