@@ -101,7 +101,7 @@ async fn one_is_cancelled_and_the_others_have_the_bytes_of_runs_alone() {
         assert!(record["batch"].as_f64().is_some_and(|members| members > 1.0 && members <= 4.0), "{record}");
         assert!(record["resumed_from"].is_null(), "{record}");
     }
-    let charged = "SELECT sum(gpu_seconds)::float8, extract(epoch FROM max(finished_at) - min(claimed_at))::float8
+    let charged = "SELECT sum(gpu_seconds)::float8, extract(epoch FROM max(finished_at) - min(started_at))::float8
                    FROM jobs WHERE batch_key IS NOT NULL AND started_at >= (SELECT min(registered_at) FROM workers
                        WHERE name = 'together')";
     let (charged_s, passed_s): (f64, f64) =
