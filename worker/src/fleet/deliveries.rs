@@ -1,11 +1,11 @@
 //! Videos that are written and uploaded while the model works on the next job.
 //!
 //! # What a slot is
-//! A worker has one slot: the use of its model. Jobs that are rendered together occupy it together. A job occupies it from its claim until its frames have left the model and
-//! one of the `worker.deliveries_max` places for deliveries is free. From then on the job has its lease and a place here, but
-//! not the slot: the worker consumes again, and the scheduler, which counts rows, leaves out running jobs in stage `deliver`.
-//! When all places are taken the finished job keeps the slot, so a slow object store slows the worker down and does not
-//! fill its memory with frames.
+//! A worker has one slot: the use of its model. Jobs that are rendered together occupy it together. A job occupies it from its
+//! claim until its frames have left the model and one of the `worker.deliveries_max` places for deliveries is free. From then on
+//! the job has its lease and a place here, but not the slot: the worker consumes again, and the scheduler, which counts rows,
+//! leaves out running jobs in stage `deliver`. When all places are taken the finished job keeps the slot, so a slow object store
+//! slows the worker down and does not fill its memory with frames.
 //!
 //! Every delivery ends its own job under its own lease: a cancel, a drain or a lost lease stops one delivery, and the job that
 //! has the model by then does not notice.

@@ -1,10 +1,10 @@
 //! The fleet's worker: takes jobs, renders them, and never loses one.
 //!
 //! # Reading order
-//! [`run`] puts the parts together; [`take`] finds work, and companions for a job that can share its forward passes; [`job`] is one job from claim to end; [`embeddings`],
-//! [`checkpoints`], [`picture`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its parts; [`deliveries`] says what a slot is and
-//! delivers beside the next job; [`slot`] says who pays for it; [`heart`] keeps the lease and [`watch`] notices a wedged model; [`trace`] records spans;
-//! [`lasting`] makes sure that the result is stored.
+//! [`run`] puts the parts together; [`take`] finds work, and companions for a job that can share its forward passes; [`job`] is one
+//! job from claim to end; [`embeddings`], [`checkpoints`], [`picture`], [`progress`], [`preview`], [`deliver`] and [`pause`] are its
+//! parts; [`deliveries`] says what a slot is and delivers beside the next job; [`slot`] says who pays for it; [`heart`] keeps the
+//! lease and [`watch`] notices a wedged model; [`trace`] records spans; [`lasting`] makes sure that the result is stored.
 
 mod assignment;
 mod checkpoints;
