@@ -40,7 +40,7 @@ const PROMPT: &str = "a large red ball moves to the right on the snow";
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    let manifest = ModelManifest::parse(&std::fs::read_to_string(arguments.model.join("manifest.toml"))?)?;
+    let manifest = ModelManifest::parse(&std::fs::read_to_string(arguments.model.join("fleet.toml"))?)?;
     let options = EngineOptions {
         device: arguments.device,
         threads: Some(arguments.threads),
