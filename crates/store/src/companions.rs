@@ -47,7 +47,7 @@ impl Store {
     pub async fn leads(&self, released: &[Released]) -> Result<Vec<Lead>> {
         let ids: Vec<_> = released.iter().map(|job| job.job_id.0).collect();
         let rows = sqlx::query!(
-            r#"-- leads
+            r#"-- batch_leads
             SELECT id, batch_key AS "key!", width, height, frames FROM jobs
             WHERE id = ANY($1) AND batch_key IS NOT NULL AND checkpoint_key IS NULL AND requires IS NULL"#,
             &ids
