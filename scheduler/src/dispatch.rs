@@ -16,7 +16,6 @@ use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
 use tracing::{info, warn};
 
-use crate::divide::is_divided;
 use crate::state::Scheduler;
 use crate::timing::seconds;
 
@@ -46,7 +45,7 @@ impl Scheduler {
             models.entry(load.pool.model_id()).or_default().push(load);
         }
         for pools in models.values() {
-            if is_divided(pools) {
+            if Self::is_divided(pools) {
                 released += self.fill_divided(pools, epoch).await?;
                 continue;
             }

@@ -11,16 +11,16 @@ use crate::state::Scheduler;
 /// Most waiting jobs that are counted: more only repeat that every slot has one.
 const COUNTED_MAX: u32 = 4_000;
 
-/// The pools of a model whose jobs have to be divided: they hold the same jobs, and their workers have different numbers of devices.
-/// Where the memory differs, too, one pool may be the only one for some jobs, so each takes all that it holds.
-pub(crate) fn is_divided(pools: &[&PoolLoad]) -> bool {
-    let alive = || pools.iter().filter(|load| load.workers > 0);
-    let Some(first) = alive().next() else { return false };
-    alive().all(|load| load.pool.memory_bytes() == first.pool.memory_bytes())
-        && alive().any(|load| load.pool.devices() != first.pool.devices())
-}
-
 impl Scheduler {
+    /// The pools of a model whose jobs have to be divided: they hold the same jobs, and their workers have different numbers of devices.
+    /// Where the memory differs, too, one pool may be the only one for some jobs, so each takes all that it holds.
+    pub(crate) fn is_divided(pools: &[&PoolLoad]) -> bool {
+        let alive = || pools.iter().filter(|load| load.workers > 0);
+        let Some(first) = alive().next() else { return false };
+        alive().all(|load| load.pool.memory_bytes() == first.pool.memory_bytes())
+            && alive().any(|load| load.pool.devices() != first.pool.devices())
+    }
+
     /// Releases as many jobs to the pools of one model as they have room for, each kind of worker its part.
     pub(crate) async fn fill_divided(&self, pools: &[&PoolLoad], epoch: Epoch) -> Result<usize, StoreError> {
         let alive: Vec<&PoolLoad> = pools.iter().copied().filter(|load| load.workers > 0).collect();
@@ -101,9 +101,9 @@ mod tests {
     #[test]
     fn only_live_pools_that_hold_the_same_jobs_are_divided() {
         let (one, two, small) = (load(80, 1, 1), load(80, 2, 1), load(24, 1, 1));
-        assert!(is_divided(&[&one, &two]));
-        assert!(!is_divided(&[&one]) && !is_divided(&[&two]) && !is_divided(&[]));
-        assert!(!is_divided(&[&one, &load(80, 2, 0)]), "no worker with two devices is alive");
-        assert!(!is_divided(&[&small, &two]), "some jobs fit only one of them");
+        assert!(Scheduler::is_divided(&[&one, &two]));
+        assert!(!Scheduler::is_divided(&[&one]) && !Scheduler::is_divided(&[&two]) && !Scheduler::is_divided(&[]));
+        assert!(!Scheduler::is_divided(&[&one, &load(80, 2, 0)]), "no worker with two devices is alive");
+        assert!(!Scheduler::is_divided(&[&small, &two]), "some jobs fit only one of them");
     }
 }

@@ -3,6 +3,7 @@
 //! Planning starts on the doorbell, releasing on what makes room or brings work: a saved plan, a job that ended, a worker
 //! that joined or left. Both also run on the clock, since every message may be lost.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use broker::FleetEvent;
@@ -61,11 +62,18 @@ async fn refresh_rounds(scheduler: &Scheduler, over: &CancellationToken) {
         if let Err(error) = scheduler.refresh_models().await {
             warn!(%error, "the registered models cannot be read; planning continues with those known before");
         }
-        scheduler.load_texts().await;
+        load_texts(scheduler).await;
         if !pause(MODELS_EVERY, over).await {
             return;
         }
     }
+}
+
+/// Loads the tokenizers of the models whose workers render several jobs at once.
+async fn load_texts(scheduler: &Scheduler) {
+    let folders = scheduler.settings.models.dirs.iter().map(PathBuf::as_path).zip(&scheduler.own_models);
+    let models = scheduler.models();
+    scheduler.texts.load_missing(models.values(), &folders.collect::<Vec<_>>(), &scheduler.artifacts).await;
 }
 
 async fn plan_rounds(scheduler: &Scheduler, epoch: Epoch, work: &Notify, over: &CancellationToken) {

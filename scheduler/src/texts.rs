@@ -15,8 +15,6 @@ use domain::{BatchKey, ModelFamily, ModelManifest, Plan, PromptTokens, VideoRequ
 use prompts::{Bundle, Encoder, Family, Files, PromptReader};
 use tracing::warn;
 
-use crate::state::Scheduler;
-
 /// Largest object that is accepted as tokenizers. Those of the released models have 10 to 20 MB.
 const BUNDLE_BYTES_MAX: u64 = 128 << 20;
 /// Time between two looks for missing tokenizers in the object store.
@@ -83,28 +81,28 @@ impl Texts {
         let sought = found.map_or(Sought::Missing(Instant::now()), |reader| Sought::Found(Arc::new(reader)));
         self.readers.write().unwrap_or_else(PoisonError::into_inner).insert(encoders.to_owned(), sought);
     }
-}
 
-impl Scheduler {
-    /// Loads the tokenizers that are missing. Those that cannot be loaded are reported and looked for again later.
-    pub(crate) async fn load_texts(&self) {
-        for manifest in self.models().values() {
+    /// Loads the tokenizers that are missing of `models`, from `folders` of this machine or the object store. Those that cannot be
+    /// loaded are reported and looked for again later.
+    pub(crate) async fn load_missing<'m>(
+        &self,
+        models: impl Iterator<Item = &'m ModelManifest>,
+        folders: &[(&Path, &ModelManifest)],
+        artifacts: &Artifacts,
+    ) {
+        for manifest in models {
             let encoders = &manifest.fingerprint.encoders;
-            if !self.texts.is_together(&manifest.id) || !self.texts.is_due(encoders) {
+            if !self.is_together(&manifest.id) || !self.is_due(encoders) {
                 continue;
             }
-            let folders = self.settings.models.dirs.iter().zip(&self.own_models);
-            let folder =
-                folders.filter(|(_, own)| own.fingerprint.encoders == *encoders).map(|(folder, _)| folder.as_path());
-            let found =
-                load(&self.artifacts, manifest, folder.into_iter().find(|folder| folder.join("tokenizer").exists()))
-                    .await;
-            let found = found.unwrap_or_else(|error| {
+            let same = folders.iter().filter(|(_, own)| own.fingerprint.encoders == *encoders);
+            let folder = same.map(|(folder, _)| *folder).find(|folder| folder.join("tokenizer").exists());
+            let found = load(artifacts, manifest, folder).await.unwrap_or_else(|error| {
                 let error = format!("{error:#}");
                 warn!(model = %manifest.id, error, "jobs of this model are rendered one by one: its tokenizers cannot be loaded");
                 None
             });
-            self.texts.keep(encoders, found);
+            self.keep(encoders, found);
         }
     }
 }

@@ -177,8 +177,7 @@ impl Planner {
 
     /// The cost model of workers that compute a video on so many devices: from their own runs, else from those on one device, else
     /// the manifest's prior.
-    #[must_use]
-    pub fn cost_on(&self, manifest: &ModelManifest, devices: u32) -> Cow<'_, CostModel> {
+    fn cost_on(&self, manifest: &ModelManifest, devices: u32) -> Cow<'_, CostModel> {
         let prior = &manifest.cost_prior;
         match (self.costs.on(&manifest.id, devices), self.costs.on(&manifest.id, 1)) {
             (Some(fitted), _) => Cow::Borrowed(fitted),

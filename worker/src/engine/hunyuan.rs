@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use cache::{StoredEmbeddings, StoredTensor};
-use domain::{FailureAction, Geometry, ImageInput, ModelFamily};
+use domain::{FailureAction, Geometry};
 use hunyuan::runtime::host::{Element, HostTensor};
 use hunyuan::{
     Checkpoint, Control, DenoiseRequest, Denoised, DraftPart, EasyCacheConfig, Embeddings, Engine, EngineOptions,
-    Error, Family, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session,
+    Error, FirstFrame, Frames, Interpolated, Interpolator, LatentRgb, Leader, Picture, Progressive, Session,
     StepCacheConfig,
 };
 use tracing::warn;
@@ -21,10 +21,7 @@ use super::failures::{broken, failed};
 use super::loras::Opened;
 use super::pictures::Pictures;
 use super::steps::Steps;
-use super::{
-    Desk, Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames, Renderer,
-    RendererInfo, Ticket, together,
-};
+use super::{Interpolation, LoadOptions, Paused, RenderError, RenderEvent, RenderOrder, RenderedFrames};
 use crate::ranks::{Plan, Ranks};
 
 /// Code of a failure whose result was not finite; the job is tried once more.
@@ -36,15 +33,15 @@ const NO_INTERPOLATOR: &str = "no_interpolator";
 /// The engine, and what it reports to the fleet.
 pub struct HunyuanRenderer {
     engine: Engine,
-    geometry: Geometry,
-    memory_bytes: u64,
+    pub(super) geometry: Geometry,
+    pub(super) memory_bytes: u64,
     /// What turns latents into previews, if the VAE has known factors.
     factors: Option<LatentRgb>,
     loras: Opened,
     interpolator: Option<Interpolator>,
     /// The processes of the other devices, and how they are started.
     ranks: Option<Ranks>,
-    plan: Option<Plan>,
+    pub(super) plan: Option<Plan>,
 }
 
 impl HunyuanRenderer {
@@ -98,7 +95,7 @@ impl HunyuanRenderer {
     }
 
     /// Starts the other devices' processes again where one of them is gone or they are at different places.
-    fn gather(&mut self, control: &Control) -> Result<(), RenderError> {
+    pub(super) fn gather(&mut self, control: &Control) -> Result<(), RenderError> {
         let Some(plan) = &self.plan else { return Ok(()) };
         if self.ranks.as_mut().is_some_and(Ranks::are_alive) {
             return Ok(());
@@ -116,7 +113,7 @@ impl HunyuanRenderer {
     }
 
     /// Ends the other devices' processes where a run has left them at different places, and adds to its error what one of them said.
-    fn end_broken<T>(&mut self, mut outcome: Result<T, RenderError>) -> Result<T, RenderError> {
+    pub(super) fn end_broken<T>(&mut self, mut outcome: Result<T, RenderError>) -> Result<T, RenderError> {
         if !self.engine.leader().is_some_and(Leader::is_broken) {
             return outcome;
         }
@@ -284,53 +281,6 @@ impl Work<'_> {
     }
 }
 
-impl Renderer for HunyuanRenderer {
-    fn info(&self) -> RendererInfo {
-        let info = self.engine.info();
-        RendererInfo {
-            family: match info.family {
-                Family::V1 => ModelFamily::V1,
-                Family::V1_5 | Family::V1_5Image => ModelFamily::V1_5,
-            },
-            image: if info.family.takes_picture() { ImageInput::Required } else { ImageInput::None },
-            geometry: self.geometry,
-            flow_shift: info.flow_shift,
-            true_cfg_scale: info.true_cfg_scale,
-            model_fingerprint: info.model_fingerprint.clone(),
-            encoder_fingerprint: info.encoder_fingerprint.clone(),
-            device: self.plan.as_ref().map_or_else(|| info.device.clone(), Plan::names),
-            devices: u32::try_from(info.devices).unwrap_or(u32::MAX),
-            device_class: info.device_class.clone(),
-            build: info.build.clone(),
-            threads: u32::try_from(info.threads).unwrap_or(u32::MAX),
-            memory_bytes: self.memory_bytes,
-            attention_flops: info.attention.as_ref().map_or(0.0, |chosen| chosen.tflops * 1e12),
-            attention: info.attention.as_ref().map(|chosen| chosen.backend.to_string()),
-            formats: format!("{}/{}/{}", info.dtype, info.encoder_dtype, info.decoder_dtype),
-        }
-    }
-
-    fn encode(&mut self, text: &str, control: &Control) -> Result<StoredEmbeddings, RenderError> {
-        encode(&self.engine, text, control)
-    }
-
-    fn render(
-        &mut self,
-        order: &RenderOrder,
-        control: &Control,
-        tell: &mut dyn FnMut(RenderEvent),
-    ) -> Result<RenderedFrames, RenderError> {
-        self.check_interpolator(order)?;
-        self.gather(control)?;
-        let rendered = self.rendered(order, control, tell);
-        self.end_broken(rendered)
-    }
-
-    fn render_together(&mut self, first: Ticket, desk: &mut dyn Desk) {
-        together::render(self, first, desk);
-    }
-}
-
 impl HunyuanRenderer {
     /// Refuses an order for interpolation where there is no interpolator.
     pub(super) fn check_interpolator(&self, order: &RenderOrder) -> Result<(), RenderError> {
@@ -365,7 +315,7 @@ impl HunyuanRenderer {
     }
 
     /// The video, on all devices; in fp32 on the first one alone where values leave the range of 16 bits.
-    fn rendered(
+    pub(super) fn rendered(
         &mut self,
         order: &RenderOrder,
         control: &Control,

@@ -11,6 +11,7 @@ mod hunyuan;
 mod loras;
 mod manifest;
 mod pictures;
+mod renderer;
 mod steps;
 mod thread;
 mod together;

@@ -29,6 +29,7 @@ pub mod first_frame;
 pub mod frames;
 pub(crate) mod passes;
 pub mod picture;
+pub(crate) mod predictor;
 pub mod preview;
 pub mod request;
 pub mod run;

@@ -9,8 +9,8 @@ use tch::{Kind, Tensor};
 use crate::runtime::{
     control::Control,
     error::{InOp, Result},
+    predictor::{Lengths, Predictor, Times},
     run::Run,
-    sampler::{Lengths, Predictor, Times},
 };
 
 /// What two runs must have in common to share a pass.

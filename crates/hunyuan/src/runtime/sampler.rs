@@ -7,57 +7,15 @@
 
 use std::time::Instant;
 
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use crate::runtime::{
     control::Control,
-    embeddings::Embeddings,
     error::{Error, Result},
     passes::{Passes, Prepared},
+    predictor::Predictor,
     run::{Denoised, OnStep, Run, StepEnd},
 };
-
-/// Lengths of the parts of a prompt's text, in tokens.
-pub(crate) type Lengths = [i64; 2];
-
-/// The times of a step, one a sample, as the network counts them (1000 to 0).
-#[derive(Debug)]
-pub struct Times {
-    /// At its start.
-    pub now: Vec<f32>,
-    /// At its end.
-    pub next: Vec<f32>,
-}
-
-/// A family's transformer and the formats it works in.
-pub(crate) trait Predictor {
-    /// What it is given about a run that no step changes.
-    type Condition;
-
-    /// Where it computes.
-    fn device(&self) -> Device;
-
-    /// Its number format.
-    fn kind(&self) -> Kind;
-
-    /// Lengths of a prompt's text; runs with equal ones can share passes. `field` names the embeddings in an error.
-    fn lengths(&self, field: &'static str, embeddings: &Embeddings) -> Result<Lengths>;
-
-    /// The condition of a run with these embeddings.
-    fn condition(&self, run: &Run, embeddings: &Embeddings) -> Result<Self::Condition>;
-
-    /// One condition of several runs with equal lengths and sizes, in their order.
-    fn join(&self, conditions: &[&Self::Condition]) -> Result<Self::Condition>;
-
-    /// Velocity of `latents` at `times`, in [`Predictor::kind`].
-    fn predict(
-        &self,
-        latents: &Tensor,
-        times: &Times,
-        condition: &Self::Condition,
-        control: &Control,
-    ) -> Result<Tensor>;
-}
 
 /// A run that has left, by its number.
 pub(crate) type Left = (usize, Result<Denoised>);
@@ -277,9 +235,13 @@ mod tests {
     use std::ops::ControlFlow;
     use std::rc::Rc;
 
+    use tch::{Device, Kind};
+
     use super::*;
     use crate::runtime::checkpoint::Identity;
+    use crate::runtime::embeddings::Embeddings;
     use crate::runtime::flow_match::Schedule;
+    use crate::runtime::predictor::{Lengths, Times};
     use crate::runtime::request::DenoiseRequest;
     use crate::runtime::run::Asked;
 

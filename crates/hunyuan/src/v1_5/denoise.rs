@@ -11,8 +11,8 @@ use crate::runtime::{
     control::Control,
     embeddings::Embeddings,
     error::Result,
+    predictor::{Lengths, Predictor, Times},
     run::Run,
-    sampler::{Lengths, Predictor, Times},
     team::Leader,
 };
 

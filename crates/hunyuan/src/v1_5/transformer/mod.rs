@@ -16,7 +16,7 @@ use super::config::TransformerConfig;
 use crate::runtime::{
     control::Control,
     error::{Error, InOp, Result},
-    sampler::Times,
+    predictor::Times,
     team::{Leader, Order, Team},
     weights::{Loader, Weights},
 };
