@@ -58,8 +58,7 @@ impl Scheduler {
 
     /// Lets planning know what the workers can do.
     fn note(&self, loads: &[PoolLoad]) {
-        let together = loads.iter().filter(|load| load.batch_max > 1).map(|load| load.pool.model_id().to_owned());
-        self.texts.set_together(together.collect());
+        self.texts.add_together(loads.iter().filter(|load| load.batch_max > 1).map(|load| load.pool.model_id()));
         let live = loads.iter().filter(|load| load.workers > 0).map(|load| &load.pool);
         let (planner, devices) = (self.planner(), Devices::by_model(live));
         if planner.devices != devices {

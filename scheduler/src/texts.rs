@@ -23,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// The tokenizers of models whose workers render several jobs at once.
 #[derive(Default)]
 pub(crate) struct Texts {
-    /// Ids of these models.
+    /// Ids of these models, also of those whose workers are away: a pool that scales to zero is started by jobs that wait, and they
+    /// should have keys by then.
     together: RwLock<BTreeSet<String>>,
     /// By the fingerprint of the text encoders.
     readers: RwLock<HashMap<String, Sought>>,
@@ -36,16 +37,18 @@ enum Sought {
 }
 
 impl Texts {
-    /// Sets the models whose workers render several jobs at once.
-    pub(crate) fn set_together(&self, models: BTreeSet<String>) {
-        *self.together.write().unwrap_or_else(PoisonError::into_inner) = models;
+    /// Adds models whose workers render several jobs at once.
+    pub(crate) fn add_together<'m>(&self, models: impl Iterator<Item = &'m str>) {
+        for model in models.filter(|model| !self.is_together(model)) {
+            self.together.write().unwrap_or_else(PoisonError::into_inner).insert(model.to_owned());
+        }
     }
 
     fn is_together(&self, model_id: &str) -> bool {
         self.together.read().unwrap_or_else(PoisonError::into_inner).contains(model_id)
     }
 
-    /// The key of a planned job; `None` for a job that is rendered alone, and where no worker renders several at once.
+    /// The key of a planned job; `None` for a job that is rendered alone, and where no worker has ever rendered several at once.
     pub(crate) fn key(
         &self,
         request: &VideoRequest,

@@ -13,6 +13,10 @@ use crate::support::{
 };
 
 const SEEDS: [i64; 4] = [1, 2, 3, 4];
+/// Of jobs that only show whether keys are given.
+const PROBE_SEED: i64 = 9;
+/// Most of them.
+const PROBES: u32 = 30;
 const TOGETHER: (&str, &str) = ("FLEET__WORKER__BATCH_MAX", "4");
 const MODEL: (&str, &str) = ("FLEET_TEST_RENDERER", "model");
 
@@ -39,6 +43,7 @@ impl Batch {
         let reference = undisturbed(&fleet, &book, &SEEDS).await;
         alone.signal(Signal::SIGTERM);
         alone.until_ended(PATIENCE).await;
+        until_keys_are_given(&fleet, &book).await;
         // They wait together, so they are released together.
         let mut jobs = Vec::new();
         for seed in SEEDS {
@@ -83,6 +88,26 @@ impl Batch {
         }
         records
     }
+}
+
+/// The scheduler gives keys once it has seen a worker that renders several jobs at once and has loaded the model's tokenizers. It goes
+/// on when that worker has left.
+async fn until_keys_are_given(fleet: &Fleet, book: &Accounting) {
+    let mut first = fleet.worker_with("first", &[TOGETHER]);
+    for _ in 0..PROBES {
+        let probe = submit(fleet, book, PROBE_SEED).await;
+        until_completed(fleet, &[probe]).await;
+        let keyed: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE batch_key IS NOT NULL")
+            .fetch_one(&mut database(fleet).await)
+            .await
+            .expect("a count");
+        if keyed > 0 {
+            first.signal(Signal::SIGTERM);
+            assert!(first.until_ended(PATIENCE).await.success(), "{}", first.log());
+            return;
+        }
+    }
+    panic!("{PROBES} jobs were planned without a key beside a worker that renders several at once");
 }
 
 /// Goal: one of four is cancelled in the middle and leaves the others alone; those have the bytes of runs alone, their records say
