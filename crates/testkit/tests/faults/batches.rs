@@ -8,8 +8,8 @@ use nix::sys::signal::Signal;
 use testkit::{Accounting, Fleet, Gates, Process};
 
 use crate::support::{
-    CHECKPOINTED, PATIENCE, database, impatient, report, submit, tidy, undisturbed, until_completed, until_count,
-    until_nothing_left,
+    CHECKPOINTED, PATIENCE, database, impatient, report, submit, submit_as, tidy, undisturbed, until_completed,
+    until_count, until_nothing_left,
 };
 
 const SEEDS: [i64; 4] = [1, 2, 3, 4];
@@ -94,8 +94,8 @@ impl Batch {
 /// on when that worker has left.
 async fn until_keys_are_given(fleet: &Fleet, book: &Accounting) {
     let mut first = fleet.worker_with("first", &[TOGETHER]);
-    for _ in 0..PROBES {
-        let probe = submit(fleet, book, PROBE_SEED).await;
+    for number in 0..PROBES {
+        let probe = submit_as(fleet, book, &format!("probe-{number}"), PROBE_SEED).await;
         until_completed(fleet, &[probe]).await;
         let keyed: i64 = sqlx::query_scalar("SELECT count(*) FROM jobs WHERE batch_key IS NOT NULL")
             .fetch_one(&mut database(fleet).await)
