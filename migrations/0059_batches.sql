@@ -13,3 +13,5 @@ ALTER TABLE workers ADD COLUMN batch_tokens bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN workers.batch_tokens IS 'Most video tokens of the jobs that it renders together.';
 ALTER TABLE workers ADD COLUMN devices integer NOT NULL DEFAULT 1;
 COMMENT ON COLUMN workers.devices IS 'Devices that compute each of its videos together.';
+-- Whether a worker is idle. A change of the state is not done in place anyway, because of workers_live.
+CREATE INDEX workers_ready ON workers (pool) WHERE state = 'ready';

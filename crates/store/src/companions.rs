@@ -182,7 +182,6 @@ impl Store {
                      SELECT FROM workers AS idle
                      WHERE idle.pool = $1 AND idle.state = 'ready' AND idle.id <> $4
                          AND idle.last_seen_at > clock_timestamp() - make_interval(secs => 30)
-                         AND NOT EXISTS (SELECT FROM jobs AS held WHERE held.worker_id = idle.id AND held.status = 'running')
                  ))
              ORDER BY batch_lead IS NOT DISTINCT FROM $3::uuid DESC, scheduled_at LIMIT $5",
             pool.as_str(),
