@@ -226,11 +226,6 @@ impl Heart {
         self.known.subscribe()
     }
 
-    /// Time between two renewals.
-    pub(crate) fn interval(&self) -> Duration {
-        self.rhythm.interval
-    }
-
     /// Longest time without a check of the model.
     pub(crate) fn stall(&self) -> Duration {
         self.rhythm.stall

@@ -17,8 +17,7 @@ use super::checkpoints::Uploads;
 use super::{Fleet, checkpoints, preview};
 use crate::engine::{PreviewFrames, RenderEvent};
 
-/// The row is updated this many times less often than events are published, and at most twice between two renewals: it serves
-/// those who come later, and ten thousand workers would write little else.
+/// The row is updated this many times less often than events are published.
 const ROW_EVERY: u32 = 4;
 
 /// What the renderer has reported so far.
@@ -153,7 +152,8 @@ impl Follower {
 
     /// Waits until the next report that is still owed may be made; for ever if none is.
     async fn until_due(&self) {
-        let next = self.told.due(self.fleet.progress_every).into_iter().chain(self.written.due(self.row_every())).min();
+        let every = self.fleet.progress_every;
+        let next = self.told.due(every).into_iter().chain(self.written.due(every * ROW_EVERY)).min();
         match next {
             Some(at) => sleep_until(at).await,
             None => pending().await,
@@ -162,18 +162,14 @@ impl Follower {
 
     /// Makes the reports that are due.
     async fn report(&mut self) {
+        let every = self.fleet.progress_every;
         let has_come = |at: Option<Instant>| at.is_some_and(|at| at <= Instant::now());
-        if has_come(self.told.due(self.fleet.progress_every)) {
+        if has_come(self.told.due(every)) {
             self.tell();
         }
-        if has_come(self.written.due(self.row_every())) {
+        if has_come(self.written.due(every * ROW_EVERY)) {
             self.write().await;
         }
-    }
-
-    /// Shortest time between two updates of the row within a stage.
-    fn row_every(&self) -> Duration {
-        (self.fleet.progress_every * ROW_EVERY).max(self.fleet.heart.interval() / 2)
     }
 
     fn tell(&mut self) {
