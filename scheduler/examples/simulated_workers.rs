@@ -62,6 +62,11 @@ struct Counts {
     calls: AtomicU64,
     /// Workers that have a job now.
     busy: AtomicU64,
+    /// Messages whose job somebody else had claimed, or that had been announced more than once.
+    stale: AtomicU64,
+    /// Time without a job until a message came, and from there until the claim was answered, milliseconds.
+    listening_ms: AtomicU64,
+    claiming_ms: AtomicU64,
 }
 
 /// What all workers share.
@@ -124,6 +129,9 @@ async fn run(settings: Settings, arguments: Arguments) -> anyhow::Result<()> {
         ("failed_calls", since(2) as f64),
         ("calls_per_s", since(3) as f64 / seconds),
         ("idle_share", 1.0 - busy_share),
+        ("stale_messages", since(4) as f64),
+        ("listened_s", since(5) as f64 / 1e3 / since(0).max(1) as f64),
+        ("claimed_within_s", since(6) as f64 / 1e3 / since(0).max(1) as f64),
     ]);
     say(&line);
     Ok(())
@@ -152,9 +160,12 @@ async fn observe_busy(fleet: &Fleet, time: Duration) -> f64 {
     share
 }
 
-fn snapshot(counts: &Counts) -> [u64; 4] {
-    [&counts.completed, &counts.lost, &counts.failed_calls, &counts.calls]
-        .map(|counter| counter.load(Ordering::Relaxed))
+fn snapshot(counts: &Counts) -> [u64; 7] {
+    let waits = [&counts.stale, &counts.listening_ms, &counts.claiming_ms];
+    let [stale, listening, claiming] = waits.map(|counter| counter.load(Ordering::Relaxed));
+    let [completed, lost, failed, calls] = [&counts.completed, &counts.lost, &counts.failed_calls, &counts.calls]
+        .map(|counter| counter.load(Ordering::Relaxed));
+    [completed, lost, failed, calls, stale, listening, claiming]
 }
 
 async fn register(fleet: &Fleet, number: usize, id: WorkerId) -> anyhow::Result<()> {
@@ -221,6 +232,7 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
     tokio::time::sleep(beat * share / 1_000).await;
     let mut ready = broker.ready(fleet.pool.clone());
     let mut beats = heartbeats(beat);
+    let mut idle_since = Instant::now();
     loop {
         let delivered = tokio::select! {
             delivered = ready.next() => delivered,
@@ -230,9 +242,12 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
             }
         };
         let message = delivered.ready.clone();
+        let heard_at = Instant::now();
+        add(&fleet.counts.listening_ms, heard_at - idle_since);
         let lease_s = seconds(fleet.settings.worker.lease_s);
         let claim = fleet.store.claim(message.job_id, message.dispatch_no, LeaseToken::fresh(), id, lease_s).await;
         note(&fleet, claim.is_ok());
+        add(&fleet.counts.claiming_ms, heard_at.elapsed());
         delivered.ack().await;
         for extra in ready.take_extra() {
             note(&fleet, fleet.store.unrelease(extra.ready.job_id, extra.ready.dispatch_no).await.is_ok());
@@ -242,7 +257,10 @@ async fn work(fleet: Arc<Fleet>, broker: Broker, id: WorkerId, number: usize) {
             fleet.counts.busy.fetch_add(1, Ordering::Relaxed);
             render(&fleet, &broker, id, number, *claimed).await;
             fleet.counts.busy.fetch_sub(1, Ordering::Relaxed);
+        } else {
+            fleet.counts.stale.fetch_add(1, Ordering::Relaxed);
         }
+        idle_since = Instant::now();
     }
 }
 
@@ -298,6 +316,10 @@ fn note(fleet: &Fleet, fine: bool) {
     if !fine {
         fleet.counts.failed_calls.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+fn add(counter: &AtomicU64, time: Duration) {
+    counter.fetch_add(u64::try_from(time.as_millis()).unwrap_or_default(), Ordering::Relaxed);
 }
 
 fn progress(claimed: &ClaimedJob, step: u32, steps: u32) -> Progress {

@@ -42,8 +42,10 @@ impl Scheduler {
         // precedence, and the same runs are learned from next time.
         let kept = if !moved || self.store.save_learning(&next, epoch).await? { next } else { read };
         self.show(&kept.learned);
-        // Releasing notes the workers' devices concurrently.
-        self.set_planner(Planner { costs, learned: kept.learned, ..Planner::clone(&self.planner()) });
+        self.change_planner(|planner| {
+            planner.costs = costs;
+            planner.learned = kept.learned;
+        });
         Ok(())
     }
 

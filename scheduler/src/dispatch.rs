@@ -5,16 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use broker::JobReady;
-use futures::future::join_all;
+use optimizer::batch;
 use optimizer::several::Devices;
-use optimizer::{Planner, batch};
 use store::affinity::Affinity;
 use store::companions::Seats;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::state::Scheduler;
 use crate::timing::seconds;
@@ -60,9 +58,9 @@ impl Scheduler {
     fn note(&self, loads: &[PoolLoad]) {
         self.texts.add_together(loads.iter().filter(|load| load.batch_max > 1).map(|load| load.pool.model_id()));
         let live = loads.iter().filter(|load| load.workers > 0).map(|load| &load.pool);
-        let (planner, devices) = (self.planner(), Devices::by_model(live));
-        if planner.devices != devices {
-            self.set_planner(Planner { devices, ..Planner::clone(&planner) });
+        let devices = Devices::by_model(live);
+        if self.planner().devices != devices {
+            self.change_planner(|planner| planner.devices = devices);
         }
     }
 
@@ -87,16 +85,16 @@ impl Scheduler {
                 break;
             }
             released += u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-            self.send_out(load, &jobs, epoch).await?;
+            self.send_out(load, jobs, epoch).await?;
         }
         Ok(released as usize)
     }
 
     /// Adds companions to released jobs, then announces those jobs. In this order a worker that claims one finds its companions.
-    pub(crate) async fn send_out(&self, load: &PoolLoad, jobs: &[Released], epoch: Epoch) -> Result<(), StoreError> {
-        let taken_along = self.take_along(load, jobs, epoch).await;
+    pub(crate) async fn send_out(&self, load: &PoolLoad, jobs: Vec<Released>, epoch: Epoch) -> Result<(), StoreError> {
+        let taken_along = self.take_along(load, &jobs, epoch).await;
         self.metrics.released.inc_by(jobs.len() as u64);
-        self.announce(jobs).await;
+        self.announcer.announce_beside(jobs).await;
         self.metrics.released.inc_by(taken_along?);
         Ok(())
     }
@@ -137,25 +135,8 @@ impl Scheduler {
         let settings = &self.settings.scheduler;
         let (first_s, max_s) = (seconds(settings.reannounce_min_s), seconds(settings.reannounce_max_s));
         let due = self.store.reannounce_due(first_s, max_s, settings.sweep_batch, epoch).await?;
-        self.announce(&due).await;
+        self.announcer.announce(&due).await;
         Ok(due.len())
-    }
-
-    /// Announces all jobs concurrently, started in order. If RabbitMQ does not respond, this costs one timeout in total instead of one
-    /// per job.
-    pub(crate) async fn announce(&self, jobs: &[Released]) {
-        join_all(jobs.iter().map(|job| self.announce_one(job))).await;
-    }
-
-    async fn announce_one(&self, job: &Released) {
-        let ready = JobReady { job_id: job.job_id, dispatch_no: job.dispatch_no, pool: job.pool.clone() };
-        match self.broker.publish_ready(ready, None).await {
-            Ok(()) => info!(job.id = %job.job_id, pool = %job.pool, dispatch_no = job.dispatch_no, "job released"),
-            Err(error) => {
-                self.metrics.announce_failures.inc();
-                warn!(job.id = %job.job_id, %error, "release not announced; workers find it by polling");
-            }
-        }
     }
 }
 

@@ -62,7 +62,7 @@ impl Scheduler {
                 part.premium = part.premium.saturating_sub(moved);
                 part.others = part.others.saturating_sub(moved);
                 released += jobs.len();
-                self.send_out(load, &jobs, epoch).await?;
+                self.send_out(load, jobs, epoch).await?;
             }
         }
         Ok(released)

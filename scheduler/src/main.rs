@@ -9,6 +9,7 @@
 //! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs; [`notify`]:
 //! webhooks, which every scheduler sends.
 
+mod announce;
 mod brain;
 mod dispatch;
 mod divide;

@@ -69,7 +69,7 @@ impl Scheduler {
             job.id = %run.job_id, for_job.id = %job.job_id, slack_s = job.slack_s, remaining_s = run.remaining_s,
             "a run gives its slot to a job with a deadline"
         );
-        self.announce(&released).await;
+        self.announcer.announce(&released).await;
         Ok(())
     }
 }

@@ -19,6 +19,11 @@ use crate::timing::pause;
 /// Messages that arrive within this time after a round are handled together by the next one.
 const BREATH: Duration = Duration::from_millis(2);
 
+/// After a release round this many times its duration pass before the next one, up to [`REST_MAX`]. In a large fleet something makes room at
+/// any moment; without a rest, rounds that release a job each would keep the database from the workers' own statements.
+const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_secs(1);
+
 /// Time between two looks at the registered models.
 const MODELS_EVERY: Duration = Duration::from_secs(3);
 
@@ -111,7 +116,7 @@ async fn release_rounds(scheduler: &Scheduler, epoch: Epoch, work: &Notify, over
             Err(StoreError::NotLeader { .. }) => return over.cancel(),
             Err(error) => warn!(%error, "release round not finished; the next one continues"),
         }
-        tokio::time::sleep(BREATH).await;
+        tokio::time::sleep((begun.elapsed() * REST).clamp(BREATH, REST_MAX)).await;
         tokio::select! {
             () = over.cancelled() => {}
             () = work.notified() => {}

@@ -13,6 +13,7 @@ use store::{Store, StoreError, StoreOptions};
 use telemetry::{SchedulerMetrics, Traces};
 use tracing::warn;
 
+use crate::announce::Announcer;
 use crate::texts::Texts;
 use crate::timing::seconds;
 
@@ -27,6 +28,7 @@ pub(crate) struct Scheduler {
     /// [`crate::sight`].
     pub(crate) vital: Store,
     pub(crate) broker: Broker,
+    pub(crate) announcer: Announcer,
     pub(crate) artifacts: Artifacts,
     /// Manifests of this process's own model folders, which it registers at start.
     pub(crate) own_models: Vec<ModelManifest>,
@@ -60,10 +62,12 @@ impl Scheduler {
             ..StoreOptions::new(settings.database.url.expose())
         };
         let vital = StoreOptions { connections_max: VITAL_CONNECTIONS, ..options.clone() };
+        let broker = Broker::connect(&settings.broker, "scheduler");
         Ok(Self {
             vital: Store::connect_lazy(&vital).context("read the database settings")?,
             store: Store::connect_lazy(&options).context("read the database settings")?,
-            broker: Broker::connect(&settings.broker, "scheduler"),
+            announcer: Announcer::new(broker.clone(), Arc::clone(&metrics)),
+            broker,
             artifacts: Artifacts::open(&settings.artifacts).context("open the object store")?,
             texts: Arc::default(),
             models: RwLock::new(Arc::new(models)),
@@ -104,9 +108,9 @@ impl Scheduler {
         Arc::clone(&self.planner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the planner, after new runs have changed its estimates.
-    pub(crate) fn set_planner(&self, planner: Planner) {
-        *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
+    /// Changes the planner under one lock: learning and releasing change different parts of it at the same time.
+    pub(crate) fn change_planner(&self, change: impl FnOnce(&mut Planner)) {
+        change(Arc::make_mut(&mut *self.planner.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// Time without a heartbeat after which a worker is considered gone, in seconds.
