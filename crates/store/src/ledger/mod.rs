@@ -6,9 +6,17 @@
 
 mod budgets;
 mod online;
+mod parts;
 mod runs;
+mod saved;
+mod totals;
 mod usage;
+mod worker_usage;
 
 pub use budgets::{BudgetState, NewBudget, SpentBudget};
+pub use parts::{GroupBy, UsageFilter};
 pub use runs::JobRun;
-pub use usage::{GroupBy, LedgerTotals, SavedBy, UsageFilter, UsageRow, WorkerUsage};
+pub use saved::SavedBy;
+pub use totals::LedgerTotals;
+pub use usage::UsageRow;
+pub use worker_usage::WorkerUsage;

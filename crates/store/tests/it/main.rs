@@ -31,6 +31,7 @@ mod planning;
 mod plans;
 mod pooler;
 mod replay;
+mod reports;
 mod rollup;
 mod stats;
 mod sweep;
