@@ -38,6 +38,11 @@ def _parser() -> argparse.ArgumentParser:
     services.add_argument("--dir", type=Path, required=True, help="folder of their data")
     services.add_argument("--only", nargs="+", choices=["postgres", "redis", "rabbitmq"], help="start only these")
     beside = command("with-services", _beside_services, help="run a command beside a throwaway stack")
+    beside.add_argument(
+        "--volatile", action="store_true",
+        help="Postgres never waits for the disk (fsync and full_page_writes are off): faster, but its data do not survive a crash of the "
+        "machine; for tests only",
+    )
     beside.add_argument("rest", nargs=argparse.REMAINDER, metavar="-- COMMAND")
     command("node-path", lambda _: print(tools.node_folder()), help="print the folder that holds node and npm")
     command("supervise", lambda _: supervisor.run())
@@ -52,7 +57,7 @@ def _beside_services(asked: argparse.Namespace) -> int:
     command = asked.rest[1:] if asked.rest[:1] == ["--"] else asked.rest
     if not command:
         raise Problem("with-services needs a command: scripts/fleet with-services -- COMMAND")
-    return testing.run_with(command)
+    return testing.run_with(command, volatile=asked.volatile)
 
 
 def main() -> int:

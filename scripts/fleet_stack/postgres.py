@@ -26,6 +26,10 @@ DATABASE = "fleet"
 SECRET = "postgres.secret"
 # Name of the standby that tests start beside the server, and of its data folder.
 REPLICA = "replica"
+# Arguments of a server for tests that never waits for the disk. What it wrote survives its processes, because the kernel keeps it, but not
+# a crash of the machine. `synchronous_commit` stays on: without waits for the disk it costs next to nothing. If it was off, VACUUM could
+# not mark rows as visible to all until their commit is written, and tests judge plans right after VACUUM (crates/store/tests/it/plans.rs).
+VOLATILE = ["-c", "fsync=off", "-c", "full_page_writes=off"]
 # How long the processes of a killed server may take to notice.
 ORPHANS_PATIENCE_S = 15.0
 # Folders for data that its user cannot reach in the checkout.

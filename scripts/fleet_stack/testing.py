@@ -12,7 +12,9 @@ input closes or its parent ends. Meanwhile it reads commands for fault tests, on
 NAME is postgres, redis, rabbitmq or replica. The reply to each command is one line of JSON: {"ok": true}, perhaps with more fields, or
 {"error": "..."}.
 
-`scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line.
+`scripts/fleet with-services -- COMMAND` runs a command beside such a stack; FLEET_TEST_SERVICES holds the JSON line. With `--volatile`
+its Postgres never waits for the disk, so its data do not survive a crash of the machine: for tests only, never for a benchmark. Tests that
+kill Postgres start `services` of their own, which keep what was committed.
 """
 
 import json
@@ -154,11 +156,16 @@ class Failed(Exception):
     """The command beside the stack ended with this code."""
 
 
-def run_with(command: list[str]) -> int:
-    """Runs `command` beside a fresh stack; returns its exit code."""
+def run_with(command: list[str], *, volatile: bool = False) -> int:
+    """Runs `command` beside a fresh stack, whose Postgres may be `volatile`; returns the command's exit code."""
+
+    def adapt(spec: Spec) -> None:
+        if volatile and spec.name == "postgres":
+            spec.argv += postgres.VOLATILE
+
     _on_signals(_stop)
     try:
-        with throwaway() as services:
+        with throwaway(adapt=adapt) as services:
             env = dict(os.environ, FLEET_TEST_SERVICES=json.dumps(services.facts()))
             if code := subprocess.run(command, env=env).returncode:
                 raise Failed(code)

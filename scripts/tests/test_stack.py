@@ -239,6 +239,7 @@ def test_throwaway_services_obey_and_end_with_their_input(open_folder: Path) -> 
             process.stdin.flush()
             return json.loads(process.stdout.readline())
 
+        assert output(postgres.psql(facts["database_url"], "-c", "SHOW fsync")).strip() == "on", "killed services keep what was committed"
         assert reply(facts["redis_port"], b"PING\r\n") == b"+PONG\r\n"
         assert ask("kill redis") == {"ok": True}
         assert reply(facts["redis_port"], b"PING\r\n") == b""
@@ -251,11 +252,25 @@ def test_throwaway_services_obey_and_end_with_their_input(open_folder: Path) -> 
     eventually(lambda: not any(alive(pid) for pid in facts["pids"].values()), "the services end")
 
 
+# Runs in a process of its own beside the services. Arguments: psql, and what it is asked with.
+BESIDE = """
+import json, os, subprocess, sys
+services = os.environ["FLEET_TEST_SERVICES"]
+psql, *words = sys.argv[1:]
+settings = subprocess.run([psql, json.loads(services)["database_url"], *words], capture_output=True, text=True, check=True).stdout
+print(services, settings, sep="\\n")
+sys.exit(5)
+"""
+
+
 def test_a_command_gets_the_addresses_and_its_exit_code_is_passed_on() -> None:
-    argv = [str(SCRIPTS / "fleet"), "with-services", "--", "sh", "-c"]
-    failed = subprocess.run([*argv, 'echo "$FLEET_TEST_SERVICES"; exit 5'], capture_output=True, text=True)
-    assert failed.returncode == 5
-    assert json.loads(failed.stdout)["database_url"].startswith("postgres://")
+    psql, _, *words = map(str, postgres.psql("", "-c", "SHOW fsync", "-c", "SHOW full_page_writes", "-c", "SHOW synchronous_commit"))
+    argv = [str(SCRIPTS / "fleet"), "with-services", "--volatile", "--", sys.executable, "-c", BESIDE, psql, *words]
+    failed = subprocess.run(argv, capture_output=True, text=True)
+    assert failed.returncode == 5, failed.stderr
+    services, *settings = failed.stdout.split("\n")
+    assert json.loads(services)["database_url"].startswith("postgres://")
+    assert [word for word in settings if word] == ["off", "off", "on"], "Postgres does not wait for the disk"
     logs = Path(failed.stderr.strip().rpartition(" ")[2])
     assert (logs / "rabbitmq.log").exists(), failed.stderr
     assert [entry.name for entry in logs.parent.iterdir()] == ["logs"], "the data are gone"

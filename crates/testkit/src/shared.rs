@@ -66,7 +66,7 @@ fn start(address: &Path, users: &Path, log: &Path) -> Services {
     let out = File::create(log).expect("the log can be made");
     let errors = out.try_clone().expect("the log can be shared");
     let mut keeper = Command::new(checkout().join("scripts/fleet"))
-        .args(["with-services", "--", "sh", "-c", KEEPER, "keeper"])
+        .args(["with-services", "--volatile", "--", "sh", "-c", KEEPER, "keeper"])
         .args([address, users])
         .stdin(Stdio::null())
         .stdout(out)

@@ -140,31 +140,10 @@ async fn an_oversized_message_is_neither_sent_nor_read() {
     assert_eq!(broker.unreadable(), 1);
 }
 
-/// A RabbitMQ that accepts nothing: as under a disk or memory alarm, the connection stays open and no confirm arrives.
-#[tokio::test]
-async fn a_publish_times_out_when_rabbitmq_hangs() {
-    let mut stack = PrivateStack::start();
-    let vhost = Vhost::create_on(&stack.services).await;
-    let mut settings = vhost.settings();
-    settings.publish_timeout_ms = 300;
-    let broker = Broker::connect(&settings, "test");
-    eventually("connected", PATIENCE, || async { broker.publish_ready(ready(1), None).await.ok() }).await;
-
-    stack.pause("rabbitmq");
-    let error = broker.publish_ready(ready(2), None).await.expect_err("nothing confirms");
-    assert!(matches!(error, BrokerError::Timeout { .. }), "{error}");
-    broker.tell(broker::FleetEvent::Progress(builders::progress(JobId::fresh())));
-    stack.kill("rabbitmq");
-    let mut health = broker.health();
-    health.wait_for(|up| !*up).await.expect("the broker exists");
-    let error = broker.publish_ready(ready(4), None).await.expect_err("not connected");
-    assert!(matches!(error, BrokerError::NotConnected), "{error}");
-}
-
 /// RabbitMQ is frozen in the middle of a publish and resumes later, as when its host was paused: all users are back on one
-/// connection, whatever was tried meanwhile.
+/// connection, whatever was tried meanwhile. Then it is frozen again and dies.
 #[tokio::test]
-async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
+async fn a_frozen_rabbitmq_is_used_again_when_it_wakes_up_and_given_up_when_it_dies() {
     let mut stack = PrivateStack::only(&["rabbitmq"]);
     let vhost = Vhost::create_on(&stack.services).await;
     let mut settings = vhost.settings();
@@ -223,4 +202,15 @@ async fn a_frozen_rabbitmq_that_wakes_up_is_used_again() {
     };
     tokio::time::timeout(PATIENCE, heard).await.expect("events are back");
     eventually("one connection is left", PATIENCE, || async { (vhost.connections().await == 1).then_some(()) }).await;
+
+    // As under a disk or memory alarm, the connection stays open and no confirm arrives.
+    stack.pause("rabbitmq");
+    let error = broker.publish_ready(ready(4), None).await.expect_err("nothing confirms");
+    assert!(matches!(error, BrokerError::Timeout { .. }), "{error}");
+    broker.tell(broker::FleetEvent::Progress(builders::progress(JobId::fresh())));
+    stack.kill("rabbitmq");
+    let mut health = broker.health();
+    health.wait_for(|up| !*up).await.expect("the broker exists");
+    let error = broker.publish_ready(ready(5), None).await.expect_err("not connected");
+    assert!(matches!(error, BrokerError::NotConnected), "{error}");
 }

@@ -5,12 +5,13 @@ use testkit::{Accounting, Fleet};
 
 use crate::support::{database, request, submit, undisturbed, until_completed, until_count, with_long_leases};
 
-/// A run waits at its fourth step; a job with a deadline arrives that only this slot can save.
-async fn preempted(renderer: &str) {
+/// Goal: a run of the real model waits at its fourth step; a job with a deadline arrives that only this slot can save.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preempted_run_of_the_default_model_gives_the_bytes_of_an_undisturbed_one() {
     let fleet = Fleet::prepare(with_long_leases().with("FLEET__SCHEDULER__PREEMPT_NOTICE_S", "90")).await;
     let gates = fleet.gates("worker");
     gates.hold("step-4");
-    let worker = fleet.gated_worker("worker", &gates, &[("FLEET_TEST_RENDERER", renderer)]);
+    let worker = fleet.gated_worker("worker", &gates, &[("FLEET_TEST_RENDERER", "model")]);
     let _running = (fleet.api(), fleet.scheduler("scheduler"), worker);
     fleet.until_api_ready().await;
     let book = Accounting::default();
@@ -42,14 +43,4 @@ async fn preempted(renderer: &str) {
     until_count(&fleet, "one preemption and one deadline met", counted, 2).await;
     let reference = undisturbed(&fleet, &book, &[1]).await;
     assert!(fleet.video(&plain).await == reference[&1], "the video has other bytes");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_preempted_run_gives_the_bytes_of_an_undisturbed_one() {
-    preempted("quick").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_preempted_run_of_the_default_model_gives_the_bytes_of_an_undisturbed_one() {
-    preempted("model").await;
 }

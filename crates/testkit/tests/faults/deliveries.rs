@@ -71,8 +71,8 @@ impl Stage {
 async fn the_next_job_is_rendered_while_a_video_is_uploaded() {
     let stage = Stage::with_second_job_at("step-4", &[]).await;
     until_count(&stage.fleet, "the first is being delivered", DELIVERING, 1).await;
-    // Twice the length of a lease after both claims, both are still valid.
-    let renewed = "SELECT count(*) FROM jobs WHERE status = 'running' AND claimed_at < now() - interval '10 s'
+    // Longer than the length of a lease after both claims, both are still valid.
+    let renewed = "SELECT count(*) FROM jobs WHERE status = 'running' AND claimed_at < now() - interval '6 s'
                    AND lease_expires_at > now()";
     until_count(&stage.fleet, "both leases outlast their first length", renewed, 2).await;
     let workers =

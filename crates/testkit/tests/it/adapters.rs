@@ -110,7 +110,8 @@ async fn tenants_share_workers_and_each_video_is_its_own_also_after_a_worker_die
         .with("FLEET__WORKER__LEASE_S", "4")
         .with("FLEET__WORKER__HEARTBEAT_S", "1")
         .with("FLEET__WORKER__CHECKPOINT_EVERY_S", "1")
-        .with("FLEET__SCHEDULER__SWEEP_MS", "300");
+        .with("FLEET__SCHEDULER__SWEEP_MS", "300")
+        .with("FLEET__SCHEDULER__BACKOFF_MIN_S", "1");
     let (fleet, mut processes) = Fleet::start(options).await;
     let tenants: Vec<Tenant> = ["ada", "ben", "cleo"].into_iter().map(|name| Tenant::new(&fleet, name)).collect();
     let mut files = Vec::new();

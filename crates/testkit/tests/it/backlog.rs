@@ -18,6 +18,8 @@ async fn jobs_of_an_unknown_model_stop_no_planning_and_fail_with_a_reason() {
     let options = FleetOptions::default()
         .with("FLEET__SCHEDULER__PLAN_BATCH", "10")
         .with("FLEET__SCHEDULER__SWEEP_MS", "200")
+        // The second scheduler replaces one that is killed.
+        .with("FLEET__SCHEDULER__LEADER_TTL_S", "3")
         .with("FLEET__SCHEDULER__UNKNOWN_MODEL_GRACE_S", "3600");
     let fleet = Fleet::prepare(options).await;
     let _api = fleet.api();

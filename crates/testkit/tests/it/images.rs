@@ -29,6 +29,8 @@ impl PictureFleet {
             .with("FLEET__WORKER__LEASE_S", "4")
             .with("FLEET__WORKER__HEARTBEAT_S", "1")
             .with("FLEET__SCHEDULER__SWEEP_MS", "300")
+            // A test replaces a scheduler that it kills.
+            .with("FLEET__SCHEDULER__LEADER_TTL_S", "3")
             .with("FLEET__SCHEDULER__BACKOFF_MIN_S", "1");
         let dirs = format!("models/default,{}", folder.path().display());
         let fleet = Fleet::prepare(options.with("FLEET__MODELS__DIRS", &dirs)).await;

@@ -38,6 +38,7 @@ async fn jobs_of_the_first_release_are_finished_shown_and_retried() {
         .with("FLEET__WORKER__LEASE_S", "4")
         .with("FLEET__WORKER__HEARTBEAT_S", "1")
         .with("FLEET__SCHEDULER__SWEEP_MS", "300")
+        .with("FLEET__SCHEDULER__BACKOFF_MIN_S", "1")
         .with("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "1");
     let fleet = Fleet::prepare(options).await;
     let video = fleet.folder().join("artifacts").join(job(5)).join("20000000-0000-4000-8000-000000000005");
