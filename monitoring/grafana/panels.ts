@@ -199,7 +199,7 @@ const apiBroker: Item[] = [
   lines('Since the last round', 'Of the leading scheduler.', 's', [
     ['time() - max(fleet_scheduler_last_round_timestamp_seconds)', 'age'],
   ]),
-  lines('Released and announced again', 'A release that no worker claims is announced again. Workers find those that RabbitMQ did not accept by polling.', 'cpm', [
+  lines('Released and announced again', 'A release whose message is lost is announced again. Workers find those that RabbitMQ did not accept by polling.', 'cpm', [
     ['sum(rate(fleet_jobs_released_total[$__rate_interval])) * 60', 'released'],
     ['sum(rate(fleet_jobs_reannounced_total[$__rate_interval])) * 60', 'announced again'],
     ['sum(rate(fleet_announce_failures_total[$__rate_interval])) * 60', 'not accepted by RabbitMQ'],

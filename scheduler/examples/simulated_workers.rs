@@ -62,7 +62,7 @@ struct Counts {
     calls: AtomicU64,
     /// Workers that have a job now.
     busy: AtomicU64,
-    /// Messages whose job somebody else had claimed, or that had been announced more than once.
+    /// Messages whose job was not waiting any more.
     stale: AtomicU64,
     /// Time without a job until a message came, and from there until the claim was answered, milliseconds.
     listening_ms: AtomicU64,

@@ -126,18 +126,6 @@ impl Scheduler {
         let merged = self.store.merged(&load.pool, self.worker_gone_s()).await?;
         Ok(Affinity { merged, round_s: delay_s / 2.0 * f64::from(load.slots) })
     }
-
-    /// Announces again the released jobs that no worker has claimed for a while, with a growing interval for each job.
-    ///
-    /// # Errors
-    /// An error of the database, or the leadership was lost.
-    pub(crate) async fn reannounce(&self, epoch: Epoch) -> Result<usize, StoreError> {
-        let settings = &self.settings.scheduler;
-        let (first_s, max_s) = (seconds(settings.reannounce_min_s), seconds(settings.reannounce_max_s));
-        let due = self.store.reannounce_due(first_s, max_s, settings.sweep_batch, epoch).await?;
-        self.announcer.announce(&due).await;
-        Ok(due.len())
-    }
 }
 
 fn level(load: &PoolLoad) -> PoolLevel<'_> {

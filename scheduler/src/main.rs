@@ -20,6 +20,7 @@ mod levels;
 mod notify;
 mod plan;
 mod preempt;
+mod reannounce;
 mod round;
 mod sight;
 mod state;

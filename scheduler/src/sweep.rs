@@ -19,7 +19,7 @@ const FORGET_S: f64 = 86_400.0;
 
 /// Statements of one kind that a sweep runs at most, so that a mass failure is handled within seconds and no sweep goes
 /// on without end.
-const PASSES_MAX: u32 = 100;
+pub(crate) const PASSES_MAX: u32 = 100;
 
 /// Sweeps until the leadership is over. `sight` is kept up to date by [`crate::sight`], on a connection of its own, so a slow
 /// sweep does not look like a database that is down.
@@ -71,14 +71,7 @@ async fn sweep(scheduler: &Scheduler, epoch: Epoch, sight: &Sight, over: &Cancel
     }
     scheduler.judge(epoch).await?;
     scheduler.preempt(epoch).await?;
-    for _ in 0..PASSES_MAX {
-        let again = scheduler.reannounce(epoch).await?;
-        scheduler.metrics.reannounced.inc_by(again as u64);
-        if over.is_cancelled() || again < scheduler.settings.scheduler.sweep_batch as usize {
-            break;
-        }
-    }
-    Ok(())
+    scheduler.reannounce(epoch, over).await
 }
 
 /// Ends leases that ran out, up to the batch limit; `true` when there may be more.

@@ -35,3 +35,4 @@ pub use error::BrokerError;
 pub use events::{EventStream, Received};
 pub use messages::{Envelope, FleetEvent, JobReady, JobSubmitted, MessageError};
 pub use ready::ReadyConsumer;
+pub use topology::QueueLoad;

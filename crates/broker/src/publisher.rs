@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use domain::{Clock, SystemClock};
+use domain::{Clock, PoolId, SystemClock};
 use lapin::Confirmation;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::ChannelId;
@@ -15,7 +15,7 @@ use crate::error::BrokerError;
 use crate::link::in_time;
 use crate::messages::{Envelope, FleetEvent, JobReady, JobSubmitted, Message};
 use crate::properties::properties;
-use crate::topology::{self, SUBMITTED_QUEUE, WORK_EXCHANGE};
+use crate::topology::{self, QueueLoad, SUBMITTED_QUEUE, WORK_EXCHANGE};
 
 /// The message survives a restart of RabbitMQ.
 const PERSISTENT: u8 = 2;
@@ -47,6 +47,15 @@ impl Broker {
             }
             other => other,
         }
+    }
+
+    /// Messages and consumers of a pool's queue. Declares the queue if it does not exist yet.
+    ///
+    /// # Errors
+    /// [`BrokerError`].
+    pub async fn queue_load(&self, pool: &PoolId) -> Result<QueueLoad, BrokerError> {
+        let channel = self.channel().await?;
+        self.rpc(topology::declare_ready(&channel, pool)).await
     }
 
     /// Publishes an event to all listeners, in the background. Never waits: an event that finds the buffer full is dropped

@@ -116,15 +116,24 @@ pub(crate) async fn declare_shared(channel: &Channel) -> lapin::Result<()> {
         .await
 }
 
+/// A pool's ready queue at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueLoad {
+    /// Messages that no worker has received yet.
+    pub messages: u32,
+    /// Workers that consume it: those with a free slot.
+    pub consumers: u32,
+}
+
 /// Declares the ready queue of a pool. Both sides do: the scheduler before it publishes, a worker before it consumes.
-pub(crate) async fn declare_ready(channel: &Channel, pool: &PoolId) -> lapin::Result<()> {
+pub(crate) async fn declare_ready(channel: &Channel, pool: &PoolId) -> lapin::Result<QueueLoad> {
     let queue = ready_queue(pool);
     let ready = arguments(&[
         ("x-queue-type", text("quorum")),
         ("x-delivery-limit", AMQPValue::LongInt(DELIVERY_LIMIT)),
         ("x-dead-letter-exchange", text(DEAD_EXCHANGE)),
     ]);
-    channel.queue_declare(queue.as_str().into(), durable_queue(), ready).await?;
+    let declared = channel.queue_declare(queue.as_str().into(), durable_queue(), ready).await?;
     channel
         .queue_bind(
             queue.as_str().into(),
@@ -133,7 +142,8 @@ pub(crate) async fn declare_ready(channel: &Channel, pool: &PoolId) -> lapin::Re
             QueueBindOptions::default(),
             FieldTable::default(),
         )
-        .await
+        .await?;
+    Ok(QueueLoad { messages: declared.message_count(), consumers: declared.consumer_count() })
 }
 
 /// Declares a listener's own queue, which RabbitMQ names, and removes when the connection closes.

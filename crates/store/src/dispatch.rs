@@ -65,6 +65,15 @@ pub struct Released {
     pub pool: PoolId,
 }
 
+/// A released job that still waits for a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// The job.
+    pub job: Released,
+    /// How often this leader has announced it, this time included.
+    pub announcements: i32,
+}
+
 /// Completes a statement that begins `WITH ... chosen AS (...`: releases the chosen jobs and charges them to the shares of
 /// their tenants. The first five parameters are those of `release_once`; the columns of `chosen` are those of step 7 there.
 macro_rules! release_chosen {
@@ -323,13 +332,13 @@ impl Store {
         Ok(moved.into_iter().map(|row| JobId(row.id)).collect())
     }
 
-    /// Released jobs whose message should be sent again: `first_s` after the last announcement, then after twice as long,
-    /// up to `max_s`. This call counts as their announcement. Jobs that accompany another one are among them as soon as that one
+    /// Released jobs that still wait for a worker: `first_s` after the last announcement, then after twice as long, up to `max_s`. This
+    /// call counts as their announcement. Jobs that accompany another one are among them as soon as that one
     /// has been claimed without them, or has ended.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
-    pub async fn reannounce_due(&self, first_s: f64, max_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+    pub async fn reannounce_due(&self, first_s: f64, max_s: f64, limit: u32, epoch: Epoch) -> Result<Vec<Due>> {
         let rows = sqlx::query!(
             r#"-- reannounce_due
             WITH led AS MATERIALIZED (
@@ -346,7 +355,7 @@ impl Store {
             )
             UPDATE jobs SET announced_at = clock_timestamp(), announcements = announcements + 1, batch_lead = NULL
             FROM held WHERE jobs.id = held.id
-            RETURNING jobs.id, jobs.dispatch_no, jobs.pool AS "pool!""#,
+            RETURNING jobs.id, jobs.dispatch_no, jobs.pool AS "pool!", jobs.announcements"#,
             first_s,
             max_s,
             i64::from(limit),
@@ -357,8 +366,11 @@ impl Store {
         if rows.is_empty() {
             self.ensure_leads(epoch).await?;
         }
-        let released = |id, dispatch_no, pool| Released { job_id: JobId(id), dispatch_no, pool };
-        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no, PoolId::from_stored(row.pool))).collect())
+        let due = rows.into_iter().map(|row| Due {
+            job: Released { job_id: JobId(row.id), dispatch_no: row.dispatch_no, pool: PoolId::from_stored(row.pool) },
+            announcements: row.announcements,
+        });
+        Ok(due.collect())
     }
 
     /// Makes every released job due for an announcement: a new leader cannot know what its predecessor sent.

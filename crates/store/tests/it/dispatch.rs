@@ -277,7 +277,8 @@ async fn announcements_back_off_and_a_new_leader_repeats_them() {
     assert!(f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due").is_empty());
     assert_eq!(f.store.forget_announcements(f.epoch).await.expect("forget"), 1);
     let due = f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due");
-    assert_eq!((due[0].job_id, due[0].dispatch_no, due.len()), (job_id, dispatch_no, 1));
+    assert_eq!((due[0].job.job_id, due[0].job.dispatch_no, due.len()), (job_id, dispatch_no, 1));
+    assert_eq!(due[0].announcements, 1, "the new leader's first");
     assert!(f.store.reannounce_due(3_600.0, 7_200.0, 10, f.epoch).await.expect("due").is_empty());
     // Half an hour later is too early; two hours later is not, whatever the number of announcements.
     for (ago_s, announcements, count) in [(1_800, 1, 0), (3_601, 1, 1), (3_601, 2, 0), (7_201, 40, 1)] {

@@ -135,7 +135,7 @@ metrics! {
         steps_planned: HistogramVec = "fleet_steps_planned", labels &["tier"], buckets STEPS;
         /// Jobs released to a worker pool.
         pub released: IntCounter = "fleet_jobs_released_total";
-        /// Releases announced again because no worker had claimed them.
+        /// Releases announced again because no worker had claimed them and their messages were missing.
         pub reannounced: IntCounter = "fleet_jobs_reannounced_total";
         /// Releases that could not be published to RabbitMQ. Workers find them by polling.
         pub announce_failures: IntCounter = "fleet_announce_failures_total";

@@ -1,12 +1,15 @@
 //! RabbitMQ that dies, blocks, closes connections, and messages that are duplicated, lost, stale or unreadable.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use testkit::{Accounting, Fleet, PrivateStack, Way, eventually_seen};
 use tokio::task::JoinSet;
 
-use crate::support::{PATIENCE, Recovery, report, request, submit, until_completed, until_workers, with_long_leases};
+use crate::support::{
+    PATIENCE, Recovery, report, request, submit, until_completed, until_count, until_workers, with_long_leases,
+};
 
 /// Submits these seeds one after the other, beside the test.
 fn submit_beside(fleet: &Fleet, book: &Arc<Accounting>, seeds: std::ops::Range<i64>) -> JoinSet<Vec<String>> {
@@ -133,4 +136,55 @@ async fn no_message_and_no_lack_of_one_changes_what_happens() {
     .await;
     let dead = dead.into_inner().expect("no other task uses it");
     assert_eq!(dead.iter().filter(|payload| *payload == "nonsense").count(), 2, "{dead:?}");
+}
+
+/// Goal: a job that waits for a busy worker has one message, however long it waits; if the message is lost, it gets another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_jobs_are_announced_again_only_if_their_messages_are_lost() {
+    let options = with_long_leases()
+        .with("FLEET__SCHEDULER__REANNOUNCE_MIN_S", "1")
+        .with("FLEET__SCHEDULER__REANNOUNCE_MAX_S", "1")
+        .with("FLEET__SCHEDULER__LOOKAHEAD", "2");
+    let fleet = Fleet::prepare(options).await;
+    let (_api, _scheduler) = (fleet.api(), fleet.scheduler("scheduler"));
+    fleet.until_api_ready().await;
+    let book = Accounting::default();
+    let gates = fleet.gates("busy");
+    gates.hold("step-2");
+    let _worker = fleet.gated_worker("busy", &gates, &[]);
+    let mut ids = vec![submit(&fleet, &book, 1).await];
+    gates.until_reached("step-2").await;
+    for seed in 2..=4 {
+        ids.push(submit(&fleet, &book, seed).await);
+    }
+    let looked_at = "SELECT count(*) FROM jobs WHERE status = 'scheduled' AND announcements >= 4";
+    until_count(&fleet, "two released jobs were due three times", looked_at, 2).await;
+    let queues = fleet.vhost.queues().await;
+    let queue = queues.iter().find(|name| name.starts_with("ready.")).expect("the pool's queue");
+    let jobs = |messages: Vec<(String, serde_json::Value)>| {
+        let job = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON")["body"]["job_id"].clone();
+        messages.iter().map(|(text, _)| job(text).as_str().expect("an id").to_owned()).collect::<Vec<_>>()
+    };
+    // Taking the messages also loses them.
+    let mut waiting = jobs(fleet.vhost.take(queue, 100).await);
+    waiting.sort();
+    let mut released = ids.clone();
+    released.retain(|id| waiting.contains(id));
+    released.sort();
+    assert_eq!(waiting.len(), 2, "one message for each of two jobs: {waiting:?}");
+    assert_eq!(waiting, released, "each of a job of its own");
+
+    let again = Mutex::new(BTreeSet::new());
+    eventually_seen("both get another message", || async {
+        let taken = jobs(fleet.vhost.take(queue, 100).await);
+        let mut again = again.lock().expect("no other task uses it");
+        again.extend(taken);
+        if again.len() == 2 { Ok(()) } else { Err(format!("{again:?}")) }
+    })
+    .await;
+    gates.open("step-2");
+    until_completed(&fleet, &ids).await;
+    let report = report(&fleet, &book).await;
+    report.assert_all_completed_once();
+    assert_eq!(report.duplicate_executions, 0, "{report}");
 }
