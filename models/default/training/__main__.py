@@ -1,6 +1,7 @@
 """Draws, trains, exports and judges the default model; see ../README.md for the order of the commands.
 
-`python -m training COMMAND --help` explains each one's words.
+`python -m training COMMAND --help` explains each one's words. `scripts/train-default install FOLDER` replaces the model's weights by an
+export; it is a separate program, because it needs no torch.
 """
 
 import argparse
