@@ -175,7 +175,7 @@ impl App {
     }
 
     /// Replaces the planner, after new runs have changed its estimates.
-    pub fn set_planner(&self, planner: Planner) {
+    pub(crate) fn set_planner(&self, planner: Planner) {
         *self.planner.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(planner);
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use broker::QueueLoad;
 use domain::PoolId;
+use futures::future::join_all;
 use store::dispatch::Due;
 use store::{Epoch, StoreError};
 use tokio_util::sync::CancellationToken;
@@ -49,15 +50,13 @@ impl Scheduler {
 
     /// Compares the queues with the released jobs of their pools. Where RabbitMQ does not respond, every message may be lost.
     async fn missing_messages(&self) -> Result<Missing, StoreError> {
-        let mut found = Missing::new();
-        for load in self.store.pools(self.worker_gone_s()).await? {
-            let missing = match self.broker.queue_load(&load.pool).await {
-                Ok(queue) => missing(load.scheduled, queue),
-                Err(_) => load.scheduled,
-            };
-            found.insert(load.pool, missing);
-        }
-        Ok(found)
+        let loads = self.store.pools(self.worker_gone_s()).await?;
+        let looks = loads.into_iter().map(async |load| {
+            let queue = self.broker.queue_load(&load.pool).await;
+            let missing = queue.map_or(load.scheduled, |queue| missing(load.scheduled, queue));
+            (load.pool, missing)
+        });
+        Ok(join_all(looks).await.into_iter().collect())
     }
 }
 

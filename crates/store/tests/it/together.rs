@@ -98,7 +98,7 @@ async fn companions_go_with_their_lead_and_share_its_slot() {
         f.store.find_by_lease(store::Lease { job_id: lead.job_id, token }).await.expect("read").expect("held");
     assert_eq!(claimed.batch_key, Some(key("a")));
     let found = f.companions_of(lead.job_id, "a", &info).await;
-    assert_eq!(found.iter().map(|one| one.job.job_id).collect::<Vec<_>>(), jobs[1..4]);
+    assert_eq!(found.iter().map(|one| one.job_id).collect::<Vec<_>>(), jobs[1..4]);
     for one in &found {
         f.claim_by(one, &info).await;
     }
@@ -216,5 +216,5 @@ async fn an_idle_worker_gets_work_before_a_busy_one_takes_company() {
     assert_eq!(f.companions_of(jobs[0], "a", &busy).await, []);
     f.store.heartbeat(idle.id, WorkerState::Busy, None).await.expect("beat");
     let found = f.companions_of(jobs[0], "a", &busy).await;
-    assert_eq!(found.iter().map(|one| one.job.job_id).collect::<Vec<_>>(), [jobs[1]]);
+    assert_eq!(found.iter().map(|one| one.job_id).collect::<Vec<_>>(), [jobs[1]]);
 }

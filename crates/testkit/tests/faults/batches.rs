@@ -55,8 +55,9 @@ impl Batch {
         gates.hold("step-2");
         let worker = fleet.gated_worker("together", &gates, &[MODEL, TOGETHER]);
         gates.until_reached("step-2").await;
-        let arrived = "SELECT count(*) FROM jobs WHERE status = 'running' AND stage = 'encode'";
-        until_count(&fleet, "the other three wait for the model", arrived, 3).await;
+        // They join the first one before or after its second step, as soon as their prompts are encoded.
+        let arrived = "SELECT count(*) FROM jobs WHERE status = 'running'";
+        until_count(&fleet, "the worker has claimed all four", arrived, 4).await;
         gates.hold("step-3");
         gates.open("step-2");
         let encoded = "SELECT count(*) FROM jobs WHERE status = 'running' AND stage = 'denoise'";
