@@ -13,7 +13,7 @@ use chrono::{Datelike, Months, NaiveDate};
 use crate::jobs::Scope;
 
 /// Most rows of the ledger that one statement of a report reads.
-pub(super) const ROWS_MAX: i64 = 8_000;
+pub(super) const ROWS_MAX: i64 = 4_000;
 
 /// By what usage is grouped. Without any, there is one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

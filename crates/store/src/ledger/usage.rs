@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::jobs::Scope;
 
 /// Tenants of the first part of a report: when each has a row per day, a month of them is about a part.
-const FIRST_TENANTS: usize = 256;
+const FIRST_TENANTS: usize = 128;
 
 /// Usage of one group. The fields by which it is not grouped are `None`.
 #[derive(Debug, Clone, PartialEq)]

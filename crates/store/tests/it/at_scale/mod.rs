@@ -53,7 +53,7 @@ async fn filled(size: &Size) -> PgConnection {
     let url = testkit::postgres::database().await;
     let mut database = PgConnection::connect(&url).await.expect("connect");
     let set = format!(
-        "SET scale.jobs = {}; SET scale.tenants = {}; SET scale.workers = {}; SET scale.waiting = {}; SET scale.hours = {}",
+        "SET jit = off; SET scale.jobs = {}; SET scale.tenants = {}; SET scale.workers = {}; SET scale.waiting = {}; SET scale.hours = {}",
         size.jobs, size.tenants, size.workers, size.waiting, size.hours
     );
     sqlx::raw_sql(AssertSqlSafe(set)).execute(&mut database).await.expect("set");

@@ -32,6 +32,6 @@ SELECT name, value FROM (
     UNION ALL (SELECT 'new', 'ffffffff-0000-4000-8000-000000000000')
     -- As many as a part of a report begins with.
     UNION ALL (SELECT 'tenants', 'ARRAY[''' || string_agg(id::text, ''',''') || ''']'
-        FROM (SELECT id FROM tenants ORDER BY id LIMIT 256) AS first)
+        FROM (SELECT id FROM tenants ORDER BY id LIMIT 128) AS first)
     UNION ALL (SELECT 'tenant', '00000000-0000-0000-0000-000000000003')
 ) AS known
