@@ -5,8 +5,9 @@
 //!
 //! # Reading order
 //! [`state`]: what all parts share; [`lead`]: becoming and staying the leader; [`round`]: planning and releasing, concurrently, with
-//! [`plan`], [`dispatch`], [`divide`] (workers with one device and with several) and [`texts`] (which jobs can be rendered together); [`sight`]: whether the database was up; [`sweep`]: what happens at intervals; [`levels`]: the fleet's
-//! metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs; [`notify`]:
+//! [`plan`], [`dispatch`], [`divide`] (workers with one device and with several) and [`texts`] (which jobs can be rendered together);
+//! [`announce`]: messages about released jobs; [`sight`]: whether the database was up; [`sweep`]: what happens at intervals, with
+//! [`reannounce`] (lost messages); [`levels`]: the fleet's metrics; [`janitor`]: what is not urgent; [`brain`]: what was learned from finished runs; [`notify`]:
 //! webhooks, which every scheduler sends.
 
 mod announce;

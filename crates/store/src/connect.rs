@@ -62,8 +62,8 @@ impl StoreOptions {
             // A process that was stopped in the middle of a transaction must not hold its rows forever.
             ("idle_in_transaction_session_timeout", self.statement_timeout_ms.to_string()),
             ("timezone", "UTC".to_owned()),
-            // Compiling a plan pays off in statements of seconds. With millions of jobs Postgres expects that of a release, and spent
-            // 160 ms to compile what then ran for 45.
+            // Compiling a plan pays off in statements that run for seconds. With millions of jobs Postgres mistakes a release for one: it
+            // took 210 ms with compilation and 30 to 45 without (docs/scale.md).
             ("jit", "off".to_owned()),
         ]
     }
