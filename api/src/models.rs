@@ -43,7 +43,10 @@ impl Models {
             match model.manifest {
                 Ok(manifest) => drop(manifests.insert(model.id, Arc::new(manifest))),
                 Err(error) => {
-                    tracing::warn!(model = model.id, %error, "use one release everywhere to offer this model");
+                    tracing::warn!(
+                        model = model.id, %error,
+                        "this release cannot read the model's manifest; run the same release everywhere"
+                    );
                 }
             }
         }

@@ -55,7 +55,7 @@ async fn fetch_tokenizers(app: AppState) {
                 && reported.insert(manifest.fingerprint.encoders.clone())
             {
                 let error = format!("{error:#}");
-                tracing::warn!(model = %manifest.id, error, "prompts of this model are not counted");
+                tracing::warn!(model = %manifest.id, error, "the tokens of this model's prompts are not counted");
             }
         }
         tokio::select! {

@@ -66,7 +66,7 @@ impl PromptReaders {
             match PromptReader::load(family(manifest), &Files::of_folder(folder)) {
                 Ok(reader) => found.add(manifest, reader),
                 Err(error) => {
-                    tracing::warn!(model = %manifest.id, %error, "prompts of this model are not counted");
+                    tracing::warn!(model = %manifest.id, %error, "the tokens of this model's prompts are not counted");
                 }
             }
         }
@@ -95,7 +95,7 @@ impl PromptReaders {
             Err(error) if error.is_missing() => return Ok(()),
             size => size?,
         };
-        anyhow::ensure!(size <= BUNDLE_BYTES_MAX, "{key} is larger than any tokenizers");
+        anyhow::ensure!(size <= BUNDLE_BYTES_MAX, "{key} is too large to contain tokenizers");
         let bytes = artifacts.get(&key).await?;
         let family = family(manifest);
         let load = move || PromptReader::load(family, &Bundle::from_json(&bytes)?.into_files());
@@ -121,7 +121,7 @@ impl PromptReaders {
                 Some(readings)
             }
             Err(error) => {
-                tracing::warn!(model = %manifest.id, %error, "a prompt could not be counted");
+                tracing::warn!(model = %manifest.id, %error, "the tokens of a prompt could not be counted");
                 None
             }
         }

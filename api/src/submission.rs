@@ -41,7 +41,7 @@ pub fn new_job(app: &App, caller: &Caller, mut request: VideoRequest) -> Result<
 pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Option<RateState>> {
     app.budgets.admit(caller.tenant_id).await?;
     let rate = app.rate.take(caller.rate_key(), cost, Instant::now()).map_err(|state| {
-        let detail = format!("this key's rate is used up; try again in {} s", state.wait_s);
+        let detail = format!("this key has exceeded its submission rate; try again in {} s", state.wait_s);
         let problem = Problem::new(ProblemKind::RateLimited, detail).retry_after(state.wait_s);
         state.headers().into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value))
     })?;

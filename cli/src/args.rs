@@ -98,13 +98,13 @@ pub(crate) enum Command {
     },
 }
 
-/// Seconds for which a command that only shows something keeps trying: its user wants to know soon that the server is away.
+/// Seconds for which a command that only shows something keeps trying: its user wants to know soon that the server is unavailable.
 const PATIENCE_SHOWING_S: u64 = 10;
 /// The same for commands that submit, change or follow something, which should survive a restart of the server.
 const PATIENCE_S: u64 = 120;
 
 impl Cli {
-    /// How long to keep trying while the server is away.
+    /// How long to keep trying while the server is unavailable.
     pub(crate) fn patience(&self) -> Duration {
         let default_s = if self.command.only_shows() { PATIENCE_SHOWING_S } else { PATIENCE_S };
         Duration::from_secs(self.common.patience_s.unwrap_or(default_s))
@@ -143,7 +143,7 @@ pub(crate) struct RequestArgs {
     /// Denoising steps; 0 lets the fleet choose.
     #[arg(long)]
     steps: Option<u32>,
-    /// Seed, up to 18446744073709551615; the same seed gives the same video. -1 draws a random one.
+    /// Seed, up to 18446744073709551615; the same seed gives the same video. -1 chooses a random one.
     #[arg(long, allow_negative_numbers = true, value_parser = seed)]
     seed: Option<Value>,
     /// How closely to follow the prompt.
@@ -309,7 +309,7 @@ pub(crate) struct MoveArgs {
     /// Before all others.
     #[arg(long, group = "place")]
     pub(crate) front: bool,
-    /// Behind all others.
+    /// After all others.
     #[arg(long, group = "place")]
     pub(crate) back: bool,
 }

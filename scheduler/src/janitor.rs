@@ -35,10 +35,10 @@ pub(crate) async fn run(scheduler: &Scheduler, epoch: Epoch, over: &Cancellation
     loop {
         // A failover does not restart the fleet, so the leader looks again and again.
         if let Err(error) = scheduler.store.follow_history().await {
-            warn!(%error, "cannot tell whether the database has failed over; events may appear out of order after a failover");
+            warn!(%error, "cannot determine whether the database has failed over; events may appear out of order after a failover");
         }
         if let Err(error) = scheduler.reflect(epoch).await {
-            warn!(%error, "nothing learnt this time");
+            warn!(%error, "nothing learnt from the newest runs; trying again later");
         }
         if let Err(error) = roll_up(scheduler, over).await {
             warn!(%error, "hours of statistics not added up; the fleet's statistics are right, but slower to read");
@@ -108,7 +108,7 @@ async fn remove_images(scheduler: &Scheduler) -> Result<(), StoreError> {
     };
     for (tenant_id, id) in expired {
         remove_all(scheduler, vec![keys::image(tenant_id, id), keys::thumbnail(tenant_id, id)]).await;
-        info!(image.id = %id, "picture removed that no job uses");
+        info!(image.id = %id, "removed a picture that no job uses");
     }
     Ok(())
 }

@@ -69,7 +69,7 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, sender: Sender, stop: Cancell
     }
     let rest = async { while open.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, rest).await.is_err() {
-        info!("some webhooks were still being sent; they are sent again after their leases");
+        info!("some webhooks were still being sent; they are sent again when their leases expire");
     }
 }
 
@@ -92,7 +92,7 @@ async fn deliver(scheduler: Arc<Scheduler>, sender: Sender, delivery: ClaimedDel
             read(sender.send(&delivery.url, &message(&delivery), &secrets, now).await)
         }
         Err(error) => {
-            return warn!(%error, webhook.id = %delivery.id, "webhook not sent; it is sent after its lease");
+            return warn!(%error, webhook.id = %delivery.id, "webhook not sent; it is sent when its lease expires");
         }
     };
     let retries = RetrySchedule {
@@ -103,7 +103,7 @@ async fn deliver(scheduler: Arc<Scheduler>, sender: Sender, delivery: ClaimedDel
     match scheduler.store.end_attempt(delivery.id, token, &outcome, retries).await {
         Ok(true) if matches!(outcome, DeliveryOutcome::Delivered { .. }) => scheduler.metrics.webhooks_delivered.inc(),
         Ok(true) => scheduler.metrics.webhook_failures.inc(),
-        Ok(false) => warn!(webhook.id = %delivery.id, "webhook was sent after its lease; it may arrive twice"),
+        Ok(false) => warn!(webhook.id = %delivery.id, "webhook sent after its lease had expired; it may arrive twice"),
         Err(error) => warn!(%error, webhook.id = %delivery.id, "outcome of a webhook not stored; it is sent again"),
     }
 }

@@ -67,7 +67,7 @@ impl Scheduler {
         self.broker.tell(FleetEvent::CancelRequested { job_id: run.job_id, tenant_id: run.tenant_id });
         info!(
             job.id = %run.job_id, for_job.id = %job.job_id, slack_s = job.slack_s, remaining_s = run.remaining_s,
-            "a run gives its slot to a job with a deadline"
+            "preempting a running job for a job with a deadline"
         );
         self.announcer.announce(&released).await;
         Ok(())

@@ -44,7 +44,7 @@ impl Sight {
         seen.last = Some(now);
     }
 
-    /// Records that the database did not answer: the clock restarts with its next answer.
+    /// Records that the database did not respond: the clock restarts with its next response.
     fn down(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Seen::default();
     }
@@ -57,7 +57,7 @@ pub(crate) async fn run(store: &Store, sight: &Sight, lease: Duration, over: &Ca
             Ok(()) => sight.up(Instant::now(), lease / 2),
             Err(error) => {
                 sight.down();
-                warn!(%error, "the database did not answer; no lease expires until it has been up for a whole lease");
+                warn!(%error, "the database did not respond; no lease expires until it has been up for a whole lease");
             }
         }
         if !pause(EVERY, over).await {

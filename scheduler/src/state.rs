@@ -95,7 +95,10 @@ impl Scheduler {
             match registered.manifest {
                 Ok(manifest) => drop(models.insert(registered.id, manifest)),
                 Err(error) => {
-                    warn!(model = registered.id, %error, "jobs of this model wait: use one release everywhere");
+                    warn!(
+                        model = registered.id, %error,
+                        "jobs of this model wait: the manifest cannot be read; run the same release everywhere"
+                    );
                 }
             }
         }

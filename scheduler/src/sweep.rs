@@ -103,7 +103,7 @@ async fn expire_drafts(scheduler: &Scheduler, epoch: Epoch) -> Result<bool, Stor
     let settings = &scheduler.settings.scheduler;
     let expired = scheduler.store.expire_drafts(seconds(settings.draft_ttl_s), settings.sweep_batch, epoch).await?;
     if !expired.is_empty() {
-        info!(jobs = expired.len(), "drafts expired that nobody continued");
+        info!(jobs = expired.len(), "cancelled drafts that were not continued in time");
     }
     Ok(expired.len() >= settings.sweep_batch as usize)
 }

@@ -125,7 +125,7 @@ async fn load(
         Err(error) if error.is_missing() => return Ok(None),
         size => size?,
     };
-    anyhow::ensure!(size <= BUNDLE_BYTES_MAX, "{key} is larger than any tokenizers");
+    anyhow::ensure!(size <= BUNDLE_BYTES_MAX, "{key} is too large to contain tokenizers");
     let bytes = artifacts.get(&key).await?;
     let load = move || PromptReader::load(family, &Bundle::from_json(&bytes)?.into_files());
     Ok(Some(tokio::task::spawn_blocking(load).await.context("load the tokenizers")?.context(key)?))
@@ -139,7 +139,7 @@ fn read(reader: &PromptReader, text: &str, manifest: &ModelManifest) -> Option<V
             Some(attended.map(|reading| reading.tokens.min(reading.tokens_max) as u64).collect())
         }
         Err(error) => {
-            warn!(model = %manifest.id, %error, "a job is rendered alone: its prompt cannot be counted");
+            warn!(model = %manifest.id, %error, "a job is rendered alone: its prompt's tokens cannot be counted");
             None
         }
     }

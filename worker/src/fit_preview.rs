@@ -24,7 +24,7 @@ pub struct FitPreviewArgs {
     /// Denoising steps of each
     #[arg(long, value_name = "N", default_value_t = 15)]
     steps: usize,
-    /// auto, cpu or cuda:N
+    /// Device: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: DeviceChoice,
 }

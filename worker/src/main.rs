@@ -26,7 +26,7 @@ enum Command {
     FitPreview(fit_preview::FitPreviewArgs),
     /// Convert a single-file checkpoint or a PyTorch file to a component of a model folder
     Convert(convert::ConvertArgs),
-    /// Hold another device of a worker, which starts this by itself
+    /// Run another device of a worker; the worker starts this itself
     #[command(hide = true)]
     Rank(Box<ranks::follow::RankArgs>),
 }

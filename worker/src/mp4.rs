@@ -57,7 +57,7 @@ pub(crate) enum Mp4Error {
     #[error("ffmpeg made no progress for {} seconds and was stopped", .0.as_secs())]
     Hung(Duration),
     /// The pixels do not make whole frames of this size.
-    #[error("{bytes} bytes are no whole number of {width}x{height} frames")]
+    #[error("{bytes} bytes do not divide into whole {width}x{height} frames")]
     Shape {
         /// Length of the pixels.
         bytes: usize,

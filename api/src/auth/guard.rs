@@ -50,7 +50,9 @@ pub(crate) async fn guard(
     } else {
         let invited = cors::allowed(&state.settings.server.cors_origins, request.headers()).is_some();
         if changes_something(request.method()) && !invited && from_another_site(request.headers()) {
-            return Err(cross_site("another site's page may not use this API"));
+            return Err(cross_site(
+                "another site's page sent this request; to allow that site, add its origin to server.cors_origins",
+            ));
         }
         Caller::anybody()
     };
@@ -96,7 +98,7 @@ fn check_csrf(caller: &Caller, method: &Method, headers: &HeaderMap) -> Result<(
     if bool::from(sent.ct_eq(csrf.as_bytes())) {
         Ok(())
     } else {
-        Err(cross_site("send the X-CSRF-Token that GET /api/session tells"))
+        Err(cross_site("send the X-CSRF-Token that GET /api/session returns"))
     }
 }
 

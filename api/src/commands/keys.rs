@@ -37,10 +37,10 @@ pub enum KeysCommand {
     Quota {
         /// Id of the key, as `list` prints it.
         id: KeyId,
-        /// GPU seconds a day.
+        /// GPU seconds per day.
         #[arg(long)]
         gpu_seconds_per_day: Option<f64>,
-        /// US dollars a day, at the price of `cost.gpu_hour_usd`.
+        /// US dollars per day, at the price of `cost.gpu_hour_usd`.
         #[arg(long)]
         usd_per_day: Option<f64>,
     },

@@ -23,7 +23,7 @@ use crate::state::App;
 pub(crate) async fn store(app: &App, tenant_id: TenantId, bytes: Bytes) -> Answer<StoredImage> {
     let bytes_max = app.settings.limits.image_bytes_max;
     if bytes.len() > bytes_max {
-        return Err(Problem::too_large(FIELD, format!("has {} bytes; at most {bytes_max} are taken", bytes.len())));
+        return Err(Problem::too_large(FIELD, format!("has {} bytes; at most {bytes_max} are allowed", bytes.len())));
     }
     let picture = decode(app, bytes).await?;
     let known = app.store.keep_image(tenant_id, &picture.sha256).await.map_err(|error| Problem::from_store(&error))?;

@@ -71,7 +71,7 @@ impl Quotas {
         let usd = |seconds: f64| optimizer::price_usd(seconds, self.gpu_hour_usd);
         let over = if state.quota.gpu_s.is_some_and(|limit_s| taken_s + needed_s > limit_s) {
             format!(
-                "quota of {} GPU seconds a day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
+                "quota of {} GPU seconds per day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
                 seconds(state.quota.gpu_s.unwrap_or_default()),
                 seconds(state.used_s),
                 seconds(state.reserved_s + admitted_s),
@@ -79,7 +79,7 @@ impl Quotas {
             )
         } else if state.quota.usd.is_some_and(|limit_usd| usd(taken_s + needed_s) > limit_usd) {
             format!(
-                "quota of {} US dollars a day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
+                "quota of {} US dollars per day: {} used, {} reserved by unfinished jobs, and this request needs about {}",
                 dollars(state.quota.usd.unwrap_or_default()),
                 dollars(usd(state.used_s)),
                 dollars(usd(state.reserved_s + admitted_s)),

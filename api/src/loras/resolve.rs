@@ -59,7 +59,7 @@ fn fill(request: &mut VideoRequest, model: &str, known: &[StoredLora]) -> Vec<Fi
             names.dedup();
             let choices = if names.is_empty() { "there is none yet".to_owned() } else { formats::listed(&names) };
             let reason = format!(
-                "'{}' is no adapter of the model '{model}' that you may use ({choices})",
+                "'{}' is not an adapter of the model '{model}' that you may use ({choices})",
                 lora.name.escape_debug()
             );
             wrong.push(FieldError::new(&format!("loras[{at}].name"), reason));

@@ -220,7 +220,7 @@ impl Translation<'_> {
             (None, None) => None,
             (Some(width), Some(height)) => match (whole(width), whole(height)) {
                 (Some(width), Some(height)) => Some(format!("{width}x{height}")),
-                _ => return self.blame("width", "and height must be whole numbers"),
+                _ => return self.blame("width", "must be a whole number, and so must height"),
             },
             (Some(_), None) => return self.blame("height", "is missing; send width and height, or size"),
             (None, Some(_)) => return self.blame("width", "is missing; send width and height, or size"),

@@ -76,7 +76,7 @@ fn continuation(app: &App, job: &Job, tier: Option<Tier>) -> Answer<Continuation
         return Err(not_drafted(job.status));
     };
     if let Some(tier) = tier.filter(|tier| *tier <= plan.tier) {
-        let reason = format!("({tier}) must be above the draft's tier ({}); leave it out to keep that", plan.tier);
+        let reason = format!("must be above the draft's tier ({}), not {tier}; leave it out to keep that", plan.tier);
         return Err(Problem::field("quality_tier", reason));
     }
     let manifest = app.models.find(job.request.model.as_deref()).map_err(|error| Problem::fields(vec![error]))?;

@@ -128,7 +128,7 @@ fn worker_of(job: &Job) -> Answer<&WorkerIdentity> {
     }
     let known = job.record.as_ref().and_then(|record| record.reproduction.as_ref());
     known.map(|known| &known.worker).ok_or_else(|| {
-        let detail = "the job was rendered by an earlier release, which did not record what a replay needs; retry it as a new job";
+        let detail = "the job was rendered by an earlier release, which did not record what a replay needs; submit its request again";
         Problem::new(ProblemKind::Conflict, detail)
     })
 }

@@ -80,8 +80,8 @@ async fn all(api: &Api, out: Out) -> Result<(), Failure> {
 
 /// The limits in words.
 fn quota(limits: &Value) -> String {
-    let seconds = limits["gpu_seconds_per_day"].as_f64().map(|seconds| format!("{seconds} GPU seconds a day"));
-    let usd = limits["usd_per_day"].as_f64().map(|usd| format!("{} a day", dollars(usd)));
+    let seconds = limits["gpu_seconds_per_day"].as_f64().map(|seconds| format!("{seconds} GPU seconds per day"));
+    let usd = limits["usd_per_day"].as_f64().map(|usd| format!("{} per day", dollars(usd)));
     match (seconds, usd) {
         (None, None) => "none".to_owned(),
         (Some(one), None) | (None, Some(one)) => one,

@@ -71,7 +71,7 @@ fn upright<D: ImageDecoder>(mut decoder: D, limits: &Limits) -> Result<RgbImage,
     let (width, height) = decoder.dimensions();
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.pixels_max {
-        let reason = format!("has {width}x{height} = {pixels} pixels; at most {} are taken", limits.pixels_max);
+        let reason = format!("has {width}x{height} = {pixels} pixels; at most {} are allowed", limits.pixels_max);
         return Err(Refused::TooLarge(reason));
     }
     let mut library = library(limits);

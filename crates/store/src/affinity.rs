@@ -140,57 +140,51 @@ impl Store {
         let wanted: Vec<i32> = affinity.merged.iter().map(|one| one.wanted).collect();
         let held: Vec<bool> = affinity.merged.iter().map(|one| one.held).collect();
         let rows = release_chosen!(
-            r#"-- release_matching_jobs
-            WITH RECURSIVE led AS MATERIALIZED (
-                -- 1. Lock the leader's row, so that only the current epoch can release.
-                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
-            ), waiting (tenant_id) AS (
-                -- 2. Tenants with a backlog, one index probe each.
-                (SELECT tenant_id FROM jobs
-                WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
-                ORDER BY tenant_id LIMIT 1)
-                UNION ALL
-                SELECT (SELECT tenant_id FROM jobs
-                    WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
-                        AND tenant_id > waiting.tenant_id
-                    ORDER BY tenant_id LIMIT 1)
-                FROM waiting WHERE waiting.tenant_id IS NOT NULL
-            ), sized AS (
-                -- 3. Candidates per tenant: as release_jobs reads them, or more where tenants are few: a matching job may
-                -- stand behind others. The sum stays bounded.
-                SELECT GREATEST(
-                    LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))),
-                    LEAST(128, 512 / GREATEST(count(tenant_id), 1))) AS each
-                FROM waiting
-            ), candidates AS (
-                -- 4. The first few jobs of each tenant, with their cost in virtual time.
-                SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes, one.adapters,
-                    GREATEST(one.share_s, 1) / tenants.weight AS cost,
-                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
+            "-- release_matching_jobs",
+            by_tenant,
+            r#"), turns AS MATERIALIZED (
+                -- 3. Where the turn of each tenant begins, as in release_jobs. Jobs that match are looked for among the first
+                -- 512 tenants.
+                SELECT tenants.id, tenants.weight, base,
+                    row_number() OVER (ORDER BY base, waiting.order_at, waiting.id) <= GREATEST($4::bigint, 512) AS is_read
                 FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
                 LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
-                CROSS JOIN LATERAL (
+                CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base) AS turn
+            ), sized AS (
+                -- 4. Candidates per tenant: as release_jobs reads them, or more where tenants are few: a matching job may
+                -- stand behind others. The sum stays bounded.
+                SELECT GREATEST(
+                    LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(*), 1))),
+                    LEAST(128, 512 / GREATEST(count(*), 1))) AS each
+                FROM turns WHERE is_read
+            ), candidates AS (
+                -- 5. The first few jobs of each of these tenants, with their cost in virtual time.
+                SELECT one.id, turns.id AS tenant_id, one.order_at, one.memory_bytes, one.adapters, turns.base,
+                    GREATEST(one.share_s, 1) / turns.weight AS cost
+                FROM turns CROSS JOIN LATERAL (
                     SELECT id, order_at, memory_bytes, adapters, COALESCE(share_s, estimate_s) AS share_s FROM jobs
-                    WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
+                    WHERE model_id = $2 AND tenant_id = turns.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
-                        -- A replay waits for the pool that has a worker like the first one.
                         AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
                             WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
+                WHERE turns.is_read
             ), timed AS MATERIALIZED (
-                -- 5. The virtual start and end of each candidate in the fair order.
+                -- 6. The virtual start and end of each candidate in the fair order.
                 SELECT *, base - cost + sum(cost) OVER so_far AS start, base + sum(cost) OVER so_far AS ends
                 FROM candidates WINDOW so_far AS (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
             ), horizon AS (
-                -- 6. As in release_jobs: beyond this point the fair order is unknown.
+                -- 7. As in release_jobs: beyond this point the fair order is unknown.
                 SELECT min(last) AS start FROM (
                     SELECT max(start) AS last FROM timed GROUP BY tenant_id HAVING count(*) >= (SELECT each FROM sized)
-                ) AS unfinished
+                    UNION ALL
+                    SELECT min(base) FROM turns WHERE NOT is_read
+                ) AS unread
             ), round AS MATERIALIZED (
-                -- 7. The round goes on while one of its jobs is left. A new one begins at the fairest job. It is never longer
+                -- 8. The round goes on while one of its jobs is left. A new one begins at the fairest job. It is never longer
                 -- than $8 seconds of work from there. Where all jobs have the same adapters, no order saves a swap.
                 SELECT fairest.start AS head, CASE
                     WHEN NOT fairest.mixed THEN '-Infinity'
@@ -199,8 +193,7 @@ impl Store {
                 FROM (
                     SELECT min(timed.start) AS start, min(timed.ends) AS ends,
                         min(timed.adapters) < max(timed.adapters) AS mixed,
-                        $8::float8 / (SELECT sum(weight) FROM tenants JOIN waiting ON waiting.tenant_id = tenants.id
-                            WHERE tenants.paused_at IS NULL) AS length
+                        $8::float8 / (SELECT sum(weight) FROM turns) AS length
                     FROM timed
                 ) AS fairest LEFT JOIN dispatch_rounds AS last ON last.pool = $1
             ), rounded AS (
@@ -210,7 +203,7 @@ impl Store {
             ), merged AS (
                 SELECT * FROM UNNEST($6::text[], $7::int[], $9::bool[]) AS m (adapters, wanted, held)
             ), ranked AS MATERIALIZED (
-                -- 8. Which jobs are of the round, for which of them a worker waits, and their places among those with adapters
+                -- 9. Which jobs are of the round, for which of them a worker waits, and their places among those with adapters
                 -- that neither a worker nor a released job has.
                 SELECT timed.*, round.head, timed.ends <= round.until AS within, merged.adapters IS NOT NULL AS known,
                     COALESCE(merged.wanted >= row_number() OVER (
@@ -221,13 +214,13 @@ impl Store {
                         ORDER BY timed.start, timed.order_at, timed.id) AS place
                 FROM timed CROSS JOIN round LEFT JOIN merged USING (adapters)
             ), idle AS (
-                -- 9. Workers for which the round has nothing that they have merged and nothing new is released yet: they have
+                -- 10. Workers for which the round has nothing that they have merged and nothing new is released yet: they have
                 -- to swap.
                 SELECT (
                     SELECT COALESCE(sum(wanted) FILTER (WHERE held AND wanted > 0 OR NOT held), 0) FROM merged
                 ) - count(*) FILTER (WHERE within AND awaited) AS workers FROM ranked
             ), picked AS MATERIALIZED (
-                -- 10. Of the round's jobs first those for which a worker waits, then one for each worker that has to swap, then
+                -- 11. Of the round's jobs first those for which a worker waits, then one for each worker that has to swap, then
                 -- what some worker has merged, then the others; in each class the fairest first. After the round's jobs, the
                 -- fair order.
                 SELECT ranked.* FROM ranked CROSS JOIN horizon CROSS JOIN idle
@@ -240,7 +233,7 @@ impl Store {
                     ELSE 3 END, ranked.start, ranked.order_at, ranked.id
                 LIMIT $4::bigint
             ), chosen AS MATERIALIZED (
-                -- 11. A tenant is charged the cost of its jobs, not the place where they stood. The model's clock advances by
+                -- 12. A tenant is charged the cost of its jobs, not the place where they stood. The model's clock advances by
                 -- the jobs that overtook nobody, so that tenants who come later start beside the fairest waiting job.
                 SELECT id, tenant_id, order_at, cost,
                     base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start,

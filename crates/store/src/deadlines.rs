@@ -5,6 +5,7 @@
 
 use domain::{JobId, LeaseToken, PoolId, TenantId};
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use crate::connect::Store;
 use crate::dispatch::Released;
@@ -13,6 +14,9 @@ use crate::leader::Epoch;
 use crate::retry::on_conflict;
 use crate::row::bigint;
 use crate::transition::transition;
+
+/// Most workers whose running jobs one statement reads.
+const HOLDERS_PART: i64 = 2_000;
 
 /// A waiting job whose deadline can still be met, if it starts soon.
 #[derive(Debug, Clone, PartialEq)]
@@ -140,11 +144,41 @@ impl Store {
         Ok(urgent.collect())
     }
 
-    /// Jobs that occupy slots of the pool. Reads the pool's running jobs: call it only when a job is urgent.
+    /// Jobs that occupy slots of the pool. Reads the pool's running jobs, in parts of at most [`HOLDERS_PART`] workers: call it only
+    /// when a job is urgent.
     ///
     /// # Errors
     /// The database's error.
     pub async fn slot_holders(&self, pool: &PoolId, preemptions_max: i32) -> Result<Vec<SlotHolder>> {
+        let ends = sqlx::query_scalar!(
+            r#"-- slot_holder_parts
+            SELECT worker_id AS "worker_id!" FROM (
+                SELECT worker_id, row_number() OVER (ORDER BY worker_id) AS place FROM (
+                    SELECT DISTINCT worker_id FROM jobs WHERE pool = $1 AND status = 'running' AND worker_id IS NOT NULL
+                ) AS busy
+            ) AS placed WHERE place % $2 = 0 ORDER BY worker_id"#,
+            pool.as_str(),
+            HOLDERS_PART
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut holders = Vec::new();
+        let mut begin = Uuid::nil();
+        for end in ends.into_iter().chain([Uuid::max()]) {
+            holders.extend(self.slot_holders_of(pool, preemptions_max, begin, end).await?);
+            begin = end;
+        }
+        Ok(holders)
+    }
+
+    /// Those of the workers after `begin`, up to `end`.
+    async fn slot_holders_of(
+        &self,
+        pool: &PoolId,
+        preemptions_max: i32,
+        begin: Uuid,
+        end: Uuid,
+    ) -> Result<Vec<SlotHolder>> {
         let rows = sqlx::query!(
             r#"-- slot_holders
             SELECT id AS "id!", tenant_id AS "tenant_id!", token AS "token!", remaining_s AS "remaining_s!",
@@ -167,11 +201,13 @@ impl Store {
                             / GREATEST(final_steps - early.less * early.steps, 1))) END AS s) AS remaining
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = jobs.model_id AND shares.tenant_id = jobs.tenant_id
                 LEFT JOIN dispatch_clocks AS clock ON clock.model_id = jobs.model_id
-                WHERE jobs.pool = $1 AND status = 'running' AND stage <> 'deliver'
+                WHERE jobs.pool = $1 AND status = 'running' AND stage <> 'deliver' AND worker_id > $3 AND worker_id <= $4
             ) AS held
             WHERE place <= slots ORDER BY id"#,
             pool.as_str(),
-            preemptions_max
+            preemptions_max,
+            begin,
+            end
         )
         .fetch_all(&self.pool)
         .await?;

@@ -74,41 +74,67 @@ pub struct Due {
     pub announcements: i32,
 }
 
-/// Completes a statement that begins `WITH ... chosen AS (...`: releases the chosen jobs and charges them to the shares of
-/// their tenants. The first five parameters are those of `release_once`; the columns of `chosen` are those of step 7 there.
+/// Completes a statement that chooses jobs in `chosen`: releases them and charges them to the shares of their tenants. The first
+/// five parameters are those of `release_once`; the columns of `chosen` are those of step 8 there. With `by_tenant` it also writes the
+/// beginning, down to the tenants that have a job which can start.
 macro_rules! release_chosen {
-    ($head:tt $($args:tt)*) => {
+    ($name:tt, by_tenant, $head:tt $($args:tt)*) => {
+        release_chosen!(
+            $name + r#"
+            WITH RECURSIVE led AS MATERIALIZED (
+                -- 1. Lock the leader's row, so that only the current epoch can release.
+                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
+            ), waiting AS (
+                -- 2. Tenants with a job that can start, and the first of these jobs, one index probe each.
+                (SELECT tenant_id, order_at, id FROM jobs
+                WHERE model_id = $2 AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                    AND (not_before IS NULL OR not_before <= clock_timestamp())
+                    -- A replay waits for the pool that has a worker like the first one.
+                    AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                        WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1)
+                UNION ALL
+                SELECT next.* FROM waiting CROSS JOIN LATERAL (
+                    SELECT tenant_id, order_at, id FROM jobs
+                    WHERE model_id = $2 AND tenant_id > waiting.tenant_id
+                        AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                    ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1) AS next
+            "# + $head $($args)*
+        )
+    };
+    ($first:tt $(+ $more:tt)* , $($args:tt)*) => {
         sqlx::query!(
-            $head + r#"
+            $first $(+ $more)* + r#"
             ), held AS MATERIALIZED (
-                -- 8. Lock them; skip those that changed meanwhile or are locked by another transaction.
-                SELECT id FROM jobs
-                WHERE id IN (SELECT id FROM chosen) AND status = 'queued' AND plan IS NOT NULL
-                    AND cancel_requested_at IS NULL AND EXISTS (SELECT FROM led)
-                FOR UPDATE SKIP LOCKED
+                -- 9. Lock them; skip those that changed meanwhile or are locked by another transaction. The plan of these steps knows
+                -- nothing about the size of `chosen`, so each step carries on what the next one needs instead of joining again.
+                SELECT jobs.id, chosen.start, chosen.cost, chosen.clock, chosen.order_at FROM jobs JOIN chosen USING (id)
+                WHERE status = 'queued' AND plan IS NOT NULL AND cancel_requested_at IS NULL AND EXISTS (SELECT FROM led)
+                FOR UPDATE OF jobs SKIP LOCKED
             ), moved AS (
-                -- 9. Move them, write their events, and advance the shares of their tenants and the model's virtual clock.
+                -- 10. Move them, write their events, and advance the shares of their tenants and the model's virtual clock.
                 UPDATE jobs SET status = 'scheduled', pool = $1, dispatch_no = dispatch_no + 1, not_before = NULL,
                     scheduled_at = clock_timestamp(), announced_at = clock_timestamp(), announcements = 1, batch_lead = NULL
                 FROM held WHERE jobs.id = held.id
-                RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no
+                RETURNING jobs.id, jobs.tenant_id, jobs.dispatch_no, held.start, held.cost, held.clock, held.order_at
             ), told AS (
                 INSERT INTO job_events (job_id, tenant_id, kind, detail)
                 SELECT id, tenant_id, 'scheduled', jsonb_build_object('pool', $1::text, 'dispatch_no', dispatch_no)
                 FROM moved
             ), shared AS (
                 INSERT INTO dispatch_shares AS s (model_id, tenant_id, finish)
-                SELECT $2, chosen.tenant_id, max(chosen.start + chosen.cost) FROM moved JOIN chosen USING (id)
-                GROUP BY chosen.tenant_id ORDER BY chosen.tenant_id
+                SELECT $2, tenant_id, max(start + cost) FROM moved GROUP BY tenant_id ORDER BY tenant_id
                 ON CONFLICT (model_id, tenant_id) DO UPDATE SET finish = GREATEST(s.finish, EXCLUDED.finish)
             ), clocked AS (
                 INSERT INTO dispatch_clocks AS c (model_id, now)
-                SELECT $2, max(chosen.clock) FROM moved JOIN chosen USING (id) HAVING count(*) > 0
+                SELECT $2, max(clock) FROM moved HAVING count(*) > 0
                 ON CONFLICT (model_id) DO UPDATE SET now = GREATEST(c.now, EXCLUDED.now)
             )
-            SELECT moved.id AS "id!", moved.dispatch_no AS "dispatch_no!"
-            FROM moved JOIN chosen USING (id) ORDER BY chosen.start, chosen.order_at, id"#
-            $($args)*
+            SELECT id AS "id!", dispatch_no AS "dispatch_no!" FROM moved ORDER BY start, order_at, id"#
+            , $($args)*
         )
     };
 }
@@ -187,56 +213,51 @@ impl Store {
 
     async fn release_once(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
         let rows = release_chosen!(
-            r#"-- release_jobs
-            WITH RECURSIVE led AS MATERIALIZED (
-                -- 1. Lock the leader's row, so that only the current epoch can release.
-                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
-            ), waiting (tenant_id) AS (
-                -- 2. Tenants with a backlog, one index probe each.
-                (SELECT tenant_id FROM jobs
-                WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
-                ORDER BY tenant_id LIMIT 1)
-                UNION ALL
-                SELECT (SELECT tenant_id FROM jobs
-                    WHERE model_id = $2 AND status = 'queued' AND plan IS NOT NULL
-                        AND tenant_id > waiting.tenant_id
-                    ORDER BY tenant_id LIMIT 1)
-                FROM waiting WHERE waiting.tenant_id IS NOT NULL
-            ), sized AS (
-                -- 3. Candidates per tenant: twice its part of the release. With one tenant that is the whole release, with
-                -- a thousand tenants a few each, so the cost depends on the release and not on tenants times the release.
-                SELECT LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))) AS each FROM waiting
-            ), candidates AS (
-                -- 4. The first few jobs of each tenant, with their cost in virtual time.
-                SELECT one.id, tenants.id AS tenant_id, one.order_at, one.memory_bytes,
-                    GREATEST(one.share_s, 1) / tenants.weight AS cost,
-                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
+            "-- release_jobs",
+            by_tenant,
+            r#"), turns AS MATERIALIZED (
+                -- 3. Where the turn of each tenant begins in virtual time. Of a release of `limit` jobs none belongs to a tenant
+                -- behind the first `limit`, so only these are read further.
+                SELECT tenants.id, tenants.weight, base, row_number() OVER (ORDER BY base, waiting.order_at, waiting.id) AS place
                 FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
                 LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
-                CROSS JOIN LATERAL (
+                CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base) AS turn
+            ), sized AS (
+                -- 4. Candidates per tenant: twice its part of the release. With one tenant that is the whole release, with
+                -- hundreds a few each, so the cost depends on the release and not on tenants times the release.
+                SELECT LEAST($4::bigint, GREATEST(8, 2 * $4::bigint / GREATEST(count(*), 1))) AS each
+                FROM turns WHERE place <= $4::bigint
+            ), candidates AS (
+                -- 5. The first few jobs of each of these tenants, with their cost in virtual time.
+                SELECT one.id, turns.id AS tenant_id, one.order_at, one.memory_bytes, turns.base,
+                    GREATEST(one.share_s, 1) / turns.weight AS cost
+                FROM turns CROSS JOIN LATERAL (
                     SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
-                    WHERE model_id = $2 AND tenant_id = tenants.id AND memory_bytes <= $3
+                    WHERE model_id = $2 AND tenant_id = turns.id AND memory_bytes <= $3
                         AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
-                        -- A replay waits for the pool that has a worker like the first one.
                         AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
                             WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
+                WHERE turns.place <= $4::bigint
             ), timed AS (
-                -- 5. The virtual start of each candidate: its tenant's base plus the cost of the tenant's jobs before it.
+                -- 6. The virtual start of each candidate: its tenant's base plus the cost of the tenant's jobs before it.
                 SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
                     AS start
                 FROM candidates
             ), horizon AS (
-                -- 6. A tenant with unread jobs may have one that starts right after its last candidate. Beyond the earliest
-                -- such point the order is unknown, and the next call continues from there.
+                -- 7. A tenant with unread jobs may have one that starts right after its last candidate, and the tenants of
+                -- which nothing was read begin where the first of them does. Beyond the earliest such point the order is
+                -- unknown, and the next call continues from there.
                 SELECT min(last) AS start FROM (
                     SELECT max(start) AS last FROM timed GROUP BY tenant_id HAVING count(*) >= (SELECT each FROM sized)
-                ) AS unfinished
+                    UNION ALL
+                    SELECT min(base) FROM turns WHERE place > $4::bigint
+                ) AS unread
             ), chosen AS MATERIALIZED (
-                -- 7. The fairest candidates up to the limit.
+                -- 8. The fairest candidates up to the limit.
                 SELECT timed.*, timed.start AS clock FROM timed, horizon
                 WHERE horizon.start IS NULL OR timed.start <= horizon.start
                 ORDER BY timed.start, order_at, id LIMIT $4::bigint"#,

@@ -80,59 +80,80 @@ impl Store {
             WITH RECURSIVE led AS MATERIALIZED (
                 -- 1. Lock the leader's row, so that only the current epoch can release.
                 SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
-            ), waiting (class, tenant_id) AS (
-                -- 2. Tenants with a backlog of each class, one index probe each.
-                SELECT class, (SELECT tenant_id FROM jobs
+            ), classes (class, most) AS (
+                VALUES (1, LEAST($4::bigint, $6::bigint)), (0, LEAST($4::bigint, $7::bigint))
+            ), waiting AS (
+                -- 2. Tenants with a job of each class that can start, and the first of these jobs, one index probe each.
+                SELECT class, first.* FROM classes CROSS JOIN LATERAL (
+                    SELECT tenant_id, order_at, id FROM jobs
                     WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
-                        AND status = 'queued' AND plan IS NOT NULL
-                    ORDER BY tenant_id LIMIT 1)
-                FROM (VALUES (1, $6::bigint), (0, $7::bigint)) AS classes (class, most) WHERE most > 0
-                UNION ALL
-                SELECT class, (SELECT tenant_id FROM jobs
-                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
-                        AND status = 'queued' AND plan IS NOT NULL AND tenant_id > waiting.tenant_id
-                    ORDER BY tenant_id LIMIT 1)
-                FROM waiting WHERE waiting.tenant_id IS NOT NULL
-            ), sized AS (
-                -- 3. Candidates per tenant and class, as release_jobs reads them.
-                SELECT LEAST($4::bigint, GREATEST(4, 2 * $4::bigint / GREATEST(count(tenant_id), 1))) AS each FROM waiting
-            ), candidates AS (
-                -- 4. The first few jobs of each tenant and class, with their cost in virtual time.
-                SELECT one.id, tenants.id AS tenant_id, waiting.class, one.order_at, one.memory_bytes,
-                    GREATEST(one.share_s, 1) / tenants.weight AS cost,
-                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
-                FROM waiting JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
-                LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
-                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
-                CROSS JOIN LATERAL (
-                    SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
-                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = waiting.class
-                        AND tenant_id = tenants.id AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                        AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
                         -- A replay waits for the pool that has a worker like the first one.
                         AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
                             WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                    ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1) AS first
+                WHERE most > 0
+                UNION ALL
+                SELECT class, next.* FROM waiting CROSS JOIN LATERAL (
+                    SELECT tenant_id, order_at, id FROM jobs
+                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
+                        AND tenant_id > waiting.tenant_id
+                        AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                    ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1) AS next
+            ), turns AS MATERIALIZED (
+                -- 3. Where the turn of each tenant begins, as in release_jobs. Of each class as many tenants are read further
+                -- as it releases jobs at most.
+                SELECT class, tenants.id, tenants.weight, base,
+                    row_number() OVER (PARTITION BY class ORDER BY base, waiting.order_at, waiting.id) <= most AS is_read
+                FROM waiting JOIN classes USING (class)
+                JOIN tenants ON tenants.id = waiting.tenant_id AND tenants.paused_at IS NULL
+                LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = tenants.id
+                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
+                CROSS JOIN LATERAL (SELECT GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base) AS turn
+            ), sized AS (
+                -- 4. Candidates per tenant and class, as release_jobs reads them.
+                SELECT LEAST($4::bigint, GREATEST(8, 2 * $4::bigint / GREATEST(count(*), 1))) AS each FROM turns WHERE is_read
+            ), candidates AS (
+                -- 5. The first few jobs of each tenant and class, with their cost in virtual time.
+                SELECT one.id, turns.id AS tenant_id, turns.class, one.order_at, one.memory_bytes, turns.base,
+                    GREATEST(one.share_s, 1) / turns.weight AS cost
+                FROM turns CROSS JOIN LATERAL (
+                    SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
+                    WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = turns.class
+                        AND tenant_id = turns.id AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
+                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
+                WHERE turns.is_read
             ), timed AS MATERIALIZED (
-                -- 5. The virtual start of each candidate.
+                -- 6. The virtual start of each candidate.
                 SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start
                 FROM candidates
-            ), horizon AS (
-                -- 6. As in release_jobs: beyond this point the fair order is unknown.
-                SELECT min(last) AS start FROM (
-                    SELECT max(start) AS last FROM timed GROUP BY tenant_id, class
-                    HAVING count(*) >= (SELECT each FROM sized)
-                ) AS unfinished
+            ), horizon AS MATERIALIZED (
+                -- 7. As in release_jobs: beyond this point the fair order of a class is unknown.
+                SELECT class, LEAST((
+                    SELECT min(last) FROM (
+                        SELECT max(start) AS last FROM timed GROUP BY tenant_id, class
+                        HAVING count(*) >= (SELECT each FROM sized)
+                    ) AS unfinished
+                ), (
+                    SELECT min(base) FROM turns WHERE turns.class = classes.class AND NOT is_read
+                )) AS start FROM classes
             ), ranked AS (
                 SELECT timed.*, row_number() OVER (PARTITION BY class ORDER BY timed.start, order_at, id) AS place
-                FROM timed CROSS JOIN horizon WHERE horizon.start IS NULL OR timed.start <= horizon.start
+                FROM timed JOIN horizon USING (class) WHERE horizon.start IS NULL OR timed.start <= horizon.start
             ), picked AS MATERIALIZED (
-                -- 7. The fairest of each class up to its limit, and of both together.
+                -- 8. The fairest of each class up to its limit, and of both together.
                 SELECT * FROM ranked WHERE place <= CASE class WHEN 1 THEN $6::bigint ELSE $7::bigint END
                 ORDER BY start, order_at, id LIMIT $4::bigint
             ), chosen AS MATERIALIZED (
-                -- 8. A tenant is charged the cost of its jobs, whatever stood between them. Several pools serve the model at their own
+                -- 9. A tenant is charged the cost of its jobs, whatever stood between them. Several pools serve the model at their own
                 -- pace, so its clock advances to the earliest of the starts.
                 SELECT id, tenant_id, order_at, cost,
                     base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start,

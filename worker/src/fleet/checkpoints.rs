@@ -34,9 +34,9 @@ pub(super) async fn fetch(fleet: &Fleet, job: &Assignment) -> Start {
         Ok(ResumeOutcome::None) => return Start::default(),
         Ok(ResumeOutcome::Exhausted { drop }) => {
             remove(fleet, &drop).await;
-            return from_step_0("it had been begun from too often".to_owned());
+            return from_step_0("too many runs had already resumed from it".to_owned());
         }
-        Err(error) => return from_step_0(format!("the database did not answer: {error}")),
+        Err(error) => return from_step_0(format!("the database did not respond: {error}")),
     }
     let reason = match fleet.artifacts.get(&known.key).await {
         Ok(bytes) if blake3::hash(&bytes).to_hex().as_str() == known.checksum => {

@@ -365,7 +365,7 @@ impl Heart {
         match tokio::time::timeout(self.rhythm.interval, store.heartbeat(worker, state, job_id)).await {
             Ok(Ok(known)) => drop(self.known.send_replace(known)),
             Ok(Err(error)) => warn!(%error, "worker heartbeat failed"),
-            Err(_) => warn!("worker heartbeat got no answer"),
+            Err(_) => warn!("worker heartbeat got no response"),
         }
     }
 
@@ -389,7 +389,7 @@ impl Heart {
                 held.interrupt(Interrupt::LeaseLost);
             }
             Ok(Err(error)) => warn!(job.id = %lease.job_id, %error, "lease renewal failed; trying again"),
-            Err(_) => warn!(job.id = %lease.job_id, "lease renewal got no answer; trying again"),
+            Err(_) => warn!(job.id = %lease.job_id, "lease renewal got no response; trying again"),
         }
     }
 

@@ -97,7 +97,7 @@ async fn end(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, outcome: R
 async fn hung(fleet: &Fleet, lease: &HeldLease) {
     let why = lease.until_interrupted().await;
     tokio::time::sleep(fleet.heart.patience()).await;
-    error!(job.id = %lease.job_id(), ?why, "the run did not stop when it was told to; leaving");
+    error!(job.id = %lease.job_id(), ?why, "the run did not stop when requested; leaving");
     fleet.leave("a run hung outside the model");
 }
 

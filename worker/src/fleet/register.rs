@@ -37,7 +37,7 @@ pub(super) async fn register(
             }
             Ok(RegisterOutcome::OtherFingerprint { expected }) => bail!(
                 "the fleet serves model '{}' with weights {expected}, but this worker has {}; give both the same model \
-                 folder, or the other one an id of its own",
+                 folder, or set another id in this worker's fleet.toml",
                 info.model_id,
                 info.model_fingerprint
             ),

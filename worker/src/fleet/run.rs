@@ -179,7 +179,7 @@ async fn hear_cancels(fleet: Arc<Fleet>) {
 async fn stay_registered(fleet: Arc<Fleet>, info: WorkerInfo, stop: Stop) {
     let mut known = fleet.heart.known();
     while known.wait_for(|known| !known).await.is_ok() {
-        warn!("the fleet has given this worker up; registering again");
+        warn!("the fleet considers this worker gone; registering again");
         if let Err(error) = register::register(&fleet.store, &fleet.broker.user(), &info, stop.soft()).await {
             warn!(error = format!("{error:#}"), "cannot stay in the fleet");
             stop.ask();

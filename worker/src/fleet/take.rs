@@ -109,7 +109,7 @@ impl Source {
                 None
             }
             Err(error) => {
-                self.part.not_ready("neither RabbitMQ nor the database answers");
+                self.part.not_ready("neither RabbitMQ nor the database responds");
                 debug!(%error, "cannot look for work");
                 None
             }
@@ -196,7 +196,7 @@ impl Source {
                     return None;
                 }
                 // It may have taken effect: repeating it with the same token shows whether it did.
-                Err(error) => warn!(job.id = %ready.job_id, %error, "claim not answered"),
+                Err(error) => warn!(job.id = %ready.job_id, %error, "claim not confirmed"),
             }
             tokio::time::sleep(CLAIM_PAUSE).await;
         }

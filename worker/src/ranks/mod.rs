@@ -132,7 +132,7 @@ impl Ranks {
                 match self.said.recv_timeout(LOOK) {
                     Ok(said) => break said,
                     Err(RecvTimeoutError::Timeout) if begun.elapsed() < LOAD_MAX => {}
-                    Err(_) => return Err(broken("its process does not get ready".to_owned())),
+                    Err(_) => return Err(broken("its process did not become ready in time".to_owned())),
                 }
             };
             match line {

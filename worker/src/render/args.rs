@@ -89,13 +89,13 @@ pub struct RenderArgs {
     /// Attention kernel on a GPU: cudnn, flash, flash3, efficient or math [default: the fastest correct one]
     #[arg(long, value_name = "KERNEL")]
     pub(crate) attention: Option<String>,
-    /// Your own build of FlashAttention 3 (_C.abi3.so), to be tried beside libtorch's kernels
+    /// Your own build of FlashAttention 3 (_C.abi3.so), to be tried in addition to libtorch's kernels
     #[arg(long, value_name = "FILE")]
     pub(crate) attention_library: Option<PathBuf>,
     /// Decode in tiles: on, off or auto
     #[arg(long, value_name = "WHEN", value_parser = parse_tiling, default_value = "auto")]
     pub(crate) tiling: Tiling,
-    /// auto, cpu or cuda:N
+    /// Device: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub(crate) device: DeviceChoice,
     /// Compute with several devices together, such as cuda:0,cuda:1; their number divides the model's attention heads
@@ -113,10 +113,10 @@ pub struct RenderArgs {
     /// A picture of the middle frame, .jpg or .webp
     #[arg(long, value_name = "FILE", requires = "out")]
     pub(crate) poster: Option<PathBuf>,
-    /// Frames a second of the MP4 [default: such that the model's lengths last as long as asked for, else 24]
+    /// Frames per second of the MP4 [default: such that the model's lengths last as long as asked for, else 24]
     #[arg(long, value_name = "X")]
     pub(crate) fps: Option<f64>,
-    /// Quality of the MP4: smaller is better and larger
+    /// Quality of the MP4 (x264's CRF): a smaller value means better quality and a larger file
     #[arg(long, value_name = "N", default_value_t = 18, value_parser = clap::value_parser!(u8).range(0..=51))]
     pub(crate) crf: u8,
     /// The program that writes MP4 and pictures

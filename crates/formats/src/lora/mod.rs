@@ -114,7 +114,7 @@ fn sorted(header: &Header, modules: &Modules) -> Result<BTreeMap<String, Leaves>
                 None => unknown.push(name.as_str()),
                 Some(found) => {
                     if !FLOATS.contains(&stored.dtype.as_str()) {
-                        return Err(Refused::new(format!("stores `{name}` as {}, which is no float", stored.dtype)));
+                        return Err(Refused::new(format!("stores `{name}` as {}, which is not a float", stored.dtype)));
                     }
                     by_module.entry(found).or_default().add(leaf, name)?;
                 }

@@ -45,9 +45,9 @@ pub fn with_config(start: &[u8], config: &Map<String, Value>) -> Result<Vec<u8>,
     let json = json.ok_or_else(|| Refused::new("ends within its header; download it again"))?;
     let mut header: Map<String, Value> = serde_json::from_slice(json).map_err(broken)?;
     let metadata = header.entry("__metadata__").or_insert_with(|| Value::Object(Map::new()));
-    let metadata = metadata.as_object_mut().ok_or_else(|| Refused::new("has metadata that is no JSON object"))?;
+    let metadata = metadata.as_object_mut().ok_or_else(|| Refused::new("has metadata that is not a JSON object"))?;
     if metadata.contains_key(METADATA) {
-        return Err(Refused::new("has a PEFT configuration of its own; send it without a second one"));
+        return Err(Refused::new("already contains a PEFT configuration; send it without adapter_config.json"));
     }
     let fields: Map<String, Value> =
         config.iter().map(|(name, value)| (format!("{NETWORK}{name}"), value.clone())).collect();
@@ -93,7 +93,7 @@ impl Scales {
             None => None,
             Some(text) => {
                 let value: Map<String, Value> = serde_json::from_str(text).map_err(|error| {
-                    Refused::new(format!("has metadata `{METADATA}` that is no JSON object ({error})"))
+                    Refused::new(format!("has metadata `{METADATA}` that is not a JSON object ({error})"))
                 })?;
                 let of_network =
                     value.into_iter().filter_map(|(name, value)| Some((name.strip_prefix(NETWORK)?.to_owned(), value)));
@@ -151,7 +151,7 @@ impl Config {
             let plain = pattern.trim_start_matches('^').trim_end_matches('$').replace("\\.", ".");
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
             let Some(alpha) = value.as_f64().filter(|_| plain.chars().all(is_name)) else {
-                return Err(Refused::new(format!("has an `alpha_pattern` that is no module's name: `{pattern}`")));
+                return Err(Refused::new(format!("has an `alpha_pattern` that is not a module's name: `{pattern}`")));
             };
             alphas.insert(plain, alpha);
         }

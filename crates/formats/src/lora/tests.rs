@@ -134,7 +134,7 @@ fn a_configuration_becomes_part_of_the_file_and_changes_nothing_else() {
         "the scale needs no second file any more"
     );
     let again = with_config(&joined, &config).unwrap_err().to_string();
-    assert!(again.contains("of its own"), "{again}");
+    assert!(again.contains("already contains"), "{again}");
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn everything_else_is_refused_by_name() {
     let cases: Vec<(Vec<Named>, &str)> = vec![
         (vec![(down, "F32", &[4, 8])], "only one of the two factors"),
         (vec![(down, "F32", &[4, 9]), (up, "F32", &[16, 4])], "needs [4, 8]"),
-        (vec![(down, "I32", &[4, 8]), (up, "F32", &[16, 4])], "no float"),
+        (vec![(down, "I32", &[4, 8]), (up, "F32", &[16, 4])], "not a float"),
         (vec![("blocks.0.lora_A.weight", "F32", &[4, 8])], "another model"),
         (vec![("proj_out.lokr_w1", "F32", &[4, 8])], "LoKr"),
         (vec![("lora_te1_x.lora_down.weight", "F32", &[4, 8])], "text encoders"),

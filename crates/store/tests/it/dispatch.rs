@@ -162,6 +162,26 @@ async fn a_job_goes_only_where_it_fits() {
     assert_eq!(f.store.release(&roomy, 10, f.epoch).await.expect("release")[0].job_id, big);
 }
 
+/// A release reads only as many tenants as it releases jobs, and those without a job that can start are none of them.
+#[tokio::test]
+async fn tenants_whose_jobs_cannot_start_hide_nobody() {
+    let f = Fixture::new().await;
+    let large = Plan { memory_bytes: pool().memory_bytes() + 1, ..plan() };
+    for n in 0..4 {
+        let tenant = f.tenant(&format!("large {n}"), 1.0).await;
+        f.backlog(tenant, 2, &large).await;
+    }
+    let paused = f.tenant("paused", 1.0).await;
+    f.backlog(paused, 2, &plan()).await;
+    assert!(f.store.pause_queue(paused, true).await.is_ok());
+    let last = f.tenant("last", 1.0).await;
+    let fits = f.backlog(last, 3, &plan()).await;
+    for id in fits {
+        assert_eq!(f.release_ids(1).await, [id]);
+    }
+    assert!(f.release_ids(1).await.is_empty());
+}
+
 #[tokio::test]
 async fn only_the_leader_dispatches() {
     let f = Fixture::new().await;

@@ -62,3 +62,36 @@ async fn tenants_share_what_both_tiers_use() {
     let next = f.split(&pool(), u32::MAX, u32::MAX, 6).await;
     assert!(next.iter().all(|id| own.contains(id)), "{next:?}");
 }
+
+/// However few jobs a release asks for, and so however few tenants it reads: each class comes in the fair order.
+#[tokio::test]
+async fn small_releases_give_the_order_of_large_ones() {
+    let order = |most: (u32, u32), limit: u32| async move {
+        let f = Fixture::new().await;
+        let mut numbers = Vec::new();
+        for n in 0..6_usize {
+            let tenant = f.store.ensure_tenant(&format!("tenant {n}")).await.expect("tenant").id;
+            numbers.extend(f.of_tier(tenant, Tier::Standard, 2 + n % 3).await);
+            // The tenants in front have none of this class.
+            if n > 2 {
+                numbers.extend(f.of_tier(tenant, Tier::Premium, 3).await);
+            }
+        }
+        let number = |id: &JobId| numbers.iter().position(|one| one == id).expect("one of ours");
+        let mut released = Vec::new();
+        loop {
+            let some = f.split(&pool(), most.0, most.1, limit).await;
+            if some.is_empty() {
+                return released;
+            }
+            released.extend(some.iter().map(number));
+        }
+    };
+    for (most, count) in [((u32::MAX, 0), 9), ((0, u32::MAX), 18), ((u32::MAX, u32::MAX), 27)] {
+        let large = order(most, 1_000).await;
+        assert_eq!(large.len(), count);
+        for limit in [1, 4] {
+            assert_eq!(order(most, limit).await, large, "releases of {limit}, {most:?}");
+        }
+    }
+}

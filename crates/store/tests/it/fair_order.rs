@@ -64,9 +64,11 @@ async fn released(weights: &[u32], jobs: &Backlog) -> Vec<u64> {
         sqlx::query(place).bind(id.0).bind(*order_ms as f64).execute(&f.pool).await.expect("place");
         ids.push(id);
     }
-    let mut order = Vec::new();
+    let mut order: Vec<u64> = Vec::new();
     loop {
-        let some = f.store.release(&pool(), 7, f.epoch).await.expect("release");
+        // Also fewer jobs than tenants, of which only the first are then read.
+        let limit = 1 + u32::try_from(order.len() % 7).expect("small");
+        let some = f.store.release(&pool(), limit, f.epoch).await.expect("release");
         if some.is_empty() {
             return order;
         }

@@ -61,7 +61,7 @@ export function useJobActions(job: JobView) {
         const again = await replayJob(job.job_id);
         feed.put(again);
         openJob(again.job_id);
-        toast('Rendered again; the result of the comparison appears when it is done.');
+        toast('Replay queued. The comparison appears when it is done.');
       }),
     remove: () =>
       attempt(async () => {

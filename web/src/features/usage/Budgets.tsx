@@ -49,7 +49,7 @@ function Budget({ budget }: { budget: BudgetView }) {
         <div className={`h-full ${look.bar}`} style={{ width: `${share * 100}%` }} />
       </div>
       <p className="hint mt-2">
-        {budget.stops ? 'New videos are refused once it is used up.' : 'It only warns.'} Renewed {new Date(budget.renews_at).toLocaleString()}.
+        {budget.stops ? 'New videos are refused once the budget is used up.' : 'The budget only warns.'} It renews on {new Date(budget.renews_at).toLocaleString()}.
       </p>
     </>
   );

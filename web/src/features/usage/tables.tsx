@@ -63,10 +63,10 @@ export function UsageTable({ title, rows, field }: { title: string; rows: UsageR
 export function SavedTable({ total }: { total: UsageSumsView }) {
   const { saved } = total;
   const amounts: [string, { gpu_seconds: number; usd: number }][] = [
-    ['Steps that fit the prompt', saved.adaptive_steps],
+    ['Adaptive steps', saved.adaptive_steps],
     ['Step cache', saved.step_cache],
     ['Embedding cache', saved.embedding_cache],
-    ['Drafts that nobody continued', saved.drafts],
+    ['Drafts not continued', saved.drafts],
     ['Lost: work repeated after faults', { gpu_seconds: -total.repeated_gpu_seconds, usd: -total.repeated_cost_usd }],
   ];
   const signed = (seconds: number) => (seconds < 0 ? `-${duration(-seconds)}` : duration(seconds));

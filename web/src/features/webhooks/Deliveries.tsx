@@ -32,7 +32,7 @@ export function Deliveries() {
   const again = async (id: string) => {
     try {
       await redeliver(id);
-      toast('It is sent again.');
+      toast('The event will be sent again soon.');
     } catch (error) {
       toastError(error);
     }
