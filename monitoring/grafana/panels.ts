@@ -21,7 +21,7 @@ const fleetOverview: Item[] = [
   lines('Jobs that ended', 'Completed, failed and cancelled jobs per minute.', 'cpm', [
     ['sum by (state) (rate(fleet:jobs_finished_total:max[$__rate_interval])) * 60', '{{state}}'],
   ], { stacked: true }),
-  lines('Jobs by state', 'Queued, released to a pool, or running.', 'short', [['fleet:jobs:max', '{{state}}']], { stacked: true }),
+  lines('Jobs by state', 'Drafted, queued, released to a pool, or running.', 'short', [['fleet:jobs:max', '{{state}}']], { stacked: true }),
   lines('Waiting by tier', "'unplanned' jobs have no tier yet.", 'short', [['fleet:backlog_jobs:max', '{{tier}}']], { stacked: true }),
   lines('Age of the oldest by tier', 'A job that keeps ageing while others of its tier are rendered is stuck.', 's', [
     ['fleet:backlog_oldest_age_seconds:max', '{{tier}}'],

@@ -10,6 +10,8 @@ use crate::state::Scheduler;
 
 /// Most waiting jobs that are counted: more only repeat that every slot has one.
 const COUNTED_MAX: u32 = 4_000;
+/// Most jobs that one statement releases. Fewer than [`RELEASE_MAX`], because it looks for tenants twice, once in each class.
+const SPLIT_MAX: u32 = 100;
 
 impl Scheduler {
     /// The pools of a model whose jobs have to be divided: they hold the same jobs, and their workers have different numbers of devices.
@@ -51,7 +53,7 @@ impl Scheduler {
         for load in pools {
             let mut room = load.room(self.settings.scheduler.lookahead);
             while room > 0 && (part.premium > 0 || part.others > 0) {
-                let most = Split { premium: part.premium, others: part.others, limit: room.min(RELEASE_MAX) };
+                let most = Split { premium: part.premium, others: part.others, limit: room.min(SPLIT_MAX) };
                 let jobs = self.store.release_split(&load.pool, most, epoch).await?;
                 if jobs.is_empty() {
                     break;

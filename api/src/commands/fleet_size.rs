@@ -103,7 +103,10 @@ fn row(
     let planner = settings.planner();
     let manifest = &ModelManifest { cost_prior: on_devices(&manifest.cost_prior, load.devices), ..manifest.clone() };
     let shape = manifest.shape(size, None, manifest.length.max);
-    let shape = shape.map_err(|errors| anyhow::anyhow!("{size}: {errors:?}"))?;
+    let shape = shape.map_err(|errors| {
+        let errors: Vec<_> = errors.iter().map(|error| format!("{} {}", error.field, error.reason)).collect();
+        anyhow::anyhow!("{size}: {}", errors.join("; "))
+    })?;
     let range = planner.steps_range(manifest, tier);
     let mut request = VideoRequest {
         video_size: size.to_owned(),

@@ -37,7 +37,7 @@ use crate::submission::{new_job, submit, traceparent};
         (status = 413, description = "The body, or the picture, is too large", body = ProblemBody, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong, the key belongs to another request, or the deadline cannot be met and `deadline_policy` is `reject`", body = ProblemBody, content_type = "application/problem+json"),
         (status = 429, description = "The key's rate or its quota of GPU time is used up", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 503, description = "The backlog is full or the database away", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "The backlog is full or the database is unavailable", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub async fn generate(

@@ -56,7 +56,7 @@ impl<S: Send + Sync> FromRequest<S> for PictureBody {
     responses(
         (status = 201, description = "Stored", body = ImageView),
         (status = 413, description = "The file or its picture is larger than the limit", body = ProblemBody, content_type = "application/problem+json"),
-        (status = 422, description = "The file is no picture that is taken, or the quota is used up", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 422, description = "The file is not a picture of an allowed format, or the quota is used up", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn put_image(

@@ -1,7 +1,7 @@
 //! What a model family is: the folders that it reads, its defaults, and the networks behind [`crate::networks::Networks`].
 //!
-//! The rule: everything that differs between families is here or in the family's own folder. To add one, write its folder beside
-//! `v1`, implement `Networks` for its networks, and add a variant to [`Family`]; what is missing then does not compile.
+//! The rule: everything that differs between families is here or in the family's own folder. CONTRIBUTING.md
+//! has the steps for adding one.
 
 use std::path::{Path, PathBuf};
 

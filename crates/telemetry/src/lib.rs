@@ -1,12 +1,8 @@
 //! Logs, metrics, traces, health and the two-step stop, used by all processes of the fleet.
 //!
-//! # Adding a metric
-//! 1. Add a field to the `metrics!` struct of the process that knows the value ([`ApiMetrics`], [`SchedulerMetrics`],
-//!    [`WorkerMetrics`]). Its doc comment is the help text; name, labels and buckets follow in the declaration. Names start with
-//!    `fleet_` and use base units; an id is never a label.
-//! 2. Set it where the event happens, or, for states that are counted from rows, where the rows are read.
-//! 3. Show it in a dashboard or an alert (`monitoring/`). `scripts/check-monitoring` rejects queries that find no data.
-//! 4. `UPDATE=1 cargo test --release -p telemetry` updates `docs/metrics.md`.
+//! A metric is a field in the `metrics!` struct of the process that knows the value ([`ApiMetrics`], [`SchedulerMetrics`],
+//! [`WorkerMetrics`]). Its doc comment is the help text; name, labels and buckets follow in the declaration. CONTRIBUTING.md has the
+//! steps for adding one.
 
 mod admin;
 mod health;

@@ -122,8 +122,10 @@ fn changed(settings: &Settings) -> Vec<(String, String)> {
         [
             ("ENABLE_CACHE", of.cache.enabled.to_string()),
             ("FLEET__CACHE__TTL_S", of.cache.ttl_s.to_string()),
+            ("FLEET__CACHE__SHARED_BETWEEN_TENANTS", of.cache.shared_between_tenants.to_string()),
             ("FLEET__CACHE__SIMILAR_ENABLED", of.cache.similar_enabled.to_string()),
             ("FLEET__CACHE__SIMILAR_THRESHOLD", of.cache.similar_threshold.to_string()),
+            ("FLEET__SCHEDULER__AFFINITY_DELAY_MAX_S", of.scheduler.affinity_delay_max_s.to_string()),
             ("FLEET__SCHEDULER__ATTEMPTS_MAX", of.scheduler.attempts_max.to_string()),
             ("FLEET__SCHEDULER__ATTEMPTS_TOTAL_MAX", of.scheduler.attempts_total_max.to_string()),
             ("FLEET__SCHEDULER__BACKOFF_MIN_S", of.scheduler.backoff_min_s.to_string()),
@@ -137,4 +139,20 @@ fn changed(settings: &Settings) -> Vec<(String, String)> {
     };
     let pairs = values(settings).into_iter().zip(values(&defaults));
     pairs.filter(|(now, usual)| now != usual).map(|((key, value), _)| (key.to_owned(), value)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_on_another_machine_gets_what_all_processes_must_agree_on() {
+        let mut settings = Settings::defaults();
+        assert_eq!(changed(&settings), []);
+        settings.cache.shared_between_tenants = true;
+        settings.scheduler.affinity_delay_max_s = 60;
+        let expected =
+            [("FLEET__CACHE__SHARED_BETWEEN_TENANTS", "true"), ("FLEET__SCHEDULER__AFFINITY_DELAY_MAX_S", "60")];
+        assert_eq!(changed(&settings), expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+    }
 }
