@@ -86,7 +86,7 @@ Exit codes:
   2    wrong usage: command line, configuration or input file
   3    the server cannot be reached
   4    the key is missing, unknown or not allowed to do this
-  5    the server refused the request
+  5    the server refused the request, or a replay is not identical
   6    the server is busy or partly unavailable; try again later
   7    the job failed
   8    the job was cancelled
