@@ -21,7 +21,7 @@ use crate::auth::{KeyRing, KnownHosts};
 use crate::dto::job::JobView;
 use crate::ingest::{Ingest, LaneOptions};
 use crate::limits::{Backlog, Budgets, Quotas, RateLimiter};
-use crate::live::{OpenAccess, Tail, TailOptions};
+use crate::live::{OpenAccess, StreamPlaces, Tail, TailOptions};
 use crate::models::Models;
 use crate::openai::Refusals;
 use crate::prompt_tokens::PromptReaders;
@@ -70,8 +70,8 @@ pub struct App {
     pub keys: KeyRing,
     /// Events and progress for event streams.
     pub tail: Tail,
-    /// One permit for each event stream that may still be opened.
-    pub streams: Arc<Semaphore>,
+    /// Places of event streams.
+    pub(crate) streams: StreamPlaces,
     /// One permit for each picture that may be decoded at the same time.
     pub decodes: Arc<Semaphore>,
     /// Keys and sessions of open event streams.
@@ -151,7 +151,7 @@ impl App {
                 stop.soft().clone(),
             ),
             decodes: Arc::new(Semaphore::new(limits.image_decodes_max)),
-            streams: Arc::new(Semaphore::new(server.sse_streams_max)),
+            streams: StreamPlaces::new(server.sse_streams_max, server.keys_required()),
             models,
             prompt_readers,
             metrics,

@@ -17,12 +17,17 @@ mod wording;
 /// Most errors that are looked for; a body that has more is no attempt at a request.
 const ERRORS_MAX: usize = 20;
 
+/// Most bytes of a body outside of its texts. Large bodies are so because of the text of a picture or of many prompts; a parsed number
+/// or bracket takes 16 times the memory of its two bytes.
+const STRUCTURE_MAX: usize = 1 << 20;
+
 /// Reads a JSON object.
 ///
 /// # Errors
 /// Names every field in error, or says that the body is not a JSON object. Never panics, whatever the bytes.
 pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     check_encoding(bytes)?;
+    check_structure(bytes)?;
     // serde would read an array as a struct's fields in order, which no client means.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::new(ProblemKind::Malformed, "the body must be a JSON object"));
@@ -44,6 +49,35 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         .end()
         .map_err(|_| Problem::new(ProblemKind::Malformed, "the body has something after the end of its JSON value"))?;
     Ok(value)
+}
+
+/// Refuses a body with very many values, which would need far more memory than it has bytes.
+fn check_structure(bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.len() <= STRUCTURE_MAX {
+        return Ok(());
+    }
+    let (mut outside, mut at) = (0, 0);
+    while let Some(begin) = bytes[at..].iter().position(|byte| *byte == b'"') {
+        outside += begin + 2;
+        at += begin + 1;
+        // To the end of the text: the next quote that no backslash escapes.
+        while let Some(next) = bytes[at..].iter().position(|byte| matches!(byte, b'"' | b'\\')) {
+            let escape = bytes[at + next] == b'\\';
+            at = (at + next + 1 + usize::from(escape)).min(bytes.len());
+            if !escape {
+                break;
+            }
+        }
+        if outside > STRUCTURE_MAX {
+            break;
+        }
+    }
+    outside += bytes.len() - at;
+    if outside > STRUCTURE_MAX {
+        let detail = format!("the body has more than {STRUCTURE_MAX} bytes outside of its texts; send less at once");
+        return Err(Problem::new(ProblemKind::TooLarge, detail));
+    }
+    Ok(())
 }
 
 /// Says so when the bytes are text in another encoding, which a JSON error would not.
@@ -209,6 +243,19 @@ mod tests {
 
     fn fields<T: std::fmt::Debug>(result: Result<T, Problem>) -> Vec<String> {
         result.unwrap_err().body().errors.into_iter().map(|error| error.field).collect()
+    }
+
+    #[test]
+    fn very_many_values_are_refused_before_they_take_memory() {
+        let too_large = |body: String| {
+            let problem = read_json::<Many>(body.as_bytes()).unwrap_err();
+            assert!(matches!(problem.kind(), ProblemKind::TooLarge), "{problem:?}");
+        };
+        too_large(format!(r#"{{"requests": [{}0]}}"#, "0,".repeat(STRUCTURE_MAX / 2)));
+        too_large(format!(r#"{{"requests": [{}""]}}"#, r#""","#.repeat(STRUCTURE_MAX / 3)));
+        // A long text counts as nothing, whatever it contains.
+        let text = r#"\"[0, \\"#.repeat(STRUCTURE_MAX / 4);
+        assert!(read_json::<VideoRequest>(format!(r#"{{"prompt": "{text}"}}"#).as_bytes()).is_ok());
     }
 
     #[test]

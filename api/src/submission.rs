@@ -48,9 +48,16 @@ pub(crate) async fn admit(app: &App, caller: &Caller, cost: u32) -> Answer<Optio
     match app.backlog.admit(caller.tenant_id, u64::from(cost)).await {
         Ok(()) => Ok(rate),
         Err(problem) => {
-            app.rate.give_back(caller.rate_key(), cost);
+            give_back(app, caller, rate, cost);
             Err(problem)
         }
+    }
+}
+
+/// Gives back `cost` submissions of the caller's rate if the request took them: a repetition passes an empty bucket without any.
+pub(crate) fn give_back(app: &App, caller: &Caller, taken: Option<RateState>, cost: u32) {
+    if taken.is_some() {
+        app.rate.give_back(caller.rate_key(), cost);
     }
 }
 
@@ -65,12 +72,18 @@ pub(crate) async fn charge_quota(app: &App, jobs: &[NewJob]) -> Answer<()> {
     }
 }
 
-/// All limits on new jobs of one request: rate, backlog, quota and deadline.
-async fn admit_request(app: &App, caller: &Caller, jobs: &[NewJob], plan: &Plan) -> Answer<Option<RateState>> {
-    let rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
+/// All limits on new jobs of one request: rate, backlog, quota and deadline. `rate` is set once its submissions are taken, even if a
+/// later limit refuses the request.
+async fn admit_request(
+    app: &App,
+    caller: &Caller,
+    jobs: &[NewJob],
+    plan: &Plan,
+    rate: &mut Option<RateState>,
+) -> Answer<()> {
+    *rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
     check_deadline(app, caller.tenant_id, (&jobs[0].request, plan), jobs.len() as u64 - 1, "deadline_s").await?;
-    charge_quota(app, jobs).await?;
-    Ok(rate)
+    charge_quota(app, jobs).await
 }
 
 /// A submission that is committed.
@@ -112,14 +125,14 @@ pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan)
     };
     let jobs = candidates::spread(job);
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
-    let rate = match admit_request(app, caller, &jobs, plan).await {
-        Ok(rate) => rate,
-        Err(refusal) => match is_repeated(app, &jobs[0]).await {
-            Ok(true) => None,
+    let mut rate = None;
+    if let Err(refusal) = admit_request(app, caller, &jobs, plan, &mut rate).await {
+        match is_repeated(app, &jobs[0]).await {
+            Ok(true) => {}
             Ok(false) => return Err(refuse(refusal, true)),
             Err(problem) => return Err(refuse(problem, true)),
-        },
-    };
+        }
+    }
     let commit = app.traces.child(jobs[0].traceparent.as_deref(), "commit");
     let written = match <[NewJob; 1]>::try_from(jobs) {
         Ok([job]) => app.ingest.submit(job).await.map_err(|error| {
@@ -138,11 +151,11 @@ pub(crate) async fn submit(app: &App, caller: &Caller, job: NewJob, plan: &Plan)
         }
         InsertOutcome::Replayed(job) => {
             app.metrics.submission_replayed(u64::from(cost));
-            app.rate.give_back(caller.rate_key(), cost);
+            give_back(app, caller, rate, cost);
             Ok(Accepted { job: *job, created: false, rate })
         }
         InsertOutcome::KeyReused => {
-            app.rate.give_back(caller.rate_key(), cost);
+            give_back(app, caller, rate, cost);
             Err(refuse(key_reused(), true))
         }
     }

@@ -18,7 +18,7 @@ use crate::out::Out;
 const CONNECT: Duration = Duration::from_secs(10);
 /// Longest wait for a whole JSON response.
 const RESPONSE: Duration = Duration::from_secs(60);
-/// Longest silence within a stream or a download. The API sends a keep-alive comment every 15 s.
+/// Longest silence within a stream or a download. The API sends a `ping` after 15 s without another event.
 const SILENCE: Duration = Duration::from_secs(45);
 /// Longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -211,7 +211,8 @@ impl Api {
         let asked = retry_after(response.headers());
         let body = response.text().await.unwrap_or_default();
         let failure = from_response(status.as_u16(), &body);
-        let temporary = matches!(status.as_u16(), 429 | 502..=504);
+        // After a 408 nobody knows whether the request took effect, as after a lost response.
+        let temporary = matches!(status.as_u16(), 408 | 429 | 502..=504);
         if temporary { Outcome::Again(failure, asked) } else { Outcome::Final(failure) }
     }
 }
@@ -248,4 +249,41 @@ pub(crate) fn with_query<'a>(path: &str, fields: impl IntoIterator<Item = (&'a s
     query.extend_pairs(fields);
     let query = query.finish();
     if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_submission_that_timed_out_is_repeated_with_its_key() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let target = Target { server, key: None, key_source: "none" };
+        let api = Api::new(&target, Duration::from_secs(60), Out { json: true, quiet: true }).unwrap();
+        let serving = async {
+            let mut keys = Vec::new();
+            for status in ["408 Request Timeout", "202 Accepted"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request: Vec<u8> = Vec::new();
+                // The body is the only part that holds a brace.
+                while !request.ends_with(b"}") {
+                    assert!(stream.read_buf(&mut request).await.unwrap() > 0, "the request is complete");
+                }
+                let request = String::from_utf8(request).unwrap();
+                keys.extend(request.lines().find(|line| line.starts_with("idempotency-key")).map(str::to_owned));
+                let response = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{{}}");
+                stream.write_all(response.as_bytes()).await.unwrap();
+            }
+            keys
+        };
+        let request = serde_json::json!({"prompt": "a cat"});
+        let (keys, submitted) = tokio::join!(serving, api.submit(&request, "once", Tries::Patient));
+        assert_eq!(submitted, Ok(serde_json::json!({})));
+        assert_eq!(keys, ["idempotency-key: once"; 2]);
+    }
 }

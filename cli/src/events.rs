@@ -20,6 +20,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// Longest pause, and so the interval of polling.
 const PAUSE_MAX: Duration = Duration::from_secs(3);
 
+/// The event that only shows that the connection works.
+const PING: &str = "ping";
+
 /// What a stream reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Signal {
@@ -77,8 +80,11 @@ impl Events {
             match body.next().await {
                 Some(Ok(chunk)) => match self.parser.push(&chunk) {
                     Ok(messages) => {
-                        self.pause = Duration::ZERO;
-                        self.ready.extend(messages);
+                        self.ready.extend(messages.into_iter().filter(|message| message.event != PING));
+                        // A stream that only begins, and then ends, is no reason to connect faster.
+                        if !self.ready.is_empty() {
+                            self.pause = Duration::ZERO;
+                        }
                     }
                     Err(_) => return Ok(self.disconnected()),
                 },
@@ -119,5 +125,52 @@ impl Events {
         let body = response.bytes_stream().map(|chunk| chunk.map(|bytes| bytes.to_vec()).map_err(drop));
         self.body = Some(body.boxed());
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::config::Target;
+    use crate::out::Out;
+
+    const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
+                          event: ping\ndata: {}\n\nevent: ready\nid: 7-1\ndata: {}\n\nevent: ping\ndata: {}\n\n";
+
+    #[tokio::test]
+    async fn pings_are_skipped_and_leave_the_position_alone() {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        let target = Target { server, key: None, key_source: "none" };
+        let api = Api::new(&target, Duration::ZERO, Out { json: true, quiet: true }).unwrap();
+        let serving = async {
+            let mut requests = Vec::new();
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request: Vec<u8> = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    assert!(stream.read_buf(&mut request).await.unwrap() > 0, "the request is complete");
+                }
+                stream.write_all(STREAM.as_bytes()).await.unwrap();
+                requests.push(String::from_utf8(request).unwrap());
+            }
+            requests
+        };
+        let following = async {
+            let mut events = Events::new(&api, "/api/events");
+            let mut signals = Vec::new();
+            for _ in 0..3 {
+                signals.push(events.next().await.unwrap());
+            }
+            signals
+        };
+        let (requests, signals) = tokio::join!(serving, following);
+        let ready = Message { event: "ready".to_owned(), id: Some("7-1".to_owned()), data: "{}".to_owned() };
+        assert_eq!(signals, [Signal::Message(ready.clone()), Signal::Look, Signal::Message(ready)]);
+        assert!(!requests[0].contains("last-event-id") && requests[1].contains("last-event-id: 7-1"), "{requests:?}");
     }
 }

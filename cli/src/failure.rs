@@ -99,7 +99,7 @@ pub(crate) fn from_response(status: u16, body: &str) -> Failure {
     let text = problem_text(status, body);
     match status {
         401 | 403 => Failure::NotAllowed(text),
-        429 | 500..=599 => Failure::Busy(text),
+        408 | 429 | 500..=599 => Failure::Busy(text),
         _ => Failure::Refused(text),
     }
 }
@@ -131,7 +131,7 @@ mod tests {
         let failure = from_response(422, body);
         assert_eq!((failure.to_string().as_str(), failure.exit_code()), ("seed: must be 0 or more", 5));
         assert_eq!(from_response(401, r#"{"title":"A key is required"}"#).exit_code(), 4);
-        assert_eq!(from_response(503, "").exit_code(), 6);
+        assert_eq!((from_response(503, "").exit_code(), from_response(408, "").exit_code()), (6, 6));
         let gone = from_response(404, r#"{"detail":"no job \u001b[31mred"}"#);
         assert_eq!(gone.to_string(), "no job  [31mred", "control characters never reach the terminal");
     }

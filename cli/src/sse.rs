@@ -69,7 +69,7 @@ impl Parser {
             "event" => self.event = value,
             "data" => self.data.push(value),
             "id" if !value.contains('\0') => self.id = Some(value),
-            // Comments (an empty field name) keep the connection open; `retry` and unknown fields have no use here.
+            // Comments (an empty field name), `retry` and unknown fields have no use here.
             _ => {}
         }
         None

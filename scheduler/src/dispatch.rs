@@ -12,7 +12,7 @@ use store::companions::Seats;
 use store::dispatch::{PoolLoad, Released};
 use store::{Epoch, StoreError};
 use telemetry::PoolLevel;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::state::Scheduler;
 use crate::timing::seconds;
@@ -42,14 +42,29 @@ impl Scheduler {
         for load in &loads {
             models.entry(load.pool.model_id()).or_default().push(load);
         }
-        for pools in models.values() {
-            if Self::is_divided(pools) {
-                released += self.fill_divided(pools, epoch).await?;
-                continue;
+        // The other models go on if the releases of one fail.
+        let mut failed = None;
+        for (model, pools) in &models {
+            match self.fill_model(pools, epoch).await {
+                Ok(jobs) => released += jobs,
+                Err(error @ StoreError::NotLeader { .. }) => return Err(error),
+                Err(error) => {
+                    warn!(%error, model, "cannot release jobs of this model; trying again");
+                    failed = Some(error);
+                }
             }
-            for load in pools {
-                released += self.fill(load, epoch).await?;
-            }
+        }
+        failed.map_or(Ok(released), Err)
+    }
+
+    /// Releases jobs to all pools of a model.
+    async fn fill_model(&self, pools: &[&PoolLoad], epoch: Epoch) -> Result<usize, StoreError> {
+        if Self::is_divided(pools) {
+            return self.fill_divided(pools, epoch).await;
+        }
+        let mut released = 0;
+        for load in pools {
+            released += self.fill(load, epoch).await?;
         }
         Ok(released)
     }

@@ -25,14 +25,16 @@ impl Scheduler {
 
     /// Releases as many jobs to the pools of one model as they have room for, each kind of worker its part.
     pub(crate) async fn fill_divided(&self, pools: &[&PoolLoad], epoch: Epoch) -> Result<usize, StoreError> {
-        let alive: Vec<&PoolLoad> = pools.iter().copied().filter(|load| load.workers > 0).collect();
+        let mut alive: Vec<PoolLoad> =
+            pools.iter().filter(|load| load.workers > 0).map(|load| (*load).clone()).collect();
         let Some(range) = Devices::over(alive.iter().map(|load| load.pool.devices())) else { return Ok(0) };
+        let replays = self.fill_replays(&mut alive, epoch).await?;
         let (few, many): (Vec<&PoolLoad>, Vec<&PoolLoad>) =
-            alive.iter().copied().partition(|load| load.pool.devices() == range.least);
-        let (first, models, planner) = (alive[0], self.models(), self.planner());
-        let Some(manifest) = models.get(first.pool.model_id()) else { return Ok(0) };
+            alive.iter().partition(|load| load.pool.devices() == range.least);
+        let (first, models, planner) = (&alive[0], self.models(), self.planner());
+        let Some(manifest) = models.get(first.pool.model_id()) else { return Ok(replays) };
         if alive.iter().all(|load| load.room(self.settings.scheduler.lookahead) == 0) {
-            return Ok(0);
+            return Ok(replays);
         }
         let slots: u32 = alive.iter().map(|load| load.slots).sum();
         let waiting =
@@ -45,7 +47,24 @@ impl Scheduler {
             few_s: planner.baseline_s(manifest, range.least),
             many_s: planner.baseline_s(manifest, range.most),
         });
-        Ok(self.fill_part(&many, division.many, epoch).await? + self.fill_part(&few, division.few, epoch).await?)
+        let many = self.fill_part(&many, division.many, epoch).await?;
+        Ok(replays + many + self.fill_part(&few, division.few, epoch).await?)
+    }
+
+    /// Releases replays to the pools whose workers may render them, and counts them there.
+    async fn fill_replays(&self, pools: &mut [PoolLoad], epoch: Epoch) -> Result<usize, StoreError> {
+        let mut released = 0;
+        for load in pools {
+            let room = load.room(self.settings.scheduler.lookahead).min(SPLIT_MAX);
+            let jobs = self.store.release_replays(&load.pool, room, epoch).await?;
+            if jobs.is_empty() {
+                continue;
+            }
+            load.scheduled = load.scheduled.saturating_add(u32::try_from(jobs.len()).unwrap_or(u32::MAX));
+            released += jobs.len();
+            self.send_out(load, jobs, epoch).await?;
+        }
+        Ok(released)
     }
 
     async fn fill_part(&self, pools: &[&PoolLoad], mut part: Part, epoch: Epoch) -> Result<usize, StoreError> {

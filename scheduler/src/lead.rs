@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use store::Epoch;
 use telemetry::{Part, Stop};
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::sight::Sight;
@@ -48,14 +49,35 @@ async fn reign(scheduler: &Arc<Scheduler>, epoch: Epoch, ttl: Duration, stop: &S
     scheduler.metrics.leads(true);
     let over = stop.soft().child_token();
     let work = tokio::spawn(work(Arc::clone(scheduler), epoch, over.clone()));
-    keep(scheduler, epoch, ttl, &over).await;
-    over.cancel();
-    drop(work.await);
+    if let Err(error) = while_kept(keep(scheduler, epoch, ttl, &over), work, &over).await {
+        error!(%error, "a task of the leader ended unexpectedly; resigning, so that all of them start again");
+    }
     scheduler.metrics.leads(false);
     if let Err(error) = scheduler.store.resign(epoch).await {
         warn!(%error, "cannot resign; the leadership expires instead");
     }
     info!(epoch = epoch.0, "no longer leading");
+}
+
+/// Waits until the leadership or its work ends, and ends the other one. A leader that renewed its leadership without working would keep
+/// every standby from taking over.
+///
+/// # Errors
+/// The work panicked.
+async fn while_kept(
+    keep: impl Future<Output = ()>,
+    mut work: JoinHandle<()>,
+    over: &CancellationToken,
+) -> Result<(), JoinError> {
+    let ended = tokio::select! {
+        () = keep => None,
+        ended = &mut work => Some(ended),
+    };
+    over.cancel();
+    match ended {
+        Some(ended) => ended,
+        None => work.await,
+    }
 }
 
 /// Renews the leadership. Returns when renewals have failed for its whole lifetime, or when another scheduler leads.
@@ -98,4 +120,24 @@ async fn work(scheduler: Arc<Scheduler>, epoch: Epoch, over: CancellationToken) 
         levels::run(&scheduler, &over),
         janitor::run(&scheduler, epoch, &over),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_that_panics_ends_the_leadership() {
+        let over = CancellationToken::new();
+        let work = tokio::spawn(async { panic!("a bug") });
+        while_kept(std::future::pending(), work, &over).await.expect_err("it panicked");
+        assert!(over.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn a_lost_leadership_ends_the_work() {
+        let over = CancellationToken::new();
+        let work = tokio::spawn(over.clone().cancelled_owned());
+        while_kept(std::future::ready(()), work, &over).await.expect("it ended by itself");
+    }
 }

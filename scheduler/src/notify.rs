@@ -73,12 +73,14 @@ pub(crate) async fn run(scheduler: Arc<Scheduler>, sender: Sender, stop: Cancell
     }
 }
 
+/// A tenant gets at most half of the places: one whose receivers are all slow leaves the others to everybody else.
 async fn claim(scheduler: &Scheduler, token: Uuid, free: u32) -> Result<Vec<ClaimedDelivery>, StoreError> {
     if free == 0 {
         return Ok(Vec::new());
     }
     let lease_s = seconds(scheduler.settings.webhooks.timeout_s + LEASE_MARGIN_S);
-    scheduler.store.claim_deliveries(token, lease_s, free, PER_URL_MAX).await
+    let per_tenant = (scheduler.settings.webhooks.parallel_max / 2).max(1);
+    scheduler.store.claim_deliveries(token, lease_s, free, PER_URL_MAX, per_tenant).await
 }
 
 /// One attempt, and its report.

@@ -200,6 +200,10 @@ def _containers_are_confined(name: str, objects: list[Object]) -> None:
             drain = int(_variables(objects, container).get("FLEET__WORKER__DRAIN_S", 10))
             grace = templates(objects)[owner]["spec"]["terminationGracePeriodSeconds"]
             expect(grace >= drain + 10, f"{where}: a grace period of {grace} s for a drain of {drain} s")
+        if container["name"] == "worker":
+            (limit,) = (one["emptyDir"]["sizeLimit"] for one in templates(objects)[owner]["spec"]["volumes"] if one["name"] == "tmp")
+            cache = int(_variables(objects, container).get("FLEET__WORKER__LORA_CACHE_BYTES", 20 << 30))
+            expect(cache < int(limit.removesuffix("Gi")) << 30, f"{where}: adapters may fill the scratch folder of {limit}")
 
 
 def _switches_switch() -> None:

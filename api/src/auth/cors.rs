@@ -10,12 +10,19 @@ use axum::response::{IntoResponse, Response};
 
 use crate::state::AppState;
 
-/// Headers that a page may send.
-const REQUEST_HEADERS: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, idempotency-key, last-event-id, range");
-/// Headers that a page may read.
-const RESPONSE_HEADERS: HeaderValue =
-    HeaderValue::from_static("content-range, etag, location, retry-after, x-request-id");
+/// Headers that a page may send. Those of the second line on are sent by OpenAI's JavaScript client; earlier versions of it set
+/// `user-agent`, which some browsers allow.
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static(
+    "authorization, content-type, idempotency-key, last-event-id, range, \
+     openai-beta, openai-organization, openai-project, user-agent, x-stainless-arch, \
+     x-stainless-custom-poll-interval, x-stainless-helper-method, x-stainless-lang, x-stainless-os, \
+     x-stainless-package-version, x-stainless-poll-helper, x-stainless-retry-count, x-stainless-runtime, \
+     x-stainless-runtime-version, x-stainless-timeout",
+);
+/// Headers that a page may read. That client reads `openai-poll-after-ms`, `retry-after` and `x-should-retry`.
+const RESPONSE_HEADERS: HeaderValue = HeaderValue::from_static(
+    "content-range, etag, location, openai-poll-after-ms, retry-after, x-request-id, x-should-retry",
+);
 /// Methods of the API.
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 /// How long a browser remembers the response to its question, seconds.

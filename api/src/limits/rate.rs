@@ -76,7 +76,7 @@ impl RateLimiter {
         Ok(Some(self.state(bucket.tokens, f64::from(self.burst) - bucket.tokens)))
     }
 
-    /// Gives back the tokens that a repeated submission took.
+    /// Gives back the tokens that a repeated or refused submission took. Call it only after [`take`](Self::take) has taken them.
     pub(crate) fn give_back(&self, who: Uuid, cost: u32) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bucket) = buckets.get_mut(&who) {

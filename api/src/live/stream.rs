@@ -1,8 +1,9 @@
 //! One client's event stream: what it missed, then what is new.
 //!
 //! Events: `state` (a change of a job; carries an id for `Last-Event-ID`), `progress` and `preview` (no id, may be lost), `ready` (the replay is
-//! complete; its id is the position to resume from even if nothing has happened yet). The stream of one job ends with the job. A
-//! client that reconnects after that gets 204, upon which EventSource stops reconnecting.
+//! complete; its id is the position to resume from even if nothing has happened yet), `ping` (no id; first of all, and after each silence:
+//! a client that misses it has lost its connection). The stream of one job ends with the job. A client that reconnects after that gets
+//! 204, upon which EventSource stops reconnecting.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,15 +13,17 @@ use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::{EventCursor, JobEvent, JobId, Preview, Progress, TenantId};
+use futures::StreamExt as _;
 use store::Store;
 use store::events::EventScope;
 use store::jobs::Scope as Tenants;
-use tokio::sync::{OwnedSemaphorePermit, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::access::AccessGuard;
 use super::channels::Item;
+use super::places::StreamPlace;
 use super::tail::Tail;
 use crate::problem::{Answer, Problem};
 
@@ -37,14 +40,14 @@ fn holds(scope: EventScope, job_id: JobId, tenant_id: TenantId) -> bool {
 pub struct StreamOptions {
     /// The last event that the client received. With `None` the stream starts now, or for one job at its first event.
     pub after: Option<EventCursor>,
-    /// Interval between keep-alive comments.
+    /// Longest silence before a `ping`.
     pub keepalive: Duration,
     /// Most events read at once during the replay.
     pub page: u32,
     /// Ends the stream when cancelled.
     pub stop: CancellationToken,
-    /// Counts the stream; released when the stream ends.
-    pub permit: OwnedSemaphorePermit,
+    /// Counts the stream; free again when the stream ends.
+    pub place: StreamPlace,
     /// Ends the stream when its key is revoked or its sign-in ends.
     pub access: AccessGuard,
 }
@@ -80,13 +83,19 @@ pub async fn open(store: Store, tail: &Tail, scope: EventScope, options: StreamO
             () = feed.out.clone().closed_by_client() => {}
             () = feed.run(first, items) => {}
         }
-        drop((options.permit, options.access));
+        drop((options.place, options.access));
     });
-    let keepalive = KeepAlive::new().interval(options.keepalive).text("");
-    let mut response = Sse::new(ReceiverStream::new(events)).keep_alive(keepalive).into_response();
+    let keepalive = KeepAlive::new().interval(options.keepalive).event(ping());
+    let events = futures::stream::iter([Ok(ping())]).chain(ReceiverStream::new(events));
+    let mut response = Sse::new(events).keep_alive(keepalive).into_response();
     // Some proxies buffer responses unless this header forbids it; events would then arrive late.
     response.headers_mut().insert("x-accel-buffering", axum::http::HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// Shows that the connection works. A browser does not show comments to its page, and it drops events without data.
+fn ping() -> Event {
+    Event::default().event("ping").data("{}")
 }
 
 type Out = mpsc::Sender<Result<Event, Infallible>>;

@@ -9,7 +9,7 @@ use super::error::Refusal;
 use super::fields::Fields;
 use super::names::Names;
 use super::request::{Wish, remix as remixed, translate};
-use super::retries::{WINDOW_S, fingerprint, retry_no};
+use super::retries::{WINDOW_S, fingerprint, is_repeated, retry_no};
 use super::video::{VideoPath, answer, load};
 use crate::auth::Caller;
 use crate::extract::IdempotencyKey;
@@ -88,7 +88,7 @@ async fn place(app: &App, envelope: &Envelope, wish: Wish) -> Result<Response, R
     match Box::pin(submit(app, &envelope.caller, job, &plan)).await {
         Ok(accepted) => created(app, &envelope.caller, accepted).await,
         Err(refused) => {
-            if recognises_retries && refused.is_certain {
+            if recognises_retries && refused.is_certain && is_repeated(refused.problem.kind().status()) {
                 app.refusals.note(fingerprint);
             }
             Err(refused.problem.into())

@@ -16,7 +16,7 @@ use crate::extract::{IdempotencyKey, JsonBody};
 use crate::limits::RateState;
 use crate::problem::{Answer, Problem, ProblemBody};
 use crate::state::{App, AppState};
-use crate::submission::{admit, charge_quota, key_reused, new_job, traceparent};
+use crate::submission::{admit, charge_quota, give_back, key_reused, new_job, traceparent};
 use crate::{images, loras};
 
 /// Several video requests.
@@ -76,21 +76,18 @@ pub async fn batch(
     let cost = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
 
     // 2. Apply the limits, unless the batch was accepted before: a repetition passes them.
-    let rate = match admit_batch(&app, &caller, &jobs, &plans).await {
-        Ok(rate) => rate,
-        Err(refusal) => {
-            if !is_repeated(&app, &jobs).await? {
-                return Err(refusal).inspect_err(count);
-            }
-            None
-        }
-    };
+    let mut rate = None;
+    if let Err(refusal) = admit_batch(&app, &caller, &jobs, &plans, &mut rate).await
+        && !is_repeated(&app, &jobs).await?
+    {
+        return Err(refusal).inspect_err(count);
+    }
     // 3. Insert all jobs in one transaction.
     let inserted = app.store.insert_all_or_nothing(&jobs).await.map_err(|error| Problem::from_store(&error));
     let outcomes = match inserted.inspect_err(count)? {
         BatchOutcome::Committed(outcomes) => outcomes,
         BatchOutcome::KeysReused(_) => {
-            app.rate.give_back(caller.rate_key(), cost);
+            give_back(&app, &caller, rate, cost);
             return Err(key_reused()).inspect_err(count);
         }
     };
@@ -115,9 +112,7 @@ pub async fn batch(
     let replayed = u32::try_from(view.jobs.len() - created).unwrap_or(u32::MAX);
     app.metrics.submission_accepted(u64::try_from(created).unwrap_or(u64::MAX));
     app.metrics.submission_replayed(u64::from(replayed));
-    if replayed > 0 {
-        app.rate.give_back(caller.rate_key(), replayed);
-    }
+    give_back(&app, &caller, rate, replayed);
     let mut response = (StatusCode::ACCEPTED, Json(view)).into_response();
     if let Some(rate) = rate {
         rate.write(response.headers_mut());
@@ -125,15 +120,21 @@ pub async fn batch(
     Ok(response)
 }
 
-/// All limits on the jobs of a batch. Each deadline counts the requests before it.
-async fn admit_batch(app: &App, caller: &Caller, jobs: &[NewJob], plans: &[Plan]) -> Answer<Option<RateState>> {
-    let rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
+/// All limits on the jobs of a batch. Each deadline counts the requests before it. `rate` is set once the batch's submissions are
+/// taken, even if a later limit refuses it.
+async fn admit_batch(
+    app: &App,
+    caller: &Caller,
+    jobs: &[NewJob],
+    plans: &[Plan],
+    rate: &mut Option<RateState>,
+) -> Answer<()> {
+    *rate = admit(app, caller, u32::try_from(jobs.len()).unwrap_or(u32::MAX)).await?;
     for (index, (job, plan)) in jobs.iter().zip(plans).enumerate() {
         let field = format!("requests[{index}].deadline_s");
         check_deadline(app, caller.tenant_id, (&job.request, plan), index as u64, &field).await?;
     }
-    charge_quota(app, jobs).await?;
-    Ok(rate)
+    charge_quota(app, jobs).await
 }
 
 /// The jobs of a batch, or all errors of all its requests.

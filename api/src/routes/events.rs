@@ -1,6 +1,5 @@
 //! `GET /api/jobs/{id}/events` and `GET /api/events`: changes and progress of jobs, as server-sent events.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -31,8 +30,9 @@ pub(crate) struct EventsQuery {
 ///
 /// `state` events have an id and the data `{"job_id", "kind", "detail", "at"}`. `progress` events have no id and the data
 /// `{"job_id", "stage", "step", "steps", "skipped", "remaining_s"}`. `preview` events have no id and the data `{"job_id", "step",
-/// "steps", "image"}`, where `image` is an animated WebP as a data URL. One `ready` event follows the past events. The response is
-/// 204 if the job has ended and the client has received all its events.
+/// "steps", "image"}`, where `image` is an animated WebP as a data URL. One `ready` event follows the past events. `ping` events have no
+/// id and the data `{}`; one begins the stream, and one follows each 15 s of silence (`server.sse_keepalive_s`). The response is 204 if
+/// the job has ended and the client has received all its events.
 #[utoipa::path(
     get, path = "/api/jobs/{job_id}/events", tag = "events",
     params(("job_id" = uuid::Uuid, Path), EventsQuery, ("Last-Event-ID" = Option<String>, Header)),
@@ -89,15 +89,13 @@ fn options(app: &App, caller: &Caller, query: EventsQuery, headers: &HeaderMap) 
         .map(|text| text.parse::<EventCursor>())
         .transpose()
         .map_err(|error| Problem::field("Last-Event-ID", error.to_string()))?;
-    let permit = Arc::clone(&app.streams)
-        .try_acquire_owned()
-        .map_err(|_| Problem::try_later("this server has reached its limit of open event streams", 5))?;
+    let place = app.streams.take(caller.tenant_id)?;
     Ok(StreamOptions {
         after,
         keepalive: Duration::from_secs(app.settings.server.sse_keepalive_s),
         page: crate::state::EVENTS_PAGE,
         stop: app.stop.soft().clone(),
-        permit,
+        place,
         access: app.access.watch(&caller.proof),
     })
 }

@@ -28,7 +28,6 @@ pub(crate) async fn metrics_alone(State(app): State<AppState>) -> Response {
 fn render(app: &App) -> Response {
     let usage = app.store.pool_usage();
     app.metrics.database_pool(usage.used, usage.open);
-    let streams = app.settings.server.sse_streams_max.saturating_sub(app.streams.available_permits());
-    app.metrics.event_streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    app.metrics.event_streams.set(i64::try_from(app.streams.open()).unwrap_or(i64::MAX));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

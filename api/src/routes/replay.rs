@@ -31,7 +31,7 @@ use crate::submission::{admit, key_reused, traceparent};
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "The job does not exist or is deleted"),
         (status = 409, body = ProblemBody, content_type = "application/problem+json", description = "The job is not completed, was made by an earlier release, or no suitable worker is online"),
         (status = 422, body = ProblemBody, content_type = "application/problem+json", description = "The idempotency key belongs to another request"),
-        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate, or the tenant its backlog limit"),
+        (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "The key has exceeded its submission rate or its quota of GPU time, or the tenant its backlog limit"),
         (status = 503, body = ProblemBody, content_type = "application/problem+json", description = "The backlog is full, or the database is unavailable"),
     )
 )]
@@ -51,6 +51,9 @@ pub(crate) async fn replay_job(
     let worker = worker_of(&original)?;
     find_worker(&app, &original, worker).await?;
     admit(&app, &caller, 1).await?;
+    if let Some(key_id) = caller.key_id() {
+        app.quotas.admit(key_id, original.plan.as_ref().map_or(0.0, |plan| plan.estimate_s)).await?;
+    }
     let traceparent = traceparent(&headers);
     let new = NewReplay {
         id: JobId::fresh(),

@@ -15,7 +15,7 @@ use crate::app::{TestApp, answer};
 use crate::auth::issue;
 
 /// One server-sent event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Received {
     event: String,
     id: Option<String>,
@@ -47,9 +47,17 @@ impl Stream {
         Self { body: response.bytes_stream().boxed(), buffer: String::new() }
     }
 
-    /// The next event; `None` at the end of the stream. Comments that keep the connection open do not prolong the wait.
+    /// The next event; `None` at the end of the stream. Pings are left out and do not prolong the wait.
     async fn next(&mut self) -> Option<Received> {
-        timeout(PATIENCE, self.read()).await.expect("an event or the end")
+        let reading = async {
+            loop {
+                let received = self.read().await;
+                if received.as_ref().is_none_or(|received| received.event != "ping") {
+                    return received;
+                }
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("an event or the end")
     }
 
     async fn read(&mut self) -> Option<Received> {
@@ -109,6 +117,22 @@ async fn a_job_stream_reports_every_state_and_ends_with_the_job() {
         Stream::open(&url, None).await.replay().await,
         ["queued", "planned", "scheduled", "running", "completed"]
     );
+}
+
+/// Browsers hide comments from pages, and drop events without data.
+#[tokio::test]
+async fn a_stream_begins_with_a_ping_and_sends_more_while_it_is_silent() {
+    let app = TestApp::spawn_with(|settings| settings.server.sse_keepalive_s = 1).await;
+    let job = app.submit("a comet").await;
+    let ping = Received { event: "ping".to_owned(), id: None, data: json!({}) };
+    for (path, past) in [("/api/events".to_owned(), vec![]), (format!("/api/jobs/{job}/events"), vec!["queued"])] {
+        let mut stream = Stream::open(&format!("{}{path}", app.url), None).await;
+        assert_eq!(timeout(PATIENCE, stream.read()).await.expect("a ping"), Some(ping.clone()), "{path}");
+        assert_eq!(stream.replay().await, past, "{path}");
+        for _ in 0..2 {
+            assert_eq!(timeout(PATIENCE, stream.read()).await.expect("a ping"), Some(ping.clone()), "{path}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -295,4 +319,22 @@ async fn no_more_streams_than_allowed() {
         if status == StatusCode::OK { Ok(()) } else { Err(status.to_string()) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn one_tenant_leaves_streams_to_others() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.keys = KeysMode::On;
+        settings.server.sse_streams_max = 4;
+    })
+    .await;
+    let (_, red) = issue(&app, "red", Role::User).await;
+    let (_, blue) = issue(&app, "blue", Role::User).await;
+    let open = |key: &str| app.call(Method::GET, "/api/events").bearer_auth(key);
+    let _held = Stream::of(open(&red)).await;
+    let refused = open(&red).send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let problem: Value = refused.json().await.unwrap();
+    assert!(problem["detail"].as_str().unwrap().contains("this key's tenant"), "{problem}");
+    let _other = Stream::of(open(&blue)).await;
 }

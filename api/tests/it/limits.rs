@@ -1,7 +1,11 @@
 //! Limits: rate, backlog, body size and request time. A repeated submission passes the first two.
 
+use std::time::Duration;
+
 use reqwest::{Method, StatusCode};
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::app::{TestApp, answer, id};
 
@@ -25,6 +29,31 @@ async fn a_key_over_its_rate_is_rejected_with_the_time_to_retry() {
     assert!((1..=60).contains(&wait), "{wait}");
     // A submission that was accepted before passes the limit.
     assert_eq!(answer(send("one")).await.0, StatusCode::ACCEPTED);
+}
+
+#[tokio::test]
+async fn a_repetition_gives_back_only_what_it_took() {
+    let app = TestApp::spawn_with(|settings| {
+        settings.limits.submissions_per_minute = 1;
+        settings.limits.submissions_burst = 3;
+    })
+    .await;
+    let send = |path: &'static str, key: &'static str, body: Value| {
+        answer(app.call(Method::POST, path).header("Idempotency-Key", key).json(&body))
+    };
+    let single = |key: &'static str| send("/api/generate", key, json!({"prompt": "a wave"}));
+    let requests = json!({"requests": [{"prompt": "a wave"}, {"prompt": "a hill"}]});
+    let batch = || send("/api/generate/batch", "batch", requests.clone());
+    // The repetition takes one, and gives it back; the other two are left for the batch.
+    for _ in 0..2 {
+        assert_eq!(single("one").await.0, StatusCode::ACCEPTED);
+    }
+    assert_eq!(batch().await.0, StatusCode::ACCEPTED);
+    // Nothing is left to take, so repetitions pass without taking anything.
+    assert_eq!(single("one").await.0, StatusCode::ACCEPTED);
+    assert_eq!(single("two").await.0, StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(batch().await.0, StatusCode::ACCEPTED);
+    assert_eq!(single("two").await.0, StatusCode::TOO_MANY_REQUESTS);
 }
 
 #[tokio::test]
@@ -102,18 +131,45 @@ async fn a_body_over_the_limit_is_rejected() {
 
 #[tokio::test]
 async fn a_request_whose_body_never_arrives_times_out() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let app = TestApp::spawn_with(|settings| settings.server.request_timeout_s = 1).await;
+    let app = TestApp::spawn_with(|settings| {
+        settings.server.request_timeout_s = 1;
+        settings.limits.lora_upload_s = 1;
+    })
+    .await;
     let address = app.url.strip_prefix("http://").unwrap();
-    let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = "POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
-    socket.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 300];
-    let read = socket.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..read]);
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    for path in ["/api/generate", "/api/images"] {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 300];
+        let read = socket.read(&mut answer).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer[..read]);
+        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+    }
     // The limit does not apply to event streams.
     let mut stream = app.call(Method::GET, "/api/events").send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
     assert!(stream.chunk().await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_picture_may_take_longer_than_other_requests() {
+    let app = TestApp::spawn_with(|settings| settings.server.request_timeout_s = 1).await;
+    let picture = testkit::picture("alpha.png");
+    let (begin, rest) = picture.split_at(picture.len() / 2);
+    let mut socket = TcpStream::connect(app.url.strip_prefix("http://").unwrap()).await.unwrap();
+    let length = picture.len();
+    let head = format!(
+        "POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    socket.write_all(begin).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    socket.write_all(rest).await.unwrap();
+    let mut answer = Vec::new();
+    socket.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }

@@ -186,3 +186,30 @@ async fn a_replay_is_compared_with_its_original() {
     );
     assert_eq!(other["differences"].as_array().unwrap().len(), 2, "{other}");
 }
+
+#[tokio::test]
+async fn replays_count_against_the_quota_of_their_key() {
+    let app = with_keys().await;
+    let (key_id, red) = issue(&app, "red", Role::User).await;
+    let (_, admin) = issue(&app, "operators", Role::Admin).await;
+    let original = render(&app, &red).await;
+    let path = format!("/api/jobs/{}/replay", original["job_id"].as_str().unwrap());
+    let replay = async || ask(&app, &red, Method::POST, &path, &Value::Null).await;
+    let allow = async |gpu_s: f64| {
+        let quota = json!({ "gpu_seconds_per_day": gpu_s });
+        let (status, body) = ask(&app, &admin, Method::PUT, &format!("/api/keys/{key_id}/quota"), &quota).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+    };
+    allow(1e6).await;
+    let (status, job) = replay().await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+    let (_, own) = look(&app, &red, "/api/quota").await;
+    assert!(own["reserved_gpu_seconds"].as_f64().unwrap() > 0.0, "{own}");
+    allow(1.0).await;
+    testkit::eventually_seen("the smaller quota takes effect", || async {
+        let (status, problem) = replay().await;
+        let refused = problem["type"] == "urn:hunyuan-fleet:problem:quota-exceeded";
+        if status == StatusCode::TOO_MANY_REQUESTS && refused { Ok(()) } else { Err(problem.to_string()) }
+    })
+    .await;
+}

@@ -116,6 +116,12 @@ fn ranges(settings: &Settings, wrong: &mut Vec<String>) {
     if !(0.0..=1.0).contains(&settings.cache.similar_threshold) {
         wrong.push("cache.similar_threshold must be between 0 and 1".to_owned());
     }
+    if !(1..=30).contains(&settings.server.sse_keepalive_s) {
+        wrong.push(
+            "server.sse_keepalive_s must be between 1 and 30: the page opens a stream again that is silent for 45 s"
+                .to_owned(),
+        );
+    }
     let share = settings.limits.backlog_tenant_share;
     if !(share > 0.0 && share <= 1.0) {
         wrong.push("limits.backlog_tenant_share must be above 0 and at most 1".to_owned());

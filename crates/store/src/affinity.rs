@@ -174,7 +174,8 @@ impl Store {
                 WHERE turns.is_read
             ), timed AS MATERIALIZED (
                 -- 6. The virtual start and end of each candidate in the fair order.
-                SELECT *, base - cost + sum(cost) OVER so_far AS start, base + sum(cost) OVER so_far AS ends
+                SELECT *, base + sum(cost) OVER so_far AS ends,
+                    base + COALESCE(sum(cost) OVER (so_far ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS start
                 FROM candidates WINDOW so_far AS (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
             ), horizon AS (
                 -- 7. As in release_jobs: beyond this point the fair order is unknown.

@@ -100,6 +100,7 @@ impl Store {
                     SELECT id, tenant_id, order_at, GREATEST(COALESCE(share_s, estimate_s), 1) AS share_s FROM jobs
                     WHERE model_id = $2 AND batch_key = keys.key AND status = 'queued' AND plan IS NOT NULL
                         AND memory_bytes <= $3 AND cancel_requested_at IS NULL
+                        AND tenant_id NOT IN (SELECT tenants.id FROM tenants WHERE tenants.paused_at IS NOT NULL)
                         -- These have their forward passes alone.
                         AND checkpoint_key IS NULL AND requires IS NULL
                         AND (not_before IS NULL OR not_before <= clock_timestamp())
@@ -110,7 +111,7 @@ impl Store {
                 SELECT near.*, near.share_s / tenants.weight AS cost,
                     GREATEST(COALESCE(shares.finish, 0), clock.now) - near.share_s / tenants.weight
                         + sum(near.share_s / tenants.weight) OVER (PARTITION BY near.tenant_id ORDER BY order_at, near.id) AS start
-                FROM near CROSS JOIN clock JOIN tenants ON tenants.id = near.tenant_id AND tenants.paused_at IS NULL
+                FROM near CROSS JOIN clock JOIN tenants ON tenants.id = near.tenant_id
                 LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = near.tenant_id
             ), ranked AS (
                 SELECT *, row_number() OVER (PARTITION BY key ORDER BY start, order_at, id) AS place FROM timed

@@ -243,9 +243,11 @@ impl Store {
                 ) AS one
                 WHERE turns.place <= $4::bigint
             ), timed AS (
-                -- 6. The virtual start of each candidate: its tenant's base plus the cost of the tenant's jobs before it.
-                SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id)
-                    AS start
+                -- 6. The virtual start of each candidate: its tenant's base plus the cost of the tenant's jobs before it. That of
+                -- the first is the base itself and no sum: rounded up, it would lie beyond the horizon, and nothing were released.
+                SELECT *, base + COALESCE(sum(cost) OVER (
+                    PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS start
                 FROM candidates
             ), horizon AS (
                 -- 7. A tenant with unread jobs may have one that starts right after its last candidate, and the tenants of

@@ -11,7 +11,7 @@ use crate::leader::Epoch;
 use crate::retry::on_conflict;
 use crate::row::bigint;
 
-/// Waiting jobs of a model by tier, counted up to a limit.
+/// Waiting jobs of a model by tier, without replays, counted up to a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
     /// Of the premium tier.
@@ -32,22 +32,27 @@ pub struct Split {
 }
 
 impl Store {
-    /// Planned jobs of a model that wait and that a pool of this memory holds, each tier counted up to `most`. Jobs of paused tenants
-    /// count, too.
+    /// Planned jobs of a model that could be released now and that a pool of this memory holds, each tier counted up to `most`. Replays do
+    /// not count: they go where a worker like the first one is ([`Store::release_replays`]).
     ///
     /// # Errors
     /// The database's error.
     pub async fn waiting_by_tier(&self, pool: &PoolId, most: u32) -> Result<Waiting> {
         let row = sqlx::query!(
             r#"-- waiting_by_tier
+            WITH paused AS MATERIALIZED (SELECT id FROM tenants WHERE paused_at IS NOT NULL)
             SELECT
                 (SELECT count(*) FROM (SELECT FROM jobs
                     WHERE model_id = $1 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = 1
-                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2
+                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2 AND requires IS NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        AND tenant_id NOT IN (SELECT id FROM paused)
                     LIMIT $3) AS counted)::int AS "premium!",
                 (SELECT count(*) FROM (SELECT FROM jobs
                     WHERE model_id = $1 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = 0
-                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2
+                        AND status = 'queued' AND plan IS NOT NULL AND memory_bytes <= $2 AND requires IS NULL
+                        AND (not_before IS NULL OR not_before <= clock_timestamp())
+                        AND tenant_id NOT IN (SELECT id FROM paused)
                     LIMIT $3) AS counted)::int AS "others!""#,
             pool.model_id(),
             bigint("memory_bytes", pool.memory_bytes())?,
@@ -58,7 +63,63 @@ impl Store {
         Ok(Waiting { premium: row.premium.unsigned_abs(), others: row.others.unsigned_abs() })
     }
 
-    /// As [`Store::release`], but at most so many jobs of the premium tier and of the others.
+    /// Releases up to `limit` waiting replays that a worker of the pool may render. They are of no part of a division, because only workers
+    /// like the first one may claim them.
+    ///
+    /// # Errors
+    /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
+    pub async fn release_replays(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let released = on_conflict(|| self.release_replays_once(pool, limit, epoch)).await?;
+        if released.is_empty() {
+            self.ensure_leads(epoch).await?;
+        }
+        Ok(released)
+    }
+
+    async fn release_replays_once(&self, pool: &PoolId, limit: u32, epoch: Epoch) -> Result<Vec<Released>> {
+        let rows = release_chosen!(
+            r#"-- release_replays
+            WITH led AS MATERIALIZED (
+                -- 1. Lock the leader's row, so that only the current epoch can release.
+                SELECT epoch FROM leader WHERE epoch = $5 AND expires_at > clock_timestamp() FOR SHARE
+            ), candidates AS (
+                -- 2. The first replays that a worker of the pool may render, with their cost in virtual time. They are rare.
+                SELECT jobs.id, jobs.tenant_id, jobs.order_at, jobs.memory_bytes,
+                    GREATEST(COALESCE(share_s, estimate_s), 1) / tenants.weight AS cost,
+                    GREATEST(COALESCE(shares.finish, 0), COALESCE(clock.now, 0)) AS base
+                FROM jobs JOIN tenants ON tenants.id = jobs.tenant_id AND tenants.paused_at IS NULL
+                LEFT JOIN dispatch_shares AS shares ON shares.model_id = $2 AND shares.tenant_id = jobs.tenant_id
+                LEFT JOIN dispatch_clocks AS clock ON clock.model_id = $2
+                WHERE requires IS NOT NULL AND jobs.status = 'queued' AND plan IS NOT NULL
+                    AND jobs.model_id = $2 AND jobs.memory_bytes <= $3
+                    AND (not_before IS NULL OR not_before <= clock_timestamp())
+                    AND EXISTS (SELECT FROM workers AS like_first
+                        WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone')
+                ORDER BY jobs.id LIMIT 4 * $4::bigint
+            ), timed AS (
+                SELECT *, base + COALESCE(sum(cost) OVER (
+                    PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS start
+                FROM candidates
+            ), chosen AS MATERIALIZED (
+                -- 3. The fairest of them. The model's clock stays where it is: other jobs wait, too.
+                SELECT *, 0::float8 AS clock FROM timed ORDER BY start, order_at, id LIMIT $4::bigint"#,
+            pool.as_str(),
+            pool.model_id(),
+            bigint("memory_bytes", pool.memory_bytes())?,
+            i64::from(limit),
+            epoch.0
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let released = |id, dispatch_no| Released { job_id: JobId(id), dispatch_no, pool: pool.clone() };
+        Ok(rows.into_iter().map(|row| released(row.id, row.dispatch_no)).collect())
+    }
+
+    /// As [`Store::release`], but at most so many jobs of the premium tier and of the others, and no replays.
     ///
     /// # Errors
     /// [`crate::StoreError::NotLeader`] when the epoch does not lead.
@@ -88,10 +149,7 @@ impl Store {
                     SELECT tenant_id, order_at, id FROM jobs
                     WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
                         AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
-                        AND (not_before IS NULL OR not_before <= clock_timestamp())
-                        -- A replay waits for the pool that has a worker like the first one.
-                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
-                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                        AND requires IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
                     ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1) AS first
                 WHERE most > 0
                 UNION ALL
@@ -100,9 +158,7 @@ impl Store {
                     WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = class
                         AND tenant_id > waiting.tenant_id
                         AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
-                        AND (not_before IS NULL OR not_before <= clock_timestamp())
-                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
-                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                        AND requires IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
                     ORDER BY tenant_id, order_at, memory_bytes, id LIMIT 1) AS next
             ), turns AS MATERIALIZED (
                 -- 3. Where the turn of each tenant begins, as in release_jobs. Of each class as many tenants are read further
@@ -125,15 +181,15 @@ impl Store {
                     SELECT id, order_at, memory_bytes, COALESCE(share_s, estimate_s) AS share_s FROM jobs
                     WHERE model_id = $2 AND CASE WHEN tier = 'premium' THEN 1 ELSE 0 END = turns.class
                         AND tenant_id = turns.id AND memory_bytes <= $3 AND status = 'queued' AND plan IS NOT NULL
-                        AND (not_before IS NULL OR not_before <= clock_timestamp())
-                        AND (requires IS NULL OR EXISTS (SELECT FROM workers AS like_first
-                            WHERE like_first.pool = $1 AND like_first.identity = jobs.requires AND like_first.state <> 'gone'))
+                        AND requires IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
                     ORDER BY order_at, memory_bytes, id LIMIT (SELECT each FROM sized)
                 ) AS one
                 WHERE turns.is_read
             ), timed AS MATERIALIZED (
-                -- 6. The virtual start of each candidate.
-                SELECT *, base - cost + sum(cost) OVER (PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id) AS start
+                -- 6. The virtual start of each candidate, as in release_jobs.
+                SELECT *, base + COALESCE(sum(cost) OVER (
+                    PARTITION BY tenant_id ORDER BY order_at, memory_bytes, id
+                    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS start
                 FROM candidates
             ), horizon AS MATERIALIZED (
                 -- 7. As in release_jobs: beyond this point the fair order of a class is unknown.

@@ -70,7 +70,12 @@ impl Store {
                         WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
                         WHEN attempts < $2 AND attempts_total < $3 THEN 'queued'
                         ELSE 'failed' END AS next,
-                        GREATEST(0, extract(epoch FROM progressed_at - claimed_at)) AS worked_s
+                        -- Jobs that a worker rendered together share its time.
+                        GREATEST(0, extract(epoch FROM progressed_at - claimed_at)) * CASE stage WHEN 'deliver' THEN 1 ELSE (
+                            SELECT LEAST(1, COALESCE(max(w.slots), 1)::float8 / GREATEST(count(*), 1))
+                            FROM jobs AS beside LEFT JOIN workers AS w ON w.id = beside.worker_id
+                            WHERE beside.worker_id = jobs.worker_id AND beside.status = 'running'
+                                AND beside.stage IS DISTINCT FROM 'deliver') END AS worked_s
                     FROM jobs
                     WHERE status = 'running' AND lease_expires_at < clock_timestamp()
                         AND pg_postmaster_start_time() < clock_timestamp() - make_interval(secs => $1)

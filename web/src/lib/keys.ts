@@ -4,6 +4,8 @@ export const keys = {
   session: ['session'] as const,
   settings: ['settings'] as const,
   models: ['models'] as const,
+  /** Of the mutation that uploads the first frame. */
+  imageUpload: ['image-upload'] as const,
   loras: (model: string) => ['loras', model] as const,
   tiers: (query: object) => ['tiers', query] as const,
   analysis: (query: object) => ['analysis', query] as const,

@@ -81,6 +81,46 @@ describe('LiveConnection', () => {
     expect(FakeSource.all).toHaveLength(3);
   });
 
+  it('reopens a stream that has become silent', () => {
+    const h = handlers();
+    const live = new LiveConnection(h, open);
+    live.start();
+    source(0).say('ready', {}, '7-3');
+    source(0).say('ping', {});
+    vi.advanceTimersByTime(30_000);
+    source(0).say('progress', { job_id: 'a', stage: 'denoise', step: 1, steps: 2, skipped: 0, remaining_s: null });
+    vi.advanceTimersByTime(44_999);
+    expect(h.onStatus).toHaveBeenLastCalledWith('live');
+    vi.advanceTimersByTime(1);
+    expect(h.onStatus).toHaveBeenLastCalledWith('lost');
+    expect(source(0).readyState).toBe(2);
+    expect(h.onRefused).not.toHaveBeenCalled();
+    vi.advanceTimersByTime(500);
+    expect(FakeSource.all).toHaveLength(2);
+    expect(source(1).url).toBe('/api/events?last_event_id=7-3');
+    // The new one is watched from its opening.
+    vi.advanceTimersByTime(46_000);
+    expect(FakeSource.all).toHaveLength(3);
+    source(2).say('ready', {});
+    expect(h.onStatus).toHaveBeenLastCalledWith('live');
+    live.stop();
+    vi.advanceTimersByTime(600_000);
+    expect(FakeSource.all).toHaveLength(3);
+  });
+
+  it('keeps a stream that pings, and a silent one of an API that never does', () => {
+    const h = handlers();
+    new LiveConnection(h, open).start();
+    source(0).say('ready', {});
+    vi.advanceTimersByTime(600_000);
+    for (let sent = 0; sent < 40; sent += 1) {
+      source(0).say('ping', {});
+      vi.advanceTimersByTime(15_000);
+    }
+    expect(FakeSource.all).toHaveLength(1);
+    expect(h.onStatus.mock.calls).toEqual([['live']]);
+  });
+
   it('ignores unreadable events and closed streams', () => {
     const h = handlers();
     const live = new LiveConnection(h, open);

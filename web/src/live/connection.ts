@@ -4,6 +4,9 @@
  * EventSource reconnects after a broken connection but gives up after a response that is not a stream (503 while the
  * fleet restarts). In that case a new one is opened with increasing delays, continuing after the last event seen. The
  * stream is closed while the page stays hidden: browsers allow six connections per host, and tabs would use them up.
+ *
+ * A connection that a router has dropped looks open for ever. The API therefore sends `ping` regularly, and a stream
+ * without any event for a while is reopened. An older API sends no `ping`, so nothing is concluded from its silence.
  */
 import { at } from '../lib/prefix';
 
@@ -51,6 +54,8 @@ export interface LiveHandlers {
 
 const RETRY_FIRST_MS = 500;
 const RETRY_MOST_MS = 10_000;
+/** Three times the pause between two pings. */
+const SILENT_MOST_MS = 45_000;
 const CLOSED = 2;
 
 /** Opens a stream: the browser's EventSource, except in tests. */
@@ -61,6 +66,9 @@ export class LiveConnection {
   #lastEventId = '';
   #retryMs = RETRY_FIRST_MS;
   #timer: ReturnType<typeof setTimeout> | undefined;
+  #silence: ReturnType<typeof setTimeout> | undefined;
+  /** Whether this API sends pings. */
+  #hasPinged = false;
   #status: LiveStatus = 'connecting';
   readonly #handlers: LiveHandlers;
   readonly #open: OpenStream;
@@ -77,6 +85,14 @@ export class LiveConnection {
     const query = this.#lastEventId ? `?last_event_id=${encodeURIComponent(this.#lastEventId)}` : '';
     const source = this.#open(at(`/api/events${query}`));
     this.#source = source;
+    this.#watch(source);
+    // An error is a sign of life, too: the browser has noticed it and reconnects.
+    for (const kind of ['open', 'ping', 'state', 'progress', 'preview', 'ready', 'error']) {
+      source.addEventListener(kind, () => this.#watch(source));
+    }
+    source.addEventListener('ping', () => {
+      this.#hasPinged = true;
+    });
     source.addEventListener('state', (message) => {
       this.#seen(message);
       const event = parse<StateEvent>(message);
@@ -99,13 +115,16 @@ export class LiveConnection {
     source.addEventListener('error', () => {
       if (this.#source !== source) return;
       this.#setStatus('lost');
-      if (source.readyState === CLOSED) this.#reopenLater();
+      if (source.readyState !== CLOSED) return;
+      this.#handlers.onRefused();
+      this.#reopenLater();
     });
   }
 
   /** Closes the stream; `start` continues after the last event seen. */
   stop(): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#silence);
     this.#source?.close();
     this.#source = null;
   }
@@ -117,9 +136,19 @@ export class LiveConnection {
     this.start();
   }
 
+  /** Waits for the next sign of life; without one the stream is reopened. */
+  #watch(source: EventSource): void {
+    if (this.#source !== source) return;
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(() => {
+      if (!this.#hasPinged) return;
+      this.#setStatus('lost');
+      this.#reopenLater();
+    }, SILENT_MOST_MS);
+  }
+
   #reopenLater(): void {
     this.stop();
-    this.#handlers.onRefused();
     this.#timer = setTimeout(() => this.start(), this.#retryMs);
     this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MOST_MS);
   }

@@ -1,21 +1,32 @@
 /**
  * Shows toasts and announces them to screen readers.
  *
- * They are in the browser's top layer; otherwise a dialog would cover them.
+ * They are in the browser's top layer; otherwise a dialog would cover them. While a modal dialog is open, they are inside it,
+ * because it makes everything else inert: nothing could be pressed, and screen readers would announce nothing.
  */
-import { useEffect, useRef } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { createPortal } from 'react-dom';
 import { IconButton } from './Button';
+import { useTopModal } from './modal';
 import { dismiss, hold, release, useToasts } from './toast';
 
 export function Toasts() {
   const toasts = useToasts();
+  const dialog = useTopModal();
   const layer = useRef<HTMLDivElement>(null);
+  const place = useRef<HTMLDivElement>(null);
+  // One element that moves, so that the messages keep their state.
+  const [host] = useState(() => document.createElement('div'));
+  useLayoutEffect(() => {
+    (dialog ?? place.current)?.append(host);
+    return () => host.remove();
+  }, [dialog, host]);
   useEffect(() => {
-    // Reopened on each change, because the element opened last is on top.
+    // Reopened on each change, because the element opened last is on top, and moving closes it.
     layer.current?.hidePopover();
     if (toasts.length > 0) layer.current?.showPopover();
-  }, [toasts]);
-  return (
+  }, [toasts, dialog]);
+  const content = (
     <>
       <div aria-live="polite" className="sr-only">
         {toasts.map((toast) => (
@@ -59,6 +70,12 @@ export function Toasts() {
           </div>
         ))}
       </div>
+    </>
+  );
+  return (
+    <>
+      <div ref={place} />
+      {createPortal(content, host)}
     </>
   );
 }

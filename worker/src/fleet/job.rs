@@ -141,6 +141,9 @@ async fn render(fleet: &Arc<Fleet>, job: &Assignment, lease: &HeldLease, control
         start = checkpoints::fetch(fleet, job) => start,
         _ = lease.until_interrupted() => return Err(Ended::Interrupted { checkpoint: None }),
     };
+    if start.bytes.is_none() {
+        follower.begin_anew();
+    }
     let first_frame = picture::fetch(fleet, job, lease).await?;
     let loras = loras::fetch(fleet, job, lease).await?;
     loras::report(fleet, job.job.request.adapters_key(), !loras.is_empty()).await;

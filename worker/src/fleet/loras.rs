@@ -142,6 +142,8 @@ async fn download(
         hasher.update(&part);
         file.write_all(&part).await.map_err(|error| disk(&error))?;
     }
+    // The last write runs in the background, and only a flush reports its error.
+    file.flush().await.map_err(|error| disk(&error))?;
     file.sync_all().await.map_err(|error| disk(&error))?;
     if hasher.finalize().to_hex().as_str() != fingerprint {
         let reason = format!("the stored file of the adapter '{}' is damaged; upload it again", lora.name);

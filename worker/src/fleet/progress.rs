@@ -69,7 +69,9 @@ pub(super) struct Follower {
 
 impl Follower {
     pub(super) fn new(fleet: &Arc<Fleet>, job: &Assignment) -> Self {
-        let mark = ProgressMark { stage: Stage::Prepare, step: 0, steps_skipped: 0 };
+        // A resumed run begins where its checkpoint was taken, unless that turns out to be of no use.
+        let step = job.job.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.step);
+        let mark = ProgressMark { stage: Stage::Prepare, step, steps_skipped: 0 };
         Self {
             fleet: Arc::clone(fleet),
             job: job.clone(),
@@ -78,6 +80,11 @@ impl Follower {
             written: Paced::default(),
             remaining_s: None,
         }
+    }
+
+    /// The run begins with the first step.
+    pub(super) fn begin_anew(&mut self) {
+        self.mark.step = 0;
     }
 
     /// A new stage is always reported, to the row too.

@@ -42,7 +42,7 @@ pub struct LimitsSettings {
     pub loras_per_tenant_max: u64,
     /// Most bytes of one tenant's adapters.
     pub loras_tenant_bytes_max: u64,
-    /// Longest time of an upload, seconds.
+    /// Longest time of an upload of an adapter or a picture, seconds.
     pub lora_upload_s: u64,
     /// Largest file of a picture, bytes.
     pub image_bytes_max: usize,

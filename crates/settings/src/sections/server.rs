@@ -65,13 +65,13 @@ pub struct ServerSettings {
     pub header_timeout_s: u64,
     /// Largest request body, bytes.
     pub body_max_bytes: usize,
-    /// Longest time for a request that is not a stream, seconds.
+    /// Longest time for a request that is neither a stream nor an upload, seconds.
     pub request_timeout_s: u64,
-    /// Pause between keep-alive comments of an event stream, seconds.
+    /// Longest silence of an event stream before it sends a `ping`, seconds.
     pub sse_keepalive_s: u64,
     /// Pause between an event stream's checks of the database, milliseconds.
     pub sse_poll_ms: u64,
-    /// Most event streams at the same time.
+    /// Most event streams at the same time; with keys on, one tenant has at most a quarter of them.
     pub sse_streams_max: usize,
     /// Folder of the built page.
     pub web_dir: PathBuf,

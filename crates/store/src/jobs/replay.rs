@@ -63,13 +63,14 @@ impl Store {
             WITH placed AS (
                 -- 1. A copy of the request, the shape and the plan. Neither deadline nor webhook: nobody waits for it.
                 INSERT INTO jobs (
-                    id, tenant_id, key_id, request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash,
-                    traceparent, replays, requires, prompt, model_id,
+                    id, tenant_id, key_id, quota_s,
+                    request, seed_drawn, width, height, frames, fps, idempotency_key, payload_hash, traceparent, replays,
+                    requires, prompt, model_id,
                     plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, share_s, order_at,
                     video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,
                     negative_prompt, true_cfg_scale, step_cache, similar_prompts)
-                SELECT $1, tenant_id, $4, request, seed_drawn, width, height, frames, fps, $5, payload_hash,
-                    $6, id, $7, prompt, model_id,
+                SELECT $1, tenant_id, $4, CASE WHEN $4::uuid IS NOT NULL THEN estimate_s END,
+                    request, seed_drawn, width, height, frames, fps, $5, payload_hash, $6, id, $7, prompt, model_id,
                     plan, tier, complexity, final_steps, estimate_s, estimate_cached_s, memory_bytes, share_s,
                     clock_timestamp(),
                     video_size, aspect_ratio, video_length, infer_steps, quality_tier, seed, cfg_scale, flow_reverse,

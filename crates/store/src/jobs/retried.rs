@@ -14,8 +14,8 @@ use crate::retry::on_conflict;
 
 impl Store {
     /// The newest job of the tenant with this `payload_hash` that was submitted in the last `window_s` seconds with a
-    /// `retry_no` below `retry_no`; from then on it has this one. Jobs that an earlier retry returned go first. `None` if
-    /// nothing matches: the first try never arrived.
+    /// `retry_no` below `retry_no`; from then on it has this one. Jobs that an earlier retry returned go first, and failed or cancelled
+    /// ones are left out. `None` if nothing matches: the first try never arrived.
     ///
     /// # Errors
     /// The database's error.
@@ -56,6 +56,7 @@ async fn adopt(
          WHERE retry_no < $3 AND id = (
              SELECT id FROM jobs
              WHERE tenant_id = $1 AND payload_hash = $2 AND retry_no < $3 AND deleted_at IS NULL
+                 AND status NOT IN ('failed', 'cancelled')
                  AND created_at > clock_timestamp() - make_interval(secs => $4)
              ORDER BY retry_no DESC, id DESC LIMIT 1)
          RETURNING id",

@@ -207,6 +207,9 @@ impl Store {
                     UPDATE jobs SET status = next, lease_token = NULL, lease_expires_at = NULL, ended_token = $2,
                         stage = NULL, gpu_seconds = gpu_seconds + $3, attempts = attempts - 1,
                         attempts_total = attempts_total - 1,
+                        -- The checkpoint did no harm, unless the device broke.
+                        checkpoint_resumes = GREATEST(0, checkpoint_resumes
+                            - CASE WHEN device_faults = 0 AND stage <> 'prepare' THEN 1 ELSE 0 END),
                         pool = CASE next WHEN 'queued' THEN NULL ELSE pool END,
                         worker_id = CASE next WHEN 'queued' THEN NULL ELSE worker_id END,
                         finished_at = CASE next WHEN 'queued' THEN NULL ELSE clock_timestamp() END

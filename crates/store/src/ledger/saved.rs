@@ -34,3 +34,20 @@ impl SavedBy {
         self.drafts_usd += other.drafts_usd;
     }
 }
+
+/// Reads it from the columns of a row, which has a type of its own in each query.
+macro_rules! saved_by {
+    ($row:ident) => {
+        SavedBy {
+            steps_s: $row.steps_s,
+            steps_usd: $row.steps_usd,
+            step_cache_s: $row.step_cache_s,
+            step_cache_usd: $row.step_cache_usd,
+            embeddings_s: $row.embeddings_s,
+            embeddings_usd: $row.embeddings_usd,
+            drafts_s: $row.drafts_s,
+            drafts_usd: $row.drafts_usd,
+        }
+    };
+}
+pub(super) use saved_by;

@@ -1,6 +1,6 @@
 //! Sums of the whole ledger.
 
-use super::saved::SavedBy;
+use super::saved::{SavedBy, saved_by};
 use crate::connect::Store;
 use crate::error::Result;
 
@@ -53,16 +53,7 @@ impl Store {
             first_gpu_seconds: row.first_s,
             repeated_gpu_seconds: row.repeated_s,
             cost_usd: row.cost_usd,
-            saved: SavedBy {
-                steps_s: row.steps_s,
-                steps_usd: row.steps_usd,
-                step_cache_s: row.step_cache_s,
-                step_cache_usd: row.step_cache_usd,
-                embeddings_s: row.embeddings_s,
-                embeddings_usd: row.embeddings_usd,
-                drafts_s: row.drafts_s,
-                drafts_usd: row.drafts_usd,
-            },
+            saved: saved_by!(row),
             online_s: row.online_s,
             busy_s: row.busy_s,
             online_usd: row.online_usd,

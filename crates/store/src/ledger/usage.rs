@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::parts::{Days, GroupBy, GroupRow, Groups, ROWS_MAX, UsageFilter, months};
-use super::saved::SavedBy;
+use super::saved::{SavedBy, saved_by};
 use crate::connect::Store;
 use crate::error::Result;
 use crate::jobs::Scope;
@@ -131,16 +131,7 @@ impl From<SumsRow> for UsageRow {
             repeated_gpu_seconds: row.repeated_gpu_seconds,
             repeated_cost_usd: row.repeated_cost_usd,
             lost_steps: row.lost_steps,
-            saved: SavedBy {
-                steps_s: row.steps_s,
-                steps_usd: row.steps_usd,
-                step_cache_s: row.step_cache_s,
-                step_cache_usd: row.step_cache_usd,
-                embeddings_s: row.embeddings_s,
-                embeddings_usd: row.embeddings_usd,
-                drafts_s: row.drafts_s,
-                drafts_usd: row.drafts_usd,
-            },
+            saved: saved_by!(row),
         }
     }
 }

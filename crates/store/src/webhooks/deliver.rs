@@ -64,8 +64,8 @@ pub struct RetrySchedule {
 }
 
 impl Store {
-    /// Claims due deliveries for `lease_s` seconds: the first unsent event of each job and receiver, and at most `per_url` at
-    /// a time for one receiver, so that a slow one does not delay the others.
+    /// Claims due deliveries for `lease_s` seconds: the first unsent event of each job and receiver. At most `per_url` of one receiver and
+    /// `per_tenant` of one tenant are sent at a time, and tenants take turns, so that slow receivers delay nobody else's.
     ///
     /// # Errors
     /// The database's error.
@@ -75,22 +75,28 @@ impl Store {
         lease_s: f64,
         limit: u32,
         per_url: u32,
+        per_tenant: u32,
     ) -> Result<Vec<ClaimedDelivery>> {
         let rows = sqlx::query!(
             r#"-- claim_deliveries
             WITH due AS (
-                -- 1. Due heads of line, those being sent first, so that they count towards their receiver's limit.
-                SELECT id, next_at, held, row_number() OVER (PARTITION BY url ORDER BY held DESC, next_at, seq) AS place
+                -- 1. Due heads of line, those being sent first, so that they count towards the limit of their receiver.
+                SELECT id, tenant_id, seq, next_at, held,
+                    row_number() OVER (PARTITION BY url ORDER BY held DESC, next_at, seq) AS place
                 FROM webhook_deliveries AS d,
                     LATERAL (SELECT COALESCE(lease_expires_at > clock_timestamp(), false) AS held) AS h
                 WHERE state = 'pending' AND next_at <= statement_timestamp()
                     AND NOT EXISTS (
                         SELECT FROM webhook_deliveries AS e
                         WHERE e.job_id = d.job_id AND e.url = d.url AND e.state = 'pending' AND e.seq < d.seq)
+            ), turns AS (
+                -- 2. Their places among those of their tenant, by which tenants take turns.
+                SELECT id, next_at, held, row_number() OVER (PARTITION BY tenant_id ORDER BY held DESC, next_at, seq) AS turn
+                FROM due WHERE held OR place <= $4
             ), taken AS MATERIALIZED (
-                -- 2. Lock those that no other process has taken meanwhile.
+                -- 3. Lock those that no other process has taken meanwhile.
                 SELECT id FROM webhook_deliveries
-                WHERE id = ANY(ARRAY(SELECT id FROM due WHERE NOT held AND place <= $4 ORDER BY next_at LIMIT $3))
+                WHERE id = ANY(ARRAY(SELECT id FROM turns WHERE NOT held AND turn <= $5 ORDER BY turn, next_at LIMIT $3))
                     AND state = 'pending' AND (lease_expires_at IS NULL OR lease_expires_at <= clock_timestamp())
                 FOR UPDATE SKIP LOCKED
             )
@@ -101,7 +107,8 @@ impl Store {
             token,
             lease_s,
             i64::from(limit),
-            i64::from(per_url)
+            i64::from(per_url),
+            i64::from(per_tenant)
         )
         .fetch_all(&self.pool)
         .await?;

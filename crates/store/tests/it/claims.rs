@@ -276,6 +276,22 @@ async fn a_checkpoint_is_resumed_twice_and_then_dropped() {
     assert_eq!(f.store.drop_checkpoint(lease).await.expect("drop"), None);
 }
 
+/// Stopping workers are no fault of the checkpoint, however many of them hand the job back.
+#[tokio::test]
+async fn a_hand_back_uses_up_no_resumption() {
+    let f = Fixture::new().await;
+    let mut lease = f.running().await;
+    f.store.save_checkpoint(lease, &checkpoint(lease, 4)).await.expect("save");
+    for _ in 0..4 {
+        assert_eq!(f.store.begin_resume(lease, 2).await.expect("resume"), ResumeOutcome::Resume { resumes: 1 });
+        let mark = ProgressMark { stage: Stage::Decode, step: 4, steps_skipped: 0 };
+        f.store.progress(lease, mark).await.expect("progress");
+        f.store.hand_back(lease, 1.0).await.expect("hand back");
+        let released = f.store.release(&pool(), 1, f.epoch).await.expect("release");
+        lease = f.claim(lease.job_id, released[0].dispatch_no, 3_600.0).await.lease;
+    }
+}
+
 #[tokio::test]
 async fn progress_and_renewal_update_in_place() {
     let f = Fixture::new().await;

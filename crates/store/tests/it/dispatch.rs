@@ -162,6 +162,24 @@ async fn a_job_goes_only_where_it_fits() {
     assert_eq!(f.store.release(&roomy, 10, f.epoch).await.expect("release")[0].job_id, big);
 }
 
+/// Tenants that come at the same time begin at the same virtual time: where a sum of their costs is rounded up, nothing may stall.
+#[tokio::test]
+async fn tenants_that_begin_together_are_released_whatever_their_costs() {
+    let f = Fixture::new().await;
+    let before = f.tenant("before", 1.0).await;
+    let jobs = f.unplanned_backlog(before, 2).await;
+    f.plan_sharing(&jobs, plan(), 8.4).await;
+    assert_eq!(f.release_ids(2).await, jobs);
+    // The clock stands at 8.4 now, and 8.4 - 25.2 + 25.2 is more than that.
+    for n in 0..3 {
+        let tenant = f.tenant(&format!("late {n}"), 1.0).await;
+        let job = f.unplanned_backlog(tenant, 1).await;
+        f.plan_sharing(&job, plan(), 25.2).await;
+    }
+    assert_eq!(f.release_ids(2).await.len(), 2);
+    assert_eq!(f.release_ids(2).await.len(), 1);
+}
+
 /// A release reads only as many tenants as it releases jobs, and those without a job that can start are none of them.
 #[tokio::test]
 async fn tenants_whose_jobs_cannot_start_hide_nobody() {

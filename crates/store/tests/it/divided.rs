@@ -1,9 +1,10 @@
 //! Releases to workers with one device and to workers with several: each kind gets at most its part, in the fair order.
 
 use domain::{JobId, Plan, PoolId, TenantId, Tier};
+use store::jobs::NewReplay;
 use store::split::{Split, Waiting};
 
-use crate::support::{Fixture, MODEL, new_job, plan, pool};
+use crate::support::{Fixture, MODEL, new_job, plan, pool, worker_info};
 
 impl Fixture {
     async fn of_tier(&self, tenant: TenantId, tier: Tier, count: usize) -> Vec<JobId> {
@@ -33,6 +34,9 @@ async fn each_class_is_released_up_to_its_part() {
     let waiting = f.store.waiting_by_tier(&pool(), 100).await.expect("count");
     assert_eq!(waiting, Waiting { premium: 5, others: 6 });
     assert_eq!(f.store.waiting_by_tier(&pool(), 2).await.expect("count"), Waiting { premium: 2, others: 2 });
+    f.store.pause_queue(f.tenant, true).await.expect("pause");
+    assert_eq!(f.store.waiting_by_tier(&pool(), 100).await.expect("count"), Waiting::default(), "of a paused tenant");
+    f.store.pause_queue(f.tenant, false).await.expect("resume");
     // A long backlog of other tiers in front hides no premium job.
     assert_eq!(f.split(&several, 2, 0, 10).await, premium[..2]);
     assert_eq!(f.split(&pool(), 0, u32::MAX, 3).await, standard[..3]);
@@ -94,4 +98,27 @@ async fn small_releases_give_the_order_of_large_ones() {
             assert_eq!(order(most, limit).await, large, "releases of {limit}, {most:?}");
         }
     }
+}
+
+/// Replays go where a worker like the first one is, whichever part the division gives to its pool.
+#[tokio::test]
+async fn replays_are_of_no_part() {
+    let f = Fixture::new().await;
+    f.model().await;
+    let info = worker_info();
+    f.store.register_worker(&info).await.expect("register");
+    let original = f.completed().await;
+    let (id, worker) = (JobId::fresh(), &info.identity());
+    let new = NewReplay { id, of: original, worker, key_id: None, idempotency_key: None, traceparent: None };
+    f.store.insert_replay(f.scope(), &new).await.expect("insert");
+
+    assert_eq!(f.store.waiting_by_tier(&pool(), 100).await.expect("count"), Waiting::default());
+    assert_eq!(f.split(&pool(), u32::MAX, u32::MAX, 10).await, []);
+    let release = async |pool: PoolId, epoch: store::Epoch| f.store.release_replays(&pool, 10, epoch).await;
+    let several = PoolId::of_devices(MODEL, 1 << 30, 4);
+    assert!(release(several, f.epoch).await.expect("release").is_empty(), "no such worker is there");
+    release(pool(), store::Epoch(f.epoch.0 - 1)).await.expect_err("not the leader");
+    let released = release(pool(), f.epoch).await.expect("release");
+    assert_eq!(released.iter().map(|one| one.job_id).collect::<Vec<_>>(), [id]);
+    assert!(release(pool(), f.epoch).await.expect("release").is_empty(), "once");
 }

@@ -199,6 +199,8 @@ async fn each_retry_number_gets_a_job_only_once() {
     assert_eq!(adopt(1, 60.0).await, None);
     let stranger = f.store.adopt_retried(TenantId::fresh(), &[1; 32], 3, 60.0).await.expect("adopt");
     assert_eq!(stranger, None, "another tenant's");
+    f.store.cancel(f.scope(), two).await.expect("cancel");
+    assert_eq!(adopt(3, 60.0).await, Some(one), "no cancelled one");
 }
 
 #[tokio::test]

@@ -89,6 +89,27 @@ async fn trouble(f: &Fixture, worker: WorkerId) -> JobId {
     job_id
 }
 
+/// A worker that rendered several jobs together and was lost has worked for one slot's time, not for that of each job.
+#[tokio::test]
+async fn jobs_of_a_lost_batch_share_its_time() {
+    let f = Fixture::new().await;
+    let worker = f.paid_worker().await;
+    let mut jobs = Vec::new();
+    for _ in 0..4 {
+        let job_id = f.planned().await;
+        f.claimed_by(job_id, worker).await;
+        jobs.push(job_id);
+    }
+    let long_ago = "UPDATE jobs SET stage = 'denoise', lease_expires_at = clock_timestamp() - interval '1 s',
+        claimed_at = clock_timestamp() - interval '100 s', progressed_at = clock_timestamp() - interval '20 s' WHERE status = 'running'";
+    sqlx::query(long_ago).execute(&f.pool).await.expect("age");
+    assert_eq!(f.store.expire_leases(0.0, POLICY, 10, f.epoch).await.expect("sweep").len(), 4);
+    for job_id in jobs {
+        let gpu_seconds = f.get(job_id).await.gpu_seconds;
+        assert!((gpu_seconds - 20.0).abs() < 0.1, "{gpu_seconds}");
+    }
+}
+
 #[tokio::test]
 async fn every_run_is_listed_once_and_repeated_work_is_marked() {
     let f = Fixture::new().await;

@@ -173,6 +173,17 @@ async fn only_jobs_that_could_start_now_and_share_accompany() {
     f.store.release_companions(&pool(), &seats, store::Epoch(f.epoch.0 - 1)).await.expect_err("not the leader");
 }
 
+#[tokio::test]
+async fn jobs_of_a_paused_tenant_hide_no_companions() {
+    let f = Fixture::new().await;
+    let paused = f.named("paused").await;
+    f.keyed_jobs(paused, 5, Some("a"), &plan()).await;
+    f.store.pause_queue(paused, true).await.expect("pause");
+    let own = f.keyed_jobs(f.tenant, 2, Some("a"), &plan()).await;
+    let (lead, moved) = f.release_with(1).await;
+    assert_eq!((lead.job_id, moved), (own[0], 1));
+}
+
 /// Companions are announced by themselves as soon as their lead does not wait any more, whatever became of it.
 #[tokio::test]
 async fn a_lead_that_ends_frees_its_companions() {

@@ -31,7 +31,7 @@ async fn outbox(f: &Fixture, url: &str) -> Vec<String> {
 }
 
 async fn claim(f: &Fixture, token: Uuid, lease_s: f64) -> Vec<ClaimedDelivery> {
-    f.store.claim_deliveries(token, lease_s, 10, 4).await.expect("claim")
+    f.store.claim_deliveries(token, lease_s, 10, 4, 10).await.expect("claim")
 }
 
 async fn end(f: &Fixture, delivery: &ClaimedDelivery, token: Uuid, outcome: DeliveryOutcome) -> bool {
@@ -164,6 +164,23 @@ async fn a_slow_receiver_leaves_room_for_the_others() {
     let first = claim(&f, Uuid::new_v4(), 60.0).await;
     assert_eq!((first.len(), urls(first)), (5, 4));
     assert_eq!(claim(&f, Uuid::new_v4(), 60.0).await, [], "those being sent count");
+}
+
+#[tokio::test]
+async fn a_tenant_with_many_slow_receivers_leaves_room_for_the_others() {
+    let f = Fixture::new().await;
+    for n in 0..12 {
+        f.insert(hooked(&format!("https://slow/{n}"), Some("queued"))).await;
+    }
+    let other = f.store.ensure_tenant("other").await.expect("tenant").id;
+    f.insert(NewJob { tenant_id: other, ..hooked("https://quick", Some("queued")) }).await;
+    let claim = async |limit: u32| {
+        let claimed = f.store.claim_deliveries(Uuid::new_v4(), 60.0, limit, 4, 5).await.expect("claim");
+        (claimed.len(), claimed.iter().filter(|one| one.tenant_id == other).count())
+    };
+    assert_eq!(claim(2).await, (2, 1), "tenants take turns");
+    assert_eq!(claim(10).await, (4, 0), "those being sent count");
+    assert_eq!(claim(10).await, (0, 0));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 /** Settings that most users leave at their defaults: every field of the table that describes a control. */
+import { useState } from 'react';
 import type { ModelView, SettingsView } from '../../api/schema';
 import { Field } from '../../ui/Field';
 import { Icon } from '../../ui/Icon';
@@ -66,9 +67,16 @@ function Labelled({ name, control: { kind, label, hint, isWide, ...control }, dr
 }
 
 export function AdvancedFields(props: Props) {
-  const isWrong = shown.some(({ key }) => props.errors[key]);
+  const isWrong = shown.some(({ key }) => Boolean(props.errors[key]));
+  const [isOpen, setIsOpen] = useState(false);
+  const [wasWrong, setWasWrong] = useState(false);
+  // An error opens the panel. It stays open when the error disappears, because the user is typing in it then.
+  if (isWrong !== wasWrong) {
+    setWasWrong(isWrong);
+    if (isWrong) setIsOpen(true);
+  }
   return (
-    <details className="group rounded-lg border border-line" open={isWrong || undefined}>
+    <details className="group rounded-lg border border-line" open={isOpen} onToggle={(event) => setIsOpen(event.currentTarget.open)}>
       <summary className="flex list-none items-center justify-between rounded-lg px-3 py-2 text-sm font-medium hover:bg-raised">
         Advanced
         <Icon name="chevron" className="size-4 text-muted transition-transform group-open:rotate-180" />

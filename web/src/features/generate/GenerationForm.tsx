@@ -3,7 +3,7 @@
  *
  * The draft is the only state; requests, validation and estimates are all derived from it.
  */
-import { useQuery } from '@tanstack/react-query';
+import { useIsMutating, useQuery } from '@tanstack/react-query';
 import { useEffect, useRef, useState } from 'react';
 import { ApiError } from '../../api/client';
 import { getModels } from '../../api/getModels';
@@ -18,6 +18,7 @@ import { Skeleton } from '../../ui/Skeleton';
 import { toast } from '../../ui/toast';
 import { AdvancedFields } from './AdvancedFields';
 import { type Draft, draftOf, fitted, loadDraft, saveDraft } from './draft';
+import { takesImage } from './image';
 import { ImagePicker } from './ImagePicker';
 import { LoraPicker } from './LoraPicker';
 import { PromptSection } from './PromptSection';
@@ -69,6 +70,8 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
   const wrong = check(draft, { limits: settings.limits, model });
   const errors: FormErrors = isChecked ? { ...refused, ...wrong } : refused;
   const isReady = Object.keys(wrong).every((field) => field === 'text' || field === 'image');
+  // The draft has the previous picture until the new one is uploaded.
+  const isUploading = useIsMutating({ mutationKey: keys.imageUpload }) > 0 && takesImage(model);
   const { which, ...analysis } = useAnalysis(draft, caret, isReady);
 
   useEffect(() => saveDraft(kept), [kept]);
@@ -103,7 +106,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
   };
 
   const send = () => {
-    if (submit.isPending) return;
+    if (submit.isPending || isUploading) return;
     setIsChecked(true);
     if (Object.keys(wrong).length > 0) return focusFirstWrong(form.current);
     setRefused({});
@@ -153,6 +156,7 @@ function Form({ settings, models, fallback }: { settings: SettingsView; models: 
         amount={prompts(draft).length}
         answer={analysis.data}
         isPending={submit.isPending}
+        isUploading={isUploading}
         error={errors.form}
         workers={model.workers}
       />

@@ -3,6 +3,7 @@ import { useMutation } from '@tanstack/react-query';
 import { type DragEvent, useEffect, useId, useRef, useState } from 'react';
 import type { ModelView } from '../../api/schema';
 import { thumbnailOf, uploadImage } from '../../api/uploadImage';
+import { keys } from '../../lib/keys';
 import { Button } from '../../ui/Button';
 import { FieldNote } from '../../ui/Field';
 import type { Draft } from './draft';
@@ -28,6 +29,7 @@ function Picker({ draft, model, error, change }: Props) {
   const [gone, setGone] = useState('');
   const isGone = draft.image !== '' && gone === draft.image;
   const upload = useMutation({
+    mutationKey: keys.imageUpload,
     mutationFn: uploadImage,
     onSuccess: (image) => {
       setGone('');

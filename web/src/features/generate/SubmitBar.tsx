@@ -8,6 +8,8 @@ interface Props {
   amount: number;
   answer: AnalyzeView | undefined;
   isPending: boolean;
+  /** The picture is being uploaded. */
+  isUploading: boolean;
   error: string | undefined;
   workers: number;
 }
@@ -19,7 +21,7 @@ function estimate(amount: number, answer: AnalyzeView | undefined): string {
   return `about ${duration(cache_available ? analysis.estimate_cached_s : analysis.estimate_s)} · ${usd(analysis.estimated_cost_usd)}${each}`;
 }
 
-export function SubmitBar({ amount, answer, isPending, error, workers }: Props) {
+export function SubmitBar({ amount, answer, isPending, isUploading, error, workers }: Props) {
   return (
     <div className="sticky bottom-0 space-y-2.5 rounded-b-[inherit] border-t border-line bg-surface px-4 py-3 sm:px-5">
       {error && <Notice tone="bad" title="Not submitted">{error}</Notice>}
@@ -27,8 +29,8 @@ export function SubmitBar({ amount, answer, isPending, error, workers }: Props) 
         <Notice tone="wait" title="No workers online for this model">Videos stay queued until one connects.</Notice>
       )}
       <div className="flex items-center gap-3">
-        <p className="num hint min-w-0 flex-1">{estimate(amount, answer)}</p>
-        <Button type="submit" variant="primary" icon="film" className="min-h-10 px-5" disabled={isPending}>
+        <p className="num hint min-w-0 flex-1">{isUploading ? 'Wait until the picture is uploaded.' : estimate(amount, answer)}</p>
+        <Button type="submit" variant="primary" icon="film" className="min-h-10 px-5" disabled={isPending || isUploading}>
           {isPending ? 'Submitting…' : amount > 1 ? `Generate ${amount} videos` : 'Generate'}
         </Button>
       </div>

@@ -11,6 +11,9 @@ import { type JobPages, upsert } from '../../lib/jobPages';
 import type { Draft } from './draft';
 import { prompts, toRequest } from './request';
 
+/** Whether the API has certainly not accepted the request. After 408 it may still do so. */
+const isRefusal = ({ isOffline, status }: ApiError): boolean => !isOffline && status < 500 && status !== 408;
+
 export function useSubmit() {
   const client = useQueryClient();
   const attempt = useRef({ payload: '', key: '' });
@@ -32,9 +35,9 @@ export function useSubmit() {
       }
       void client.invalidateQueries({ queryKey: keys.stats });
     },
-    // After a network failure we cannot know whether the job was accepted, so the next attempt reuses the key.
+    // After a network failure or a timeout we cannot know whether the job was accepted, so the next attempt reuses the key.
     onError: (error) => {
-      if (error instanceof ApiError && !error.isOffline && error.status < 500) attempt.current = { payload: '', key: '' };
+      if (error instanceof ApiError && isRefusal(error)) attempt.current = { payload: '', key: '' };
     },
   });
 }

@@ -7,6 +7,7 @@ import { duration } from '../../lib/format';
 import { keys } from '../../lib/keys';
 import { at } from '../../lib/prefix';
 import { IconButton } from '../../ui/Button';
+import { openModal } from '../../ui/modal';
 import { Notice } from '../../ui/Notice';
 import { Skeleton } from '../../ui/Skeleton';
 import { JobActions } from './JobActions';
@@ -23,12 +24,7 @@ export function JobDialog({ jobId, onClose }: { jobId: string; onClose: () => vo
   const dialog = useRef<HTMLDialogElement>(null);
   const title = useId();
   const answer = useQuery({ queryKey: keys.job(jobId), queryFn: ({ signal }) => getJob(jobId, signal), refetchInterval: (query) => (query.state.data && isOver(query.state.data.status) ? false : 3000) });
-  useLayoutEffect(() => {
-    const element = dialog.current;
-    element?.showModal();
-    // Closing returns the focus to where it was.
-    return () => element?.close();
-  }, []);
+  useLayoutEffect(() => (dialog.current ? openModal(dialog.current) : undefined), []);
   return (
     <dialog
       ref={dialog}

@@ -19,7 +19,7 @@ export function JobMedia({ job, className = 'w-full', onOpen }: { job: JobView; 
   return (
     <div className={`media relative overflow-hidden rounded-lg ${className}`} style={look(job)}>
       {job.video ? <LoopingVideo job={job} startsByItself={wasWaitedFor.current && !isCalm()} onOpen={onOpen} /> : <Placeholder job={job} />}
-      {job.image && <FirstFrame src={job.image.thumbnail_url} />}
+      {job.image && <FirstFrame src={at(job.image.thumbnail_url)} />}
     </div>
   );
 }
@@ -98,7 +98,9 @@ function LoopingVideo({ job, startsByItself, onOpen }: { job: JobView; startsByI
 function Placeholder({ job }: { job: JobView }) {
   const progress = useJobProgress(job);
   const latest = usePreview(job.job_id);
-  const image = latest?.image ?? (job.status === 'failed' ? undefined : job.preview?.url);
+  const stored = job.status === 'failed' ? undefined : job.preview?.url;
+  // A preview from the event stream is a data URL.
+  const image = latest?.image ?? (stored && at(stored));
   if (job.status === 'running') {
     return (
       <>

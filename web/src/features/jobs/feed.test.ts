@@ -10,9 +10,12 @@ import { JobFeed } from './feed';
 const at = (second: number) => new Date(Date.UTC(2026, 0, 1, 0, 0, second)).toISOString();
 const made = (id: string, second: number, over: Partial<JobView> = {}) => job({ job_id: id, created_at: at(second), ...over });
 
-/** The jobs in the fake API, and the paths that were requested. */
+const PAGE = 40;
+
+/** The jobs in the fake API, the paths that were requested, and how many of the next requests fail. */
 let known: JobView[] = [];
 let asked: string[] = [];
+let failures = 0;
 let client: QueryClient;
 let feed: JobFeed;
 let stop: () => void;
@@ -21,13 +24,16 @@ beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('fetch', async (path: string) => {
     asked.push(path);
+    failures -= 1;
+    if (failures >= 0) return Response.json({ title: 'Unavailable', status: 503 }, { status: 503 });
     const id = /^\/api\/jobs\/(.+)$/.exec(path)?.[1];
     const found = known.find((each) => each.job_id === id);
     if (id && !found) return Response.json({ title: 'Not found', status: 404 }, { status: 404 });
-    return Response.json(found ?? { jobs: known, next_cursor: null });
+    return Response.json(found ?? { jobs: known.slice(0, PAGE), next_cursor: known.length > PAGE ? 'more' : null });
   });
   known = [made('b', 2), made('a', 1)];
   asked = [];
+  failures = 0;
   client = new QueryClient();
   const pages: JobPages = { pages: [{ jobs: known, next_cursor: null }], pageParams: [null] };
   client.setQueryData(keys.jobList({}), pages);
@@ -52,6 +58,10 @@ afterEach(() => {
 
 const listed = () => flatten(client.getQueryData<JobPages>(keys.jobList({})));
 const settle = () => vi.advanceTimersByTimeAsync(500);
+/** In small steps, because responses are read in between. */
+async function pass(seconds: number): Promise<void> {
+  for (let half = 0; half < 2 * seconds; half += 1) await settle();
+}
 
 describe('JobFeed', () => {
   it('reads a changed job once, however often it changed', async () => {
@@ -86,5 +96,62 @@ describe('JobFeed', () => {
     await settle();
     expect(asked).toContain('/api/jobs');
     expect(listed().map(({ job_id, status }) => [job_id, status])).toEqual([['c', 'queued'], ['b', 'completed']]);
+  });
+
+  it('reads a job again after a failure, without another event', async () => {
+    known = [made('b', 2, { status: 'running' }), made('a', 1)];
+    failures = 1;
+    feed.changed('b', 'running');
+    await pass(3);
+    expect(asked).toEqual(['/api/jobs/b', '/api/jobs/b']);
+    expect(listed().map(({ status }) => status)).toEqual(['running', 'queued']);
+  });
+
+  it('reads the newest page again after a failure', async () => {
+    known = [made('c', 3), made('b', 2), made('a', 1)];
+    failures = 1;
+    feed.refresh();
+    await pass(3);
+    expect(listed().map(({ job_id }) => job_id)).toEqual(['c', 'b', 'a']);
+  });
+
+  it('tries less and less often while reads fail, but reads other changes at once, and stops when it is stopped', async () => {
+    failures = Number.POSITIVE_INFINITY;
+    feed.changed('b', 'running');
+    await pass(60);
+    expect(asked.length).toBeGreaterThan(5);
+    expect(asked.length).toBeLessThan(15);
+    failures = 0;
+    known = [made('b', 2), made('a', 1, { status: 'running' })];
+    feed.changed('a', 'running');
+    await pass(1);
+    expect(listed().find(({ job_id }) => job_id === 'a')?.status).toBe('running');
+    failures = Number.POSITIVE_INFINITY;
+    feed.changed('a', 'completed');
+    await pass(1);
+    feed.stop();
+    asked = [];
+    await pass(60);
+    expect(asked).toEqual([]);
+  });
+
+  it('does not repeat a request that was refused', async () => {
+    vi.stubGlobal('fetch', async (path: string) => {
+      asked.push(path);
+      return Response.json({ title: 'Not signed in', status: 401 }, { status: 401 });
+    });
+    feed.changed('b', 'running');
+    await pass(20);
+    expect(asked).toEqual(['/api/jobs/b']);
+  });
+
+  it('reads all of many loaded jobs, in turns', async () => {
+    const many = (status: JobView['status']) => Array.from({ length: 120 }, (_, index) => made(`n${index}`, 200 - index, { status }));
+    client.setQueryData<JobPages>(keys.jobList({}), { pages: [{ jobs: many('queued'), next_cursor: null }], pageParams: [null] });
+    known = many('running');
+    for (const each of known) feed.changed(each.job_id, 'running');
+    await pass(3);
+    expect(listed()).toHaveLength(120);
+    expect(listed().filter(({ status }) => status !== 'running')).toEqual([]);
   });
 });
