@@ -55,9 +55,10 @@ impl Batch {
         gates.hold("step-2");
         let worker = fleet.gated_worker("together", &gates, &[MODEL, TOGETHER]);
         gates.until_reached("step-2").await;
-        // They join the first one before or after its second step, as soon as their prompts are encoded.
-        let arrived = "SELECT count(*) FROM jobs WHERE status = 'running'";
-        until_count(&fleet, "the worker has claimed all four", arrived, 4).await;
+        // They join the first one before or after its second step, as soon as their prompts are encoded. The second step begins only
+        // when they ask for that: after it, nothing happens until the gate before the third one is opened.
+        let arrived = "SELECT count(*) FROM jobs WHERE status = 'running' AND stage IN ('encode', 'denoise')";
+        until_count(&fleet, "the worker has prepared all four", arrived, 4).await;
         gates.hold("step-3");
         gates.open("step-2");
         let encoded = "SELECT count(*) FROM jobs WHERE status = 'running' AND stage = 'denoise'";
